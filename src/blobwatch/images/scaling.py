@@ -1,0 +1,70 @@
+"""Scaling of a difference image for the network: zero median, unit noise, clipped, no NaN."""
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError
+
+STEP = 1 / 16  # sigma; subframes are kept as whole steps in int8
+CLIP = 127 * STEP  # sigma; deeper is not more of a blob
+
+
+def level_and_noise(image: np.ndarray) -> tuple[float, float]:
+    """Return the median and the robust noise of a frame, from every fourth pixel each way.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx), any unit
+        NaN is left out.
+
+    Returns
+    -------
+    level, noise : float
+        In the unit of ``image``; the noise is 1.4826 times the median absolute deviation.
+
+    Raises
+    ------
+    BlobwatchError
+        If there are too few finite pixels, or they are all equal.
+    """
+    sample = image[2::4, 2::4]
+    sample = sample[np.isfinite(sample)]
+    if sample.size < image.size // 16 // 10:
+        raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
+    level = np.median(sample)
+    noise = 1.4826 * np.median(np.abs(sample - level))
+    if not noise > 0:
+        raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
+    return float(level), float(noise)
+
+
+def scale_frame(image: np.ndarray, level: float | None = None, noise: float | None = None) -> np.ndarray:
+    """Return a frame in units of its own noise, clipped, with unknown pixels at zero.
+
+    The unit and the offset of the frame do not matter.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx), any unit, new blob positive
+    level, noise : float, optional
+        As `level_and_noise` gives them for the whole frame; measured where absent.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx), float32, sigma per pixel, within +-``CLIP``
+    """
+    if level is None or noise is None:
+        level, noise = level_and_noise(image)
+    scaled = np.subtract(image, np.float32(level), dtype=np.float32)
+    scaled *= np.float32(1.0 / noise)
+    np.clip(scaled, -CLIP, CLIP, out=scaled)
+    return np.nan_to_num(scaled, copy=False, nan=0.0)
+
+
+def to_steps(scaled: np.ndarray) -> np.ndarray:
+    """Return a scaled image as whole steps of 1/16 sigma, int8, for the disk."""
+    return np.round(scaled * (1 / STEP)).astype(np.int8)
+
+
+def from_steps(steps: np.ndarray) -> np.ndarray:
+    """Return the scaled image, float32, of whole steps."""
+    return steps.astype(np.float32) * np.float32(STEP)

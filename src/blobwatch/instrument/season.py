@@ -1,0 +1,273 @@
+"""A simulated season of dark-Earth exposures: the detector, its blobs, the sky, the electronics."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.io import fits
+from astropy.time import Time
+
+from blobwatch.instrument import contaminants, detector, wfc3ir
+from blobwatch.instrument.blobs import Blob, draw_blob, old_blobs, radius_at, transmission
+
+TARGET = "DARK-EARTH-CALIB"
+ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The simulator's settings; ``params.yaml`` explains and sets each of them."""
+
+    background: tuple[float, float]
+    new_blobs_per_month: float
+    burst_share: float
+    bad_pixels: tuple[float, float]
+    table_days: float
+    stripe_noise: float
+    scattered_share: float
+    streak_share: float
+    triplet_share: float
+    unflagged_cosmic_rays: float
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """When and how one exposure of the season is taken."""
+
+    number: int
+    rootname: str
+    expstart: float
+    nsamp: int
+
+    @property
+    def exptime(self) -> float:
+        """Exposure time in seconds."""
+        return wfc3ir.EXPOSURE_TIMES[self.nsamp]
+
+
+@dataclass(frozen=True)
+class Season:
+    """All that is fixed before the first exposure is taken.
+
+    Attributes
+    ----------
+    seed : int
+    start : float
+        MJD.
+    sky : Sky
+    pointings : list of Pointing
+        In the order of time.
+    detector : Detector
+    old : list of Blob
+        There before the season.
+    new : list of (float, Blob)
+        MJD of appearance, and the blob.
+    """
+
+    seed: int
+    start: float
+    sky: Sky
+    pointings: list[Pointing]
+    detector: detector.Detector
+    old: list[Blob]
+    new: list[tuple[float, Blob]]
+
+
+def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky) -> Season:
+    """Draw the schedule, the detector and the blobs of a season.
+
+    Parameters
+    ----------
+    seed : int
+        Every exposure derives its own stream from it, so exposures can be made in any order.
+    start : float
+        MJD of the first day.
+    days : float
+        Length.
+    exposures : int
+        How many, spread irregularly, at least 0.4 days apart on average.
+    sky : Sky
+    """
+    rng = np.random.default_rng([seed, 0])
+    # One exposure in each of `exposures` equal intervals, anywhere in its inner 80 %.
+    moments = start + (np.arange(exposures) + rng.uniform(0.1, 0.9, exposures)) * days / exposures
+    nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), exposures, p=[0.2, 0.5, 0.3])
+    pointings = [
+        Pointing(n, rootname(n), round(float(moment), 8), int(nsamp))
+        for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True))
+    ]
+    return Season(
+        seed=seed,
+        start=start,
+        sky=sky,
+        pointings=pointings,
+        detector=detector.build_detector(
+            np.random.default_rng([seed, 1]), days, *sky.bad_pixels, sky.stripe_noise
+        ),
+        old=old_blobs(np.random.default_rng([seed, 2])),
+        new=new_blobs(np.random.default_rng([seed, 3]), start, days, sky),
+    )
+
+
+def rootname(number: int) -> str:
+    """Return a rootname of the right form for exposure ``number``; programme ``zzz`` is nobody's."""
+    visit, exposure = divmod(number, 36)
+    return f"izzz{ALPHABET[visit // 36]}{ALPHABET[visit % 36]}0{ALPHABET[exposure]}q"
+
+
+def new_blobs(rng: np.random.Generator, start: float, days: float, sky: Sky) -> list[tuple[float, Blob]]:
+    """Draw the new blobs and their dates: a Poisson process in which some come two at once."""
+    events = rng.poisson(sky.new_blobs_per_month / (1.0 + sky.burst_share) * days / 30.4)
+    blobs = []
+    for moment in np.sort(rng.uniform(start, start + days, events)):
+        together = 2 if rng.uniform() < sky.burst_share else 1
+        blobs += [(round(float(moment), 5), draw_blob(rng)) for _ in range(together)]
+    return blobs
+
+
+def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, np.ndarray]]:
+    """Take one exposure of the season.
+
+    Returns
+    -------
+    header : astropy Header
+        The primary header.
+    planes : dict of ndarray, shape (1014, 1014)
+        SCI and ERR (electrons/s), DQ, SAMP, TIME (s), as a calibrated ``flt`` holds them.
+    """
+    sky, det = season.sky, season.detector
+    rng = np.random.default_rng([season.seed, 4, pointing.number])
+    background = rng.uniform(*sky.background)  # electrons per pixel
+    seconds = pointing.exptime
+
+    present = season.old + [blob for moment, blob in season.new if moment <= pointing.expstart]
+    lit = contaminants.glow(rng, scattered=light_of_limb(rng, sky)) + excess_light(rng, sky)
+    scene = lit * det.sensitivity * transmission(present)  # fractions of the background
+    stripes = rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[None, :]
+    stripes = stripes + rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[:, None]
+
+    age = pointing.expstart - season.start - det.bad_since  # days since the pixel turned bad
+    bad = age >= 0
+    scene = with_bad_pixels(rng, scene, det, bad)
+    rays = contaminants.cosmic_rays(rng, seconds, background)
+
+    electrons = rng.poisson(background * scene) + rng.normal(0.0, wfc3ir.READ_NOISE, scene.shape)
+    electrons += background * stripes
+    # calwf3 finds most hits in the ramp, flags them and fits the reads around them; some it misses.
+    hit = rays > 0
+    missed = hit & (rng.uniform(size=hit.shape) < sky.unflagged_cosmic_rays)
+    found = hit & ~missed
+    electrons[missed] += background * rays[missed]
+    electrons[found] += rng.normal(0.0, 2.0 * wfc3ir.READ_NOISE, int(found.sum()))
+
+    dq = data_quality(season, present, age, electrons, found)
+    rate = electrons / seconds
+    error = np.sqrt(np.maximum(electrons, 0.0) + wfc3ir.READ_NOISE**2) / seconds
+    samples = np.where(found, pointing.nsamp - 2, pointing.nsamp - 1)
+    planes = {
+        "SCI": rate,
+        "ERR": error,
+        "DQ": dq,
+        "SAMP": samples,
+        "TIME": seconds * samples / (pointing.nsamp - 1),
+    }
+    inner = slice(wfc3ir.BORDER, -wfc3ir.BORDER)
+    return primary_header(season, pointing), {name: data[inner, inner] for name, data in planes.items()}
+
+
+def light_of_limb(rng: np.random.Generator, sky: Sky) -> float:
+    """Draw how much light of the lit limb an exposure gets; most get none."""
+    return float(rng.uniform(0.1, 1.0)) if rng.uniform() < sky.scattered_share else 0.0
+
+
+def excess_light(rng: np.random.Generator, sky: Sky) -> np.ndarray:
+    """Draw the streaks and triplets of one exposure, fractions of the background."""
+    light = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
+    if rng.uniform() < sky.streak_share:
+        light += contaminants.streaks(rng, lines=int(rng.integers(8, 15)))
+    if rng.uniform() < sky.triplet_share:
+        light += contaminants.triplets(rng, count=int(rng.integers(1, 4)))
+    return light
+
+
+def with_bad_pixels(
+    rng: np.random.Generator, scene: np.ndarray, det: detector.Detector, bad: np.ndarray
+) -> np.ndarray:
+    """Return the scene with its bad pixels: dead ones dim, hot ones bright, unstable ones at random."""
+    scene = scene.copy()
+    dim = bad & (det.bad_kind == wfc3ir.DQ_BAD)
+    bright = bad & ~dim
+    scene[dim] *= det.bad_level[dim]
+    moody = np.where(det.bad_kind[bright] == wfc3ir.DQ_UNSTABLE, rng.uniform(0, 1, int(bright.sum())), 1.0)
+    scene[bright] += det.bad_level[bright] * moody
+    scene[det.dead] = 0.02
+    return scene
+
+
+def data_quality(
+    season: Season, present: list[Blob], age: np.ndarray, electrons: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
+    """Return the DQ plane: what the bad-pixel table knows by now, cosmic rays, saturation, old blobs."""
+    det = season.detector
+    dq = np.zeros(age.shape, dtype=np.int16)
+    # The table is made anew every `table_days`, so a pixel that turned bad since is not flagged yet.
+    known = age >= season.sky.table_days
+    dq[known] |= det.bad_kind[known]
+    dq[det.dead] |= wfc3ir.DQ_BAD
+    y, x = detector.grid()
+    star_x, star_y, _ = detector.DEATH_STAR
+    dq[np.hypot(x - star_x, y - star_y) <= detector.DEATH_STAR_MASK] |= wfc3ir.DQ_BAD
+    for blob in season.old:
+        reach = int(radius_at(blob.x, blob.y)) + 2
+        column, row = int(blob.x), int(blob.y)
+        window = (
+            slice(max(0, row - reach), row + reach + 1),
+            slice(max(0, column - reach), column + reach + 1),
+        )
+        inside = np.hypot(x[:, window[1]] - blob.x, y[window[0]] - blob.y) <= radius_at(blob.x, blob.y)
+        dq[window] |= np.where(inside, wfc3ir.DQ_BLOB, 0).astype(np.int16)
+    dq[rays] |= wfc3ir.DQ_COSMIC_RAY
+    dq[electrons >= wfc3ir.SATURATION] |= wfc3ir.DQ_SATURATED
+    return dq
+
+
+def primary_header(season: Season, pointing: Pointing) -> fits.Header:
+    """Return a primary header with the keywords, and their forms, of a real ``flt``."""
+    begin = Time(pointing.expstart, format="mjd", scale="utc")
+    date, time = begin.isot.split("T")
+    cards = [
+        ("FILENAME", f"{pointing.rootname}_flt.fits", "name of file"),
+        ("FILETYPE", "SCI", "type of data found in data file"),
+        ("TELESCOP", "HST", "telescope used to acquire data"),
+        ("INSTRUME", "WFC3", "identifier for instrument used to acquire data"),
+        ("ROOTNAME", pointing.rootname, "rootname of the observation set"),
+        ("IMAGETYP", "EXT", "type of exposure identifier"),
+        ("PRIMESI", "WFC3", "instrument designated as prime"),
+        ("TARGNAME", TARGET, "proposer's target name"),
+        ("PROPOSID", 0, "PEP proposal identifier"),
+        ("DATE-OBS", date, "UT date of start of observation (yyyy-mm-dd)"),
+        ("TIME-OBS", time.split(".")[0], "UT time of start of observation (hh:mm:ss)"),
+        ("EXPSTART", pointing.expstart, "exposure start time (Modified Julian Date)"),
+        ("EXPEND", round(pointing.expstart + pointing.exptime / 86400.0, 8), "exposure end time (MJD)"),
+        ("EXPTIME", pointing.exptime, "exposure duration (seconds)--calculated"),
+        ("EXPFLAG", "NORMAL", "Exposure interruption indicator"),
+        ("OBSTYPE", "IMAGING", "observation type - imaging or spectroscopic"),
+        ("OBSMODE", "MULTIACCUM", "operating mode"),
+        ("SUBARRAY", False, "data from a subarray (T) or full frame (F)"),
+        ("SUBTYPE", "FULLIMAG", "Size/type of IR subarray"),
+        ("DETECTOR", "IR", "detector in use: UVIS or IR"),
+        ("FILTER", "F153M", "element selected from filter wheel"),
+        ("SAMP_SEQ", "SPARS100", "MultiAccum exposure time sequence name"),
+        ("NSAMP", pointing.nsamp, "number of MULTIACCUM samples"),
+        ("SAMPZERO", 2.911756, "sample time of the zeroth read (sec)"),
+        ("APERTURE", "IR", "aperture name"),
+        ("CSMID", "IR", "Channel Select Mechanism ID"),
+        *((step, "COMPLETE", "calibration switch") for step in ("DQICORR", "FLATCORR", "CRCORR", "UNITCORR")),
+        ("CCDGAIN", 2.5, "commanded gain of CCD"),
+        *(
+            (f"ATODGN{amp}", gain, f"calibrated gain for amplifier {amp}")
+            for amp, gain in zip("ABCD", wfc3ir.GAIN, strict=True)
+        ),
+        ("SIMULATD", True, "made by blobwatch simulate, not by HST"),
+        ("SIMSEED", season.seed, "seed of the simulated season"),
+    ]
+    return fits.Header([fits.Card(*card) for card in cards])

@@ -1,0 +1,1 @@
+"""The verbs of ``dvc.yaml``: each reads files, calls, writes files."""

@@ -1,0 +1,56 @@
+"""Stage ``simulate``: a season of dark-Earth exposures, and the truth about it."""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+from blobwatch.files import whole_file, whole_folder
+from blobwatch.instrument.blobs import radius_at, snr_of
+from blobwatch.instrument.contaminants import SIGMA
+from blobwatch.instrument.exposures import write_flt
+from blobwatch.instrument.season import Pointing, Season, Sky, expose, plan_season
+from blobwatch.params import Simulate
+from blobwatch.progress import in_processes
+
+TRUTH = "truth.csv"
+
+
+def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
+    """Write the exposures of a season as ``flt`` files into ``out``, and beside them the truth table."""
+    season = plan_season(seed, settings.start, settings.days, settings.exposures, sky_of(settings))
+    with whole_folder(out) as folder:
+        take = partial(write_exposure, season, folder)
+        for _ in in_processes(take, season.pointings, "simulate", workers):
+            pass
+        write_truth(folder / TRUTH, season)
+    return season
+
+
+def sky_of(settings: Simulate) -> Sky:
+    """Return the simulator's own settings out of the section of ``params.yaml``."""
+    own = settings.model_dump(exclude={"start", "days", "exposures"})
+    return Sky(**own)
+
+
+def write_exposure(season: Season, folder: Path, pointing: Pointing) -> None:
+    """Take and write one exposure."""
+    header, planes = expose(season, pointing)
+    write_flt(folder / f"{pointing.rootname}_flt.fits", header, planes)
+
+
+def write_truth(path: Path, season: Season) -> None:
+    """Write the table of all blobs; an old one has no date of appearance."""
+    rows = [("old", None, blob) for blob in season.old] + [("new", when, blob) for when, blob in season.new]
+    with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(
+            "blob kind x y radius depth appeared_mjd half_width axis_ratio exponent edge hole snr".split()
+        )
+        for number, (kind, when, blob) in enumerate(rows, start=1):
+            shape = [blob.half_width, blob.axis_ratio, blob.exponent, blob.edge, blob.hole]
+            table.writerow(
+                [number, kind, f"{blob.x:.3f}", f"{blob.y:.3f}", f"{radius_at(blob.x, blob.y):.2f}"]
+                + [f"{blob.depth:.5f}", "" if when is None else f"{when:.5f}"]
+                + [f"{value:.4f}" for value in shape]
+                + [f"{snr_of(blob, SIGMA):.2f}"]
+            )
