@@ -22,13 +22,16 @@ def blob_image(image: np.ndarray, dq: np.ndarray, box: int = 64) -> np.ndarray:
     ndarray, shape (1024, 1024), float32, about 1
     """
     usable = np.where((dq & wfc3ir.DQ_UNUSABLE) == 0, image, np.nan)
-    glow = large_scale(usable, box)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(glow > 0, usable / glow, np.nan).astype(np.float32)
+        # The median of a box misses its centre where the glow is curved; a second pass finds what is left.
+        for _ in range(2):
+            glow = large_scale(usable, box)
+            usable = np.where(glow > 0, usable / glow, np.nan)
+    return usable.astype(np.float32)
 
 
 def large_scale(image: np.ndarray, box: int) -> np.ndarray:
-    """Return the smooth part of an image: medians of boxes, joined by straight lines.
+    """Return the smooth part of an image: medians of boxes, joined by cubics.
 
     Parameters
     ----------
@@ -48,20 +51,22 @@ def large_scale(image: np.ndarray, box: int) -> np.ndarray:
 
 
 def interpolation(size: int, box: int) -> np.ndarray:
-    """Return the matrix, shape (size, size / box), that joins box centres by straight lines.
+    """Return the matrix, shape (size, size / box), that joins box centres by cubics.
 
-    Beyond the outermost centres the lines go on, so a slope at the edge is followed.
+    Each pixel takes the cubic through the four nearest centres (fewer where there are fewer), so the
+    curved light of the limb is followed, also beyond the outermost centres.
     """
     count = size // box
+    nodes = min(4, count)
     position = (np.arange(size) + 0.5) / box - 0.5  # 0 at the first box's centre
-    left = np.clip(np.floor(position).astype(int), 0, max(count - 2, 0))
-    weight = position - left
+    first = np.clip(np.floor(position).astype(int) - (nodes - 1) // 2, 0, count - nodes)
     matrix = np.zeros((size, count))
-    matrix[np.arange(size), left] = 1.0 - weight
-    if count > 1:
-        matrix[np.arange(size), left + 1] += weight
-    else:
-        matrix[:] = 1.0
+    for node in range(nodes):
+        weight = np.ones(size)
+        for other in range(nodes):
+            if other != node:
+                weight *= (position - first - other) / (node - other)
+        matrix[np.arange(size), first + node] = weight
     return matrix
 
 

@@ -82,7 +82,7 @@ def noise_map(difference: np.ndarray, box: int = 64) -> np.ndarray:
     ----------
     difference : ndarray, shape (ny, nx), fraction of the background
     box : int
-        Pixels on a side; the scatter of boxes is joined by straight lines.
+        Pixels on a side; the scatter of boxes is joined by cubics.
 
     Returns
     -------

@@ -19,7 +19,6 @@ from blobwatch.instrument import wfc3ir
 # the ends are the floor of the measurement and the deepest dimming reported (about 30 %).
 DEPTH_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.8, 1.0)
 DEPTHS = (0.008, 0.012, 0.016, 0.023, 0.042, 0.047, 0.30)
-RING_SHARE = 7 / 27  # of the cutouts
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,10 @@ def draw_blob(
     x = float(rng.uniform(low, high)) if x is None else x
     y = float(rng.uniform(low, high)) if y is None else y
     half_width = max(2.4, half_width_at(x, y) + rng.normal(0.0, 0.9))
-    # Rings were seen only here; the share among the eligible gives 7 of 27 over the whole frame.
-    eligible = x <= 480 and y <= 660 and half_width > 8
-    ring = eligible and rng.uniform() < 0.75
+    # Rings were seen only here. Nearly all of the eligible must be rings to come near the 7 of 27 cutouts
+    # (0.26 +- 0.08): places drawn evenly over the frame then give one in five.
+    eligible = x <= 480 and y <= 660 and half_width > 7.8
+    ring = eligible and rng.uniform() < 0.95
     return Blob(
         x=x,
         y=y,

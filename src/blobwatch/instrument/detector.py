@@ -7,6 +7,7 @@ wagon wheel (10-20 %), of the scratch (1-2 %), and the patchy clusters of dead p
 the public G141 master sky.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,23 @@ from blobwatch.instrument import wfc3ir
 
 DEATH_STAR = (361.8, 59.1, 21.4)  # x, y, radius: a ring of dead pixels about 1 px wide
 DEATH_STAR_MASK = 25.0  # masked out to this radius
+DEATH_STAR_RING = 103  # dead pixels on the ring
 DEATH_STAR_INSIDE = 46  # further dead pixels inside
+
+# The lines of the wagon wheel, (x, y), read off the public G141 master sky.
+FELLOE = ((950, 106), (935, 150), (929, 180), (930, 215), (940, 250), (948, 280), (953, 308))
+RIM = (
+    (972, 100),
+    (966, 125),
+    (957, 160),
+    (955, 190),
+    (961, 215),
+    (967, 250),
+    (984, 290),
+    (1004, 325),
+    (1019, 345),
+)
+CURL = ((984, 106), (968, 86), (957, 68), (967, 65), (975, 61), (979, 52), (978, 44), (975, 38))
 
 
 @dataclass(frozen=True)
@@ -65,8 +82,10 @@ def build_detector(
         Rms of the fixed column stripes, fraction of the background.
     """
     dead = death_star(rng) | dead_zones(rng)
-    since, kind, level = bad_pixels(rng, days, bad_start, bad_end)
-    sensitivity = flat_field(rng, stripe_noise) * (1.0 - wagon_wheel()) * (1.0 - scratch(rng))
+    # The measured shares count the dead features too.
+    own = float(dead.mean())
+    since, kind, level = bad_pixels(rng, days, max(bad_start - own, 0.0), max(bad_end - own, 1e-5))
+    sensitivity = flat_field(rng, stripe_noise) * (1.0 - wagon_wheel(rng)) * (1.0 - scratch(rng))
     return Detector(sensitivity, dead, since, kind, level)
 
 
@@ -82,18 +101,35 @@ def flat_field(rng: np.random.Generator, stripe_noise: float) -> np.ndarray:
     return smooth * (1.0 + columns + rows) * (1.0 - rim)
 
 
-def wagon_wheel() -> np.ndarray:
-    """Return the dimming of the wagon wheel: rim and hub arcs, spokes, and the curl at its foot."""
-    y, x = grid()
-    hub_x, hub_y = 1040.0, 180.0
-    radius = np.hypot(x - hub_x, (y - hub_y) * 0.70)
-    bearing = np.arctan2(y - hub_y, hub_x - x)
-    inside = (y > 40) & (y < 345) & (x > 925)
-    rim = 0.14 * np.exp(-(((radius - 96.0) / 9.0) ** 2)) + 0.16 * np.exp(-(((radius - 66.0) / 8.0) ** 2))
-    disc = 0.10 / (1.0 + np.exp(np.clip((radius - 92.0) / 4.0, -30, 30)))
-    spokes = 0.07 * np.exp(-((np.sin(2.5 * bearing) / 0.18) ** 2)) * (radius < 66.0)
-    curl = 0.20 * np.exp(-(((np.hypot(x - 971.0, y - 50.0) - 14.0) / 4.0) ** 2)) * (x > 960)
-    return np.where(inside, rim + disc + spokes, 0.0) + curl
+def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
+    """Return the dimming of the wagon wheel: felloe, rim, spokes, the curl at its foot, the dark corner."""
+    dimming = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
+    part = dimming[:400, 880:]  # nothing of it lies outside
+    y, x = np.arange(400.0)[:, None], np.arange(880.0, wfc3ir.SIZE)[None, :]
+    outer = np.interp(y, *zip(*((row, column) for column, row in FELLOE), strict=True))
+    inner = np.interp(y, *zip(*((row, column) for column, row in RIM), strict=True))
+    fade = 1.0 / (1.0 + np.exp((np.abs(y - 195.0) - 95.0) / 14.0))
+    part += 0.14 * fade / (1.0 + np.exp((outer - x) / 4.0)) / (1.0 + np.exp((x - inner - 3.0) / 3.0))
+    part += 0.07 * fade / (1.0 + np.exp((inner + 3.0 - x) / 3.0))
+    part += 0.10 * near(x, y, RIM, 4.0) / (1.0 + np.exp((y - 335.0) / 4.0))
+    part += 0.13 * near(x, y, ((955, 187), (985, 193), (1019, 201)), 3.0)
+    part += 0.07 * near(x, y, ((972, 140), (1000, 150), (1019, 172)), 7.0)
+    part += 0.18 * near(x, y, CURL, 1.6)
+    part += 0.45 * np.exp(-(((x - 1022.0) / 26.0) ** 2) - ((y - 38.0) / 36.0) ** 2)
+    # The felloe is a row of specks, each a pixel or two.
+    speck = rng.uniform(size=part.shape) < 0.35 * near(x, y, FELLOE, 3.0)
+    part += np.where(speck, rng.uniform(0.1, 0.6, part.shape), 0.0)
+    return np.minimum(dimming, 0.9)
+
+
+def near(x: np.ndarray, y: np.ndarray, points: tuple, width: float) -> np.ndarray:
+    """Return how near each pixel is to a line through ``points``: 1 on it, Gaussian of sigma ``width``."""
+    distance = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        length = (x1 - x0) ** 2 + (y1 - y0) ** 2
+        along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length, 0.0, 1.0)
+        distance = np.minimum(distance, np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)))
+    return np.exp(-0.5 * (distance / width) ** 2)
 
 
 def scratch(rng: np.random.Generator) -> np.ndarray:
@@ -108,12 +144,14 @@ def scratch(rng: np.random.Generator) -> np.ndarray:
 
 
 def death_star(rng: np.random.Generator) -> np.ndarray:
-    """Return the mask of the death star: a ring of dead pixels with some inside."""
+    """Return the mask of the death star: a ring of dead pixels, with gaps, and some inside."""
     y, x = grid()
     centre_x, centre_y, ring = DEATH_STAR
     radius = np.hypot(x - centre_x, y - centre_y)
-    dead = np.abs(radius - ring) < 0.45
+    dead = np.zeros(radius.shape, dtype=bool)
+    on = np.flatnonzero(np.abs(radius - ring) < 0.5)
     inside = np.flatnonzero(radius < ring - 1)
+    dead.flat[rng.choice(on, DEATH_STAR_RING, replace=False)] = True
     dead.flat[rng.choice(inside, DEATH_STAR_INSIDE, replace=False)] = True
     return dead
 
@@ -121,13 +159,15 @@ def death_star(rng: np.random.Generator) -> np.ndarray:
 def dead_zones(rng: np.random.Generator) -> np.ndarray:
     """Return the mask of the dead zones at the top edge, the upper corners and the lower right."""
     y, x = grid()
+    left, right, top = x - wfc3ir.BORDER, wfc3ir.SIZE - wfc3ir.BORDER - x, wfc3ir.SIZE - wfc3ir.BORDER - y
     # Probability that a pixel is dead; it fades over a few pixels, as in the real map.
-    top = 1.0 - np.maximum(np.abs(x - 480.0) / 80.0, (1024.0 - y) / 14.0) ** 4
-    left_corner = 1.0 - (np.hypot(x - 5.0, 1019.0 - y) / 20.0) ** 3
-    right_corner = 1.0 - (np.hypot(1019.0 - x, 1019.0 - y) / 16.0) ** 3
-    lower_right = 0.7 * (1.0 - np.maximum((1019.0 - x) / 44.0, y / 120.0) ** 2)
-    chance = np.max([top, left_corner, right_corner, lower_right], axis=0)
-    return rng.uniform(size=chance.shape) < np.clip(chance, 0.0, 0.95)
+    edge = 1.15 - ((x - 480.0) / 95.0) ** 2 - top / 10.0
+    left_corner = 4.0 - (left + top) / 7.0  # 20 px from the corner to the middle of its slant
+    right_corner = 4.0 - (right + top) / 4.2  # 12 px
+    lower_right = 0.55 - 0.55 * np.hypot((x - 1012.0) / 34.0, (y - 35.0) / 58.0) ** 2
+    chance = np.max(np.broadcast_arrays(edge, left_corner, right_corner, lower_right), axis=0)
+    dead = rng.uniform(size=chance.shape) < np.clip(chance, 0.0, 0.97)
+    return dead & (left >= 0) & (right > 0) & (top > 0) & (y >= wfc3ir.BORDER)
 
 
 def bad_pixels(
@@ -157,6 +197,10 @@ def bad_pixels(
         since.shape,
         p=[0.3, 0.4, 0.3],
     )
+    # Dead pixels were so from the start, but for a few: those that turn bad glow or flicker. This keeps
+    # the high side of a difference, where a new blob is sought, as clean as measured.
+    later = (since > 0) & (kind == wfc3ir.DQ_BAD) & (rng.uniform(size=since.shape) < 0.8)
+    kind[later] = wfc3ir.DQ_HOT
     excess = np.exp(rng.uniform(np.log(0.02), np.log(1.5), since.shape))
     level = np.where(kind == wfc3ir.DQ_BAD, rng.uniform(0.0, 0.95, since.shape), excess)
     return since, kind, level.astype(np.float32)

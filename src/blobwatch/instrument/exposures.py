@@ -97,14 +97,18 @@ def open_fits(path: Path | str) -> fits.HDUList:
     if path.stat().st_size == 0:
         raise BlobwatchError(f"{path} is empty; fetch or copy it again")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", AstropyUserWarning)  # astropy only warns of a truncated file
             warnings.simplefilter("ignore", VerifyWarning)
             hdus = fits.open(path, memmap=False, lazy_load_hdus=False)
-    except AstropyUserWarning as warning:
-        raise BlobwatchError(f"{path} is truncated; fetch or copy it again ({warning})") from None
     except (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, fits.VerifyError) as error:
-        raise BlobwatchError(f"{path} is not a readable FITS file; fetch or copy it again ({error})") from None
+        raise BlobwatchError(
+            f"{path} is not a readable FITS file; fetch or copy it again ({error})"
+        ) from None
+    truncated = [warning for warning in said if issubclass(warning.category, AstropyUserWarning)]
+    if truncated:
+        hdus.close()
+        raise BlobwatchError(f"{path} is truncated; fetch or copy it again ({truncated[0].message})")
     return hdus
 
 
@@ -114,7 +118,7 @@ def plane(hdu, path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
             data = hdu.data
-    except (OSError, EOFError, TypeError, ValueError, AstropyUserWarning) as error:
+    except Exception as error:  # each decoder raises kinds of its own
         raise BlobwatchError(f"{path} is damaged; fetch or copy it again ({error})") from None
     if data is None and "PIXVALUE" in hdu.header:
         shape = (hdu.header.get("NPIX2", wfc3ir.SIZE), hdu.header.get("NPIX1", wfc3ir.SIZE))
@@ -151,9 +155,9 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     if not is_exposure(hdus):
         raise BlobwatchError(f"{path} has no SCI and DQ extensions; give a raw, ima or flt exposure")
     refuse_other_modes(header, path)
-    for key in ("EXPSTART", "EXPTIME"):
-        if not isinstance(header.get(key), int | float):
-            raise BlobwatchError(f"{path} has no {key} in its header; an exposure without it cannot be dated")
+    begin, seconds = moment(header, "EXPSTART", path), moment(header, "EXPTIME", path)
+    if not seconds > 0:
+        raise BlobwatchError(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
     try:
         image = wfc3ir.embed(science_rate(hdus, path))
         dq = wfc3ir.embed(plane(hdus["DQ", 1], path).astype(np.int16), fill=0)
@@ -165,11 +169,11 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
     return Exposure(
-        rootname=str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower(),
+        rootname=rootname(header, path),
         image=image,
         dq=dq,
-        expstart=float(header["EXPSTART"]),
-        exptime=float(header["EXPTIME"]),
+        expstart=begin,
+        exptime=seconds,
         filter=str(header.get("FILTER", "")).strip(),
         targname=str(header.get("TARGNAME", "")).strip(),
         proposid=str(header.get("PROPOSID", "")).strip(),
@@ -177,10 +181,28 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     )
 
 
+def moment(header: fits.Header, key: str, path: Path) -> float:
+    """Return a keyword of time as a number; MJD for EXPSTART, seconds for EXPTIME."""
+    value = header.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BlobwatchError(
+            f"{path} has no {key} in its header; without it an exposure cannot be dated or scaled. "
+            "Restore the keyword or leave the file out"
+        )
+    return float(value)
+
+
+def rootname(header: fits.Header, path: Path) -> str:
+    """Return the rootname: the header's, else what the file's name begins with."""
+    return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
+
+
 def refuse_other_modes(header: fits.Header, path: Path) -> None:
     """Refuse by name what is not a full frame of the infrared channel."""
     if str(header.get("DETECTOR", "IR")).strip() != "IR":
-        raise BlobwatchError(f"{path} is a {header['DETECTOR'].strip()} frame; only the IR channel has IR blobs")
+        raise BlobwatchError(
+            f"{path} is a {str(header['DETECTOR']).strip()} frame; only the IR channel has IR blobs"
+        )
     if header.get("SUBARRAY") is True:
         raise BlobwatchError(f"{path} is a subarray; give a full 1024 x 1024 frame")
 
@@ -320,21 +342,3 @@ def save(path: Path | str, hdus: list) -> None:
     """Write HDUs to ``path``, whole or not at all."""
     with whole_file(path) as partial:
         fits.HDUList(hdus).writeto(partial, overwrite=True)
-
-
-def find_exposures(folder: Path | str) -> list[Path]:
-    """Return the FITS files of a folder in the order of their names.
-
-    Raises
-    ------
-    BlobwatchError
-        If the folder is absent or holds none.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BlobwatchError(f"{folder} is not a folder; give the folder that holds the exposures")
-    endings = (".fits", ".fits.gz", ".fits.fz")
-    found = sorted(path for path in folder.iterdir() if path.name.endswith(endings) and path.is_file())
-    if not found:
-        raise BlobwatchError(f"{folder} holds no FITS file; put exposures there or run `blobwatch simulate`")
-    return found

@@ -13,20 +13,18 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, whole_folder
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
-from blobwatch.instrument.exposures import find_exposures, open_fits, read_exposure, write_difference
+from blobwatch.instrument.exposures import (
+    find_exposures,
+    moment,
+    open_fits,
+    read_exposure,
+    rootname,
+    write_difference,
+)
 from blobwatch.params import Difference
 from blobwatch.progress import console, in_processes
 
 INDEX = "index.csv"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One exposure of the folder: enough to place it in time."""
-
-    path: Path
-    rootname: str
-    expstart: float
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Job:
 
 
 def difference(exposures: Path, out: Path, settings: Difference, only_filter: str, workers: int = 2) -> int:
-    """Write a difference product for each exposure that has a stack, and an index of all; return their number."""
+    """Write a difference product for each exposure that has a stack, and an index of all; return how many."""
     listed = list_exposures(exposures, only_filter)
     jobs, without = plan(listed, settings)
     if not jobs:
@@ -48,34 +46,10 @@ def difference(exposures: Path, out: Path, settings: Difference, only_filter: st
         rows = list(in_processes(make, jobs, "difference", workers))
         rows += [{"rootname": one.rootname, "expstart": one.expstart, "reason": why} for one, why in without]
         write_index(folder / INDEX, rows)
-    console.print(f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack")
+    console.print(
+        f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack"
+    )
     return len(jobs)
-
-
-def list_exposures(folder: Path, only_filter: str) -> list[Listed]:
-    """Return the exposures of one filter in the order of time.
-
-    Raises
-    ------
-    BlobwatchError
-        If there is none, one has no date, or two carry the same rootname.
-    """
-    listed = []
-    for path in find_exposures(folder):
-        with open_fits(path) as hdus:
-            header = hdus[0].header
-        if str(header.get("FILTER", "")).strip() != only_filter:
-            continue
-        if not isinstance(header.get("EXPSTART"), int | float):
-            raise BlobwatchError(f"{path} has no EXPSTART in its header; leave it out or restore the keyword")
-        listed.append(Listed(path, str(header["ROOTNAME"]).strip().lower(), float(header["EXPSTART"])))
-    if not listed:
-        raise BlobwatchError(f"{folder} holds no exposure in {only_filter}; set data.filter or add exposures")
-    names = [one.rootname for one in listed]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BlobwatchError(f"{folder} holds more than one file of {', '.join(twice)}; keep one of each")
-    return sorted(listed, key=lambda one: (one.expstart, one.rootname))
 
 
 def plan(listed: list[Listed], settings: Difference) -> tuple[list[Job], list[tuple[Listed, str]]]:
@@ -119,10 +93,8 @@ def provenance(job: Job, settings: Difference) -> fits.Header:
     with open_fits(job.exposure.path) as hdus:
         source = hdus[0].header
     header = fits.Header()
-    for key in ("TELESCOP", "INSTRUME", "DETECTOR", "ROOTNAME", "TARGNAME", "PROPOSID", "DATE-OBS", "TIME-OBS"):
-        if key in source:
-            header[key] = (source[key], source.comments[key])
-    for key in ("EXPSTART", "EXPEND", "EXPTIME", "FILTER"):
+    keys = "TELESCOP INSTRUME DETECTOR ROOTNAME TARGNAME PROPOSID DATE-OBS TIME-OBS"
+    for key in [*keys.split(), "EXPSTART", "EXPEND", "EXPTIME", "FILTER"]:
         if key in source:
             header[key] = (source[key], source.comments[key])
     header["PRODUCT"] = ("DIFFERENCE", "median stack - exposure; new blob positive")

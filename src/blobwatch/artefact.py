@@ -1,0 +1,120 @@
+"""The model artefact: a small folder with weights, serving model and manifest, checked before it is used."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_hash
+
+ONNX = "model.onnx"  # for serving
+WEIGHTS = "model.safetensors"
+MANIFEST = "manifest.json"
+DEPLOYED = "deployed.json"  # in the champion's folder: version and run in the registry
+CHAMPION = "models/champion"
+
+
+class Model:
+    """A checked artefact, ready to run.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : dict
+    version : int or None
+        In the registry, where it is known.
+    run_id : str or None
+    """
+
+    def __init__(self, folder: Path, manifest: dict, version: int | None, run_id: str | None):
+        self.folder, self.manifest, self.version, self.run_id = folder, manifest, version, run_id
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Model":
+        """Load an artefact and check every file against its manifest.
+
+        Raises
+        ------
+        BlobwatchError
+            If a file is missing, or is not the one that the manifest names.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        for name, expected in manifest["files"].items():
+            path = folder / name
+            if not path.is_file():
+                raise BlobwatchError(f"{path} is missing; restore {folder}, for instance with git checkout")
+            if file_hash(path) != expected:
+                raise BlobwatchError(
+                    f"{path} is not the file that {MANIFEST} names (its sha256 differs); "
+                    f"restore {folder}, for instance with git checkout"
+                )
+        deployed = folder / DEPLOYED
+        known = json.loads(deployed.read_text()) if deployed.is_file() else {}
+        return cls(folder, manifest, known.get("version"), known.get("run_id"))
+
+    @cached_property
+    def session(self):
+        """The onnxruntime session."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # an arena keeps twice the memory and saves no time here
+        path = str(self.folder / ONNX)
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the map."""
+        return int(self.manifest["architecture"]["stride"])
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a cell counts as a blob."""
+        return float(self.manifest["threshold"])
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return the maps, shape (n, 3, rows, columns), of scaled images, shape (n, 1, ny, nx)."""
+        return self.session.run(None, {"frame": images})[0]
+
+    def describe(self) -> dict:
+        """Return what an answer says of its model."""
+        sha256 = self.manifest["files"][ONNX]
+        return {"name": "blobwatch", "version": self.version, "run_id": self.run_id, "sha256": sha256}
+
+
+def read_manifest(folder: Path) -> dict:
+    """Read the manifest of an artefact."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BlobwatchError(f"{path} does not exist; give the folder of a model, or train one (make repro)")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["files"][ONNX], manifest["architecture"]["stride"], manifest["threshold"]
+    except (ValueError, KeyError, TypeError):
+        raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
+    return manifest
+
+
+def find_model(name: str = "champion") -> Path:
+    """Return the folder of a model: ``champion``, or a path.
+
+    The champion of the project in which one stands counts; elsewhere the one that came with the package.
+    """
+    if name != "champion":
+        if Path(name).is_dir():
+            return Path(name)
+        if name.isdigit():
+            from blobwatch.lineage.registry import fetch_version
+
+            return fetch_version(int(name))
+        raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")
+    shipped = Path(__file__).parent / "champion"
+    checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
+    for folder in (Path(CHAMPION), shipped, checkout):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")

@@ -1,0 +1,1 @@
+"""The labelled subframes: which blobs an exposure shows, injection, cuts, splits, shards."""

@@ -1,0 +1,144 @@
+"""Shards: the subframes of one exposure in one file, image, label, blobs and origin together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import whole_file
+from blobwatch.images.scaling import from_steps
+
+SUBFRAME = np.dtype(
+    [
+        ("label", "i1"),  # 1: holds a new blob
+        ("x0", "i2"),  # frame position of the cut's lower left pixel
+        ("y0", "i2"),
+        ("flipped", "i1"),  # left to right, before the turns
+        ("turns", "i1"),  # quarter turns, counterclockwise
+        ("hard", "i1"),  # cut around a place that could be taken for a blob
+        ("contaminant", "U12"),  # what was added, if anything
+    ]
+)
+BLOB = np.dtype(
+    [
+        ("subframe", "i4"),  # index within the shard
+        ("x", "f4"),  # centre in the turned subframe, pixels
+        ("y", "f4"),
+        ("frame_x", "f4"),  # centre in the 1024 frame, pixels
+        ("frame_y", "f4"),
+        ("snr", "f4"),
+        ("injected", "i1"),  # 0: the season's own
+        ("half_width", "f4"),  # pixels; the shape's parameters as in `Blob`
+        ("depth", "f4"),  # fraction of the background
+        ("axis_ratio", "f4"),
+        ("exponent", "f4"),
+        ("edge", "f4"),
+        ("hole", "f4"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Subframes of one exposure, or of several put together.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, 256, 256), int8, steps of 1/16 sigma
+    subframes : ndarray, shape (n,), dtype `SUBFRAME`
+    blobs : ndarray, shape (m,), dtype `BLOB`
+        Sorted by subframe.
+    rootnames : ndarray, shape (n,), str
+        The exposure of each subframe.
+    """
+
+    images: np.ndarray
+    subframes: np.ndarray
+    blobs: np.ndarray
+    rootnames: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels, shape (n,), int."""
+        return self.subframes["label"].astype(int)
+
+    def scaled(self, index: int | slice | np.ndarray) -> np.ndarray:
+        """Return images in sigma, float32."""
+        return from_steps(self.images[index])
+
+    def blobs_of(self, index: int) -> np.ndarray:
+        """Return the blobs of one subframe."""
+        low, high = np.searchsorted(self.blobs["subframe"], (index, index + 1))
+        return self.blobs[low:high]
+
+
+def turn(x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where positions go when an image is flipped left to right and then turned by ``numpy.rot90``."""
+    if flipped:
+        x = size - 1 - x
+    for _ in range(turns % 4):
+        x, y = y, size - 1 - x
+    return x, y
+
+
+def turn_image(image: np.ndarray, flipped: bool, turns: int) -> np.ndarray:
+    """Return an image flipped left to right and then turned counterclockwise."""
+    return np.rot90(image[..., ::-1] if flipped else image, turns, axes=(-2, -1))
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard, whole or not at all."""
+    with whole_file(path) as partial:
+        np.savez(
+            partial,
+            images=shard.images,
+            subframes=shard.subframes,
+            blobs=shard.blobs,
+            rootnames=shard.rootnames,
+        )
+
+
+def read_split(folder: Path, split: str) -> Shard:
+    """Read all shards of one split, in the order of their names, as one.
+
+    Parameters
+    ----------
+    folder : Path
+        What the ``subframes`` stage wrote.
+    split : str
+        ``train``, ``val``, ``test`` or ``final``.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is none, or one is damaged.
+    """
+    paths = sorted((Path(folder) / split).glob("*.npz"))
+    if not paths:
+        raise BlobwatchError(f"{folder} holds no {split} subframes; run `dvc repro subframes`")
+    shards = [read_shard(path) for path in paths]
+    starts = np.cumsum([0, *(len(shard) for shard in shards)])
+    blobs = []
+    for start, shard in zip(starts, shards, strict=False):
+        moved = shard.blobs.copy()
+        moved["subframe"] += start
+        blobs.append(moved)
+    return Shard(
+        np.concatenate([shard.images for shard in shards]),
+        np.concatenate([shard.subframes for shard in shards]),
+        np.concatenate(blobs),
+        np.concatenate([shard.rootnames for shard in shards]),
+    )
+
+
+def read_shard(path: Path) -> Shard:
+    """Read one shard; nothing in it can run code."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Shard(file["images"], file["subframes"], file["blobs"], file["rootnames"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BlobwatchError(f"{path} is damaged; run `dvc repro subframes` ({error})") from None

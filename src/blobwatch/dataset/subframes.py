@@ -1,0 +1,196 @@
+"""Cutting labelled subframes out of one difference image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blobwatch.dataset.injection import contaminate, draw_injected, inject
+from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
+from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
+from blobwatch.images.tiling import SUBFRAME as SIZE
+from blobwatch.images.tiling import tiles
+from blobwatch.instrument.blobs import Blob, snr_of
+from blobwatch.instrument.exposures import Difference
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How subframes are drawn; ``params.yaml`` explains each."""
+
+    snr: tuple[float, float]
+    blobs: tuple[int, int]
+    contaminated_share: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A difference image made ready for cutting.
+
+    Attributes
+    ----------
+    image : ndarray, shape (1024, 1024), float32, fraction of the background
+    light : ndarray, the same
+        The exposure's blob image.
+    level, noise : float
+        Median and noise per pixel of the image.
+    new : list of Blob
+        The season's own new blobs in it.
+    hard : ndarray, shape (k, 2)
+        Places ``x, y`` that could be taken for a blob, or that hold an old one.
+    rootname : str
+    """
+
+    image: np.ndarray
+    light: np.ndarray
+    level: float
+    noise: float
+    new: list[Blob]
+    hard: np.ndarray
+    rootname: str
+
+
+def prepare(difference: Difference, new: list[Blob]) -> Frame:
+    """Make a difference image ready for cutting."""
+    level, noise = level_and_noise(difference.image)
+    stack = difference.stack if difference.stack is not None else np.ones_like(difference.image)
+    light = np.nan_to_num(stack - difference.image, nan=1.0)
+    hard = hard_places(difference.image, stack, new)
+    return Frame(difference.image, light, level, noise, new, hard, difference.rootname)
+
+
+def hard_places(image: np.ndarray, stack: np.ndarray, new: list[Blob], most: int = 60) -> np.ndarray:
+    """Return the places most like a blob that are none, and the old blobs, whose residuals remain.
+
+    Parameters
+    ----------
+    image, stack : ndarray, shape (ny, nx)
+        The old blobs are the dips of the stack.
+    new : list of Blob
+        Places within 25 pixels of one of these are left out.
+    most : int
+        Of each kind.
+
+    Returns
+    -------
+    ndarray, shape (k, 2), int
+        ``x, y``
+    """
+    found = []
+    for plane in (scale_frame(image), -scale_frame(image), -scale_frame(stack)):
+        found.append(brightest(plane, most))
+    places = np.concatenate(found)
+    keep = np.ones(len(places), dtype=bool)
+    for blob in new:
+        keep &= np.hypot(places[:, 0] - blob.x, places[:, 1] - blob.y) > 25
+    return places[keep]
+
+
+def brightest(scaled: np.ndarray, most: int, cell: int = 32) -> np.ndarray:
+    """Return the brightest places of an image smoothed to the size of a blob, at most one per cell."""
+    from scipy.ndimage import uniform_filter
+
+    smooth = uniform_filter(scaled.astype(np.float64), 9)
+    rows, columns = smooth.shape[0] // cell, smooth.shape[1] // cell
+    cells = smooth.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
+    best = cells.argmax(axis=1)
+    order = np.argsort(-cells.max(axis=1), kind="stable")[:most]
+    y = (order // columns) * cell + best[order] // cell
+    x = (order % columns) * cell + best[order] % cell
+    return np.stack([x, y], axis=1)
+
+
+def cut_subframes(rng: np.random.Generator, frame: Frame, count: int, recipe: Recipe) -> Shard:
+    """Cut labelled subframes out of one difference image, half of them with blobs.
+
+    Parameters
+    ----------
+    rng : Generator
+    frame : Frame
+    count : int
+    recipe : Recipe
+    """
+    images = np.empty((count, SIZE, SIZE), dtype=np.int8)
+    subframes = np.zeros(count, dtype=SUBFRAME)
+    blobs: list[tuple] = []
+    for index in range(count):
+        positive = index % 2 == 0
+        x0, y0, hard = place_cut(rng, frame, positive)
+        cut = frame.image[y0 : y0 + SIZE, x0 : x0 + SIZE].astype(np.float64)
+        light = frame.light[y0 : y0 + SIZE, x0 : x0 + SIZE]
+        own = [blob for blob in frame.new if inside(blob, x0, y0)]
+        added = add_blobs(rng, cut, light, frame.noise, own, x0, y0, recipe) if positive else []
+        contaminated = rng.uniform() < recipe.contaminated_share
+        kind = contaminate(rng, cut, frame.noise, x0, y0) if contaminated else ""
+        flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
+        images[index] = turn_image(to_steps(scale_frame(cut, frame.level, frame.noise)), flipped, turns)
+        subframes[index] = (bool(own or added), x0, y0, flipped, turns, hard, kind)
+        for blob, injected in [(b, False) for b in own] + [(b, True) for b in added]:
+            x, y = turn(blob.x - x0, blob.y - y0, flipped, turns, SIZE)
+            blobs.append(blob_row(index, x, y, blob, frame.noise, injected))
+    return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, frame.rootname))
+
+
+def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[int, int, bool]:
+    """Draw where to cut: anywhere, or, for half of them, around a hard place.
+
+    A cut that is to hold no blob avoids the season's own.
+    """
+    last = frame.image.shape[0] - SIZE
+    for _ in range(100):
+        hard = bool(rng.uniform() < 0.5) and len(frame.hard) > 0
+        if hard:
+            x, y = frame.hard[rng.integers(len(frame.hard))]
+            x0, y0 = (int(np.clip(c - rng.integers(16, SIZE - 16), 0, last)) for c in (x, y))
+        else:
+            x0, y0 = (int(c) for c in rng.integers(0, last + 1, 2))
+        if positive or not any(inside(blob, x0, y0, margin=15) for blob in frame.new):
+            break
+    return x0, y0, hard
+
+
+def inside(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:
+    """Tell whether a blob's centre lies in the cut, or within ``margin`` pixels of it."""
+    low, high = -0.5 - margin, SIZE - 0.5 + margin
+    return low <= blob.x - x0 < high and low <= blob.y - y0 < high
+
+
+def add_blobs(
+    rng: np.random.Generator,
+    cut: np.ndarray,
+    light: np.ndarray,
+    noise: float,
+    own: list[Blob],
+    x0: int,
+    y0: int,
+    recipe: Recipe,
+) -> list[Blob]:
+    """Inject blobs into a cut in place and return them."""
+    added: list[Blob] = []
+    for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
+        blob = draw_injected(rng, SIZE, x0, y0, own + added, recipe.snr, noise)
+        # A blob on dead pixels would be a label without a blob.
+        if blob is not None and np.isfinite(cut[round(blob.y - y0), round(blob.x - x0)]):
+            inject(cut, light, blob, x0, y0)
+            added.append(blob)
+    return added
+
+
+def blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
+    """Return a row of dtype `BLOB`."""
+    snr = snr_of(blob, noise)
+    shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole)
+    return (index, x, y, blob.x, blob.y, snr, injected, *shape)
+
+
+def whole_frame(frame: Frame) -> Shard:
+    """Return the sixteen subframes of a whole frame as they are, with the season's own new blobs."""
+    scaled = to_steps(scale_frame(frame.image, frame.level, frame.noise))
+    images = np.stack([scaled[tile.region] for tile in tiles()])
+    subframes = np.zeros(len(images), dtype=SUBFRAME)
+    blobs = []
+    for tile in tiles():
+        own = [blob for blob in frame.new if tile.holds(blob.x, blob.y)]
+        subframes[tile.index] = (bool(own), tile.x0, tile.y0, False, 0, False, "")
+        for b in own:
+            blobs.append(blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))
+    return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(len(images), frame.rootname))

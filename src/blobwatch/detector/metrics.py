@@ -1,0 +1,119 @@
+"""How good a detector is: scores of subframes, blobs found and missed, intervals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from blobwatch.dataset.shards import Shard
+from blobwatch.images.peaks import Peaks
+from blobwatch.images.tiling import PER_SIDE
+
+SUBFRAMES_PER_EXPOSURE = PER_SIDE**2
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What became of each true and each found blob.
+
+    Attributes
+    ----------
+    hit : ndarray, shape (m,), float64
+        Per true blob of the set the probability of the found one at its place, 0 where there is none.
+    error : ndarray, shape (m,), float64, pixels
+        Distance to it, NaN where there is none.
+    false : ndarray, shape (f,), float64
+        Probabilities of the found blobs at whose place there is no true one.
+    false_subframe : ndarray, shape (f,), int
+        Where they are.
+    """
+
+    hit: np.ndarray
+    error: np.ndarray
+    false: np.ndarray
+    false_subframe: np.ndarray
+
+
+def match(data: Shard, found: list[Peaks], radius: float) -> Matches:
+    """Pair found with true blobs, the most probable first, each at most once.
+
+    Parameters
+    ----------
+    data : Shard
+    found : list of Peaks
+        Per subframe, in subframe pixels.
+    radius : float
+        Pixels within which they are the same.
+    """
+    hit, error = np.zeros(len(data.blobs)), np.full(len(data.blobs), np.nan)
+    false, where = [], []
+    for index, peaks in enumerate(found):
+        first = int(np.searchsorted(data.blobs["subframe"], index))
+        known = data.blobs_of(index)
+        free = np.ones(len(known), dtype=bool)
+        for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
+            distance = np.where(free, np.hypot(known["x"] - x, known["y"] - y), np.inf)
+            nearest = int(distance.argmin()) if len(known) else -1
+            if nearest >= 0 and distance[nearest] <= radius:
+                free[nearest] = False
+                hit[first + nearest], error[first + nearest] = probability, distance[nearest]
+            else:
+                false.append(probability)
+                where.append(index)
+    return Matches(hit, error, np.array(false, dtype=float), np.array(where, dtype=int))
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the area under the ROC curve."""
+    from scipy.stats import rankdata
+
+    positive = labels.astype(bool)
+    wins = rankdata(scores)[positive].sum() - positive.sum() * (positive.sum() + 1) / 2
+    return float(wins / (positive.sum() * (~positive).sum()))
+
+
+def false_per_100(matches: Matches, threshold: float, subframes: int) -> float:
+    """Return the false blobs above a threshold per 100 exposures of sixteen subframes."""
+    return float(100 * SUBFRAMES_PER_EXPOSURE * (matches.false >= threshold).sum() / subframes)
+
+
+def threshold_for(matches: Matches, subframes: int, rate: float) -> float:
+    """Return the lowest threshold at which there are at most ``rate`` false blobs per 100 exposures.
+
+    Half-way, in logit, between the last false blob allowed and the first that is not.
+    """
+    allowed = int(np.floor(rate * subframes / SUBFRAMES_PER_EXPOSURE / 100))
+    ordered = np.sort(matches.false)[::-1]
+    if len(ordered) <= allowed:
+        return float(ordered[-1]) * 0.999 if len(ordered) else 0.5
+    above = ordered[allowed - 1] if allowed else 1.0 - (1.0 - ordered[0]) / 4
+    logits = np.log([ordered[allowed], above]) - np.log1p([-ordered[allowed], -above])
+    return float(1.0 / (1.0 + np.exp(-logits.mean())))
+
+
+def interval(
+    statistic: Callable[[np.ndarray], float], size: int, resamples: int, confidence: float, seed: int
+) -> dict[str, float]:
+    """Return a statistic with its bootstrap interval.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the chosen indices, shape (size,), with repeats; NaN results are left out.
+    size : int
+        Number of items that are resampled.
+    resamples : int
+    confidence : float
+        For instance 0.95.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``value``, ``low``, ``high``.
+    """
+    rng = np.random.default_rng([seed, 7])
+    drawn = np.array([statistic(rng.integers(0, size, size)) for _ in range(resamples)])
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return {"value": float(statistic(np.arange(size))), "low": float(low), "high": float(high)}

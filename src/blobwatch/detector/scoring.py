@@ -1,0 +1,69 @@
+"""Running a detector over labelled subframes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.artefact import Model
+from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.detector.baselines import find_by_filter
+from blobwatch.detector.metrics import Matches, match
+from blobwatch.images.peaks import Peaks, find_peaks, subframe_probability
+
+LOWEST = 0.02  # probability below which a peak is not worth keeping
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a detector said of a set.
+
+    Attributes
+    ----------
+    scores : ndarray, shape (n,), float
+        Per subframe the probability that it holds a new blob.
+    found : list of Peaks
+        Per subframe.
+    matches : Matches
+        Found against true blobs.
+    """
+
+    scores: np.ndarray
+    found: list[Peaks]
+    matches: Matches
+
+
+def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Scored:
+    """Run a model over a set; ``radius`` (pixels) is what still counts as the same place."""
+    scores, found = [], []
+    for start in range(0, len(data), batch):
+        for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
+            scores.append(subframe_probability(output))
+            found.append(find_peaks(output, model.stride, LOWEST))
+    return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
+
+
+def matched(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matches:
+    """Match found with true blobs; a detector without positions is asked for the right subframe only."""
+    return match(data, found, radius if stride < data.images.shape[-1] else np.inf)
+
+
+def score_filter(data: Shard, radius: float) -> Scored:
+    """Run the bank of matched filters over a set."""
+    answers = [find_by_filter(data.scaled(index)) for index in range(len(data))]
+    found = [peaks for peaks, _ in answers]
+    return Scored(np.array([score for _, score in answers]), found, match(data, found, radius))
+
+
+def test_scores(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of the test subframes and the scores that a model gives them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the model.
+    subframes : Path
+        What the ``subframes`` stage wrote.
+    """
+    data = read_split(subframes, "test")
+    return data.labels, score_model(Model.load(folder), data, radius=6.0).scores

@@ -1,0 +1,193 @@
+"""The training loop: seeded, deterministic, stopping early, and going on after a kill."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from blobwatch.dataset.shards import Shard, turn, turn_image
+from blobwatch.detector.loss import loss
+from blobwatch.detector.metrics import auc
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import whole_file
+from blobwatch.images.scaling import from_steps
+from blobwatch.images.tiling import SUBFRAME
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train; ``params.yaml`` explains each."""
+
+    epochs: int
+    patience: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    position_weight: float
+    seed: int
+
+
+@dataclass
+class Progress:
+    """Where a training stands: the epoch that comes next, what was logged, and the best so far."""
+
+    epoch: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = -1
+    history: list[dict] = field(default_factory=list)
+
+
+def train(
+    network: nn.Module,
+    train_set: Shard,
+    val_set: Shard,
+    plan: Plan,
+    checkpoint: Path,
+    on_batch: Callable[[int, float, float], None] = lambda epoch, value, rate: None,
+    on_epoch: Callable[[dict], None] = lambda row: None,
+) -> Progress:
+    """Train a network in place; it ends with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : Module
+        Of `detector.network`.
+    train_set, val_set : Shard
+    plan : Plan
+    checkpoint : Path
+        Written after each epoch; where it is there already, the training goes on from it.
+    on_batch : callable
+        Called with the epoch, the running loss, and the learning rate.
+    on_epoch : callable
+        Called with the row of the history.
+
+    Raises
+    ------
+    BlobwatchError
+        If the loss stops being a number.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    progress, best = resume(checkpoint, network, optimizer)
+    steps = -(-len(train_set) // plan.batch)
+    while progress.epoch < plan.epochs and progress.epoch - progress.best_epoch <= plan.patience:
+        epoch = progress.epoch
+        network.train()
+        torch.manual_seed(plan.seed * 1000 + epoch)  # of the dropout, where there is one
+        total = 0.0
+        for step, (images, labels, blobs) in enumerate(batches(train_set, plan, epoch)):
+            rate = learning_rate(plan, (epoch * steps + step) / (plan.epochs * steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            value = loss(network(images), labels, blobs, network.stride, plan.position_weight)
+            if not torch.isfinite(value):
+                raise BlobwatchError(f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate")
+            optimizer.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimizer.step()
+            total += value.item()
+            on_batch(epoch, total / (step + 1), rate)
+        row = {"epoch": epoch, "train_loss": total / steps, **validate(network, val_set, plan)}
+        row["learning_rate"] = rate
+        progress.history.append(row)
+        progress.epoch += 1
+        if row["val_loss"] < progress.best_loss:
+            progress.best_loss, progress.best_epoch = row["val_loss"], epoch
+            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        save(checkpoint, network, optimizer, best, progress)
+        on_epoch(row)
+    network.load_state_dict(best)
+    network.eval()
+    return progress
+
+
+def learning_rate(plan: Plan, done: float) -> float:
+    """Return the rate when a share ``done`` of all steps is done: a short rise, then half a cosine."""
+    rise = 0.05
+    if done < rise:
+        return plan.learning_rate * max(done / rise, 0.02)
+    return float(plan.learning_rate * (0.5 * (1 + np.cos(np.pi * (done - rise) / (1 - rise))) + 0.002))
+
+
+Batch = tuple[torch.Tensor, torch.Tensor, list[np.ndarray]]
+
+
+def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
+    """Yield the batches of one epoch: shuffled, each subframe flipped and turned at random."""
+    rng = np.random.default_rng([plan.seed, 6, epoch])
+    order = rng.permutation(len(data))
+    for start in range(0, len(order), plan.batch):
+        chosen = order[start : start + plan.batch]
+        images = np.empty((len(chosen), 1, SUBFRAME, SUBFRAME), dtype=np.float32)
+        blobs = []
+        for row, index in enumerate(chosen):
+            flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
+            images[row, 0] = turn_image(from_steps(data.images[index]), flipped, turns)
+            known = data.blobs_of(index)
+            blobs.append(np.stack(turn(known["x"], known["y"], flipped, turns, SUBFRAME), axis=1))
+        yield to_tensor(images), torch.from_numpy(data.labels[chosen]).float(), blobs
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """Return images (n, 1, ny, nx) as a tensor in the layout in which convolutions are fastest here."""
+    return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
+    """Return the loss, the accuracy and the AUC on a set that is not trained on."""
+    network.eval()
+    total, scores = 0.0, []
+    for start in range(0, len(data), plan.batch):
+        part = slice(start, start + plan.batch)
+        output = network(to_tensor(data.scaled(part)[:, None]))
+        known = [data.blobs_of(i) for i in range(start, min(start + plan.batch, len(data)))]
+        blobs = [np.stack([k["x"], k["y"]], axis=1) for k in known]
+        labels = torch.from_numpy(data.labels[part]).float()
+        total += loss(output, labels, blobs, network.stride, plan.position_weight).item() * len(labels)
+        scores.append(output[:, 0].amax(dim=(1, 2)).numpy())
+    logits = np.concatenate(scores)
+    return {
+        "val_loss": total / len(data),
+        "val_accuracy": float(((logits > 0) == data.labels).mean()),
+        "val_auc": auc(data.labels, logits),
+    }
+
+
+def save(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, best: dict, progress: Progress
+) -> None:
+    """Write a checkpoint: weights, the best ones, Adam's moments; no pickle."""
+    tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
+    tensors |= {f"best.{name}": tensor.contiguous() for name, tensor in best.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": value.contiguous() for name, value in moments.items()}
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
+
+
+def resume(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Load a checkpoint where there is one; return where the training stands and the best weights."""
+    if not path.is_file():
+        return Progress(), {}
+    parts: dict[str, dict] = {"network": {}, "best": {}, "adam": {}}
+    with safe_open(path, framework="pt") as file:
+        progress = Progress(**json.loads(file.metadata()["progress"]))
+        for key in file.keys():  # noqa: SIM118 - the handle is no mapping
+            part, name = key.split(".", 1)
+            parts[part][name] = file.get_tensor(key)
+    network.load_state_dict(parts["network"])
+    state = optimizer.state_dict()
+    for key, value in parts["adam"].items():
+        index, name = key.split(".")
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+    return progress, parts["best"]

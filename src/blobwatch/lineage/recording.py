@@ -1,0 +1,117 @@
+"""What is in the files put into a run: the evaluation of a model, or a whole run that DVC never ran here."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import folder_hash
+from blobwatch.lineage.artefact import MANIFEST, Artefact, read_artefact
+from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.tracking import REBUILT, create_run, find_run, flat, log_metrics
+
+RECORDED = "blobwatch.recorded"  # hash of what was logged last, written when all of it is there
+INTERVAL = ("value", "low", "high")
+
+
+def record_evaluation(
+    root: Path, model: Path, reports: Path, history: Path | None = None
+) -> tuple[str, bool]:
+    """Log the evaluation of a model, its figures and its files to the run that trained it.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    model : Path
+        The model folder; its manifest holds the fingerprint by which the run is found, or else rebuilt.
+    reports : Path
+        The folder with ``metrics.json``, tables and ``figures/``.
+    history : Path, optional
+        The table of epochs, for a run that has to be rebuilt.
+
+    Returns
+    -------
+    run_id : str
+    logged : bool
+        False if the run had all of it already, and nothing was logged.
+    """
+    store, artefact = open_store(root), read_artefact(model)
+    run_id = run_of(store, root, artefact, history)
+    content = folder_hash(reports) + folder_hash(model)
+    mark = hashlib.sha256(content.encode()).hexdigest()
+    if store.client.get_run(run_id).data.tags.get(RECORDED) == mark:
+        return run_id, False
+    log_metrics(store, run_id, metric_values(read_metrics(reports)) | own_metrics(artefact))
+    for path in sorted(reports.iterdir()):
+        if path.is_file():
+            store.client.log_artifact(run_id, str(path), "evaluate")
+    if (reports / "figures").is_dir():
+        store.client.log_artifacts(run_id, str(reports / "figures"), "figures")
+    log_model(store, run_id, artefact)
+    store.client.set_tag(run_id, RECORDED, mark)
+    return run_id, True
+
+
+def run_of(store: Store, root: Path, artefact: Artefact, history: Path | None = None) -> str:
+    """Return the run that trained a model; where this store never saw it, rebuild it from the files.
+
+    A run that is rebuilt has the tag ``blobwatch.rebuilt``: its commit is the one found here, and it has
+    no system metrics.
+    """
+    found = find_run(store, artefact.fingerprint)
+    if found is not None:
+        return found.info.run_id
+    run_id = create_run(store, root, artefact.recorded_fingerprint, tags={REBUILT: "true"}).info.run_id
+    log_metrics(store, run_id, own_metrics(artefact))
+    if history is not None and history.is_file():
+        for row in read_history(history):
+            log_metrics(store, run_id, row, int(row.pop("epoch")))
+    store.client.set_terminated(run_id, "FINISHED")
+    return run_id
+
+
+def log_model(store: Store, run_id: str, artefact: Artefact) -> str:
+    """Log the three files of a model as artifacts and return the address of their folder.
+
+    The folder is named by content, since the same training on another processor may give other last bits.
+    """
+    folder = f"models/{artefact.files[MANIFEST][:12]}"
+    for name in artefact.files:
+        store.client.log_artifact(run_id, str(artefact.folder / name), folder)
+    return f"{store.client.get_run(run_id).info.artifact_uri}/{folder}"
+
+
+def own_metrics(artefact: Artefact) -> dict[str, float]:
+    """Return the metrics that the manifest holds, under names of their own."""
+    return flat({"model": artefact.manifest.get("metrics", {})})
+
+
+def read_metrics(reports: Path) -> dict:
+    """Return the content of ``metrics.json``."""
+    try:
+        return json.loads((reports / "metrics.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BlobwatchError(f"{reports} holds no metrics.json; run `dvc repro evaluate`") from None
+    except ValueError as error:
+        raise BlobwatchError(
+            f"{reports / 'metrics.json'} is no JSON: {error}; run `dvc repro evaluate`"
+        ) from None
+
+
+def metric_values(metrics: dict) -> dict[str, float]:
+    """Return flat names: ``subframes.auc`` for the value, ``…_low`` and ``…_high`` for its interval."""
+    values = {}
+    for name, value in flat(metrics).items():
+        stem, _, last = name.rpartition(".")
+        if last in INTERVAL and stem:
+            name = stem if last == "value" else f"{stem}_{last}"
+        values[name] = value
+    return values
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Return the rows of the table of epochs; an empty cell is left out."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]

@@ -1,0 +1,118 @@
+"""Versions of the registered model ``blobwatch``: each with its lineage, found again by its bytes."""
+
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage.artefact import Artefact, read_artefact
+from blobwatch.lineage.recording import log_model
+from blobwatch.lineage.store import Store
+
+NAME = "blobwatch"
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+SHA256 = "sha256."  # prefix of the tag that holds the hash of a file
+DATA = "data."  # prefix of the tag that holds the DVC hash of a data set
+COMMIT = "commit"
+
+
+def register(store: Store, artefact: Artefact, run_id: str, commit: str, at_least: int = 1):
+    """Return the version that holds a model; it is made only if no version has the same ``model.onnx``.
+
+    Parameters
+    ----------
+    store : Store
+    artefact : Artefact
+        The model; its files are logged to the run, and the version points there.
+    run_id : str
+        The run that trained it.
+    commit : str
+        The git commit of its inputs, with ``-dirty`` behind it if they are not in that commit.
+    at_least : int
+        The lowest number a new version may have, so that a fresh registry goes on where the log of
+        promotions stands and never gives a number to a second model.
+    """
+    known = find_version(store, artefact.sha256)
+    if known is not None:
+        return known
+    source = log_model(store, run_id, artefact)
+    tags = {"fingerprint": artefact.fingerprint, COMMIT: commit}
+    tags |= {f"{SHA256}{name}": sha256 for name, sha256 in artefact.files.items()}
+    tags |= {f"{DATA}{path}": digest for path, digest in artefact.manifest["data"].items()}
+    while True:
+        version = store.client.create_model_version(NAME, source, run_id, tags=tags)
+        if int(version.version) >= at_least:
+            return version
+        # MLflow counts on from deleted versions, so this skips a number.
+        store.client.delete_model_version(NAME, version.version)
+
+
+def versions(store: Store) -> list:
+    """Return all versions, oldest first; the registered model is made if it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.get_registered_model(NAME)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        store.client.create_registered_model(NAME, description="Detects new IR blobs in WFC3 frames.")
+    found = store.client.search_model_versions(f"name = '{NAME}'", max_results=10_000)
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def find_version(store: Store, sha256: str):
+    """Return the version whose ``model.onnx`` has this hash, or None."""
+    tag = f"{SHA256}model.onnx"
+    return next((version for version in versions(store) if version.tags.get(tag) == sha256), None)
+
+
+def get_version(store: Store, number: int):
+    """Return a version by its number.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is none; names those that there are.
+    """
+    there = {int(version.version): version for version in versions(store)}
+    if number not in there:
+        known = ", ".join(map(str, there)) or "none"
+        raise BlobwatchError(f"the registry has no version {number}; it has {known}")
+    return there[number]
+
+
+def fetch(store: Store, version, folder: Path) -> Artefact:
+    """Copy the files of a version into ``folder`` and return them, checked against the version's tags."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    tags = {
+        name.removeprefix(SHA256): value for name, value in version.tags.items() if name.startswith(SHA256)
+    }
+    try:
+        copied = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=store.uri)
+        artefact = read_artefact(Path(copied))
+    except (MlflowException, OSError, BlobwatchError) as error:
+        raise BlobwatchError(
+            f"version {version.version} cannot be read from {version.source}: {error}; "
+            "its files were lost or altered. Register it again from its commit with `dvc repro`"
+        ) from error
+    if artefact.files != tags:
+        odd = sorted(name for name in tags if artefact.files.get(name) != tags[name])
+        raise BlobwatchError(
+            f"{', '.join(odd)} of version {version.version} in {version.source} is not what was registered; "
+            "someone altered it. Register the model again from its commit with `dvc repro`"
+        )
+    return artefact
+
+
+def set_alias(store: Store, alias: str, version: int) -> None:
+    """Point an alias at a version."""
+    store.client.set_registered_model_alias(NAME, alias, str(version))
+
+
+def alias_of(store: Store, alias: str) -> int | None:
+    """Return the version at which an alias points, or None."""
+    versions(store)  # the registered model exists from here on
+    target = store.client.get_registered_model(NAME).aliases.get(alias)
+    return None if target is None else int(target)

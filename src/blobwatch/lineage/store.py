@@ -1,0 +1,84 @@
+"""The MLflow store: which one, opened safely. With ``tracking`` and ``registry`` it is the door to MLflow."""
+
+import logging
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage.checkout import main_checkout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "blobwatch"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+LOCAL = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store: its address, a client for it, and the experiment of blobwatch in it."""
+
+    uri: str
+    client: "MlflowClient"
+    experiment_id: str
+
+
+def tracking_uri(root: Path) -> str:
+    """Return ``MLFLOW_TRACKING_URI`` where it is set, else ``mlflow.db`` of the main checkout.
+
+    A sqlite address is absolute, since DVC deletes the folder in which a queued experiment runs.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or LOCAL + "mlflow.db"
+    if not uri.startswith(LOCAL):
+        return uri
+    return LOCAL + str(main_checkout(root) / uri.removeprefix(LOCAL))
+
+
+def open_store(root: Path) -> Store:
+    """Open the store of the project, and make it if it is new.
+
+    Raises
+    ------
+    BlobwatchError
+        If the project's own store was copied or moved from another folder, where it would go on writing.
+    """
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    uri, home = tracking_uri(root), main_checkout(root)
+    artifacts = (home / "mlartifacts").as_uri()
+    with creation_lock(uri):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            # A server keeps artifacts itself; for a database the default would be relative to this process.
+            place = None if uri.startswith("http") else artifacts
+            return Store(uri, client, client.create_experiment(EXPERIMENT, artifact_location=place))
+    if uri == f"{LOCAL}{home / 'mlflow.db'}" and experiment.artifact_location != artifacts:
+        raise BlobwatchError(
+            f"{home / 'mlflow.db'} came from another folder: its artifacts are in "
+            f"{experiment.artifact_location}. Move it away and run `blobwatch sync`, which makes a new one"
+        )
+    return Store(uri, client, experiment.experiment_id)
+
+
+def creation_lock(uri: str):
+    """Return a lock beside a sqlite database: of two processes that create one at once, one dies."""
+    if not uri.startswith(LOCAL):
+        return nullcontext()
+    from filelock import FileLock
+
+    database = Path(uri.removeprefix(LOCAL))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{database}.lock")

@@ -1,0 +1,76 @@
+"""``blobwatch sync``: what the files know and MLflow does not, told to MLflow.
+
+DVC restores outputs from its cache without running a stage, and a clone brings no MLflow store: then the
+run behind a model is rebuilt from the model's manifest and the reports.
+"""
+
+from pathlib import Path
+
+from blobwatch.lineage.artefact import MANIFEST, read_artefact
+from blobwatch.lineage.fingerprint import dependency_hash, read_yaml
+from blobwatch.lineage.promotion import ensure_champion
+from blobwatch.lineage.recording import record_evaluation, run_of
+from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.tracking import find_run
+from blobwatch.progress import console
+
+CANDIDATE = Path("models/candidate")
+HISTORY = Path("reports/train/history.csv")
+EVALUATION = Path("reports/evaluate")
+
+
+def sync(root: Path) -> list[str]:
+    """Find or rebuild the run of the candidate and the version of the champion; return what was done.
+
+    Running it twice changes nothing.
+    """
+    root = Path(root)
+    store = open_store(root)
+    done = [*sync_candidate(root, store), sync_champion(root, store)]
+    for line in done:
+        console.print(f"sync: {line}", markup=False, highlight=False, soft_wrap=True)
+    return done
+
+
+def sync_candidate(root: Path, store: Store) -> list[str]:
+    """Find or rebuild the run of the candidate, and give it the evaluation if that is of this candidate."""
+    if not (root / CANDIDATE / MANIFEST).is_file():
+        return [f"no model in {CANDIDATE}"]
+    candidate = read_artefact(root / CANDIDATE)
+    known = find_run(store, candidate.fingerprint) is not None
+    run_id = run_of(store, root, candidate, root / HISTORY)
+    done = [
+        f"the candidate's run is {run_id}, {'found by its fingerprint' if known else 'rebuilt from files'}"
+    ]
+    if not is_evaluated(root):
+        return [*done, f"{EVALUATION} is not of this candidate; run `dvc repro evaluate`"]
+    _, logged = record_evaluation(root, root / CANDIDATE, root / EVALUATION)
+    return [*done, f"its evaluation {'was logged' if logged else 'is there already'}"]
+
+
+def sync_champion(root: Path, store: Store) -> str:
+    """Give the registry the champion if it does not know it."""
+    found = ensure_champion(root, store)
+    if found is None:
+        return "no champion yet"
+    champion, version = found
+    return f"the champion is version {version} of the registry, sha256 {champion.sha256[:12]}"
+
+
+def is_evaluated(root: Path) -> bool:
+    """Tell whether the reports are of this candidate: ``dvc.lock`` joins them as they are now."""
+    if not (root / "dvc.lock").is_file():
+        return False
+    stage = read_yaml(root / "dvc.lock").get("stages", {}).get("evaluate", {})
+    joined = [
+        one
+        for one in [*stage.get("deps", []), *stage.get("outs", [])]
+        if Path(one["path"]).is_relative_to(CANDIDATE) or Path(one["path"]).is_relative_to(EVALUATION)
+    ]
+    sides = {Path(one["path"]).parts[0] for one in joined}
+    there = all((root / one["path"]).exists() for one in joined)
+    return (
+        sides == {"models", "reports"}
+        and there
+        and all(dependency_hash(root / one["path"]) == one["md5"] for one in joined)
+    )

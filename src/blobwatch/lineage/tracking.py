@@ -1,0 +1,142 @@
+"""Runs in MLflow: found by their fingerprint, written as the training goes, filled up from files later."""
+
+import getpass
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+
+from blobwatch.lineage import checkout
+from blobwatch.lineage.fingerprint import Fingerprint
+from blobwatch.lineage.store import Store, open_store
+
+FINGERPRINT = "blobwatch.fingerprint"
+REBUILT = "blobwatch.rebuilt"
+SAMPLES_EVERY = 10  # seconds between two samples of the system metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """One MLflow run that is being written; ``done`` holds the epochs that it has already."""
+
+    store: Store
+    run_id: str
+    done: frozenset[int] = frozenset()
+
+    def log_epoch(self, row: dict, step: int) -> None:
+        """Log the numbers of one epoch; an epoch that an interrupted run had logged is left as it is."""
+        if step not in self.done:
+            log_metrics(self.store, self.run_id, row, step)
+
+
+def find_run(store: Store, fingerprint: str, unfinished: bool = False):
+    """Return the newest run with a fingerprint, or None.
+
+    Parameters
+    ----------
+    store : Store
+    fingerprint : str
+        The sha256 of the training's fingerprint.
+    unfinished : bool
+        Return one that was interrupted and can go on, rather than one that ended well.
+    """
+    wanted = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
+    found = store.client.search_runs([store.experiment_id], wanted, order_by=["attributes.start_time DESC"])
+    return next((run for run in found if (run.info.status != "FINISHED") == unfinished), None)
+
+
+def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[str, str] | None = None):
+    """Create a run that says what it is made of: parameters, data with DVC hashes, commit, fingerprint."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
+    own = {
+        FINGERPRINT: fingerprint.sha256,
+        "mlflow.runName": f"train-{fingerprint.sha256[:8]}",
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": "blobwatch train",
+        "mlflow.source.git.commit": checkout.commit(root),
+        "mlflow.source.git.branch": checkout.branch(root),
+        "blobwatch.dirty": str(bool(checkout.uncommitted(root))).lower(),
+    }
+    run = store.client.create_run(store.experiment_id, tags=own | (tags or {}))
+    params = [Param(name, str(value)) for name, value in flat(fingerprint.parts["params"]).items()]
+    store.client.log_batch(run.info.run_id, params=params)
+    context = [InputTag("mlflow.data.context", "training")]
+    data = [
+        # The digest is DVC's hash; MLflow's own would cover the first 10,000 elements only.
+        DatasetInput(Dataset(path, digest[:36], "local", json.dumps({"uri": path})), context)
+        for path, digest in fingerprint.parts["data"].items()
+    ]
+    if data:
+        store.client.log_inputs(run.info.run_id, data)
+    return run
+
+
+@contextmanager
+def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
+    """Yield the run of a training: an interrupted one with this fingerprint goes on, else a new one starts.
+
+    It ends as ``FINISHED``, or as ``FAILED`` or ``KILLED`` when the block is left by an error or by Ctrl-C.
+    """
+    store = open_store(root)
+    run = find_run(store, fingerprint.sha256, unfinished=True)
+    if run is None:
+        run = create_run(store, root, fingerprint)
+    run_id = run.info.run_id
+    store.client.update_run(run_id, status="RUNNING")
+    status = "FAILED"
+    try:
+        with system_metrics(store, run_id):
+            yield Run(store, run_id, epochs_of(store, run_id))
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        store.client.set_terminated(run_id, status)
+
+
+@contextmanager
+def system_metrics(store: Store, run_id: str) -> Iterator[None]:
+    """Sample processor, memory, disk and network into the run while the block runs."""
+    # Their first import inside a monitored run deadlocks.
+    import matplotlib  # noqa: F401
+    import sklearn  # noqa: F401
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, SAMPLES_EVERY, resume_logging=True, tracking_uri=store.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        monitor.finish()
+
+
+def epochs_of(store: Store, run_id: str) -> frozenset[int]:
+    """Return the epochs for which a run has numbers."""
+    names = [
+        name for name in store.client.get_run(run_id).data.metrics if name.startswith(("train_", "val_"))
+    ]
+    history = [store.client.get_metric_history(run_id, name) for name in names]
+    return frozenset(metric.step for metrics in history for metric in metrics)
+
+
+def log_metrics(store: Store, run_id: str, values: dict, step: int = 0) -> None:
+    """Log numbers in one batch; what is no number has no place in a metric and is left out."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    numbers = {name: value for name, value in values.items() if isinstance(value, Real)}
+    store.client.log_batch(run_id, [Metric(name, float(value), now, step) for name, value in numbers.items()])
+
+
+def flat(nested: dict, prefix: str = "") -> dict:
+    """Return a nested mapping as one of dotted names."""
+    result = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        result |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return result

@@ -1,0 +1,222 @@
+"""The predictor: a difference image in, blobs and sixteen probabilities out.
+
+Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.artefact import Model, find_model
+from blobwatch.errors import BlobwatchError
+from blobwatch.images.blobimage import blob_image
+from blobwatch.images.measure import measure
+from blobwatch.images.peaks import find_peaks, subframe_probability
+from blobwatch.images.scaling import level_and_noise, scale_frame
+from blobwatch.images.stack import difference_image, median_stack, trailing
+from blobwatch.images.tiling import tiles
+from blobwatch.instrument import exposures, wfc3ir
+from blobwatch.instrument.folder import Listed
+
+
+@dataclass(frozen=True)
+class FoundBlob:
+    """A new blob: place and radius in pixels of the 1024 frame, depth as a fraction of the background."""
+
+    x: float
+    y: float
+    radius: float
+    probability: float
+    snr: float
+    depth: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image; `as_json` is the contract.
+
+    Attributes
+    ----------
+    image : str
+        Path as given, or what the caller calls it.
+    rootname, kind : str
+        ``kind`` is ``difference`` or the kind of exposure that was differenced.
+    model : dict
+        ``name``, ``version``, ``run_id``, ``sha256``.
+    threshold : float
+    probabilities : ndarray, shape (16,), float
+        Per subframe, row-major from the bottom row.
+    blobs : list of FoundBlob
+        The most probable first.
+    frame : ndarray, shape (1024, 1024), float32
+        The difference image that was judged.
+    """
+
+    image: str
+    rootname: str
+    kind: str
+    model: dict
+    threshold: float
+    probabilities: np.ndarray
+    blobs: list[FoundBlob]
+    frame: np.ndarray
+
+    def as_json(self) -> dict:
+        """Return the answer as plain data."""
+        subframes = [
+            {**asdict(tile), "probability": round(float(p), 6), "blob": bool(p >= self.threshold)}
+            for tile, p in zip(tiles(), self.probabilities, strict=True)
+        ]
+        return {
+            "image": self.image,
+            "rootname": self.rootname,
+            "kind": self.kind,
+            "model": self.model,
+            "threshold": self.threshold,
+            "subframes": subframes,
+            "blobs": [{k: round(v, 6) for k, v in asdict(blob).items()} for blob in self.blobs],
+        }
+
+
+class Predictor:
+    """Judges difference images with one model.
+
+    Examples
+    --------
+    >>> predictor = Predictor.load("champion")  # doctest: +SKIP
+    >>> predictor(image).blobs  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    @classmethod
+    def load(cls, name: str | Path = "champion") -> "Predictor":
+        """Return the predictor of ``champion``, of a registered version, or of a folder."""
+        return cls(Model.load(find_model(str(name))))
+
+    def __call__(
+        self, image: np.ndarray, *, name: str = "", rootname: str = "", kind: str = "difference"
+    ) -> Prediction:
+        """Judge one difference image.
+
+        Parameters
+        ----------
+        image : ndarray, shape (1024, 1024) or (1014, 1014), any unit, new blob positive
+        name, rootname, kind : str
+            Passed on to the answer.
+
+        Raises
+        ------
+        BlobwatchError
+            If the image is of another shape, or holds too little.
+        """
+        image = wfc3ir.embed(np.asarray(image))
+        level, noise = level_and_noise(image)
+        scaled = scale_frame(image, level, noise)
+        output = self.model.run(scaled[None, None])[0]
+        return Prediction(
+            image=name,
+            rootname=rootname,
+            kind=kind,
+            model=self.model.describe(),
+            threshold=self.model.threshold,
+            probabilities=self.subframe_probabilities(output),
+            blobs=self.blobs(output, image, level, noise),
+            frame=image,
+        )
+
+    def subframe_probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return the sixteen probabilities out of the map of a whole frame."""
+        stride = self.model.stride
+        return np.array(
+            [
+                subframe_probability(
+                    output[
+                        :,
+                        tile.y0 // stride : (tile.y0 + tile.size) // stride,
+                        tile.x0 // stride : (tile.x0 + tile.size) // stride,
+                    ]
+                )
+                for tile in tiles()
+            ]
+        )
+
+    def blobs(self, output: np.ndarray, image: np.ndarray, level: float, noise: float) -> list[FoundBlob]:
+        """Return the blobs of a frame, with what is measured at each."""
+        peaks = find_peaks(output, self.model.stride, self.model.threshold)
+        found = []
+        for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
+            size = measure(image, float(x), float(y), level, noise)
+            found.append(
+                FoundBlob(float(x), float(y), size.radius, float(probability), size.snr, size.depth)
+            )
+        return found
+
+    def predict_file(
+        self,
+        path: Path | str,
+        stack: np.ndarray | None = None,
+        history: list[Listed] | None = None,
+        settings: "Differencing | None" = None,
+    ) -> Prediction:
+        """Judge one FITS file: a difference image as it is, an exposure against its stack.
+
+        Parameters
+        ----------
+        path : Path or str
+        stack : ndarray, optional
+            Median stack, fractions of the background.
+        history : list of Listed, optional
+            Earlier exposures, out of which the stack is made; those that it needs are read.
+        settings : Differencing, optional
+        """
+        with exposures.open_fits(path) as hdus:
+            if not exposures.is_exposure(hdus):
+                known = exposures.read_difference(path, hdus)
+                return self._judge(known.image, str(path), known.rootname, "difference")
+            exposure = exposures.read_exposure(path, hdus)
+        image = difference_of(exposure, stack, history, settings or Differencing())
+        return self._judge(image, str(path), exposure.rootname, "exposure")
+
+    def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
+        try:
+            return self(image, name=name, rootname=rootname, kind=kind)
+        except BlobwatchError as error:
+            raise BlobwatchError(f"{name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Differencing:
+    """How an exposure is differenced; the defaults are those of ``params.yaml``."""
+
+    days: float = 30.0
+    minimum: int = 3
+    box: int = 64
+
+
+def difference_of(
+    exposure: exposures.Exposure,
+    stack: np.ndarray | None,
+    history: list[Listed] | None,
+    settings: Differencing,
+) -> np.ndarray:
+    """Return the difference image of an exposure against a stack, given or made of earlier exposures.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is neither, or too few exposures in the window.
+    """
+    if stack is None and history is None:
+        raise BlobwatchError(
+            f"{exposure.path} is an exposure; give its median stack with --stack FILE, "
+            "or the folder of earlier exposures with --history DIR"
+        )
+    if stack is None:
+        times = [one.expstart for one in history]
+        chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
+        earlier = [exposures.read_exposure(history[i].path) for i in chosen]
+        stack = median_stack([blob_image(one.image, one.dq, settings.box) for one in earlier])
+    return difference_image(stack, blob_image(exposure.image, exposure.dq, settings.box))

@@ -1,0 +1,86 @@
+"""Stage ``subframes``: labelled subframes for train, val and test, and whole test frames."""
+
+import csv
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.dataset.shards import write_shard
+from blobwatch.dataset.splits import SPLITS, Source, read_sources, split_by_time
+from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
+from blobwatch.dataset.truth import Appearance, new_in, read_truth
+from blobwatch.files import file_hash, whole_file, whole_folder
+from blobwatch.instrument.exposures import read_difference
+from blobwatch.params import Subframes
+from blobwatch.progress import in_processes
+from blobwatch.stages.simulate import TRUTH
+
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to make."""
+
+    split: str
+    source: Source
+    count: int
+
+
+def subframes(
+    differences: Path, exposures: Path, out: Path, settings: Subframes, seed: int, workers: int = 2
+) -> None:
+    """Write one shard per split and difference image, whole test frames, and an index of all."""
+    splits = split_by_time(read_sources(differences), settings.shares)
+    jobs = []
+    for split in SPLITS:
+        counts = share_out(getattr(settings, split), len(splits[split]))
+        jobs += [Job(split, source, n) for source, n in zip(splits[split], counts, strict=True)]
+    jobs += [Job("final", source, 0) for source in splits["test"]]
+    recipe = Recipe(settings.snr, settings.blobs, settings.contaminated_share)
+    with whole_folder(out) as folder:
+        make = partial(make_shard, folder, read_truth(exposures / TRUTH), recipe, seed)
+        rows = list(in_processes(make, jobs, "subframes", workers))
+        write_index(folder / INDEX, rows)
+
+
+def share_out(total: int, parts: int) -> list[int]:
+    """Return ``parts`` counts that differ by at most one and sum to ``total``."""
+    return [total // parts + (part < total % parts) for part in range(parts)]
+
+
+def make_shard(folder: Path, truth: list[Appearance], recipe: Recipe, seed: int, job: Job) -> dict:
+    """Make and write one shard; return its row of the index."""
+    source = job.source
+    new = new_in(truth, source.expstart, list(source.stack_times))
+    frame = prepare(read_difference(source.path), new)
+    if job.split == "final":
+        shard = whole_frame(frame)
+    else:
+        # The stream hangs on the rootname, so an exposure more or less changes no other shard.
+        rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
+        shard = cut_subframes(rng, frame, job.count, recipe)
+    path = Path(job.split) / f"{source.rootname}.npz"
+    (folder / job.split).mkdir(exist_ok=True)
+    write_shard(folder / path, shard)
+    return {
+        "split": job.split,
+        "path": path.as_posix(),
+        "rootname": source.rootname,
+        "expstart": source.expstart,
+        "subframes": len(shard),
+        "positive": int(shard.labels.sum()),
+        "blobs": len(shard.blobs),
+        "difference_md5": file_hash(source.path, "md5"),
+        "stack": " ".join(source.stack),
+    }
+
+
+def write_index(path: Path, rows: list[dict]) -> None:
+    """Write the index that names the origin of each shard."""
+    with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
