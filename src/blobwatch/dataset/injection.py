@@ -90,18 +90,18 @@ def bad_cluster(rng: np.random.Generator, cut: np.ndarray, noise: float) -> None
 def residual(rng: np.random.Generator, cut: np.ndarray, noise: float, x0: int, y0: int) -> None:
     """Add what an old blob leaves behind: two shapes a little apart, of nearly equal strength.
 
-    The peak of the residual is a fraction of, up to a few, sigma per pixel; its sum is near zero.
+    A few per cent of the old blob's depth remain, as a dipole or a ring; the sum is near zero.
     """
     x, y = x0 + rng.uniform(0, cut.shape[1]), y0 + rng.uniform(0, cut.shape[0])
     blob = draw_blob(rng, x, y, depth=float(noise * rng.uniform(1.0, 8.0)))
-    shift, angle = rng.uniform(0.2, 1.0), rng.uniform(0, 2 * np.pi)
+    shift, angle = rng.uniform(0.03, 0.35), rng.uniform(0, 2 * np.pi)
     moved = Blob(
         **(
             blob.as_dict()
             | {
                 "x": x + shift * np.cos(angle),
                 "y": y + shift * np.sin(angle),
-                "half_width": blob.half_width * rng.uniform(0.94, 1.06),
+                "half_width": blob.half_width * rng.uniform(0.97, 1.03),
             }
         )
     )

@@ -6,11 +6,16 @@ import numpy as np
 
 from blobwatch.dataset.injection import contaminate, draw_injected, inject
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
+from blobwatch.errors import BlobwatchError
 from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
 from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, snr_of
 from blobwatch.instrument.exposures import Difference
+
+
+FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
+EDGE = 15  # pixels; a blob this far outside a cut still shows in it
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Frame:
         Median and noise per pixel of the image.
     new : list of Blob
         The season's own new blobs in it.
+    faint : list of Blob
+        Those that are all but gone, taken in by the stack; whether they are new is nobody's to say.
     hard : ndarray, shape (k, 2)
         Places ``x, y`` that could be taken for a blob, or that hold an old one.
     rootname : str
@@ -45,6 +52,7 @@ class Frame:
     level: float
     noise: float
     new: list[Blob]
+    faint: list[Blob]
     hard: np.ndarray
     rootname: str
 
@@ -54,8 +62,10 @@ def prepare(difference: Difference, new: list[Blob]) -> Frame:
     level, noise = level_and_noise(difference.image)
     stack = difference.stack if difference.stack is not None else np.ones_like(difference.image)
     light = np.nan_to_num(stack - difference.image, nan=1.0)
+    clear = [blob for blob in new if snr_of(blob, noise) >= FAINT]
+    faint = [blob for blob in new if snr_of(blob, noise) < FAINT]
     hard = hard_places(difference.image, stack, new)
-    return Frame(difference.image, light, level, noise, new, hard, difference.rootname)
+    return Frame(difference.image, light, level, noise, clear, faint, hard, difference.rootname)
 
 
 def hard_places(image: np.ndarray, stack: np.ndarray, new: list[Blob], most: int = 60) -> np.ndarray:
@@ -133,7 +143,8 @@ def cut_subframes(rng: np.random.Generator, frame: Frame, count: int, recipe: Re
 def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[int, int, bool]:
     """Draw where to cut: anywhere, or, for half of them, around a hard place.
 
-    A cut that is to hold no blob avoids the season's own.
+    A cut that is to hold no blob avoids the season's own; any cut avoids faint ones, and those that
+    reach into it from outside.
     """
     last = frame.image.shape[0] - SIZE
     for _ in range(100):
@@ -143,9 +154,10 @@ def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[i
             x0, y0 = (int(np.clip(c - rng.integers(16, SIZE - 16), 0, last)) for c in (x, y))
         else:
             x0, y0 = (int(c) for c in rng.integers(0, last + 1, 2))
-        if positive or not any(inside(blob, x0, y0, margin=15) for blob in frame.new):
-            break
-    return x0, y0, hard
+        unclear = frame.faint + [b for b in frame.new if not (positive and inside(b, x0, y0))]
+        if not any(inside(blob, x0, y0, EDGE) for blob in unclear):
+            return x0, y0, hard
+    raise BlobwatchError(f"{frame.rootname} has so many new blobs that no clear subframe is left; leave it out")
 
 
 def inside(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:

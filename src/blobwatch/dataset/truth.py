@@ -2,9 +2,12 @@
 
 import csv
 from dataclasses import dataclass
+from math import erfc, sqrt
 from pathlib import Path
 
 from blobwatch.instrument.blobs import Blob
+
+FRAME_NOISE = 0.0076  # per pixel of one exposure, fraction of the background; measured in a real frame
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,44 @@ def read_truth(path: Path) -> list[Appearance]:
     ]
 
 
-def share_visible(appeared: float, expstart: float, stack_times: list[float]) -> float:
-    """Return how much of a blob's depth a difference image shows.
+def share_visible(depth: float, inside: int, total: int, noise: float) -> float:
+    """Return how much of a new blob's depth a difference image shows.
 
-    All of it while it is in fewer than half of the stack's exposures; nothing once it is in more:
-    then the median has taken it in, and it cancels.
+    Nearly all of it while few of the stack's exposures hold it, nearly nothing once most do; between,
+    the median of the stack lies between the two levels.
+
+    Parameters
+    ----------
+    depth : float
+        Of the blob, fraction of the background.
+    inside, total : int
+        Exposures of the stack that hold it, and all.
+    noise : float
+        Per pixel of one exposure, fraction of the background.
     """
-    if expstart < appeared:
-        return 0.0
-    inside = sum(time >= appeared for time in stack_times)
-    outside = len(stack_times) - inside
-    return 1.0 if outside > inside else 0.5 if outside == inside else 0.0
+    share = inside / total
+
+    def below(level: float) -> float:
+        """Share of the exposures' pixels below a level, when the blob takes ``depth`` from some."""
+        with_blob = 0.5 * erfc(-(level + depth) / noise / sqrt(2))
+        without = 0.5 * erfc(-level / noise / sqrt(2))
+        return share * with_blob + (1 - share) * without
+
+    low, high = -depth - 10 * noise, 10 * noise
+    for _ in range(60):  # bisection for the median
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < 0.5 else (low, middle)
+    return float(min(1.0, max(0.0, (depth + middle) / depth)))
 
 
 def new_in(truth: list[Appearance], expstart: float, stack_times: list[float]) -> list[Blob]:
     """Return the blobs that a difference image shows as new, with the depth they show there."""
     shown = []
     for one in truth:
-        share = share_visible(one.moment, expstart, stack_times)
-        if share > 0:
-            values = one.blob.as_dict()
-            shown.append(Blob(**(values | {"depth": share * one.blob.depth})))
+        if expstart < one.moment:
+            continue
+        inside = sum(time >= one.moment for time in stack_times)
+        share = share_visible(one.blob.depth, inside, len(stack_times), FRAME_NOISE)
+        if share > 0.01:
+            shown.append(Blob(**(one.blob.as_dict() | {"depth": share * one.blob.depth})))
     return shown

@@ -6,7 +6,9 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import large_scale, median_without_nan
 
 
-def trailing(times: list[float], moment: float, days: float, minimum: int, name: str = "exposure") -> list[int]:
+def trailing(
+    times: list[float], moment: float, days: float, minimum: int, name: str = "exposure"
+) -> list[int]:
     """Return which exposures belong into the stack of one taken at ``moment``.
 
     Parameters

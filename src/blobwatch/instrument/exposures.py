@@ -15,7 +15,7 @@ from blobwatch.instrument import wfc3ir
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
 # without loss, and comes out equal on every processor.
-FLUX_STEP = 2.0**-6  # electrons/s; the noise of a monitor exposure is 15 and more of these steps
+FLUX_STEP = 2.0**-6  # electrons/s; the noise of a monitor exposure is 7 and more of these steps
 ERROR_STEP = 2.0**-9  # electrons/s
 FRACTION_STEP = 2.0**-13  # of the background; the noise of a difference is about 80 of these steps
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.exposures import open_fits
+from blobwatch.instrument.exposures import moment, open_fits, rootname
 
 
 @dataclass(frozen=True)

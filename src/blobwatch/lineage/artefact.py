@@ -1,16 +1,12 @@
-"""The model artefact as lineage sees it: a folder of three files, checked against its manifest."""
+"""The model artefact as lineage sees it: its three files, and what it was made from."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.lineage.fingerprint import Fingerprint
-
-WEIGHTS = ("model.onnx", "model.safetensors")
-MANIFEST = "manifest.json"
-DEPLOYED = "deployed.json"
 
 
 @dataclass(frozen=True)
@@ -24,42 +20,31 @@ class Artefact:
     @property
     def sha256(self) -> str:
         """The hash of the serving model, by which a model is the same or another."""
-        return self.files["model.onnx"]
+        return self.files[ONNX]
 
     @property
-    def fingerprint(self) -> str:
-        """The hash over all inputs of the training."""
-        return self.manifest["fingerprint"]["sha256"]
-
-    @property
-    def recorded_fingerprint(self) -> Fingerprint:
-        """The fingerprint with its parts, as the training recorded it."""
-        return Fingerprint(self.fingerprint, self.manifest["fingerprint"]["parts"])
+    def fingerprint(self) -> Fingerprint:
+        """The inputs of the training, as it recorded them."""
+        return Fingerprint(**self.manifest["fingerprint"])
 
 
 def read_artefact(folder: Path) -> Artefact:
-    """Read a model folder.
+    """Read and check a model folder.
 
     Raises
     ------
     BlobwatchError
-        If a file is missing, altered, or the manifest is not one.
+        If a file is missing or altered, or the manifest does not say what the model was made from.
     """
     folder = Path(folder)
-    mend = "run `dvc repro`, or restore the folder with `dvc checkout` or `git checkout`"
+    manifest = Model.load(folder).manifest
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        promised = {name: manifest["files"][name] for name in WEIGHTS}
+        files = {name: manifest["files"][name] for name in (ONNX, WEIGHTS)}
         lineage = [manifest["data"], manifest["fingerprint"]["sha256"], manifest["fingerprint"]["parts"]]
-    except FileNotFoundError:
-        raise BlobwatchError(f"{folder} holds no {MANIFEST}; {mend}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BlobwatchError(f"{folder / MANIFEST} is no manifest ({error!r}); {mend}") from None
+    except (KeyError, TypeError):
+        lineage = [None]
     if not all(lineage):
-        raise BlobwatchError(f"{folder / MANIFEST} does not say what the model was made from; {mend}")
-    for name, sha256 in promised.items():
-        if not (folder / name).is_file():
-            raise BlobwatchError(f"{folder / name} is missing; {mend}")
-        if file_hash(folder / name) != sha256:
-            raise BlobwatchError(f"{folder / name} is not the file that its manifest names; {mend}")
-    return Artefact(folder, manifest, promised | {MANIFEST: file_hash(folder / MANIFEST)})
+        raise BlobwatchError(
+            f"{folder / MANIFEST} does not say what the model was made from; train it again with `dvc repro`"
+        )
+    return Artefact(folder, manifest, files | {MANIFEST: file_hash(folder / MANIFEST)})

@@ -39,6 +39,11 @@ def main_checkout(root: Path) -> Path:
     return Path(common).parent / prefix if Path(common).name == ".git" else root
 
 
+def is_aside(root: Path) -> bool:
+    """Tell whether this is a worktree or a queued experiment's folder, from which nothing is deployed."""
+    return main_checkout(root) != Path(root).resolve()
+
+
 def commit(root: Path) -> str:
     """Return the commit that is checked out, or an empty string."""
     return git(root, "rev-parse", "HEAD") or ""

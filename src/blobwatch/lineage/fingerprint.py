@@ -17,8 +17,10 @@ from pathlib import Path
 import yaml
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash, folder_hash
+from blobwatch.files import file_hash
+from blobwatch.lineage import checkout
 
+DIRTY = "-dirty"
 CACHES = "__pycache__"  # .dvcignore names it
 
 
@@ -86,6 +88,11 @@ def sealed(root: Path, stage: str) -> Iterator[Fingerprint]:
     """
     before = take(root, stage)
     yield before
+    refuse_change(root, stage, before)
+
+
+def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
+    """Raise an error that names the inputs of a stage that are not what they were ``before``."""
     changed = before.differences(take(root, stage))
     if changed:
         raise BlobwatchError(
@@ -94,19 +101,29 @@ def sealed(root: Path, stage: str) -> Iterator[Fingerprint]:
         )
 
 
+def commit_of(root: Path, fingerprint: str) -> str:
+    """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
+    commit = checkout.commit(root)
+    try:
+        is_it = not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint
+    except BlobwatchError:  # an input is not here, so nothing can be said
+        is_it = False
+    return commit if is_it else commit + DIRTY
+
+
 def dependency_hash(path: Path) -> str:
     """Return the hash that DVC gives a file, or a folder without its caches."""
     if path.is_file():
         return file_hash(path, "md5")
     if not path.is_dir():
         raise BlobwatchError(f"{path} does not exist; run `dvc repro` or `dvc pull` to get it")
-    if not any(path.rglob(CACHES)):
-        return folder_hash(path)
-    files = [file for file in path.rglob("*") if file.is_file() and CACHES not in file.parts]
-    entries = [
-        {"md5": file_hash(file, "md5"), "relpath": file.relative_to(path).as_posix()} for file in files
-    ]
-    manifest = json.dumps(sorted(entries, key=lambda entry: entry["relpath"].split("/")))
+    files = {
+        file.relative_to(path).as_posix(): file
+        for file in path.rglob("*")
+        if file.is_file() and CACHES not in file.parts
+    }
+    # Sorted as text: "part.py" stands before "part/z.py".
+    manifest = json.dumps([{"md5": file_hash(files[name], "md5"), "relpath": name} for name in sorted(files)])
     return hashlib.md5(manifest.encode()).hexdigest() + ".dir"
 
 

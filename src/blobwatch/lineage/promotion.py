@@ -4,23 +4,22 @@ The line in the log comes first. A kill after it leaves a promotion that ``ensur
 the log names the version and the hashes of its files.
 """
 
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from blobwatch.artefact import CHAMPION, MANIFEST, ONNX
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_folder, write_json
+from blobwatch.files import whole_folder
 from blobwatch.lineage import checkout, promotions, registry
-from blobwatch.lineage.artefact import DEPLOYED, MANIFEST, Artefact, read_artefact
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.artefact import Artefact, read_artefact
+from blobwatch.lineage.fingerprint import DIRTY, commit_of
 from blobwatch.lineage.gate import FLOORS
 from blobwatch.lineage.recording import run_of
 from blobwatch.lineage.store import Store, open_store
 
-FOLDER = Path("models/champion")
+FOLDER = Path(CHAMPION)
 LOG = Path("models/promotions.jsonl")
-DIRTY = "-dirty"
 
 
 def promote(root: Path, version: int, reason: str) -> dict:
@@ -29,16 +28,17 @@ def promote(root: Path, version: int, reason: str) -> dict:
     Raises
     ------
     BlobwatchError
-        If there is no reason, no such version, its files are not what was registered, or this is the
-        folder of a queued DVC experiment, which is deleted afterwards.
+        If there is no reason or no such version, it is the champion already, its files are not what was
+        registered, or this is a worktree or the folder of a queued DVC experiment.
     """
     if not reason.strip():
         raise BlobwatchError("a promotion needs a reason; say why with --reason")
-    if checkout.experiment_home(root) is not None:
-        raise BlobwatchError(f"{root} is the folder of a queued experiment; promote in the project itself")
+    if checkout.is_aside(root):
+        raise BlobwatchError(f"{root} is a side checkout; promote in {checkout.main_checkout(root)}")
     store = open_store(root)
+    ensure_champion(root, store)  # a promotion that was cut short is finished first
     chosen = registry.get_version(store, version)
-    refuse_second_model(promotions.read(root / LOG), version, chosen.tags)
+    refuse_second_model(promotions.read(root / LOG), version, chosen.tags[registry.SHA256 + ONNX])
     with tempfile.TemporaryDirectory() as folder:
         artefact = registry.fetch(store, chosen, Path(folder))
         record = promotions.append(root / LOG, record_of(root, store, chosen, artefact, reason))
@@ -50,7 +50,8 @@ def promote(root: Path, version: int, reason: str) -> dict:
 def ensure_champion(root: Path, store: Store) -> tuple[Artefact, int] | None:
     """Return the champion and its version in the registry, which is given it if it does not know it.
 
-    The log of promotions is the truth: a promotion that was cut short is finished, and the alias set.
+    The log of promotions is the truth: a promotion that was cut short is finished, and the alias set. The
+    number is the log's, unless this registry had given that one away before.
 
     Raises
     ------
@@ -67,22 +68,17 @@ def ensure_champion(root: Path, store: Store) -> tuple[Artefact, int] | None:
     record = records[-1]
     before = records[-2]["files"] if len(records) > 1 else None
     if there != record["files"]:
-        if there != before:
+        if there is not None and there != before:
             raise BlobwatchError(f"{FOLDER} is not version {record['version']}, which {LOG} names; {mend}")
         finish(root, store, record)
     artefact = read_artefact(root / FOLDER)
-    run_id = run_of(store, root, artefact)
+    run_id = run_of(store, root, artefact, commit=record["commit"])
     version = registry.register(store, artefact, run_id, record["commit"], at_least=record["version"])
-    if registry.alias_of(store, registry.CHAMPION) != int(version.version):
-        registry.set_alias(store, registry.CHAMPION, int(version.version))
-    return artefact, int(version.version)
-
-
-def commit_of(root: Path, fingerprint: str) -> str:
-    """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
-    commit = checkout.commit(root)
-    clean = bool(commit) and not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint
-    return commit if clean else commit + DIRTY
+    number, alias = int(version.version), registry.alias_of(store, registry.CHAMPION)
+    # A side checkout may stand at an older log: it does not move an alias that there is.
+    if alias is None or (alias != number and not checkout.is_aside(root)):
+        registry.set_alias(store, registry.CHAMPION, number)
+    return artefact, number
 
 
 def next_number(root: Path) -> int:
@@ -90,22 +86,22 @@ def next_number(root: Path) -> int:
     return 1 + max((record["version"] for record in promotions.read(root / LOG)), default=0)
 
 
-def refuse_second_model(records: list[dict], version: int, tags: dict[str, str]) -> None:
-    """Refuse a number that the log gave to another model, promoted from another registry."""
-    for record in records:
-        other = record["files"]["model.onnx"] != tags[f"{registry.SHA256}model.onnx"]
-        if record["version"] == version and other:
-            raise BlobwatchError(
-                f"version {version} is another model in {LOG}, promoted from elsewhere; delete version "
-                f"{version} in `mlflow ui` and run `dvc repro -f -s register` for a new number"
-            )
+def refuse_second_model(records: list[dict], version: int, sha256: str) -> None:
+    """Refuse what is deployed already, and a number that the log gave to another model."""
+    if records and records[-1]["files"][ONNX] == sha256:
+        raise BlobwatchError(f"version {version} is the champion already; nothing is to be done")
+    if any(one["version"] == version and one["files"][ONNX] != sha256 for one in records):
+        raise BlobwatchError(
+            f"version {version} is another model in {LOG}, promoted from elsewhere; delete version {version} "
+            "in `mlflow ui` and run `dvc repro -f -s register` for a new number"
+        )
 
 
 def record_of(root: Path, store: Store, version, artefact: Artefact, reason: str) -> dict:
     """Return the record of a promotion, without the hash of the line before."""
     commit = version.tags[registry.COMMIT]
     if commit.endswith(DIRTY):
-        commit = commit_of(root, artefact.fingerprint)  # it may have been committed since
+        commit = commit_of(root, artefact.fingerprint.sha256)  # it may have been committed since
     measured = store.client.get_run(version.run_id).data.metrics
     names = [f"{section}.{name}" for name, (section, *_) in FLOORS.items()]
     return {
@@ -113,7 +109,7 @@ def record_of(root: Path, store: Store, version, artefact: Artefact, reason: str
         "version": int(version.version),
         "run_id": version.run_id,
         "files": artefact.files,
-        "fingerprint": artefact.fingerprint,
+        "fingerprint": artefact.fingerprint.sha256,
         "commit": commit,
         "data": artefact.manifest["data"],
         "metrics": {name: measured[name] for name in names if name in measured},
@@ -124,14 +120,9 @@ def record_of(root: Path, store: Store, version, artefact: Artefact, reason: str
 
 
 def write_champion(root: Path, artefact: Artefact, record: dict) -> None:
-    """Write ``models/champion/``: the files of the model and what it is called."""
+    """Write ``models/champion/``, whole or not at all."""
     with whole_folder(root / FOLDER) as folder:
-        for name in artefact.files:
-            shutil.copyfile(artefact.folder / name, folder / name)
-        write_json(
-            folder / DEPLOYED,
-            {"name": registry.NAME, "version": record["version"], "run_id": record["run_id"]},
-        )
+        registry.write_deployable(folder, artefact, record["version"], record["run_id"])
 
 
 def files_of(folder: Path) -> dict[str, str] | None:
@@ -141,7 +132,7 @@ def files_of(folder: Path) -> dict[str, str] | None:
 
 def finish(root: Path, store: Store, record: dict) -> None:
     """Write ``models/champion/`` for a promotion whose line is in the log, out of the registry."""
-    version = registry.find_version(store, record["files"]["model.onnx"])
+    version = registry.find_version(store, record["files"][ONNX])
     if version is None:
         raise BlobwatchError(
             f"{LOG} says that version {record['version']} is deployed, but {FOLDER} is without it and this "

@@ -5,11 +5,13 @@ import hashlib
 import json
 from pathlib import Path
 
+from blobwatch.artefact import MANIFEST
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
-from blobwatch.lineage.artefact import MANIFEST, Artefact, read_artefact
+from blobwatch.lineage.artefact import Artefact, read_artefact
+from blobwatch.lineage.fingerprint import DIRTY, commit_of
 from blobwatch.lineage.store import Store, open_store
-from blobwatch.lineage.tracking import REBUILT, create_run, find_run, flat, log_metrics
+from blobwatch.lineage.tracking import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
 
 RECORDED = "blobwatch.recorded"  # hash of what was logged last, written when all of it is there
 INTERVAL = ("value", "low", "high")
@@ -54,16 +56,22 @@ def record_evaluation(
     return run_id, True
 
 
-def run_of(store: Store, root: Path, artefact: Artefact, history: Path | None = None) -> str:
+def run_of(
+    store: Store, root: Path, artefact: Artefact, history: Path | None = None, commit: str | None = None
+) -> str:
     """Return the run that trained a model; where this store never saw it, rebuild it from the files.
 
-    A run that is rebuilt has the tag ``blobwatch.rebuilt``: its commit is the one found here, and it has
-    no system metrics.
+    A run that is rebuilt has the tag ``blobwatch.rebuilt`` and no system metrics. Its commit is the one
+    given, else the one found here, with the dirty flag unless its inputs are those of that commit.
     """
-    found = find_run(store, artefact.fingerprint)
+    fingerprint = artefact.fingerprint
+    found = find_run(store, fingerprint.sha256)
     if found is not None:
         return found.info.run_id
-    run_id = create_run(store, root, artefact.recorded_fingerprint, tags={REBUILT: "true"}).info.run_id
+    commit = commit or commit_of(root, fingerprint.sha256)
+    tags = {REBUILT: "true", COMMIT: commit.removesuffix(DIRTY)}
+    tags[IS_DIRTY] = str(commit.endswith(DIRTY)).lower()
+    run_id = create_run(store, root, fingerprint, tags).info.run_id
     log_metrics(store, run_id, own_metrics(artefact))
     if history is not None and history.is_file():
         for row in read_history(history):

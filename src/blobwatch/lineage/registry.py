@@ -1,11 +1,15 @@
 """Versions of the registered model ``blobwatch``: each with its lineage, found again by its bytes."""
 
+import shutil
+import tempfile
 from pathlib import Path
 
+from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage.artefact import Artefact, read_artefact
 from blobwatch.lineage.recording import log_model
-from blobwatch.lineage.store import Store
+from blobwatch.lineage.store import Store, open_store
 
 NAME = "blobwatch"
 CHAMPION = "champion"
@@ -13,6 +17,7 @@ CHALLENGER = "challenger"
 SHA256 = "sha256."  # prefix of the tag that holds the hash of a file
 DATA = "data."  # prefix of the tag that holds the DVC hash of a data set
 COMMIT = "commit"
+FETCHED = Path(".dvc/tmp/blobwatch/versions")
 
 
 def register(store: Store, artefact: Artefact, run_id: str, commit: str, at_least: int = 1):
@@ -35,7 +40,7 @@ def register(store: Store, artefact: Artefact, run_id: str, commit: str, at_leas
     if known is not None:
         return known
     source = log_model(store, run_id, artefact)
-    tags = {"fingerprint": artefact.fingerprint, COMMIT: commit}
+    tags = {"fingerprint": artefact.fingerprint.sha256, COMMIT: commit}
     tags |= {f"{SHA256}{name}": sha256 for name, sha256 in artefact.files.items()}
     tags |= {f"{DATA}{path}": digest for path, digest in artefact.manifest["data"].items()}
     while True:
@@ -62,8 +67,7 @@ def versions(store: Store) -> list:
 
 def find_version(store: Store, sha256: str):
     """Return the version whose ``model.onnx`` has this hash, or None."""
-    tag = f"{SHA256}model.onnx"
-    return next((version for version in versions(store) if version.tags.get(tag) == sha256), None)
+    return next((one for one in versions(store) if one.tags.get(SHA256 + ONNX) == sha256), None)
 
 
 def get_version(store: Store, number: int):
@@ -104,6 +108,25 @@ def fetch(store: Store, version, folder: Path) -> Artefact:
             "someone altered it. Register the model again from its commit with `dvc repro`"
         )
     return artefact
+
+
+def fetch_version(number: int, root: Path = Path(".")) -> Path:
+    """Return a folder with the model of a version, copied out of the registry once and checked each time."""
+    store = open_store(root)
+    version = get_version(store, number)
+    folder = root / FETCHED / f"{number}-{version.tags[SHA256 + MANIFEST][:12]}"
+    if not folder.is_dir():
+        with whole_folder(folder) as partial, tempfile.TemporaryDirectory() as copies:
+            artefact = fetch(store, version, Path(copies))
+            write_deployable(partial, artefact, number, version.run_id)
+    return read_artefact(folder).folder
+
+
+def write_deployable(folder: Path, artefact: Artefact, version: int, run_id: str) -> None:
+    """Write the files of a model, and beside them what it is called in the registry."""
+    for name in artefact.files:
+        shutil.copyfile(artefact.folder / name, folder / name)
+    write_json(folder / DEPLOYED, {"name": NAME, "version": version, "run_id": run_id})
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:

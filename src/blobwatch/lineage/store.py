@@ -52,8 +52,10 @@ def open_store(root: Path) -> Store:
     """
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    from mlflow import MlflowClient
-
+    try:
+        from mlflow import MlflowClient
+    except ImportError:
+        raise BlobwatchError("this needs MLflow; install it with pip install 'blobwatch[train]'") from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri, home = tracking_uri(root), main_checkout(root)

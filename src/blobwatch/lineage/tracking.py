@@ -10,11 +10,13 @@ from numbers import Real
 from pathlib import Path
 
 from blobwatch.lineage import checkout
-from blobwatch.lineage.fingerprint import Fingerprint
+from blobwatch.lineage.fingerprint import Fingerprint, refuse_change
 from blobwatch.lineage.store import Store, open_store
 
 FINGERPRINT = "blobwatch.fingerprint"
 REBUILT = "blobwatch.rebuilt"
+IS_DIRTY = "blobwatch.dirty"
+COMMIT = "mlflow.source.git.commit"
 SAMPLES_EVERY = 10  # seconds between two samples of the system metrics
 
 
@@ -29,7 +31,7 @@ class Run:
     def log_epoch(self, row: dict, step: int) -> None:
         """Log the numbers of one epoch; an epoch that an interrupted run had logged is left as it is."""
         if step not in self.done:
-            log_metrics(self.store, self.run_id, row, step)
+            log_metrics(self.store, self.run_id, {name: row[name] for name in row if name != "epoch"}, step)
 
 
 def find_run(store: Store, fingerprint: str, unfinished: bool = False):
@@ -57,9 +59,9 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
         "mlflow.runName": f"train-{fingerprint.sha256[:8]}",
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "blobwatch train",
-        "mlflow.source.git.commit": checkout.commit(root),
+        COMMIT: checkout.commit(root),
         "mlflow.source.git.branch": checkout.branch(root),
-        "blobwatch.dirty": str(bool(checkout.uncommitted(root))).lower(),
+        IS_DIRTY: str(bool(checkout.uncommitted(root))).lower(),
     }
     run = store.client.create_run(store.experiment_id, tags=own | (tags or {}))
     params = [Param(name, str(value)) for name, value in flat(fingerprint.parts["params"]).items()]
@@ -80,6 +82,8 @@ def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
     """Yield the run of a training: an interrupted one with this fingerprint goes on, else a new one starts.
 
     It ends as ``FINISHED``, or as ``FAILED`` or ``KILLED`` when the block is left by an error or by Ctrl-C.
+    It fails, too, if an input of stage ``train`` is no longer what the fingerprint says: a finished run is
+    one whose fingerprint is true.
     """
     store = open_store(root)
     run = find_run(store, fingerprint.sha256, unfinished=True)
@@ -91,6 +95,7 @@ def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
     try:
         with system_metrics(store, run_id):
             yield Run(store, run_id, epochs_of(store, run_id))
+        refuse_change(root, "train", fingerprint)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

@@ -8,9 +8,9 @@ import numpy as np
 from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage import checkout, registry
 from blobwatch.lineage.artefact import Artefact, read_artefact
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import commit_of, take
 from blobwatch.lineage.gate import Check, floors, not_worse
-from blobwatch.lineage.promotion import commit_of, ensure_champion, next_number, promote
+from blobwatch.lineage.promotion import ensure_champion, next_number, promote
 from blobwatch.lineage.recording import read_metrics, record_evaluation
 from blobwatch.lineage.store import Store, open_store
 from blobwatch.params import Evaluate, Register
@@ -69,7 +69,7 @@ def sameness(model: Artefact, champion: Artefact, version: int) -> str:
     """Return the sentence that says why a candidate is no new model, or an empty one if it is new."""
     if model.sha256 == champion.sha256:
         return f"this candidate is the champion, version {version}"
-    if model.fingerprint == champion.fingerprint:
+    if model.fingerprint.sha256 == champion.fingerprint.sha256:
         return (
             f"this candidate was made from the same inputs as the champion, version {version}; "
             "the last bits of its weights differ, as on another processor, so the champion stays"
@@ -79,7 +79,7 @@ def sameness(model: Artefact, champion: Artefact, version: int) -> str:
 
 def version_of(root: Path, store: Store, model: Artefact, run_id: str) -> int:
     """Return the version of a candidate in the registry, which from now on is the challenger."""
-    commit = commit_of(root, model.fingerprint)
+    commit = commit_of(root, model.fingerprint.sha256)
     version = int(registry.register(store, model, run_id, commit, at_least=next_number(root)).version)
     registry.set_alias(store, registry.CHALLENGER, version)
     return version
@@ -111,15 +111,16 @@ def decide(root: Path, model: Artefact, version: int, checks: list[Check]) -> di
 
 def obstacles(root: Path, model: Artefact) -> list[str]:
     """Return what keeps even a good model from being promoted unasked: its inputs are not in the commit."""
-    if checkout.experiment_home(root) is not None:
-        return ["this is a queued DVC experiment; apply it with `dvc exp apply`, commit, and promote"]
+    if checkout.is_aside(root):
+        home = checkout.main_checkout(root)
+        return [f"this is a worktree or a queued experiment; bring it to {home}, commit, and promote there"]
     loose = checkout.uncommitted(root)
     if loose:
         named = ", ".join(loose[:5]) + (f" and {len(loose) - 5} more" if len(loose) > 5 else "")
         return [f"its inputs are not committed: {named}; commit them and promote"]
     now = take(root, "train")
-    if now.sha256 != model.fingerprint:
-        changed = ", ".join(now.differences(model.recorded_fingerprint)) or "its manifest"
+    if now.sha256 != model.fingerprint.sha256:
+        changed = ", ".join(now.differences(model.fingerprint)) or "its manifest"
         return [f"it was not trained from what is here: {changed} differs; run `dvc repro`"]
     return []
 
@@ -128,7 +129,7 @@ def write_reports(out: Path, model: Artefact, absolute: list[Check], decision: d
     """Write both reports. The gate's holds nothing random and nothing of the day, so DVC sees no change."""
     with whole_folder(out) as folder:
         gate = {
-            "fingerprint": model.fingerprint,
+            "fingerprint": model.fingerprint.sha256,
             "files": model.files,
             "checks": as_json(absolute),
             "passed": all(check.passed for check in absolute),

@@ -44,7 +44,21 @@ def write_truth(path: Path, season: Season) -> None:
     with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(
-            "blob kind x y radius depth appeared_mjd half_width axis_ratio exponent edge hole snr".split()
+            [
+                "blob",
+                "kind",
+                "x",
+                "y",
+                "radius",
+                "depth",
+                "appeared_mjd",
+                "half_width",
+                "axis_ratio",
+                "exponent",
+                "edge",
+                "hole",
+                "snr",
+            ]
         )
         for number, (kind, when, blob) in enumerate(rows, start=1):
             shape = [blob.half_width, blob.axis_ratio, blob.exponent, blob.edge, blob.hole]

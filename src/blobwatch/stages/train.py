@@ -39,15 +39,13 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     """
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(True)
-    with sealed(root, "train") as fingerprint:
+    with sealed(root, "train") as fingerprint, tracking.training(root, fingerprint) as run:
         train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
         torch.manual_seed(params.seed)
         network = build(params.train.architecture, params.train.width)
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
-        run = tracking.start_training(root, fingerprint, params)
         progress = fit_with_bar(network, train_set, val_set, plan_of(params), checkpoint, run)
-        network = network.to(memory_format=torch.contiguous_format)
         about = {
             "version": __version__,
             "fingerprint": {"sha256": fingerprint.sha256, "parts": fingerprint.parts},
@@ -61,7 +59,6 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
             write_json(folder / MANIFEST, manifest)
         with whole_folder(reports) as folder:
             write_history(folder / "history.csv", progress)
-    tracking.finish_training(run)
     checkpoint.unlink(missing_ok=True)
     console.print(
         f"train: best epoch {progress.best_epoch + 1} of {progress.epoch}, "
@@ -76,7 +73,7 @@ def plan_of(params: Params) -> Plan:
 
 
 def fit_with_bar(
-    network: torch.nn.Module, train_set: Shard, val_set: Shard, plan: Plan, checkpoint: Path, run
+    network: torch.nn.Module, train_set: Shard, val_set: Shard, plan: Plan, checkpoint: Path, run: tracking.Run
 ) -> Progress:
     """Train, and show epoch, loss and rate while it goes on."""
     steps = -(-len(train_set) // plan.batch)
@@ -90,7 +87,7 @@ def fit_with_bar(
             progress.update(task, completed=done["steps"], loss=value, rate=rate)
 
         def on_epoch(row: dict) -> None:
-            tracking.log_epoch(run, row)
+            run.log_epoch(row, row["epoch"])
             progress.console.print(
                 f"epoch {row['epoch'] + 1}: loss {row['train_loss']:.4f}, "
                 f"val loss {row['val_loss']:.4f}, val AUC {row['val_auc']:.4f}"

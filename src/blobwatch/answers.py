@@ -1,0 +1,84 @@
+"""The answers of ``blobwatch predict``: a line of JSON or a table per file; a bad file stops no other."""
+
+import json
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.images.tiling import PER_SIDE
+from blobwatch.instrument.exposures import open_fits, read_difference, read_exposure
+from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.predict import Prediction, Predictor
+from blobwatch.progress import console
+
+
+def answer_files(
+    files: list[Path], model: str, stack: Path | None, history: Path | None, as_json: bool, plot: Path | None
+) -> bool:
+    """Judge files one after the other; print an answer for each; return whether all could be used."""
+    predictor = Predictor.load(model)
+    known_stack = read_stack(stack) if stack else None
+    all_well = True
+    for path in files:
+        try:
+            earlier = history_for(path, history) if history and known_stack is None else None
+            answer = predictor.predict_file(path, known_stack, earlier)
+            if plot:
+                save_picture(answer, plot)
+            print(json.dumps(answer.as_json())) if as_json else print_table(answer)
+        except BlobwatchError as error:
+            all_well = False
+            print(json.dumps({"image": str(path), "error": str(error)})) if as_json else None
+            console.print(f"blobwatch: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return all_well
+
+
+def read_stack(path: Path):
+    """Return the median stack of a file: its STACK extension, or its first image."""
+    found = read_difference(path)
+    return found.stack if found.stack is not None else found.image
+
+
+def history_for(path: Path, history: Path) -> list[Listed]:
+    """Return the exposures of a folder in the filter of a file that is an exposure."""
+    with open_fits(path) as hdus:
+        only_filter = str(hdus[0].header.get("FILTER", "")).strip()
+    return list_exposures(history, only_filter)
+
+
+def save_picture(answer: Prediction, folder: Path) -> None:
+    """Write the picture of an answer as ``<rootname>.png``."""
+    from blobwatch.figures.prediction import prediction
+    from blobwatch.files import whole_file
+
+    with whole_file(folder / f"{answer.rootname}.png") as partial:
+        prediction(answer).savefig(partial, dpi=100)
+    console.print(f"picture: {folder / answer.rootname}.png", highlight=False, soft_wrap=True)
+
+
+def print_table(answer: Prediction) -> None:
+    """Print an answer for people: the blobs, and the sixteen probabilities as they lie in the frame."""
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Console()
+    version = answer.model["version"]
+    out.print(
+        f"\n[bold]{answer.image}[/bold]  {answer.kind}, model "
+        f"{'version ' + str(version) if version else answer.model['sha256'][:12]}, "
+        f"threshold {answer.threshold:.2f}",
+        soft_wrap=True,
+    )
+    if answer.blobs:
+        blobs = Table("x", "y", "radius", "probability", "SNR", "depth")
+        for b in answer.blobs:
+            cells = [b.x, b.y, b.radius, b.probability, b.snr]
+            texts = [f"{value:.{3 if i == 3 else 1}f}" for i, value in enumerate(cells)]
+            blobs.add_row(*texts, f"{100 * b.depth:.2f} %")
+        out.print(blobs)
+    else:
+        out.print("no new blob")
+    grid = Table(title="probability per subframe, top row first", show_header=False)
+    for row in reversed(range(PER_SIDE)):
+        chances = answer.probabilities[row * PER_SIDE : (row + 1) * PER_SIDE]
+        grid.add_row(*(f"[bold]{p:.2f}[/bold]" if p >= answer.threshold else f"{p:.2f}" for p in chances))
+    out.print(grid)

@@ -1,0 +1,138 @@
+"""``blobwatch <verb>``, in the order of the flow. Heavy libraries are loaded by the verb that needs them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blobwatch.errors import BlobwatchError
+
+app = typer.Typer(
+    help="Watch for new IR blobs in dark-Earth exposures of Hubble's WFC3.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+STAGES, USE, LINEAGE = "Stages of the pipeline (dvc repro runs them)", "Use", "Lineage"
+
+Folder = Annotated[Path, typer.Argument(show_default=False)]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is said in a sentence, with exit status 1."""
+    try:
+        app()
+    except BlobwatchError as error:
+        typer.echo(f"blobwatch: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = "monitor" if error.name in ("sqlalchemy", "apprise") else "train"
+        typer.echo(
+            f"blobwatch: this verb needs {error.name}; install it with: pip install 'blobwatch[{extra}]'",
+            err=True,
+        )
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=STAGES)
+def simulate(out: Folder, workers: Workers = 2) -> None:
+    """Make a season of dark-Earth exposures, as flt files, with a table of the truth."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.simulate import simulate as run
+
+    params = load_params()
+    run(out, params.simulate, params.seed, workers)
+
+
+@app.command(rich_help_panel=STAGES)
+def difference(exposures: Folder, out: Folder, workers: Workers = 2) -> None:
+    """Make the difference image of each exposure against the median stack of the trailing days."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.difference import difference as run
+
+    params = load_params()
+    run(exposures, out, params.difference, params.data.filter, workers)
+
+
+@app.command(rich_help_panel=STAGES)
+def subframes(differences: Folder, exposures: Folder, out: Folder, workers: Workers = 2) -> None:
+    """Cut labelled subframes for train, val and test out of the difference images."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.subframes import subframes as run
+
+    params = load_params()
+    run(differences, exposures, out, params.subframes, params.seed, workers)
+
+
+@app.command(rich_help_panel=STAGES)
+def train(subframes: Folder, candidate: Folder, reports: Folder) -> None:
+    """Train the network; write the candidate and log the run."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.train import train as run
+
+    run(Path.cwd(), subframes, candidate, reports, load_params())
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate(candidate: Folder, subframes: Folder, train_reports: Folder, out: Folder) -> None:
+    """Judge the candidate beside the matched-filter bank, with intervals, by slice, in pictures."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.evaluate import evaluate as run
+
+    params = load_params()
+    run(Path.cwd(), candidate, subframes, train_reports, out, params.evaluate, params.seed)
+
+
+@app.command(rich_help_panel=STAGES)
+def register(candidate: Folder, reports: Folder, subframes: Folder, out: Folder) -> None:
+    """Register the candidate; promote it to champion if it passes the gate."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.register import register as run
+
+    params = load_params()
+    run(
+        Path.cwd(), candidate, reports, subframes, out, params.register_, params.evaluate, params.seed
+    )
+
+
+@app.command(rich_help_panel=USE)
+def predict(
+    files: Annotated[list[Path], typer.Argument(show_default=False, help="Difference images or exposures.")],
+    model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
+    stack: Annotated[Path | None, typer.Option(help="Median stack for exposures.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
+) -> None:
+    """Tell whether there are new blobs in FITS files, and where."""
+    from blobwatch.answers import answer_files
+
+    if not answer_files(files, model, stack, history, as_json, plot):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def promote(
+    version: Annotated[int, typer.Argument(show_default=False)],
+    reason: Annotated[str, typer.Option(show_default=False, help="Kept in models/promotions.jsonl.")],
+) -> None:
+    """Make a registered version the champion."""
+    from blobwatch.lineage.promotion import promote as run
+
+    record = run(Path.cwd(), version, reason)
+    typer.echo(f"version {record['version']} is the champion now", err=True)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def sync() -> None:
+    """Find or rebuild, from files, the MLflow runs that DVC took from its cache, and the champion's version."""
+    from blobwatch.lineage.sync import sync as run
+
+    for line in run(Path.cwd()):
+        typer.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()

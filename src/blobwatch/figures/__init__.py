@@ -1,0 +1,1 @@
+"""Every picture, by topic; each function returns a matplotlib ``Figure`` and writes no file."""

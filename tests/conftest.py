@@ -1,0 +1,69 @@
+"""Shared by all tests: the project's parameters, and a piece of its season taken at real size, once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blobwatch.images.blobimage import blob_image
+from blobwatch.images.stack import median_stack
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.exposures import write_flt
+from blobwatch.instrument.season import Season, expose, plan_season
+from blobwatch.params import Params, load_params
+from blobwatch.stages.simulate import sky_of
+
+ROOT = Path(__file__).resolve().parents[1]
+FIRST, COUNT = 36, 11  # of the season's exposures: about a month in its middle
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One simulated exposure in the 1024 frame, and its blob image."""
+
+    number: int
+    header: object
+    image: np.ndarray  # (1024, 1024), electrons/s
+    dq: np.ndarray  # (1024, 1024), int16
+    blob_image: np.ndarray  # (1024, 1024), float32, about 1
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The project's own ``params.yaml``."""
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def season(params) -> Season:
+    """The default season, planned and not yet taken."""
+    own = params.simulate
+    return plan_season(params.seed, own.start, own.days, own.exposures, sky_of(own))
+
+
+def take(season: Season, number: int, box: int = 64) -> Taken:
+    header, planes = expose(season, season.pointings[number])
+    image, dq = wfc3ir.embed(planes["SCI"]), wfc3ir.embed(planes["DQ"], fill=0)
+    return Taken(number, header, image, dq, blob_image(image, dq, box))
+
+
+@pytest.fixture(scope="session")
+def taken(season, params) -> list[Taken]:
+    """Eleven exposures in a row from the middle of the season."""
+    return [take(season, number, params.difference.box) for number in range(FIRST, FIRST + COUNT)]
+
+
+@pytest.fixture(scope="session")
+def stacks(taken) -> dict[int, np.ndarray]:
+    """The stacks of the 3 and of the 10 exposures before the last one."""
+    return {depth: median_stack([one.blob_image for one in taken[-1 - depth : -1]]) for depth in (3, 10)}
+
+
+@pytest.fixture(scope="session")
+def flt(season, tmp_path_factory) -> Path:
+    """One exposure as the file that the stage writes."""
+    header, planes = expose(season, season.pointings[FIRST])
+    path = tmp_path_factory.mktemp("flt") / f"{header['ROOTNAME']}_flt.fits"
+    write_flt(path, header, planes)
+    return path

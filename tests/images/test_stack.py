@@ -1,0 +1,74 @@
+"""Trailing window, median stack, difference, noise."""
+
+import numpy as np
+import pytest
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.images.stack import difference_image, median_stack, noise_map, robust_sigma, trailing
+
+TIMES = [100.0, 70.0, 69.9, 85.5, 99.9, 100.1, 140.0]
+
+
+def test_window_holds_the_days_before_and_not_the_exposure_itself():
+    assert trailing(TIMES, 100.0, 30.0, 3) == [1, 3, 4]  # in the order of time; 70.0 is just inside
+
+
+def test_window_is_empty_of_the_future():
+    assert trailing(TIMES, 100.1, 30.0, 1) == [3, 4, 0]
+
+
+def test_too_few_is_said_with_the_numbers_and_the_remedy():
+    said = (
+        "izzz0003q: 2 exposures in the 20 days before it, a stack needs 3; "
+        "add earlier exposures or lower difference.minimum"
+    )
+    with pytest.raises(BlobwatchError) as caught:
+        trailing(TIMES, 100.0, 20.0, 3, "izzz0003q")
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("depth", [2, 3, 10])
+def test_median_stack_is_numpys_nanmedian(depth):
+    rng = np.random.default_rng(depth)
+    images = [rng.normal(1, 0.01, (130, 70)).astype(np.float32) for _ in range(depth)]
+    for image in images[1:]:
+        image[rng.uniform(size=image.shape) < 0.3] = np.nan
+    stack = median_stack(images)
+    assert stack.dtype == np.float32
+    np.testing.assert_allclose(stack, np.nanmedian(images, axis=0), rtol=1e-6)
+
+
+def test_a_pixel_that_is_never_known_stays_unknown():
+    images = [np.full((64, 64), 1.0, dtype=np.float32) for _ in range(3)]
+    for image in images:
+        image[5, 6] = np.nan
+    assert np.argwhere(np.isnan(median_stack(images))).tolist() == [[5, 6]]
+
+
+def test_a_new_dimple_is_positive():
+    stack, image = np.ones((8, 8), np.float32), np.ones((8, 8), np.float32)
+    image[2, 3] = 0.9
+    difference = difference_image(stack, image)
+    assert difference[2, 3] == pytest.approx(0.1)
+    assert np.count_nonzero(difference) == 1
+
+
+def test_robust_sigma_heeds_no_outlier_and_no_nan():
+    values = np.random.default_rng(1).normal(5.0, 0.01, 200_000)
+    values[:2000], values[2000:4000] = 100.0, np.nan
+    assert robust_sigma(values) == pytest.approx(0.01, rel=0.03)
+
+
+def test_noise_map_follows_the_noise_and_ignores_the_level():
+    rng = np.random.default_rng(4)
+    scale = np.linspace(0.008, 0.016, 512)[None, :]
+    difference = 0.02 * np.arange(512)[:, None] / 512 + rng.normal(size=(512, 512)) * scale
+    difference[100:110, 100:110] = np.nan
+    difference[200:210, 300:310] = 0.5  # a blob is no noise
+    noise = noise_map(difference.astype(np.float32))
+    assert noise.dtype == np.float32
+    assert np.isfinite(noise).all()
+    ratio = noise / scale
+    assert np.abs(ratio[32:-32, 32:-32] - 1.0).max() < 0.15
+    assert np.abs(ratio - 1.0).max() < 0.4  # beyond the outermost box centres it is extrapolated
+    assert np.mean(noise / scale) == pytest.approx(1.0, abs=0.02)

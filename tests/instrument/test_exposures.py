@@ -1,0 +1,358 @@
+"""The one door to FITS: every form that is accepted, and a sentence for everything that is not."""
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.exposures import (
+    FLUX_STEP,
+    FRACTION_STEP,
+    compressed,
+    open_fits,
+    read_difference,
+    read_exposure,
+    write_difference,
+    write_flt,
+)
+from blobwatch.instrument.folder import find_exposures
+
+CARDS = {
+    "ROOTNAME": "ich219i8q",
+    "DETECTOR": "IR",
+    "SUBARRAY": False,
+    "EXPSTART": 57400.5,
+    "EXPTIME": 100.0,
+    "FILTER": "F153M",
+    "TARGNAME": "DARK-EARTH-CALIB",
+    "PROPOSID": 14000,
+}
+
+
+def primary(**changes) -> fits.PrimaryHDU:
+    cards = {**CARDS, **changes}
+    return fits.PrimaryHDU(
+        header=fits.Header({key: value for key, value in cards.items() if value is not None})
+    )
+
+
+def group(image, unit="ELECTRONS/S", version=1) -> list:
+    """One read: SCI with its unit, and a DQ plane that flags the pixel (x=7, y=3)."""
+    science = fits.ImageHDU(image, name="SCI", ver=version)
+    science.header["BUNIT"] = unit
+    dq = np.zeros(image.shape, dtype=np.int16)
+    dq[3, 7] = 4
+    return [science, fits.ImageHDU(dq, name="DQ", ver=version)]
+
+
+def ramp(size: int = wfc3ir.SIZE, scale: float = 1.0) -> np.ndarray:
+    """An image whose every pixel has its own value, so that any misplacement shows."""
+    return (scale * (1.0 + np.arange(size * size).reshape(size, size) % 8191)).astype(np.float32)
+
+
+def written(path, *hdus):
+    fits.HDUList(list(hdus)).writeto(path)
+    return path
+
+
+# What is accepted as an exposure
+
+
+def test_flt_is_embedded_with_a_border_of_five(tmp_path):
+    image = ramp(wfc3ir.FLT_SIZE)
+    read = read_exposure(written(tmp_path / "ich219i8q_flt.fits", primary(), *group(image)))
+    assert read.image.shape == (1024, 1024)
+    assert read.image.dtype == np.float64
+    assert read.image[5 + 701, 5 + 300] == image[701, 300]
+    assert np.array_equal(read.image[5:-5, 5:-5], image)
+    assert np.isnan(read.image).sum() == 1024**2 - 1014**2
+    assert read.dq[8, 12] == 4  # (x=7, y=3) of the flt
+    assert np.count_nonzero(read.dq) == 1
+    assert (read.rootname, read.filter, read.proposid) == ("ich219i8q", "F153M", "14000")
+    assert (read.expstart, read.exptime) == (57400.5, 100.0)
+
+
+def test_ima_keeps_its_frame_and_loses_the_reference_border(tmp_path):
+    image = ramp()
+    newest, older = group(image), group(image / 2, version=2)
+    read = read_exposure(written(tmp_path / "a_ima.fits", primary(), *newest, *older))
+    assert read.image[701, 300] == image[701, 300]
+    assert np.isnan(read.image[:5]).all()
+    assert np.isnan(read.image[:, -5:]).all()
+    assert read.dq[3, 7] == 4
+
+
+def test_raw_is_the_newest_read_minus_the_zeroth_per_second(tmp_path):
+    zeroth = np.full((1024, 1024), 1000.0, dtype=np.float32)
+    newest = zeroth + 50 * ramp()
+    middle = zeroth + 20 * ramp()
+    reads = [
+        *group(newest, "COUNTS", 1),
+        *group(middle, "COUNTS", 2),
+        *group(zeroth, "COUNTS", 3),
+    ]
+    read = read_exposure(written(tmp_path / "a_raw.fits", primary(), *reads))
+    assert read.image[701, 300] == pytest.approx(50 * ramp()[701, 300] / 100.0)
+
+
+def test_a_single_read_in_counts_is_divided_by_the_time(tmp_path):
+    path = written(tmp_path / "a_flt.fits", primary(), *group(ramp(), "ELECTRONS"))
+    assert read_exposure(path).image[701, 300] == pytest.approx(ramp()[701, 300] / 100.0)
+
+
+def test_a_constant_plane_stored_as_pixvalue_is_filled_in(tmp_path):
+    science, _ = group(ramp(wfc3ir.FLT_SIZE))
+    constant = fits.ImageHDU(name="DQ", ver=1)
+    constant.header["NPIX1"], constant.header["NPIX2"], constant.header["PIXVALUE"] = 1014, 1014, 64
+    read = read_exposure(written(tmp_path / "a_flt.fits", primary(), science, constant))
+    assert (read.dq[5:-5, 5:-5] == 64).all()
+    assert (read.dq[:5] == 0).all()
+
+
+@pytest.mark.parametrize("ending", [".fits.gz", ".fits.fz"])
+def test_compressed_files_are_read(tmp_path, ending):
+    image = ramp(wfc3ir.FLT_SIZE)
+    path = tmp_path / f"ich219i8q_flt{ending}"
+    if ending == ".fits.gz":
+        plain = written(tmp_path / "plain.fits", primary(), *group(image))
+        with plain.open("rb") as source, gzip.open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+    else:
+        science = fits.CompImageHDU(image, name="SCI", compression_type="GZIP_1", quantize_level=0)
+        science.header["BUNIT"] = "ELECTRONS/S"
+        written(path, primary(), science, *group(image)[1:])
+    assert read_exposure(path).image[706, 305] == image[701, 300]
+
+
+def test_what_is_written_is_read_back_exactly(tmp_path):
+    rng = np.random.default_rng(5)
+    shape = (1014, 1014)
+    planes = {
+        "SCI": rng.normal(20, 1, shape),
+        "ERR": rng.uniform(0, 1, shape),
+        "DQ": rng.integers(0, 2**14, shape),
+        "SAMP": np.full(shape, 9),
+        "TIME": np.full(shape, 802.9),
+    }
+    path = tmp_path / "ich219i8q_flt.fits"
+    write_flt(path, primary().header, planes)
+    read = read_exposure(path)
+    expected = np.round(planes["SCI"] / FLUX_STEP) * FLUX_STEP
+    assert np.array_equal(read.image[5:-5, 5:-5], expected)
+    assert np.array_equal(read.dq[5:-5, 5:-5], planes["DQ"])
+    with fits.open(path) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "ERR", "DQ", "SAMP", "TIME"]
+        assert hdus["SCI"].header["BUNIT"] == "ELECTRONS/S"
+        assert hdus["TIME"].data[0, 0] == pytest.approx(802.9, abs=0.01)
+
+
+def test_rounding_to_steps_costs_nothing_against_the_noise(taken):
+    noise = 0.0078 * np.nanmedian(taken[0].image)  # electrons/s
+    longest = max(wfc3ir.EXPOSURE_TIMES.values())
+    assert 0.0075 * 14_000 / longest > 5 * FLUX_STEP  # the faintest the simulator makes
+    assert noise > 5 * FLUX_STEP
+    assert 50 * FRACTION_STEP < 0.0078
+
+
+# What is accepted as a difference image
+
+
+def frame(offset: float = 0.0) -> np.ndarray:
+    return (ramp() / 8192 + offset).astype(np.float32)
+
+
+@pytest.mark.parametrize("form", ["plain", "cube", "extension", "cube in extension", "gz", "fz"])
+def test_every_form_of_difference_image(tmp_path, form):
+    image = frame()
+    cube = np.stack([image, frame(5.0), frame(9.0)])
+    path = tmp_path / ("d.fits.gz" if form == "gz" else "d.fits.fz" if form == "fz" else "d.fits")
+    if form in ("plain", "gz"):
+        written(path, fits.PrimaryHDU(image))
+    elif form == "cube":
+        written(path, fits.PrimaryHDU(cube))
+    elif form == "extension":
+        written(path, fits.PrimaryHDU(), fits.ImageHDU(image))
+    elif form == "cube in extension":
+        written(path, fits.PrimaryHDU(), fits.ImageHDU(cube))
+    else:
+        written(
+            path,
+            fits.PrimaryHDU(),
+            compressed("DIFF", np.round(image / FRACTION_STEP) * FRACTION_STEP, FRACTION_STEP),
+        )
+    read = read_difference(path)
+    assert read.image.shape == (1024, 1024)
+    assert read.image.dtype == np.float32
+    assert read.image[701, 300] == pytest.approx(image[701, 300], abs=FRACTION_STEP)
+    assert read.rootname == "d"
+    assert read.stack is None
+    assert read.noise is None
+
+
+def test_a_difference_of_flt_size_is_embedded(tmp_path):
+    image = ramp(wfc3ir.FLT_SIZE)
+    read = read_difference(written(tmp_path / "d.fits", fits.PrimaryHDU(image)))
+    assert read.image[706, 305] == image[701, 300]
+
+
+def test_a_product_of_ours_brings_stack_and_noise(tmp_path):
+    image, stack, noise = (np.full((1024, 1024), value) for value in (0.25, 1.0, 0.0078125))
+    image[701, 300] = 0.5
+    image[10, 20] = np.nan
+    path = tmp_path / "x_diff.fits"
+    write_difference(path, primary(ROOTNAME="izzz0001q").header, image, stack, noise)
+    read = read_difference(path)
+    assert read.rootname == "izzz0001q"
+    assert read.image[701, 300] == 0.5
+    assert np.isnan(read.image[10, 20])
+    assert (read.stack == 1.0).all()
+    assert (read.noise == 0.0078125).all()
+    assert read.header["EXPSTART"] == 57400.5
+
+
+# What is refused, each with one sentence
+
+
+def test_absent_folder_empty(tmp_path):
+    (tmp_path / "empty.fits").touch()
+    with pytest.raises(BlobwatchError, match="does not exist; check the path"):
+        open_fits(tmp_path / "no.fits")
+    with pytest.raises(BlobwatchError, match="is a folder; give FITS files"):
+        open_fits(tmp_path)
+    with pytest.raises(BlobwatchError, match="is empty; fetch or copy it again"):
+        open_fits(tmp_path / "empty.fits")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n not a FITS file", b"hello\n" * 2000, b"\0" * 5760])
+@pytest.mark.parametrize("read", [read_exposure, read_difference])
+def test_not_fits(tmp_path, content, read):
+    path = tmp_path / "a_flt.fits"
+    path.write_bytes(content)
+    with pytest.raises(BlobwatchError, match=r"a_flt\.fits is not a readable FITS file; fetch or copy"):
+        read(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.37, 0.5, 0.9, 0.999])
+def test_truncated_exposure(tmp_path, flt, share):
+    path = tmp_path / flt.name
+    content = flt.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(BlobwatchError, match=rf"{flt.name} (is truncated|has no SCI)"):
+        read_exposure(path)
+
+
+@pytest.mark.parametrize("bytes_left", [100, 2880, 5000, 2_000_000, 4_190_000])
+def test_truncated_plain_image(tmp_path, bytes_left):
+    path = written(tmp_path / "d.fits", fits.PrimaryHDU(frame()))
+    path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(BlobwatchError, match=r"d\.fits is (truncated|not a readable FITS|damaged)"):
+        read_difference(path)
+
+
+def test_truncated_gz(tmp_path):
+    plain = written(tmp_path / "d.fits", fits.PrimaryHDU(frame()))
+    path = tmp_path / "d.fits.gz"
+    path.write_bytes(gzip.compress(plain.read_bytes(), 1)[:-5000])
+    with pytest.raises(BlobwatchError, match=r"d\.fits\.gz is (truncated|not a readable FITS|damaged)"):
+        read_difference(path)
+
+
+def test_damaged_compressed_tile(tmp_path, flt):
+    with fits.open(flt, disable_image_compression=True) as hdus:
+        start = hdus["SCI"].fileinfo()["datLoc"]
+        table = hdus["SCI"].header["NAXIS1"] * hdus["SCI"].header["NAXIS2"]
+    content = bytearray(flt.read_bytes())
+    content[start : start + table] = b"\xff" * table  # where each tile lies
+    path = tmp_path / flt.name
+    path.write_bytes(bytes(content))
+    with pytest.raises(BlobwatchError, match=r"is damaged; fetch or copy it again"):
+        read_exposure(path)
+
+
+def test_no_image(tmp_path):
+    empty = written(tmp_path / "e.fits", fits.PrimaryHDU())
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.ones(3))])
+    tabular = written(tmp_path / "t.fits", fits.PrimaryHDU(), table)
+    line = written(tmp_path / "l.fits", fits.PrimaryHDU(np.zeros(100, dtype=np.float32)))
+    for path in (empty, tabular, line):
+        with pytest.raises(BlobwatchError, match="holds no image; give a difference image or an exposure"):
+            read_difference(path)
+        with pytest.raises(BlobwatchError, match="has no SCI and DQ extensions; give a raw, ima or flt"):
+            read_exposure(path)
+
+
+def test_sci_without_pixels(tmp_path):
+    _, dq = group(ramp(wfc3ir.FLT_SIZE))
+    path = written(tmp_path / "a_flt.fits", primary(), fits.ImageHDU(name="SCI", ver=1), dq)
+    with pytest.raises(BlobwatchError, match="holds no image where one is expected"):
+        read_exposure(path)
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (1024, 512), (4096, 4096 // 2), (1034, 1034)])
+def test_wrong_shape(tmp_path, shape):
+    image = np.ones(shape, dtype=np.float32)
+    exposure = written(tmp_path / "a_flt.fits", primary(), *group(image))
+    difference = written(tmp_path / "d.fits", fits.PrimaryHDU(image))
+    said = rf"the image is {shape[0]} x {shape[1]}; a full WFC3/IR frame is 1024 x 1024"
+    with pytest.raises(BlobwatchError, match=rf"a_flt\.fits: {said}"):
+        read_exposure(exposure)
+    with pytest.raises(BlobwatchError, match=rf"d\.fits: {said}"):
+        read_difference(difference)
+
+
+def test_science_and_quality_of_unlike_shape(tmp_path):
+    science, _ = group(ramp(wfc3ir.FLT_SIZE))
+    _, dq = group(ramp(512))
+    with pytest.raises(BlobwatchError, match="the image is 512 x 512"):
+        read_exposure(written(tmp_path / "a_flt.fits", primary(), science, dq))
+
+
+def test_subarray_and_uvis_are_refused_by_name(tmp_path):
+    image = ramp(wfc3ir.FLT_SIZE)
+    subarray = written(tmp_path / "s_flt.fits", primary(SUBARRAY=True), *group(image))
+    uvis = written(tmp_path / "u_flt.fits", primary(DETECTOR="UVIS"), *group(image))
+    with pytest.raises(BlobwatchError, match="is a subarray; give a full 1024 x 1024 frame"):
+        read_exposure(subarray)
+    for read in (read_exposure, read_difference):
+        with pytest.raises(BlobwatchError, match="is a UVIS frame; only the IR channel has IR blobs"):
+            read(uvis)
+
+
+def test_all_nan(tmp_path):
+    image = np.full((1014, 1014), np.nan, dtype=np.float32)
+    with pytest.raises(BlobwatchError, match="holds no finite pixel; leave it out"):
+        read_exposure(written(tmp_path / "a_flt.fits", primary(), *group(image)))
+    with pytest.raises(BlobwatchError, match="holds no finite pixel; leave it out"):
+        read_difference(written(tmp_path / "d.fits", fits.PrimaryHDU(image)))
+
+
+@pytest.mark.parametrize("key", ["EXPSTART", "EXPTIME"])
+@pytest.mark.parametrize("value", [None, "yesterday", True])
+def test_exposure_without_its_time(tmp_path, key, value):
+    path = written(tmp_path / "a_flt.fits", primary(**{key: value}), *group(ramp(wfc3ir.FLT_SIZE)))
+    with pytest.raises(BlobwatchError, match=rf"a_flt\.fits has no {key} in its header"):
+        read_exposure(path)
+
+
+def test_exposure_of_no_duration(tmp_path):
+    path = written(tmp_path / "a_flt.fits", primary(EXPTIME=0.0), *group(ramp(1014), "COUNTS"))
+    with pytest.raises(BlobwatchError, match="EXPTIME"):
+        read_exposure(path)
+
+
+def test_find_exposures_is_sorted_and_knows_its_endings(tmp_path):
+    for name in ("b.fits", "a.fits.gz", "c.fits.fz", "truth.csv", "d.fits.part"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.fits").mkdir()
+    assert [path.name for path in find_exposures(tmp_path)] == ["a.fits.gz", "b.fits", "c.fits.fz"]
+
+
+def test_find_exposures_in_an_empty_folder_or_none(tmp_path):
+    with pytest.raises(BlobwatchError, match="holds no FITS file; put exposures there"):
+        find_exposures(tmp_path)
+    with pytest.raises(BlobwatchError, match="is not a folder; give the folder"):
+        find_exposures(tmp_path / "absent")

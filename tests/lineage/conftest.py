@@ -1,0 +1,3 @@
+"""The project of these tests."""
+
+from lineage.project import blank_database, project  # noqa: F401

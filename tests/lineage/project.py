@@ -1,0 +1,147 @@
+"""A small project in git, with the files that the pipeline would have made and an MLflow store."""
+
+import csv
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blobwatch.files import file_hash, write_json
+from blobwatch.lineage.fingerprint import dependency_hash, take
+
+# MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
+MLFLOW_WARNING = "ignore:The ``noload`` loader strategy:DeprecationWarning"
+
+DVC = {
+    "stages": {
+        "subframes": {"cmd": "blobwatch subframes data/subframes", "outs": ["data/subframes"]},
+        "train": {
+            "cmd": "blobwatch train data/subframes models/candidate reports/train",
+            "deps": ["src/pkg", "requirements.lock", "data/subframes"],
+            "params": ["seed", "train"],
+            "outs": ["models/candidate", {"reports/train/history.csv": {"cache": False}}],
+        },
+        "evaluate": {
+            "cmd": "blobwatch evaluate",
+            "deps": ["models/candidate"],
+            "outs": ["reports/evaluate"],
+        },
+    }
+}
+PARAMS = {"seed": 7, "train": {"epochs": 3, "learning_rate": 0.003}, "evaluate": {"bootstrap": 100}}
+IGNORED = "mlflow.db*\nmlartifacts/\ndata/\nmodels/candidate\nreports/\n__pycache__/\n"
+GOOD = {"auc": 0.98, "recall_above_15": 0.99, "false_per_100": 4.0, "position_error": 0.8}
+
+
+@dataclass
+class Project:
+    root: Path
+    candidate: Path = field(init=False)
+    reports: Path = field(init=False)
+    subframes: Path = field(init=False)
+
+    def __post_init__(self):
+        self.candidate = self.root / "models/candidate"
+        self.reports = self.root / "reports/evaluate"
+        self.subframes = self.root / "data/subframes"
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.org", *arguments]
+        return subprocess.run(
+            command, cwd=self.root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "state", "--allow-empty")
+        return self.git("rev-parse", "HEAD")
+
+    def train(self, weights: str = "one") -> None:
+        """Write a candidate as the stage would, from the inputs as they are."""
+        self.candidate.mkdir(parents=True, exist_ok=True)
+        (self.candidate / "model.onnx").write_text(f"onnx {weights}")
+        (self.candidate / "model.safetensors").write_text(f"safetensors {weights}")
+        taken = take(self.root, "train")
+        manifest = {
+            "name": "blobwatch",
+            "architecture": {"name": "compact", "stride": 8},
+            "threshold": 0.5,
+            "fingerprint": {"sha256": taken.sha256, "parts": taken.parts},
+            "data": taken.parts["data"],
+            "files": {name: file_hash(self.candidate / name) for name in ("model.onnx", "model.safetensors")},
+            "metrics": {"val_auc": 0.97},
+        }
+        write_json(self.candidate / "manifest.json", manifest)
+        history = self.root / "reports/train/history.csv"
+        history.parent.mkdir(parents=True, exist_ok=True)
+        with history.open("w", newline="") as stream:
+            csv.writer(stream).writerows([["epoch", "train_loss", "val_auc"], [0, 0.6, 0.8], [1, 0.3, 0.97]])
+
+    def evaluate(self, **changed: float) -> None:
+        """Write the reports as the stage would, and join them to the candidate in ``dvc.lock``."""
+        values = GOOD | changed
+        sections = {"subframes": {"auc"}, "blobs": GOOD.keys() - {"auc"}}
+        metrics = {
+            section: {
+                name: {"value": values[name], "low": values[name] - 0.1, "high": values[name] + 0.1}
+                for name in names
+            }
+            for section, names in sections.items()
+        }
+        metrics["baselines"] = {"matched_filter": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}}
+        write_json(self.reports / "metrics.json", metrics)
+        (self.reports / "figures").mkdir(exist_ok=True)
+        (self.reports / "figures/roc.png").write_bytes(b"png")
+        (self.reports / "slices.csv").write_text("snr,auc\n5,0.9\n")
+        joined = {
+            kind: [{"path": path, "md5": dependency_hash(self.root / path)}]
+            for kind, path in {"deps": "models/candidate", "outs": "reports/evaluate"}.items()
+        }
+        (self.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"evaluate": joined}}))
+
+    def lines(self) -> list[dict]:
+        log = self.root / "models/promotions.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def make_project(root: Path) -> Project:
+    """Write the sources of a project and commit them."""
+    for folder in ("src/pkg", "data/subframes", "models"):
+        (root / folder).mkdir(parents=True)
+    (root / "src/pkg/network.py").write_text("width = 16\n")
+    (root / "src/pkg/loss.py").write_text("weight = 1\n")
+    (root / "requirements.lock").write_text("torch==2.13.0\n")
+    (root / "data/subframes/a.npy").write_bytes(b"first")
+    (root / "data/subframes/b.npy").write_bytes(b"second")
+    (root / "dvc.yaml").write_text(yaml.safe_dump(DVC))
+    (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    (root / ".gitignore").write_text(IGNORED)
+    project = Project(root)
+    project.git("init", "--quiet", "--initial-branch=main")
+    project.commit()
+    return project
+
+
+@pytest.fixture(scope="session")
+def blank_database(tmp_path_factory) -> Path:
+    """An MLflow database with its tables alone: making them takes seconds, copying them does not."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}", registry_uri=f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, blank_database) -> Project:
+    """A project with a store, a trained candidate and its evaluation."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = make_project(tmp_path / "project")
+    shutil.copyfile(blank_database, made.root / "mlflow.db")
+    made.train()
+    made.evaluate()
+    return made

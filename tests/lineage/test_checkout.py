@@ -1,0 +1,48 @@
+import pytest
+from lineage.project import make_project
+
+from blobwatch.lineage import checkout
+
+
+@pytest.fixture
+def made(tmp_path):
+    return make_project(tmp_path / "project")
+
+
+def test_main_checkout_of_itself_and_of_a_worktree(made, tmp_path):
+    made.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
+    assert checkout.main_checkout(made.root) == made.root
+    assert checkout.main_checkout(tmp_path / "side") == made.root
+    assert checkout.branch(tmp_path / "side") == "side"
+    assert checkout.is_aside(tmp_path / "side")
+    assert not checkout.is_aside(made.root)
+
+
+def test_main_checkout_of_a_queued_experiment_of_a_worktree(made, tmp_path):
+    made.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
+    folder = tmp_path / "side/.dvc/tmp/exps/tmpabc"
+    made.git("clone", "--quiet", str(made.root), str(folder))
+    assert checkout.main_checkout(folder) == made.root
+    assert checkout.experiment_home(folder) == tmp_path / "side"
+    assert checkout.experiment_home(made.root) is None
+
+
+def test_main_checkout_of_a_project_in_a_folder_of_its_repository(made):
+    (made.root / "part").mkdir()
+    assert checkout.main_checkout(made.root / "part") == made.root / "part"
+
+
+def test_without_git(tmp_path):
+    assert checkout.main_checkout(tmp_path) == tmp_path
+    assert checkout.commit(tmp_path) == ""
+    assert checkout.uncommitted(tmp_path) == list(checkout.INPUTS)
+
+
+def test_uncommitted_names_inputs_only(made):
+    (made.root / "README.md").write_text("words")
+    assert checkout.uncommitted(made.root) == []
+    (made.root / "src/pkg/new.py").write_text("")
+    (made.root / "params.yaml").write_text("seed: 1\n")
+    assert checkout.uncommitted(made.root) == ["params.yaml", "src/pkg/new.py"]
+    made.commit()
+    assert checkout.uncommitted(made.root) == []

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage.gate import floors, not_worse, weighted_auc
+
+LIMITS = {"auc": 0.9, "recall_above_15": 0.97, "false_per_100": 10.0, "position_error": 2.0, "tolerance": 0.0}
+
+
+def metrics(**changed):
+    values = {"auc": 0.9, "recall_above_15": 0.97, "false_per_100": 10.0, "position_error": 2.0} | changed
+    return {
+        "subframes": {"auc": {"value": values["auc"]}},
+        "blobs": {name: {"value": value} for name, value in values.items() if name != "auc"},
+    }
+
+
+def test_limits_themselves_pass():
+    assert all(check.passed for check in floors(metrics(), LIMITS))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("auc", 0.899), ("recall_above_15", 0.96), ("false_per_100", 10.1), ("position_error", 2.01)],
+)
+def test_each_floor_can_fail_alone(name, value):
+    failed = [check for check in floors(metrics(**{name: value}), LIMITS) if not check.passed]
+    assert [check.name for check in failed] == [name]
+    assert f"{value:.4g}" in failed[0].sentence
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_what_could_not_be_measured_does_not_pass(value):
+    failed = [check for check in floors(metrics(position_error=value), LIMITS) if not check.passed]
+    assert [(check.name, check.value) for check in failed] == [("position_error", None)]
+
+
+def test_a_metric_that_is_absent_is_an_error():
+    with pytest.raises(BlobwatchError, match=r"no blobs\.recall_above_15"):
+        floors({"subframes": {"auc": {"value": 1.0}}, "blobs": {}}, LIMITS)
+
+
+def scored(noise: float, seed: int, labels: np.ndarray) -> np.ndarray:
+    return labels + noise * np.random.default_rng(seed).normal(size=len(labels))
+
+
+LABELS = np.arange(400) % 2
+
+
+@pytest.mark.parametrize(
+    ("noise", "tolerance", "passed"),
+    [(0.01, 0.0, True), (1.5, 0.0, False), (1.5, 0.5, True), (0.4, 0.01, False)],
+)
+def test_not_worse(noise, tolerance, passed):
+    champion = scored(0.5, 1, LABELS)
+    candidate = champion + noise * np.random.default_rng(2).normal(size=len(LABELS))
+    check = not_worse(LABELS, champion, candidate, tolerance, 0.95, 300, np.random.default_rng(0))
+    assert check.passed is passed
+    expected = roc_auc_score(LABELS, candidate) - roc_auc_score(LABELS, champion)
+    assert check.value == pytest.approx(expected)
+
+
+def test_the_same_model_is_not_worse():
+    scores = scored(0.8, 1, LABELS)
+    check = not_worse(LABELS, scores, scores, 0.0, 0.95, 100, np.random.default_rng(0))
+    assert check.passed
+    assert check.value == 0
+
+
+def test_equal_seeds_give_equal_checks():
+    scores = scored(0.5, 1, LABELS), scored(0.6, 2, LABELS)
+    first, again = (not_worse(LABELS, *scores, 0.0, 0.95, 100, np.random.default_rng(3)) for _ in range(2))
+    assert first == again
+
+
+def test_weighted_auc_is_that_of_repeated_rows_with_ties():
+    rng = np.random.default_rng(5)
+    labels, scores, weights = rng.integers(0, 2, 60), rng.integers(0, 9, 60), rng.integers(0, 4, 60)
+    expected = roc_auc_score(np.repeat(labels, weights), np.repeat(scores, weights))
+    assert weighted_auc(labels, scores)(weights) == pytest.approx(expected)
+
+
+def test_one_class_or_unequal_lengths_are_errors():
+    rng = np.random.default_rng(0)
+    with pytest.raises(BlobwatchError, match="both classes"):
+        not_worse(np.ones(9), np.ones(9), np.ones(9), 0.0, 0.95, 100, rng)
+    with pytest.raises(BlobwatchError, match="different subframes"):
+        not_worse(LABELS, np.ones(400), np.ones(399), 0.0, 0.95, 100, rng)

@@ -1,0 +1,72 @@
+import shutil
+
+import pytest
+from lineage.project import MLFLOW_WARNING, Project
+
+from blobwatch.lineage import registry
+from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.promotion import promote
+from blobwatch.lineage.store import open_store
+from blobwatch.lineage.sync import sync
+from blobwatch.lineage.tracking import find_run, training
+
+pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
+
+
+def runs(project: Project) -> list:
+    store = open_store(project.root)
+    return store.client.search_runs([store.experiment_id])
+
+
+def test_rebuilds_what_dvc_restored_and_then_finds_it(project):
+    first = sync(project.root)
+    assert "rebuilt from files" in first[0]
+    assert first[1:] == ["its evaluation was logged", "no champion yet"]
+    (run,) = runs(project)
+    assert run.data.metrics["train_loss"] == 0.3
+    assert run.data.metrics["subframes.auc"] == 0.98
+    second = sync(project.root)
+    assert "found by its fingerprint" in second[0]
+    assert second[1] == "its evaluation is there already"
+    assert len(runs(project)) == 1
+
+
+def test_finds_the_run_that_was_trained_here(project):
+    with training(project.root, take(project.root, "train")) as run:
+        pass
+    assert sync(project.root)[0] == f"the candidate's run is {run.run_id}, found by its fingerprint"
+    assert len(runs(project)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: project.train("two"),
+        lambda project: (project.reports / "slices.csv").write_text("made up"),
+        lambda project: (project.root / "dvc.lock").unlink(),
+        lambda project: shutil.rmtree(project.reports),
+    ],
+)
+def test_an_evaluation_of_another_candidate_is_not_logged(project, change):
+    change(project)
+    assert "is not of this candidate" in sync(project.root)[1]
+    assert "subframes.auc" not in runs(project)[0].data.metrics
+
+
+def test_a_fresh_clone_with_the_champion_alone(project, tmp_path, blank_database):
+    sync(project.root)
+    store, fingerprint = open_store(project.root), take(project.root, "train").sha256
+    run_id = find_run(store, fingerprint).info.run_id
+    registry.register(store, registry.read_artefact(project.candidate), run_id, "abc")
+    promote(project.root, 1, "good")
+    project.commit()
+    clone = Project(tmp_path / "clone")
+    project.git("clone", "--quiet", str(project.root), str(clone.root))
+    shutil.copyfile(blank_database, clone.root / "mlflow.db")
+    for _ in "12":
+        nothing, known = sync(clone.root)
+        assert nothing == "no model in models/candidate"
+        assert known.startswith("the champion is version 1")
+    (run,) = runs(clone)
+    assert run.data.tags["blobwatch.fingerprint"] == fingerprint
+    assert run.data.metrics["model.val_auc"] == 0.97

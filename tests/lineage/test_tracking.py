@@ -1,0 +1,104 @@
+import time
+
+import numpy as np
+import pytest
+from lineage.project import MLFLOW_WARNING
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.store import open_store
+from blobwatch.lineage.tracking import find_run, flat, training
+
+pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
+ROW = {"epoch": 0, "train_loss": np.float32(0.5), "val_auc": 0.75}
+
+
+@pytest.fixture
+def taken(project):
+    return take(project.root, "train")
+
+
+def interrupt(project, taken, error, steps=2):
+    def stage():
+        with training(project.root, taken) as run:
+            for step in range(steps):
+                run.log_epoch(ROW, step)
+            raise error
+
+    with pytest.raises(type(error)):
+        stage()
+
+
+def test_a_run_says_what_it_is_made_of(project, taken):
+    commit = project.git("rev-parse", "HEAD")
+    with training(project.root, taken) as run:
+        run.log_epoch(ROW, 0)
+        run.log_epoch(ROW | {"val_auc": 0.9}, 1)
+    found = run.store.client.get_run(run.run_id)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"seed": "7", "train.epochs": "3", "train.learning_rate": "0.003"}
+    assert found.data.tags["blobwatch.fingerprint"] == taken.sha256
+    assert found.data.tags["mlflow.source.git.commit"] == commit
+    assert found.data.tags["mlflow.source.git.branch"] == "main"
+    assert found.data.tags["blobwatch.dirty"] == "false"
+    dataset = found.inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest) == ("data/subframes", taken.parts["data"]["data/subframes"])
+    history = run.store.client.get_metric_history(run.run_id, "val_auc")
+    assert [(metric.step, metric.value) for metric in history] == [(0, 0.75), (1, 0.9)]
+    assert found.data.metrics["train_loss"] == 0.5
+    assert "epoch" not in found.data.metrics
+
+
+def test_system_metrics_are_sampled(project, taken, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    with training(project.root, taken) as run:
+        client, key = run.store.client, "system/cpu_utilization_percentage"
+        end = time.monotonic() + 20
+        while key not in client.get_run(run.run_id).data.metrics and time.monotonic() < end:
+            time.sleep(0.05)
+    assert key in client.get_run(run.run_id).data.metrics
+
+
+def test_dirty_inputs_are_flagged(project):
+    (project.root / "src/pkg/new.py").write_text("")
+    with training(project.root, take(project.root, "train")) as run:
+        pass
+    assert run.store.client.get_run(run.run_id).data.tags["blobwatch.dirty"] == "true"
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError(), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_an_interrupted_run_goes_on_and_logs_no_epoch_twice(project, taken, error, status):
+    interrupt(project, taken, error)
+    store = open_store(project.root)
+    broken = find_run(store, taken.sha256, unfinished=True)
+    assert broken.info.status == status
+    assert find_run(store, taken.sha256) is None
+    with training(project.root, taken) as run:
+        for step in range(3):
+            run.log_epoch(ROW, step)
+    assert run.run_id == broken.info.run_id
+    history = store.client.get_metric_history(run.run_id, "val_auc")
+    assert [metric.step for metric in history] == [0, 1, 2]
+    assert find_run(store, taken.sha256).info.run_id == run.run_id
+
+
+def test_a_finished_run_is_not_written_again_and_the_newest_is_found(project, taken):
+    with training(project.root, taken) as first:
+        pass
+    with training(project.root, taken) as second:
+        pass
+    assert first.run_id != second.run_id
+    assert find_run(second.store, taken.sha256).info.run_id == second.run_id
+    assert find_run(second.store, "0" * 64) is None
+
+
+def test_a_run_whose_inputs_change_does_not_end_well(project, taken):
+    with pytest.raises(BlobwatchError, match=r"^src/pkg changed"), training(project.root, taken):
+        (project.root / "src/pkg/loss.py").write_text("weight = 3\n")
+    store = open_store(project.root)
+    assert find_run(store, taken.sha256) is None
+    assert find_run(store, taken.sha256, unfinished=True).info.status == "FAILED"
+
+
+def test_flat():
+    assert flat({"a": 1, "b": {"c": [2, 3], "d": {"e": 4}}}) == {"a": 1, "b.c": [2, 3], "b.d.e": 4}

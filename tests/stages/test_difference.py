@@ -1,0 +1,186 @@
+"""Stage ``difference``: products, provenance, and what cannot be made."""
+
+import csv
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from blobwatch import __version__
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import folder_hash
+from blobwatch.images.blobimage import blob_image
+from blobwatch.instrument.exposures import FRACTION_STEP, read_difference, read_exposure
+from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.stages.difference import INDEX, difference, normalised, plan
+from blobwatch.stages.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def settings(params):
+    return params.difference.model_copy(update={"days": 30.0, "minimum": 3})
+
+
+@pytest.fixture(scope="module")
+def exposures(params, tmp_path_factory):
+    """Five exposures within ten days."""
+    folder = tmp_path_factory.mktemp("raw") / "simulated"
+    own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5})
+    simulate(folder, own, seed=3, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(exposures, settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "difference"
+    normalised.cache_clear()
+    assert difference(exposures, folder, settings, "F153M", workers=1) == 2
+    return folder
+
+
+def changed_copy(source, target, **cards):
+    """Copy a FITS file with other primary cards; None removes one."""
+    shutil.copy(source, target)
+    with fits.open(target, mode="update") as hdus:
+        for key, value in cards.items():
+            if value is None:
+                del hdus[0].header[key]
+            else:
+                hdus[0].header[key] = value
+    return target
+
+
+def rows_of(folder) -> list[dict]:
+    with (folder / INDEX).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_index_says_what_was_made_and_why_not(made, exposures):
+    rows = rows_of(made)
+    names = [one.rootname for one in list_exposures(exposures, "F153M")]
+    assert [row["rootname"] for row in rows] == names
+    assert [row["path"] for row in rows] == ["", "", "", f"{names[3]}_diff.fits", f"{names[4]}_diff.fits"]
+    assert rows[2]["reason"].startswith(f"{names[2]}: 2 exposures in the 30 days before it, a stack needs 3;")
+    assert rows[4]["stack"].split() == names[:4]
+    assert rows[4]["reason"] == ""
+    assert sorted(path.name for path in made.iterdir()) == sorted([INDEX, *(r["path"] for r in rows[3:])])
+
+
+def test_product_is_the_median_of_the_earlier_ones_minus_the_exposure(made, exposures, settings):
+    listed = list_exposures(exposures, "F153M")
+    images = []
+    for one in listed:
+        read = read_exposure(one.path)
+        images.append(blob_image(read.image, read.dq, settings.box))
+    product = read_difference(made / f"{listed[4].rootname}_diff.fits")
+    known = np.isfinite(images[:4]).all(axis=0)
+    stack = np.median(images[:4], axis=0)
+    assert np.abs(product.stack - stack)[known].max() < 1.01 * FRACTION_STEP
+    assert np.nanmax(np.abs(product.image - (stack - images[4]))[known]) < 1.01 * FRACTION_STEP
+    unknown = np.isnan(images[4]) | np.isnan(images[:4]).all(axis=0)
+    np.testing.assert_array_equal(np.isnan(product.image), unknown)
+    assert np.isfinite(product.noise).all()
+    assert 0.006 < np.median(product.noise) < 0.012
+
+
+def test_provenance_is_in_the_header_and_no_path_of_this_machine(made, exposures, settings):
+    listed = list_exposures(exposures, "F153M")
+    last = listed[4]
+    with fits.open(made / f"{last.rootname}_diff.fits") as hdus:
+        header = hdus[0].header
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "DIFF", "STACK", "NOISE"]
+        assert hdus["DIFF"].header["BUNIT"] == "FRACTION"
+    assert header["ROOTNAME"] == last.rootname
+    assert header["EXPSTART"] == last.expstart
+    assert header["FILTER"] == "F153M"
+    assert header["BLOBWVER"] == __version__
+    assert (header["BOX"], header["STKDAYS"], header["NSTACK"]) == (settings.box, 30.0, 4)
+    assert [header[f"STK{n:05d}"] for n in range(1, 5)] == [one.rootname for one in listed[:4]]
+    assert header["SRCFILE"] == last.path.name
+    assert header["SRCMD5"] == hashlib.md5(last.path.read_bytes()).hexdigest()
+    assert str(exposures) not in repr(header)
+
+
+def test_the_number_of_processes_changes_no_byte(made, exposures, settings, tmp_path):
+    difference(exposures, tmp_path / "difference", settings, "F153M", workers=2)
+    assert folder_hash(tmp_path / "difference") == folder_hash(made)
+
+
+def test_a_product_does_not_know_the_later_exposures(made, exposures, settings, tmp_path):
+    listed = list_exposures(exposures, "F153M")
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    for one in listed[:4]:
+        shutil.copy(one.path, earlier)
+    difference(earlier, tmp_path / "difference", settings, "F153M", workers=1)
+    name = f"{listed[3].rootname}_diff.fits"
+    assert (tmp_path / "difference" / name).read_bytes() == (made / name).read_bytes()
+
+
+# What cannot be done
+
+
+def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_path):
+    target = tmp_path / "difference"
+    target.mkdir()
+    (target / "kept.txt").write_text("old")
+    many = settings.model_copy(update={"minimum": 5})
+    said = r"has a stack: \w+: 0 exposures in the 30 days before it, a stack needs 5; add earlier exposures"
+    with pytest.raises(BlobwatchError, match=said):
+        difference(exposures, target, many, "F153M", workers=1)
+    assert [path.name for path in target.iterdir()] == ["kept.txt"]
+
+
+def test_empty_folder_and_no_folder(tmp_path, settings):
+    with pytest.raises(BlobwatchError, match="holds no FITS file; put exposures there"):
+        difference(tmp_path, tmp_path / "out", settings, "F153M")
+    with pytest.raises(BlobwatchError, match="is not a folder"):
+        difference(tmp_path / "absent", tmp_path / "out", settings, "F153M")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_exposure_in_the_filter(exposures, settings, tmp_path):
+    with pytest.raises(BlobwatchError, match=r"holds no exposure in F105W; set data\.filter or add"):
+        difference(exposures, tmp_path / "out", settings, "F105W")
+
+
+def test_the_same_rootname_twice(exposures, tmp_path):
+    one = sorted(exposures.glob("*.fits"))[0]
+    name = one.name.split("_")[0]
+    shutil.copy(one, tmp_path / one.name)
+    shutil.copy(one, tmp_path / "again_flt.fits")
+    with pytest.raises(BlobwatchError, match=f"holds more than one file of {name}; keep one of each"):
+        list_exposures(tmp_path, "F153M")
+
+
+def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
+    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None)
+    with pytest.raises(BlobwatchError, match=r"a_flt\.fits has no EXPSTART in its header"):
+        list_exposures(tmp_path, "F153M")
+
+
+def test_an_exposure_without_a_rootname_is_called_by_its_file(exposures, tmp_path):
+    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "ich219i8q_flt.fits", ROOTNAME=None)
+    assert [one.rootname for one in list_exposures(tmp_path, "F153M")] == ["ich219i8q"]
+
+
+def test_a_damaged_exposure_is_named_and_nothing_is_written(exposures, settings, tmp_path):
+    folder = tmp_path / "raw"
+    shutil.copytree(exposures, folder)
+    victim = sorted(folder.glob("*.fits"))[2]
+    victim.write_bytes(victim.read_bytes()[:300_000])
+    with pytest.raises(BlobwatchError, match=rf"{victim.name} is truncated; fetch or copy it again"):
+        difference(folder, tmp_path / "out", settings, "F153M", workers=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_the_order_of_names_does_not_matter(tmp_path, settings):
+    listed = [Listed(tmp_path / name, name, moment) for name, moment in (("a", 4.0), ("b", 1.0), ("c", 2.0))]
+    ordered = sorted(listed, key=lambda one: one.expstart)
+    jobs, without = plan(ordered, settings.model_copy(update={"minimum": 2}))
+    assert [(job.exposure.rootname, [one.rootname for one in job.stack]) for job in jobs] == [
+        ("a", ["b", "c"])
+    ]
+    assert [one.rootname for one, _ in without] == ["b", "c"]

@@ -1,0 +1,94 @@
+"""Stage ``simulate``: the folder it leaves."""
+
+import csv
+
+import pytest
+
+from blobwatch.files import folder_hash
+from blobwatch.instrument.exposures import read_exposure
+from blobwatch.params import Simulate
+from blobwatch.stages.simulate import TRUTH, simulate, sky_of, write_truth
+
+
+@pytest.fixture(scope="module")
+def settings(params) -> Simulate:
+    return params.simulate.model_copy(update={"days": 60.0, "exposures": 3, "new_blobs_per_month": 5.0})
+
+
+@pytest.fixture(scope="module")
+def made(settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "simulated"
+    return folder, simulate(folder, settings, seed=7, workers=1)
+
+
+def test_the_folder_holds_the_exposures_and_the_truth(made):
+    folder, season = made
+    names = [f"{pointing.rootname}_flt.fits" for pointing in season.pointings]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, TRUTH])
+    assert [path.name for path in folder.parent.iterdir()] == ["simulated"]
+    for name, pointing in zip(names, season.pointings, strict=True):
+        read = read_exposure(folder / name)
+        assert read.rootname == pointing.rootname
+        assert read.expstart == pointing.expstart
+        assert read.filter == "F153M"
+
+
+def test_a_season_of_eighty_fits_in_250_megabytes(made, params):
+    folder, season = made
+    size = sum(path.stat().st_size for path in folder.glob("*.fits")) / len(season.pointings)
+    assert size * params.simulate.exposures < 250e6
+
+
+def test_truth_names_every_blob(made):
+    folder, season = made
+    with (folder / TRUTH).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(season.old) + len(season.new)
+    assert [row["blob"] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
+    old, new = rows[: len(season.old)], rows[len(season.old) :]
+    assert {row["kind"] for row in old} == {"old"}
+    assert {row["appeared_mjd"] for row in old} == {""}
+    assert new
+    for row, (moment, blob) in zip(new, season.new, strict=True):
+        assert row["kind"] == "new"
+        assert float(row["appeared_mjd"]) == pytest.approx(moment, abs=1e-5)
+        assert (float(row["x"]), float(row["y"])) == pytest.approx((blob.x, blob.y), abs=1e-3)
+        assert float(row["depth"]) == pytest.approx(blob.depth, abs=1e-5)
+        assert season.start <= moment <= season.start + 60
+        assert float(row["snr"]) > 0
+        assert 4 < float(row["radius"]) < 13
+
+
+def test_the_number_of_processes_changes_no_byte(made, settings, tmp_path):
+    folder, _ = made
+    simulate(tmp_path / "simulated", settings, seed=7, workers=2)
+    assert folder_hash(tmp_path / "simulated") == folder_hash(folder)
+
+
+def test_another_seed_changes_the_truth(made, settings, tmp_path):
+    folder, season = made
+    write_truth(tmp_path / "same.csv", season)
+    assert (tmp_path / "same.csv").read_bytes() == (folder / TRUTH).read_bytes()
+    simulate(tmp_path / "simulated", settings.model_copy(update={"exposures": 1}), seed=8, workers=1)
+    assert (tmp_path / "simulated" / TRUTH).read_bytes() != (folder / TRUTH).read_bytes()
+
+
+def test_an_error_leaves_the_old_season(made, settings, monkeypatch, tmp_path):
+    target = tmp_path / "simulated"
+    target.mkdir()
+    (target / "kept.txt").write_text("old")
+
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("blobwatch.stages.simulate.write_flt", fail)
+    with pytest.raises(OSError, match="no space left"):
+        simulate(target, settings, seed=7, workers=1)
+    assert [path.name for path in target.iterdir()] == ["kept.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["simulated"]
+
+
+def test_the_sky_takes_every_setting_of_the_section(params):
+    sky = sky_of(params.simulate)
+    assert sky.streak_share == params.simulate.streak_share
+    assert tuple(sky.background) == tuple(params.simulate.background)

@@ -1,0 +1,157 @@
+"""Whole writes, and hashes that DVC agrees with."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from blobwatch.files import file_hash, folder_hash, whole_file, whole_folder, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_half_and_fail(path: Path) -> None:
+    path.write_text("half")
+    raise RuntimeError("disk")
+
+
+def test_whole_file_replaces_and_leaves_nothing_beside(tmp_path):
+    target = tmp_path / "new" / "a.csv"
+    with whole_file(target) as partial:
+        assert partial.suffix == ".csv"
+        assert partial.parent == target.parent
+        assert not target.exists()
+        partial.write_text("one")
+    assert target.read_text() == "one"
+    write_text(target, "two")
+    assert target.read_text() == "two"
+    assert names(target.parent) == ["a.csv"]
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_who_reads_the_old_file_meanwhile_reads_it_whole(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with target.open() as reader:
+        write_text(target, "new")
+        assert reader.read() == "old"  # it was replaced, not written over
+
+
+def test_error_inside_whole_file_leaves_the_old_content(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="disk"), whole_file(target) as partial:
+        write_half_and_fail(partial)
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_whole_folder_replaces_all_of_the_old(tmp_path):
+    target = tmp_path / "season"
+    target.mkdir()
+    (target / "old.fits").write_text("old")
+    with whole_folder(target) as partial:
+        (partial / "new.fits").write_text("new")
+        assert names(target) == ["old.fits"]
+    assert names(target) == ["new.fits"]
+    assert names(tmp_path) == ["season"]
+
+
+def test_error_inside_whole_folder_leaves_the_old_content(tmp_path):
+    target = tmp_path / "season"
+    target.mkdir()
+    (target / "old.fits").write_text("old")
+    with pytest.raises(RuntimeError, match="disk"), whole_folder(target) as partial:
+        write_half_and_fail(partial / "new.fits")
+    assert names(target) == ["old.fits"]
+    assert names(tmp_path) == ["season"]
+
+
+@pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old):
+    target = tmp_path / "target.txt"
+    if old and kind == "whole_file":
+        target.write_text("old")
+    elif old:
+        target.mkdir()
+        (target / "a.txt").write_text("old")
+    program = f"""
+        import sys, time
+        from blobwatch.files import {kind}
+        with {kind}({str(target)!r}) as partial:
+            path = partial / "a.txt" if partial.is_dir() else partial
+            path.write_text("half")
+            print("written", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "written\n"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+    assert target.exists() == old
+    if old:
+        assert (target / "a.txt" if target.is_dir() else target).read_text() == "old"
+    # What the killed one left behind is hidden, and a later run takes its place.
+    left = [name for name in names(tmp_path) if name != "target.txt"]
+    assert all(name.startswith(".target.txt.partial-") for name in left)
+    if kind == "whole_file":
+        write_text(target, "new")
+        assert target.read_text() == "new"
+    else:
+        with whole_folder(target) as partial:
+            (partial / "a.txt").write_text("new")
+        assert (target / "a.txt").read_text() == "new"
+
+
+def test_equal_content_gives_equal_json(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
+    write_json(tmp_path / "b.json", {"a": [1.5, None], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert (tmp_path / "a.json").read_text().startswith("{")
+
+
+def test_file_hash_is_the_published_one(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_hash(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"
+    assert file_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """A folder whose entries sort differently by path, by part and by letter case."""
+    folder = tmp_path / "tree"
+    for name in ("b.fits", "B.fits", "a/z.txt", "a-b.txt", "a/é.txt", "a.txt", "a/b/c.txt", "empty"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"" if name == "empty" else name.encode())
+    return folder
+
+
+def test_folder_hash_is_what_dvc_gave(tree):
+    assert folder_hash(tree) == "d1f08f74ea545e88e2aa92cf585f41e9.dir"
+
+
+def test_folder_hash_changes_with_a_byte_and_with_a_name(tree):
+    before = folder_hash(tree)
+    (tree / "a.txt").write_bytes(b"A.txt")
+    changed = folder_hash(tree)
+    (tree / "a.txt").rename(tree / "c.txt")
+    assert len({before, changed, folder_hash(tree)}) == 3
+
+
+@pytest.mark.slow
+def test_folder_hash_is_what_dvc_gives_now(tree, tmp_path):
+    pytest.importorskip("dvc", reason="needs the extra train")
+    for command in (["init", "--no-scm", "-q"], ["add", "-q", "tree"]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True, timeout=120)
+    assert f"md5: {folder_hash(tree)}" in (tmp_path / "tree.dvc").read_text()

@@ -1,0 +1,138 @@
+"""``params.yaml``: every fault is one sentence that names the key."""
+
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.params import load_params
+
+
+@pytest.fixture
+def content() -> dict:
+    return copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text()))
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(content):
+        path = tmp_path / "params.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return load_params(path)
+
+    return load
+
+
+def test_the_projects_own_file_is_valid(params, content):
+    assert params.seed == content["seed"]
+    assert params.difference.minimum == content["difference"]["minimum"]
+    assert params.register_.auc == content["register"]["auc"]
+
+
+def test_params_cannot_be_changed(params):
+    with pytest.raises(ValueError, match="frozen"):
+        params.difference.minimum = 1
+
+
+@pytest.mark.parametrize("section", ["simulate", "difference", "subframes", "train", "evaluate", "register"])
+def test_unknown_key_of_a_section(content, load, section):
+    content[section]["windov"] = 3
+    with pytest.raises(BlobwatchError, match=rf"{section}\.windov is not a known key; remove it or correct"):
+        load(content)
+
+
+def test_unknown_section(content, load):
+    content["trian"] = {"epochs": 3}
+    with pytest.raises(BlobwatchError, match="trian is not a known key"):
+        load(content)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [(None, "seed"), ("difference", "days"), ("register", "auc"), ("data", "filter")]
+)
+def test_missing_key(content, load, section, key):
+    del (content[section] if section else content)[key]
+    name = f"{section}.{key}" if section else key
+    with pytest.raises(BlobwatchError, match=f"{name} is missing; add it"):
+        load(content)
+
+
+def test_missing_section(content, load):
+    del content["difference"]
+    with pytest.raises(BlobwatchError, match="difference is missing; add it"):
+        load(content)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("difference", "days", "thirty"),
+        ("difference", "days", "30"),
+        ("difference", "days", None),
+        ("difference", "days", True),
+        ("difference", "days", [30.0]),
+        ("difference", "days", float("nan")),
+        ("difference", "days", float("inf")),
+        ("difference", "minimum", "3"),
+        ("difference", "minimum", True),
+        ("difference", "minimum", 3.5),
+        ("difference", "minimum", 1),
+        ("difference", "box", 65),
+        ("simulate", "exposures", 0),
+        ("simulate", "exposures", "many"),
+        ("simulate", "streak_share", 1.5),
+        ("simulate", "stripe_noise", -0.1),
+        ("train", "architecture", "resnet"),
+        ("train", "architecture", 3),
+        ("data", "filter", 153),
+    ],
+)
+def test_wrong_type_or_value_names_key_and_value(content, load, section, key, value):
+    content[section][key] = value
+    with pytest.raises(BlobwatchError, match=rf"params\.yaml: {section}\.{key}\S* is ") as caught:
+        load(content)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [14000, [14000], [14000, 15000, 16000], ["14000", "18000"]])
+def test_wrong_pair(content, load, value):
+    content["simulate"]["background"] = value
+    with pytest.raises(BlobwatchError, match=r"simulate\.background"):
+        load(content)
+
+
+@pytest.mark.parametrize("key", ["background", "bad_pixels"])
+def test_a_range_the_wrong_way_round(content, load, key):
+    content["simulate"][key] = content["simulate"][key][::-1]
+    with pytest.raises(BlobwatchError, match=rf"simulate\.{key}"):
+        load(content)
+
+
+def test_a_section_that_is_no_section(content, load):
+    content["train"] = 5
+    with pytest.raises(BlobwatchError, match=r"train is 5"):
+        load(content)
+
+
+def test_all_faults_are_named_at_once(content, load):
+    content["train"]["epochs"] = "few"
+    content["difference"]["daze"] = 1
+    with pytest.raises(BlobwatchError, match=r"(?s)difference\.daze.*train\.epochs"):
+        load(content)
+
+
+def test_no_file_no_yaml_no_sections(tmp_path, load):
+    with pytest.raises(BlobwatchError, match="does not exist; run blobwatch in the project's folder"):
+        load_params(tmp_path / "absent.yaml")
+    with pytest.raises(BlobwatchError, match="is not valid YAML"):
+        load("train: [1, 2")
+    for text in ("", "- a\n- b\n", "just words"):
+        with pytest.raises(BlobwatchError, match="holds no sections; restore it"):
+            load(text)
+
+
+def test_whole_numbers_serve_where_fractions_are_meant(content, load):
+    content["difference"]["days"] = 30
+    assert load(content).difference.days == 30.0
