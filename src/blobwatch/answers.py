@@ -5,7 +5,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.tiling import PER_SIDE
-from blobwatch.instrument.exposures import open_fits, read_difference, read_exposure
+from blobwatch.instrument.exposures import open_fits, read_difference
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import console

@@ -92,9 +92,7 @@ def register(candidate: Folder, reports: Folder, subframes: Folder, out: Folder)
     from blobwatch.stages.register import register as run
 
     params = load_params()
-    run(
-        Path.cwd(), candidate, reports, subframes, out, params.register_, params.evaluate, params.seed
-    )
+    run(Path.cwd(), candidate, reports, subframes, out, params.register_, params.evaluate, params.seed)
 
 
 @app.command(rich_help_panel=USE)

@@ -73,6 +73,6 @@ def folder_hash(path: Path | str) -> str:
         for file in path.rglob("*")
         if file.is_file()
     ]
-    entries.sort(key=lambda entry: entry["relpath"].split("/"))
+    entries.sort(key=lambda entry: entry["relpath"])
     manifest = json.dumps(entries)
     return hashlib.md5(manifest.encode()).hexdigest() + ".dir"

@@ -1,10 +1,11 @@
 """``params.yaml`` read and checked: one frozen model per section, every key required."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from blobwatch.errors import BlobwatchError
 
@@ -13,10 +14,20 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def rising(pair: tuple) -> tuple:
+    """Return a range whose first end is not above its second."""
+    if pair[0] > pair[1]:
+        raise ValueError("the first value must not be above the second")
+    return pair
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(rising)]
+
+
 class Section(BaseModel):
     """A section: keys are fixed, values are checked and not converted from text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -32,10 +43,10 @@ class Simulate(Section):
     start: Positive
     days: Positive
     exposures: Count
-    background: tuple[Positive, Positive]
+    background: Range
     new_blobs_per_month: Annotated[float, Field(ge=0)]
     burst_share: Share
-    bad_pixels: tuple[Share, Share]
+    bad_pixels: Annotated[tuple[Share, Share], AfterValidator(rising)]
     table_days: Annotated[float, Field(ge=0)]
     stripe_noise: Annotated[float, Field(ge=0)]
     scattered_share: Share
@@ -59,8 +70,8 @@ class Subframes(Section):
     val: Count
     test: Count
     shares: tuple[Share, Share]
-    snr: tuple[Positive, Positive]
-    blobs: tuple[Count, Count]
+    snr: Range
+    blobs: Annotated[tuple[Count, Count], AfterValidator(rising)]
     contaminated_share: Share
 
 
@@ -128,7 +139,8 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     if not isinstance(content, dict):
         raise BlobwatchError(f"{path} holds no sections; restore it with `git checkout {path}`")
     try:
-        return Params.model_validate(content)
+        # As JSON, since only there a strict model takes a list for a tuple.
+        return Params.model_validate_json(json.dumps(content, default=str))
     except ValidationError as invalid:
         complaints = []
         for error in invalid.errors():

@@ -149,9 +149,7 @@ class Predictor:
         found = []
         for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
             size = measure(image, float(x), float(y), level, noise)
-            found.append(
-                FoundBlob(float(x), float(y), size.radius, float(probability), size.snr, size.depth)
-            )
+            found.append(FoundBlob(float(x), float(y), size.radius, float(probability), size.snr, size.depth))
         return found
 
     def predict_file(

@@ -13,7 +13,6 @@ from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, snr_of
 from blobwatch.instrument.exposures import Difference
 
-
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
 EDGE = 15  # pixels; a blob this far outside a cut still shows in it
 
@@ -157,7 +156,9 @@ def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[i
         unclear = frame.faint + [b for b in frame.new if not (positive and inside(b, x0, y0))]
         if not any(inside(blob, x0, y0, EDGE) for blob in unclear):
             return x0, y0, hard
-    raise BlobwatchError(f"{frame.rootname} has so many new blobs that no clear subframe is left; leave it out")
+    raise BlobwatchError(
+        f"{frame.rootname} has so many new blobs that no clear subframe is left; leave it out"
+    )
 
 
 def inside(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:

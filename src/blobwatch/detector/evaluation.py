@@ -1,5 +1,6 @@
 """The report on a detector: metrics with intervals, by slice, curves; the same for every detector."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,7 @@ def parts_of(data: Shard) -> list[tuple[str, str, np.ndarray]]:
         ("snr", blobs["snr"], (*SNR_EDGES, np.inf)),
         ("half-width", blobs["half_width"], SIZE_EDGES),
     ):
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in itertools.pairwise(edges):
             label = f"{low}-{high}" if np.isfinite(high) else f"above {low}"
             parts.append((name, label, (values >= low) & (values < high)))
     left, lower = blobs["frame_x"] < 512, blobs["frame_y"] < 512

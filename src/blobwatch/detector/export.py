@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector.network import build, count_parameters
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, write_json
 from blobwatch.images.scaling import CLIP
-from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 
 AGREEMENT = 1e-3  # largest difference allowed between the logits of torch and of onnxruntime
 
@@ -46,7 +46,10 @@ def write_onnx(path: Path, network: nn.Module) -> None:
             buffer,
             input_names=["frame"],
             output_names=["map"],
-            dynamic_axes={"frame": {0: "batch", 2: "ny", 3: "nx"}, "map": {0: "batch", 2: "rows", 3: "columns"}},
+            dynamic_axes={
+                "frame": {0: "batch", 2: "ny", 3: "nx"},
+                "map": {0: "batch", 2: "rows", 3: "columns"},
+            },
             opset_version=17,
             dynamo=False,
         )

@@ -7,7 +7,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 SPREAD = 0.8  # cells; how fast the penalty for a near miss rises around a centre
 
 
-def targets(blobs: list[np.ndarray], size: int, stride: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def targets(
+    blobs: list[np.ndarray], size: int, stride: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return what the map should be.
 
     Parameters

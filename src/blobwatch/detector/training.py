@@ -86,7 +86,9 @@ def train(
                 group["lr"] = rate
             value = loss(network(images), labels, blobs, network.stride, plan.position_weight)
             if not torch.isfinite(value):
-                raise BlobwatchError(f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate")
+                raise BlobwatchError(
+                    f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"
+                )
             optimizer.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)

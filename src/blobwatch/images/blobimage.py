@@ -30,7 +30,7 @@ def blob_image(image: np.ndarray, dq: np.ndarray, box: int = 64) -> np.ndarray:
     return usable.astype(np.float32)
 
 
-def large_scale(image: np.ndarray, box: int) -> np.ndarray:
+def large_scale(image: np.ndarray, box: int, beyond: bool = True) -> np.ndarray:
     """Return the smooth part of an image: medians of boxes, joined by cubics.
 
     Parameters
@@ -38,6 +38,8 @@ def large_scale(image: np.ndarray, box: int) -> np.ndarray:
     image : ndarray, shape (ny, nx), float64
         NaN is left out; both sides must be multiples of ``box``.
     box : int
+    beyond : bool
+        Let the cubics go on beyond the outermost box centres, rather than keep the value there.
 
     Returns
     -------
@@ -47,10 +49,11 @@ def large_scale(image: np.ndarray, box: int) -> np.ndarray:
     boxes = image.reshape(rows, box, columns, box).swapaxes(1, 2).reshape(rows, columns, box * box)
     mesh = median_without_nan(boxes)
     mesh = np.where(np.isfinite(mesh), mesh, median_without_nan(mesh.ravel()))
-    return interpolation(image.shape[0], box) @ mesh @ interpolation(image.shape[1], box).T
+    down, across = (interpolation(size, box, beyond) for size in image.shape)
+    return down @ mesh @ across.T
 
 
-def interpolation(size: int, box: int) -> np.ndarray:
+def interpolation(size: int, box: int, beyond: bool = True) -> np.ndarray:
     """Return the matrix, shape (size, size / box), that joins box centres by cubics.
 
     Each pixel takes the cubic through the four nearest centres (fewer where there are fewer), so the
@@ -59,6 +62,8 @@ def interpolation(size: int, box: int) -> np.ndarray:
     count = size // box
     nodes = min(4, count)
     position = (np.arange(size) + 0.5) / box - 0.5  # 0 at the first box's centre
+    if not beyond:
+        position = np.clip(position, 0, count - 1)
     first = np.clip(np.floor(position).astype(int) - (nodes - 1) // 2, 0, count - nodes)
     matrix = np.zeros((size, count))
     for node in range(nodes):

@@ -91,5 +91,5 @@ def noise_map(difference: np.ndarray, box: int = 64) -> np.ndarray:
     ndarray, shape (ny, nx), float32, fraction of the background
         Defined everywhere, also where the difference is NaN.
     """
-    scatter = 1.4826 * large_scale(np.abs(difference - large_scale(difference, box)), box)
+    scatter = 1.4826 * large_scale(np.abs(difference - large_scale(difference, box)), box, beyond=False)
     return np.maximum(scatter, 0.0).astype(np.float32)

@@ -28,7 +28,13 @@ GALLERY = 8  # cases in a row of a gallery
 
 
 def evaluate(
-    root: Path, candidate: Path, subframes: Path, train_reports: Path, out: Path, settings: Evaluate, seed: int
+    root: Path,
+    candidate: Path,
+    subframes: Path,
+    train_reports: Path,
+    out: Path,
+    settings: Evaluate,
+    seed: int,
 ) -> dict:
     """Judge the candidate and the baseline on the same test subframes; write and return the metrics.
 
@@ -60,8 +66,7 @@ def evaluate(
     metrics = reports[NETWORK] | {
         "final": final_report(final, on_final, model.threshold),
         "baselines": {
-            "matched_filter": reports[FILTER]
-            | {"final": final_report(final, filter_final, filter_threshold)}
+            "matched_filter": reports[FILTER] | {"final": final_report(final, filter_final, filter_threshold)}
         },
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
@@ -196,9 +201,7 @@ def announce(metrics: dict) -> None:
         ("blobs", "false_per_100"),
         ("blobs", "position_error"),
     ):
-        cells = [
-            f"{of[section][name]['value']:.3f} [{of[section][name]['low']:.3f}, {of[section][name]['high']:.3f}]"
-            for of in (metrics, bank)
-        ]
+        figures_of = (of[section][name] for of in (metrics, bank))
+        cells = [f"{of['value']:.3f} [{of['low']:.3f}, {of['high']:.3f}]" for of in figures_of]
         table.add_row(f"{section}: {name.replace('_', ' ')}", *cells)
     console.print(table)

@@ -73,7 +73,12 @@ def plan_of(params: Params) -> Plan:
 
 
 def fit_with_bar(
-    network: torch.nn.Module, train_set: Shard, val_set: Shard, plan: Plan, checkpoint: Path, run: tracking.Run
+    network: torch.nn.Module,
+    train_set: Shard,
+    val_set: Shard,
+    plan: Plan,
+    checkpoint: Path,
+    run: tracking.Run,
 ) -> Progress:
     """Train, and show epoch, loss and rate while it goes on."""
     steps = -(-len(train_set) // plan.batch)
@@ -111,5 +116,3 @@ def write_history(path: Path, progress: Progress) -> None:
             {key: value if key == "epoch" else f"{value:.8g}" for key, value in row.items()}
             for row in progress.history
         )
-
-
