@@ -97,24 +97,3 @@ def read_manifest(folder: Path) -> dict:
     except (ValueError, KeyError, TypeError):
         raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
     return manifest
-
-
-def find_model(name: str = "champion") -> Path:
-    """Return the folder of a model: ``champion``, or a path.
-
-    The champion of the project in which one stands counts; elsewhere the one that came with the package.
-    """
-    if name != "champion":
-        if Path(name).is_dir():
-            return Path(name)
-        if name.isdigit():
-            from blobwatch.lineage.registry import fetch_version
-
-            return fetch_version(int(name))
-        raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")
-    shipped = Path(__file__).parent / "champion"
-    checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
-    for folder in (Path(CHAMPION), shipped, checkout):
-        if (folder / MANIFEST).is_file():
-            return folder
-    raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")

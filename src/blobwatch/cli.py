@@ -125,7 +125,7 @@ def promote(
 
 @app.command(rich_help_panel=LINEAGE)
 def sync() -> None:
-    """Find or rebuild, from files, the MLflow runs that DVC took from its cache, and the champion's version."""
+    """Find or rebuild the MLflow runs that DVC took from its cache, and the champion's version."""
     from blobwatch.lineage.sync import sync as run
 
     for line in run(Path.cwd()):

@@ -71,7 +71,7 @@ def folder_hash(path: Path | str) -> str:
     entries = [
         {"md5": file_hash(file, "md5"), "relpath": file.relative_to(path).as_posix()}
         for file in path.rglob("*")
-        if file.is_file()
+        if file.is_file() and "__pycache__" not in file.parts  # as .dvcignore has it
     ]
     entries.sort(key=lambda entry: entry["relpath"])
     manifest = json.dumps(entries)

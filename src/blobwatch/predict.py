@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.artefact import Model, find_model
+from blobwatch.artefact import CHAMPION, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.measure import measure
@@ -77,6 +77,27 @@ class Prediction:
             "subframes": subframes,
             "blobs": [{k: round(v, 6) for k, v in asdict(blob).items()} for blob in self.blobs],
         }
+
+
+def find_model(name: str = "champion") -> Path:
+    """Return the folder of a model: ``champion``, or a path.
+
+    The champion of the project in which one stands counts; elsewhere the one that came with the package.
+    """
+    if name != "champion":
+        if Path(name).is_dir():
+            return Path(name)
+        if name.isdigit():
+            from blobwatch.lineage.registry import fetch_version
+
+            return fetch_version(int(name))
+        raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")
+    shipped = Path(__file__).parent / "champion"
+    checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
+    for folder in (Path(CHAMPION), shipped, checkout):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")
 
 
 class Predictor:

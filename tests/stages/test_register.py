@@ -24,11 +24,11 @@ LABELS = np.arange(200) % 2
 def scores(monkeypatch):
     """Models are as good as their weights say: "bad" ones guess, others nearly know."""
 
-    def test_scores(folder, subframes):
+    def scores_on_test(folder, subframes):
         noise = 5.0 if "bad" in (folder / "model.onnx").read_text() else 0.3
         return LABELS, LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
 
-    monkeypatch.setattr(scoring, "test_scores", test_scores)
+    monkeypatch.setattr(scoring, "scores_on_test", scores_on_test)
 
 
 def run(made: Project) -> dict:

@@ -6,8 +6,9 @@ import pytest
 
 from blobwatch.files import folder_hash
 from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Simulate
-from blobwatch.stages.simulate import TRUTH, simulate, sky_of, write_truth
+from blobwatch.stages.simulate import simulate, sky_of, write_truth
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def score_filter(data: Shard, radius: float) -> Scored:
     return Scored(np.array([score for _, score in answers]), found, match(data, found, radius))
 
 
-def test_scores(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray]:
+def scores_on_test(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of the test subframes and the scores that a model gives them.
 
     Parameters

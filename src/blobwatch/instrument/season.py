@@ -9,6 +9,7 @@ from astropy.time import Time
 from blobwatch.instrument import contaminants, detector, wfc3ir
 from blobwatch.instrument.blobs import Blob, draw_blob, old_blobs, radius_at, transmission
 
+TRUTH = "truth.csv"  # beside the exposures: all blobs, with the date of the new ones
 TARGET = "DARK-EARTH-CALIB"
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -17,11 +17,10 @@ from pathlib import Path
 import yaml
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash
+from blobwatch.files import file_hash, folder_hash
 from blobwatch.lineage import checkout
 
 DIRTY = "-dirty"
-CACHES = "__pycache__"  # .dvcignore names it
 
 
 @dataclass(frozen=True)
@@ -117,14 +116,7 @@ def dependency_hash(path: Path) -> str:
         return file_hash(path, "md5")
     if not path.is_dir():
         raise BlobwatchError(f"{path} does not exist; run `dvc repro` or `dvc pull` to get it")
-    files = {
-        file.relative_to(path).as_posix(): file
-        for file in path.rglob("*")
-        if file.is_file() and CACHES not in file.parts
-    }
-    # Sorted as text: "part.py" stands before "part/z.py".
-    manifest = json.dumps([{"md5": file_hash(files[name], "md5"), "relpath": name} for name in sorted(files)])
-    return hashlib.md5(manifest.encode()).hexdigest() + ".dir"
+    return folder_hash(path)
 
 
 def outputs(pipeline: dict, params: dict) -> set[str]:

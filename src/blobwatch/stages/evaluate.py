@@ -82,7 +82,7 @@ def evaluate(
         (folder / "figures").mkdir()
         for name, figure in pictures.items():
             figure.savefig(folder / "figures" / f"{name}.png", dpi=100, metadata={"Software": None})
-    record_evaluation(root, candidate, out)
+    record_evaluation(root, candidate, out, train_reports / "history.csv")
     announce(metrics)
     return metrics
 

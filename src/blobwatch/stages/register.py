@@ -89,10 +89,10 @@ def compare(
     champion: Path, candidate: Path, subframes: Path, tolerance: float, evaluate: Evaluate, seed: int
 ) -> Check:
     """Score both models on the test subframes and compare them by a paired bootstrap."""
-    from blobwatch.detector.scoring import test_scores
+    from blobwatch.detector.scoring import scores_on_test
 
-    labels, theirs = test_scores(champion, subframes)
-    _, mine = test_scores(candidate, subframes)
+    labels, theirs = scores_on_test(champion, subframes)
+    _, mine = scores_on_test(candidate, subframes)
     rng = np.random.default_rng(seed)
     return not_worse(labels, theirs, mine, tolerance, evaluate.confidence, evaluate.bootstrap, rng)
 

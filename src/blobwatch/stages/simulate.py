@@ -8,11 +8,9 @@ from blobwatch.files import whole_file, whole_folder
 from blobwatch.instrument.blobs import radius_at, snr_of
 from blobwatch.instrument.contaminants import SIGMA
 from blobwatch.instrument.exposures import write_flt
-from blobwatch.instrument.season import Pointing, Season, Sky, expose, plan_season
+from blobwatch.instrument.season import TRUTH, Pointing, Season, Sky, expose, plan_season
 from blobwatch.params import Simulate
 from blobwatch.progress import in_processes
-
-TRUTH = "truth.csv"
 
 
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:

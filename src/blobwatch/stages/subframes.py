@@ -13,9 +13,9 @@ from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_fr
 from blobwatch.dataset.truth import Appearance, new_in, read_truth
 from blobwatch.files import file_hash, whole_file, whole_folder
 from blobwatch.instrument.exposures import read_difference
+from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Subframes
 from blobwatch.progress import in_processes
-from blobwatch.stages.simulate import TRUTH
 
 INDEX = "index.csv"
 

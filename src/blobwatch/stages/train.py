@@ -15,9 +15,9 @@ from blobwatch.detector.network import build
 from blobwatch.detector.scoring import score_model
 from blobwatch.detector.training import Plan, Progress
 from blobwatch.detector.training import train as fit
-from blobwatch.files import folder_hash, whole_file, whole_folder, write_json
+from blobwatch.files import whole_file, whole_folder, write_json
 from blobwatch.lineage import tracking
-from blobwatch.lineage.fingerprint import sealed
+from blobwatch.lineage.fingerprint import take
 from blobwatch.params import Params
 from blobwatch.progress import bar, console
 
@@ -39,26 +39,28 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     """
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(True)
-    with sealed(root, "train") as fingerprint, tracking.training(root, fingerprint) as run:
-        train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
+    fingerprint = take(root, "train")
+    train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
+    # The run ends with an error if an input changed meanwhile, and then nothing is written.
+    with tracking.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
         network = build(params.train.architecture, params.train.width)
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
         progress = fit_with_bar(network, train_set, val_set, plan_of(params), checkpoint, run)
-        about = {
-            "version": __version__,
-            "fingerprint": {"sha256": fingerprint.sha256, "parts": fingerprint.parts},
-            "data": {subframes.as_posix(): folder_hash(subframes)},
-            "metrics": {k: round(v, 6) for k, v in progress.history[progress.best_epoch].items()},
-        }
-        with whole_folder(candidate) as folder:
-            architecture = {"name": params.train.architecture, "width": params.train.width}
-            manifest = write_artefact(folder, network, architecture, about | {"threshold": 0.5})
-            manifest["threshold"] = choose_threshold(folder, val_set, params)
-            write_json(folder / MANIFEST, manifest)
-        with whole_folder(reports) as folder:
-            write_history(folder / "history.csv", progress)
+    about = {
+        "version": __version__,
+        "fingerprint": {"sha256": fingerprint.sha256, "parts": fingerprint.parts},
+        "data": fingerprint.parts["data"],
+        "metrics": {k: round(v, 6) for k, v in progress.history[progress.best_epoch].items()},
+    }
+    with whole_folder(candidate) as folder:
+        architecture = {"name": params.train.architecture, "width": params.train.width}
+        manifest = write_artefact(folder, network, architecture, about | {"threshold": 0.5})
+        manifest["threshold"] = choose_threshold(folder, val_set, params)
+        write_json(folder / MANIFEST, manifest)
+    with whole_folder(reports) as folder:
+        write_history(folder / "history.csv", progress)
     checkpoint.unlink(missing_ok=True)
     console.print(
         f"train: best epoch {progress.best_epoch + 1} of {progress.epoch}, "

@@ -1,0 +1,161 @@
+"""dvc.yaml, params.yaml and the code tell the same story."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blobwatch.cli import app
+from blobwatch.params import Params
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "blobwatch"
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+STAGES = ["simulate", "difference", "subframes", "train", "evaluate", "register"]
+# What a stage runs through and that changes none of its bytes: messages, bars, and the reading of
+# params.yaml, whose values are dependencies themselves.
+WITHOUT_EFFECT = {PACKAGE / "errors.py", PACKAGE / "progress.py", PACKAGE / "params.py"}
+
+
+def module_file(name: str) -> Path | None:
+    """Return the file of a module of the package, None for what is no module of it."""
+    path = ROOT / "src" / Path(*name.split("."))
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    return path / "__init__.py" if (path / "__init__.py").is_file() else None
+
+
+def imported(path: Path) -> set[Path]:
+    """Return the modules of the package that a file imports anywhere but for type checking."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] == "blobwatch" and module_file(name):
+                found.add(module_file(name))
+    return found
+
+
+def closure(start: Path) -> set[Path]:
+    """Return all modules that a file runs through, itself among them."""
+    todo, seen = [start], set()
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += imported(path)
+    return seen
+
+
+def covered(dependency: str, path: Path) -> bool:
+    return path == ROOT / dependency or (ROOT / dependency) in path.parents
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_names_the_modules_it_runs_through(stage):
+    needed = closure(PACKAGE / "stages" / f"{stage}.py") - WITHOUT_EFFECT
+    named = [d for d in PIPELINE[stage]["deps"] if d.startswith("src/")]
+    missing = {str(p.relative_to(ROOT)) for p in needed if not any(covered(d, p) for d in named)}
+    needless = [d for d in named if not any(covered(d, p) for p in needed)]
+    assert not missing, f"dvc.yaml: {stage} runs through modules that its deps do not name"
+    assert not needless, f"dvc.yaml: {stage} names modules that it does not run through"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_depends_on_the_environment(stage):
+    assert "requirements.lock" in PIPELINE[stage]["deps"]
+
+
+def test_one_word_in_four_places():
+    verbs = [command.callback.__name__ for command in app.registered_commands]
+    assert list(PIPELINE) == STAGES
+    assert verbs[: len(STAGES)] == STAGES
+    for stage in STAGES:
+        assert PIPELINE[stage]["cmd"].startswith(f"blobwatch {stage} ")
+        assert (PACKAGE / "stages" / f"{stage}.py").is_file()
+    sections = {field.alias or name for name, field in Params.model_fields.items()}
+    assert set(STAGES) <= sections
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_that_a_stage_names_exist(stage):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name in PIPELINE[stage]["params"]:
+        value = params
+        for part in name.split("."):
+            value = value[part]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_commands_take_their_paths_from_deps_and_outs(stage):
+    entry = PIPELINE[stage]
+    known = list(entry["deps"])
+    for kind in ("outs", "metrics", "plots"):
+        known += [next(iter(out)) if isinstance(out, dict) else out for out in entry.get(kind, [])]
+    for path in entry["cmd"].split()[2:]:
+        assert any(k == path or k.startswith(f"{path}/") for k in known), path
+
+
+DOORS = {
+    "astropy": {"instrument/exposures.py", "instrument/season.py", "stages/difference.py"},
+    "mlflow": {"lineage/store.py", "lineage/tracking.py", "lineage/registry.py"},
+    "matplotlib": {
+        "figures/instrument.py",
+        "figures/evaluation.py",
+        "figures/prediction.py",
+        "lineage/tracking.py",  # imports it early, since MLflow's own late import deadlocks
+    },
+    "onnxruntime": {"artefact.py"},
+    "sklearn": {"detector/evaluation.py", "lineage/tracking.py"},
+}
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_door_to_each_outside_world(library):
+    through = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == library for name in names):
+                through.add(path.relative_to(PACKAGE).as_posix())
+    assert through <= DOORS[library]
+
+
+FLOORS = [
+    "errors files",
+    "instrument",
+    "images",
+    "artefact predict",
+    "dataset",
+    "detector",
+    "params progress lineage figures answers",
+    "stages cli",
+]
+
+
+def test_each_floor_uses_only_those_below_it():
+    level = {room: n for n, floor in enumerate(FLOORS) for room in floor.split()}
+    exceptions = {("predict", "lineage")}  # a registered version is fetched only when one is asked for
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported(path):
+            used = other.relative_to(PACKAGE).parts[0].removesuffix(".py")
+            if used != "__init__" and (room, used) not in exceptions:
+                assert level[used] <= level[room], f"{path} uses {used}"
