@@ -3,17 +3,16 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXPOSURE := data/difference/izzz020oq_diff.fits
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test lint format ui benchmarks clean
+.PHONY: help setup repro test test-outputs lint format ui benchmarks clean
 
 help:  ## Print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Build .venv from requirements.lock
 
@@ -25,12 +24,15 @@ $(READY): requirements.lock pyproject.toml
 
 repro: $(READY)  ## Run the whole pipeline, then predict on one exposure
 	$(BIN)/dvc repro
-	$(BIN)/blobwatch predict $(EXPOSURE) --plot predictions
+	$(BIN)/blobwatch predict "$$(ls data/difference/*_diff.fits | tail -n 3 | head -n 1)" --plot predictions
 	@echo
 	@echo "The answer's picture: predictions/   the report: reports/evaluate/   the runs: make ui"
 
 test: $(READY)  ## Run the tests
 	$(BIN)/python -m pytest -n 2
+
+test-outputs: $(READY)  ## Run the tests of the built data and of the deployed model
+	$(BIN)/python -m pytest -m pipeline
 
 lint: $(READY)  ## Check style and form
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lineage.project import blank_database, project  # noqa: F401
 
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import median_stack
@@ -67,3 +68,11 @@ def flt(season, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("flt") / f"{header['ROOTNAME']}_flt.fits"
     write_flt(path, header, planes)
     return path
+
+
+@pytest.fixture(scope="session")
+def box_model(tmp_path_factory) -> Path:
+    """The folder of a model that finds loud blobs in white noise; made by hand, not trained."""
+    from made import write_model
+
+    return write_model(tmp_path_factory.mktemp("model") / "box")

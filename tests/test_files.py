@@ -82,16 +82,19 @@ def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old)
         target.mkdir()
         (target / "a.txt").write_text("old")
     program = f"""
-        import sys, time
+        import sys
         from blobwatch.files import {kind}
         with {kind}({str(target)!r}) as partial:
             path = partial / "a.txt" if partial.is_dir() else partial
             path.write_text("half")
             print("written", flush=True)
-            time.sleep(60)
+            sys.stdin.read()  # waits to be killed
     """
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "written\n"
         process.send_signal(signal.SIGKILL)

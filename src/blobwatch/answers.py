@@ -1,11 +1,16 @@
 """The answers of ``blobwatch predict``: a line of JSON or a table per file; a bad file stops no other."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.tiling import PER_SIDE
-from blobwatch.instrument.exposures import open_fits, read_difference
+from blobwatch.instrument.differences import read_difference
+from blobwatch.instrument.exposures import is_exposure
+from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import console
@@ -16,6 +21,8 @@ def answer_files(
 ) -> bool:
     """Judge files one after the other; print an answer for each; return whether all could be used."""
     predictor = Predictor.load(model)
+    if plot:
+        make_folder(plot)
     known_stack = read_stack(stack) if stack else None
     all_well = True
     for path in files:
@@ -35,35 +42,56 @@ def answer_files(
 def read_stack(path: Path):
     """Return the median stack of a file: its STACK extension, or its first image."""
     found = read_difference(path)
-    return found.stack if found.stack is not None else found.image
+    stack = found.stack if found.stack is not None else found.image
+    level = float(np.nanmedian(stack))
+    if not abs(level) < 1.5:  # electrons: the answer would be wrong without a sign of it
+        raise BlobwatchError(
+            f"{path} is no median stack: its median is {level:.3g}, that of a stack in fractions of the "
+            "background is about 1 or, where 1 was taken off, 0; give a stack, or --history"
+        )
+    return stack
 
 
 def history_for(path: Path, history: Path) -> list[Listed]:
-    """Return the exposures of a folder in the filter of a file that is an exposure."""
+    """Return the exposures of a folder in the filter of a file; a difference image needs none."""
     with open_fits(path) as hdus:
+        if not is_exposure(hdus):
+            return []
         only_filter = str(hdus[0].header.get("FILTER", "")).strip()
     return list_exposures(history, only_filter)
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder for the pictures, before any work is done."""
+    if find_spec("matplotlib") is None:
+        raise BlobwatchError("--plot needs matplotlib; install it with: pip install matplotlib")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BlobwatchError(f"{folder} cannot be made a folder for pictures: {error.strerror}") from None
+
+
 def save_picture(answer: Prediction, folder: Path) -> None:
-    """Write the picture of an answer as ``<rootname>.png``."""
+    """Write the picture of an answer under the name of its file."""
     from blobwatch.figures.prediction import prediction
     from blobwatch.files import whole_file
 
-    with whole_file(folder / f"{answer.rootname}.png") as partial:
+    path = folder / f"{Path(answer.image).name.split('.')[0]}.png"
+    with whole_file(path) as partial:
         prediction(answer).savefig(partial, dpi=100)
-    console.print(f"picture: {folder / answer.rootname}.png", highlight=False, soft_wrap=True)
+    console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(answer: Prediction) -> None:
     """Print an answer for people: the blobs, and the sixteen probabilities as they lie in the frame."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     out = Console()
     version = answer.model["version"]
     out.print(
-        f"\n[bold]{answer.image}[/bold]  {answer.kind}, model "
+        f"\n[bold]{escape(answer.image)}[/bold]  {answer.kind}, model "
         f"{'version ' + str(version) if version else answer.model['sha256'][:12]}, "
         f"threshold {answer.threshold:.2f}",
         soft_wrap=True,

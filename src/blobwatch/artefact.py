@@ -51,8 +51,7 @@ class Model:
                     f"{path} is not the file that {MANIFEST} names (its sha256 differs); "
                     f"restore {folder}, for instance with git checkout"
                 )
-        deployed = folder / DEPLOYED
-        known = json.loads(deployed.read_text()) if deployed.is_file() else {}
+        known = read_deployed(folder)
         return cls(folder, manifest, known.get("version"), known.get("run_id"))
 
     @cached_property
@@ -93,7 +92,25 @@ def read_manifest(folder: Path) -> dict:
         raise BlobwatchError(f"{path} does not exist; give the folder of a model, or train one (make repro)")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        manifest["files"][ONNX], manifest["architecture"]["stride"], manifest["threshold"]
+        manifest["files"][ONNX], int(manifest["architecture"]["stride"]), float(manifest["threshold"])
     except (ValueError, KeyError, TypeError):
         raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
     return manifest
+
+
+def read_deployed(folder: Path) -> dict:
+    """Read what a deployed model is called in the registry, and check its manifest; nothing elsewhere."""
+    path = folder / DEPLOYED
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        version, expected = int(known["version"]), str(known["manifest_sha256"])
+    except (ValueError, KeyError, TypeError):
+        raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
+    if file_hash(folder / MANIFEST) != expected:
+        raise BlobwatchError(
+            f"{folder / MANIFEST} is not the one that was deployed (its sha256 differs); "
+            f"restore {folder}, for instance with git checkout"
+        )
+    return {"version": version, "run_id": known.get("run_id")}

@@ -23,7 +23,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 def main() -> None:
     """Run the command line; what the user can mend is said in a sentence, with exit status 1."""
     try:
-        app()
+        app(prog_name="blobwatch")
     except BlobwatchError as error:
         typer.echo(f"blobwatch: {error}", err=True)
         sys.exit(1)
@@ -128,8 +128,7 @@ def sync() -> None:
     """Find or rebuild the MLflow runs that DVC took from its cache, and the champion's version."""
     from blobwatch.lineage.sync import sync as run
 
-    for line in run(Path.cwd()):
-        typer.echo(line, err=True)
+    run(Path.cwd())
 
 
 if __name__ == "__main__":

@@ -37,15 +37,18 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its place when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    partial, old = (
+        Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent)) for _ in range(2)
+    )
     try:
         yield partial
         os.chmod(partial, 0o755)
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)  # at no moment is there half a folder under the name
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

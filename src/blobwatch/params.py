@@ -134,7 +134,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BlobwatchError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise BlobwatchError(f"{path} holds no sections; restore it with `git checkout {path}`")

@@ -12,11 +12,14 @@ from blobwatch.artefact import CHAMPION, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.measure import measure
-from blobwatch.images.peaks import find_peaks, subframe_probability
+from blobwatch.images.peaks import find_peaks, subframe_probability, tile_of_map
 from blobwatch.images.scaling import level_and_noise, scale_frame
 from blobwatch.images.stack import difference_image, median_stack, trailing
 from blobwatch.images.tiling import tiles
-from blobwatch.instrument import exposures, wfc3ir
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.differences import read_difference
+from blobwatch.instrument.exposures import Exposure, is_exposure, read_exposure
+from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed
 
 
@@ -41,7 +44,7 @@ class Prediction:
     image : str
         Path as given, or what the caller calls it.
     rootname, kind : str
-        ``kind`` is ``difference`` or the kind of exposure that was differenced.
+        ``kind`` is ``difference``, or ``exposure`` where a stack was subtracted first.
     model : dict
         ``name``, ``version``, ``run_id``, ``sha256``.
     threshold : float
@@ -133,7 +136,7 @@ class Predictor:
         BlobwatchError
             If the image is of another shape, or holds too little.
         """
-        image = wfc3ir.embed(np.asarray(image))
+        image = wfc3ir.embed(np.ma.filled(np.ma.asarray(image, dtype=np.float32), np.nan))
         level, noise = level_and_noise(image)
         scaled = scale_frame(image, level, noise)
         output = self.model.run(scaled[None, None])[0]
@@ -151,18 +154,7 @@ class Predictor:
     def subframe_probabilities(self, output: np.ndarray) -> np.ndarray:
         """Return the sixteen probabilities out of the map of a whole frame."""
         stride = self.model.stride
-        return np.array(
-            [
-                subframe_probability(
-                    output[
-                        :,
-                        tile.y0 // stride : (tile.y0 + tile.size) // stride,
-                        tile.x0 // stride : (tile.x0 + tile.size) // stride,
-                    ]
-                )
-                for tile in tiles()
-            ]
-        )
+        return np.array([subframe_probability(tile_of_map(output, tile, stride)) for tile in tiles()])
 
     def blobs(self, output: np.ndarray, image: np.ndarray, level: float, noise: float) -> list[FoundBlob]:
         """Return the blobs of a frame, with what is measured at each."""
@@ -191,11 +183,11 @@ class Predictor:
             Earlier exposures, out of which the stack is made; those that it needs are read.
         settings : Differencing, optional
         """
-        with exposures.open_fits(path) as hdus:
-            if not exposures.is_exposure(hdus):
-                known = exposures.read_difference(path, hdus)
+        with open_fits(path) as hdus:
+            if not is_exposure(hdus):
+                known = read_difference(path, hdus)
                 return self._judge(known.image, str(path), known.rootname, "difference")
-            exposure = exposures.read_exposure(path, hdus)
+            exposure = read_exposure(path, hdus)
         image = difference_of(exposure, stack, history, settings or Differencing())
         return self._judge(image, str(path), exposure.rootname, "exposure")
 
@@ -216,7 +208,7 @@ class Differencing:
 
 
 def difference_of(
-    exposure: exposures.Exposure,
+    exposure: Exposure,
     stack: np.ndarray | None,
     history: list[Listed] | None,
     settings: Differencing,
@@ -236,6 +228,6 @@ def difference_of(
     if stack is None:
         times = [one.expstart for one in history]
         chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
-        earlier = [exposures.read_exposure(history[i].path) for i in chosen]
+        earlier = [read_exposure(history[i].path) for i in chosen]
         stack = median_stack([blob_image(one.image, one.dq, settings.box) for one in earlier])
     return difference_image(stack, blob_image(exposure.image, exposure.dq, settings.box))

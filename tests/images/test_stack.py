@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.stack import difference_image, median_stack, noise_map, robust_sigma, trailing
+from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
 
 TIMES = [100.0, 70.0, 69.9, 85.5, 99.9, 100.1, 140.0]
 
@@ -18,10 +18,7 @@ def test_window_is_empty_of_the_future():
 
 
 def test_too_few_is_said_with_the_numbers_and_the_remedy():
-    said = (
-        "izzz0003q: 2 exposures in the 20 days before it, a stack needs 3; "
-        "add earlier exposures or lower difference.minimum"
-    )
+    said = "izzz0003q: 2 exposures in the 20 days before it, a stack needs 3; add earlier exposures"
     with pytest.raises(BlobwatchError) as caught:
         trailing(TIMES, 100.0, 20.0, 3, "izzz0003q")
     assert str(caught.value) == said
@@ -51,12 +48,6 @@ def test_a_new_dimple_is_positive():
     difference = difference_image(stack, image)
     assert difference[2, 3] == pytest.approx(0.1)
     assert np.count_nonzero(difference) == 1
-
-
-def test_robust_sigma_heeds_no_outlier_and_no_nan():
-    values = np.random.default_rng(1).normal(5.0, 0.01, 200_000)
-    values[:2000], values[2000:4000] = 100.0, np.nan
-    assert robust_sigma(values) == pytest.approx(0.01, rel=0.03)
 
 
 def test_noise_map_follows_the_noise_and_ignores_the_level():

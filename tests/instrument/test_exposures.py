@@ -9,16 +9,9 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.exposures import (
-    FLUX_STEP,
-    FRACTION_STEP,
-    compressed,
-    open_fits,
-    read_difference,
-    read_exposure,
-    write_difference,
-    write_flt,
-)
+from blobwatch.instrument.differences import FRACTION_STEP, read_difference, write_difference
+from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
+from blobwatch.instrument.fitsfile import compressed, open_fits
 from blobwatch.instrument.folder import find_exposures
 
 CARDS = {

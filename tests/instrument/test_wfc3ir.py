@@ -34,16 +34,6 @@ def test_the_blob_bit_is_never_unusable():
     assert sum((1, 2, 4, 8, 16, 32, 128, 256, 4096, 8192, 16384)) == wfc3ir.DQ_UNUSABLE
 
 
-@pytest.mark.parametrize("name", ["ich219i8q", "ib6o23rsq", "izzz0003q"])
-def test_rootnames(name):
-    assert wfc3ir.ROOTNAME.fullmatch(name)
-
-
-@pytest.mark.parametrize("name", ["ich219i8", "jch219i8q", "ich219i8q_flt", "ICH219I8Q", "ich219i83"])
-def test_what_is_no_rootname(name):
-    assert not wfc3ir.ROOTNAME.fullmatch(name)
-
-
 def test_the_position_variable():
     assert wfc3ir.reduced(0) == -1
     assert wfc3ir.reduced(512) == 0

@@ -60,7 +60,8 @@ def test_promote_writes_champion_log_and_alias(project):
     assert champion(project) == "onnx one"
     (line,) = project.lines()
     deployed = json.loads((project.root / "models/champion/deployed.json").read_text())
-    assert deployed == {"name": "blobwatch", "version": 1, "run_id": line["run_id"]}
+    known = {"name": "blobwatch", "version": 1, "run_id": line["run_id"]}
+    assert deployed == known | {"manifest_sha256": line["files"]["manifest.json"]}
     assert line["files"] == read_artefact(project.root / "models/champion").files
     assert line["commit"] == project.git("rev-parse", "HEAD")
     assert line["metrics"]["subframes.auc"] == 0.98
@@ -160,7 +161,7 @@ def test_a_swapped_champion_is_refused(project):
     promote(project.root, register(project), "good")
     project.train("two")
     shutil.copytree(project.candidate, project.root / "models/champion", dirs_exist_ok=True)
-    with pytest.raises(BlobwatchError, match="is not version 1"):
+    with pytest.raises(BlobwatchError, match=r"is not (version 1|the one that was deployed)"):
         ensure_champion(project.root, open_store(project.root))
 
 

@@ -12,7 +12,8 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.images.blobimage import blob_image
-from blobwatch.instrument.exposures import FRACTION_STEP, read_difference, read_exposure
+from blobwatch.instrument.differences import FRACTION_STEP, read_difference
+from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.stages.difference import INDEX, difference, normalised, plan
 from blobwatch.stages.simulate import simulate

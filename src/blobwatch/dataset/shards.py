@@ -1,5 +1,6 @@
 """Shards: the subframes of one exposure in one file, image, label, blobs and origin together."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def read_split(folder: Path, split: str) -> Shard:
 def read_shard(path: Path) -> Shard:
     """Read one shard; nothing in it can run code."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return Shard(file["images"], file["subframes"], file["blobs"], file["rootnames"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise BlobwatchError(f"{path} is damaged; run `dvc repro subframes` ({error})") from None

@@ -11,7 +11,7 @@ from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
 from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, snr_of
-from blobwatch.instrument.exposures import Difference
+from blobwatch.instrument.differences import Difference
 
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
 EDGE = 15  # pixels; a blob this far outside a cut still shows in it
@@ -59,21 +59,21 @@ class Frame:
 def prepare(difference: Difference, new: list[Blob]) -> Frame:
     """Make a difference image ready for cutting."""
     level, noise = level_and_noise(difference.image)
-    stack = difference.stack if difference.stack is not None else np.ones_like(difference.image)
-    light = np.nan_to_num(stack - difference.image, nan=1.0)
+    stack = difference.stack
+    light = np.nan_to_num((1.0 if stack is None else stack) - difference.image, nan=1.0)
     clear = [blob for blob in new if snr_of(blob, noise) >= FAINT]
     faint = [blob for blob in new if snr_of(blob, noise) < FAINT]
     hard = hard_places(difference.image, stack, new)
     return Frame(difference.image, light, level, noise, clear, faint, hard, difference.rootname)
 
 
-def hard_places(image: np.ndarray, stack: np.ndarray, new: list[Blob], most: int = 60) -> np.ndarray:
+def hard_places(image: np.ndarray, stack: np.ndarray | None, new: list[Blob], most: int = 60) -> np.ndarray:
     """Return the places most like a blob that are none, and the old blobs, whose residuals remain.
 
     Parameters
     ----------
     image, stack : ndarray, shape (ny, nx)
-        The old blobs are the dips of the stack.
+        The old blobs are the dips of the stack, where there is one.
     new : list of Blob
         Places within 25 pixels of one of these are left out.
     most : int
@@ -84,9 +84,9 @@ def hard_places(image: np.ndarray, stack: np.ndarray, new: list[Blob], most: int
     ndarray, shape (k, 2), int
         ``x, y``
     """
-    found = []
-    for plane in (scale_frame(image), -scale_frame(image), -scale_frame(stack)):
-        found.append(brightest(plane, most))
+    scaled = scale_frame(image)
+    planes = [scaled, -scaled] + ([] if stack is None else [-scale_frame(stack)])
+    found = [brightest(plane, most) for plane in planes]
     places = np.concatenate(found)
     keep = np.ones(len(places), dtype=bool)
     for blob in new:
@@ -108,7 +108,9 @@ def brightest(scaled: np.ndarray, most: int, cell: int = 32) -> np.ndarray:
     return np.stack([x, y], axis=1)
 
 
-def cut_subframes(rng: np.random.Generator, frame: Frame, count: int, recipe: Recipe) -> Shard:
+def cut_subframes(
+    rng: np.random.Generator, frame: Frame, count: int, recipe: Recipe, start: int = 0
+) -> Shard:
     """Cut labelled subframes out of one difference image, half of them with blobs.
 
     Parameters
@@ -117,12 +119,14 @@ def cut_subframes(rng: np.random.Generator, frame: Frame, count: int, recipe: Re
     frame : Frame
     count : int
     recipe : Recipe
+    start : int
+        How many of its split come before; even ones get blobs, so odd counts leave the split balanced.
     """
     images = np.empty((count, SIZE, SIZE), dtype=np.int8)
     subframes = np.zeros(count, dtype=SUBFRAME)
     blobs: list[tuple] = []
     for index in range(count):
-        positive = index % 2 == 0
+        positive = (start + index) % 2 == 0
         x0, y0, hard = place_cut(rng, frame, positive)
         cut = frame.image[y0 : y0 + SIZE, x0 : x0 + SIZE].astype(np.float64)
         light = frame.light[y0 : y0 + SIZE, x0 : x0 + SIZE]
@@ -196,14 +200,18 @@ def blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected:
 
 
 def whole_frame(frame: Frame) -> Shard:
-    """Return the sixteen subframes of a whole frame as they are, with the season's own new blobs."""
+    """Return the sixteen subframes of a whole frame as they are, with the season's own new blobs.
+
+    Faint ones are listed too, but make no subframe positive.
+    """
     scaled = to_steps(scale_frame(frame.image, frame.level, frame.noise))
     images = np.stack([scaled[tile.region] for tile in tiles()])
     subframes = np.zeros(len(images), dtype=SUBFRAME)
     blobs = []
     for tile in tiles():
         own = [blob for blob in frame.new if tile.holds(blob.x, blob.y)]
+        faint = [blob for blob in frame.faint if tile.holds(blob.x, blob.y)]
         subframes[tile.index] = (bool(own), tile.x0, tile.y0, False, 0, False, "")
-        for b in own:
+        for b in own + faint:
             blobs.append(blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(len(images), frame.rootname))

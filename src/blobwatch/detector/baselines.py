@@ -5,7 +5,7 @@ import numpy as np
 from blobwatch.images.peaks import APART, Peaks
 
 SIGMAS = (1.5, 2.1, 2.8, 3.8, 5.0)  # pixels
-FULL_SCALE = 20.0  # SNR that is given as probability 1, so that both detectors share one scale
+FULL_SCALE = 20.0  # SNR per e-fold of the score, which rises to 1 as a probability does
 
 
 def matched_filter(scaled: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def find_by_filter(scaled: np.ndarray, lowest: float = 4.0) -> tuple[Peaks, floa
     Returns
     -------
     peaks : Peaks
-        Their probability is the SNR over ``FULL_SCALE``, at most 1: a rank, not a chance.
+        Their probability is a rank, not a chance: it rises with the SNR and stays below 1.
     score : float
         Largest SNR of the image, on the same scale.
     """
@@ -54,6 +54,9 @@ def find_by_filter(scaled: np.ndarray, lowest: float = 4.0) -> tuple[Peaks, floa
     y, x = np.nonzero(top)
     order = np.argsort(-snr[y, x], kind="stable")
     y, x = y[order], x[order]
-    return Peaks(x.astype(float), y.astype(float), np.asarray(snr[y, x], float) / FULL_SCALE), float(
-        snr.max() / FULL_SCALE
-    )
+    return Peaks(x.astype(float), y.astype(float), as_score(snr[y, x])), float(as_score(snr.max()))
+
+
+def as_score(snr: np.ndarray) -> np.ndarray:
+    """Return a score from 0 to below 1 that rises with the SNR."""
+    return 1.0 - np.exp(-np.maximum(np.asarray(snr, dtype=float), 0.0) / FULL_SCALE)

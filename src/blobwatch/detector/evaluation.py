@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blobwatch.dataset.shards import Shard
+from blobwatch.dataset.subframes import FAINT
 from blobwatch.detector.metrics import SUBFRAMES_PER_EXPOSURE, auc, false_per_100, interval
 from blobwatch.detector.scoring import Scored
 
@@ -22,18 +23,22 @@ class Bootstrap:
     confidence: float
     seed: int
 
-    def __call__(self, statistic, size: int) -> dict[str, float]:
-        """Return a statistic of ``size`` items with its interval."""
-        return interval(statistic, size, self.resamples, self.confidence, self.seed)
+    def __call__(self, statistic, groups: np.ndarray) -> dict[str, float]:
+        """Return a statistic with its interval; ``groups`` names the exposure of each item."""
+        return interval(statistic, groups, self.resamples, self.confidence, self.seed)
 
 
-def subframe_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float, draw: Bootstrap) -> dict:
+def subframe_metrics(
+    labels: np.ndarray, scores: np.ndarray, exposures: np.ndarray, threshold: float, draw: Bootstrap
+) -> dict:
     """Return AUC, average precision, accuracy, recall and precision of subframes, each with its interval.
 
     Parameters
     ----------
     labels : ndarray, shape (n,), int
     scores : ndarray, shape (n,), float
+    exposures : ndarray, shape (n,), str
+        The exposure of each; whole exposures are resampled.
     threshold : float
         From which a subframe counts as holding a blob.
     draw : Bootstrap
@@ -46,13 +51,12 @@ def subframe_metrics(labels: np.ndarray, scores: np.ndarray, threshold: float, d
     def share(of: np.ndarray, among: np.ndarray):
         return lambda i: float(of[i][among[i]].mean()) if among[i].any() else float("nan")
 
-    n = len(labels)
     return {
-        "auc": draw(lambda i: auc(labels[i], scores[i]), n),
-        "average_precision": draw(lambda i: float(average_precision_score(labels[i], scores[i])), n),
-        "accuracy": draw(lambda i: float((said == positive)[i].mean()), n),
-        "recall": draw(share(said, positive), n),
-        "precision": draw(share(positive, said), n),
+        "auc": draw(lambda i: auc(labels[i], scores[i]), exposures),
+        "average_precision": draw(lambda i: float(average_precision_score(labels[i], scores[i])), exposures),
+        "accuracy": draw(lambda i: float((said == positive)[i].mean()), exposures),
+        "recall": draw(share(said, positive), exposures),
+        "precision": draw(share(positive, said), exposures),
     }
 
 
@@ -61,15 +65,16 @@ def blob_metrics(data: Shard, scored: Scored, threshold: float, draw: Bootstrap)
     hit = scored.matches.hit >= threshold
     error = np.where(hit, scored.matches.error, np.nan)
     loud = np.flatnonzero(data.blobs["snr"] > LOUD)
+    exposures = data.rootnames[data.blobs["subframe"]]
     wrong = scored.matches.false_subframe[scored.matches.false >= threshold]
     per_subframe = np.bincount(wrong, minlength=len(data))
     return {
-        "recall": draw(lambda i: float(hit[i].mean()), len(hit)),
-        "recall_above_15": draw(lambda i: float(hit[loud][i].mean()), len(loud)),
+        "recall": draw(lambda i: float(hit[i].mean()), exposures),
+        "recall_above_15": draw(lambda i: float(hit[loud][i].mean()), exposures[loud]),
         "false_per_100": draw(
-            lambda i: float(100 * SUBFRAMES_PER_EXPOSURE * per_subframe[i].mean()), len(data)
+            lambda i: float(100 * SUBFRAMES_PER_EXPOSURE * per_subframe[i].mean()), data.rootnames
         ),
-        "position_error": draw(lambda i: median_of_finite(error[i]), len(error)),
+        "position_error": draw(lambda i: median_of_finite(error[i]), exposures),
     }
 
 
@@ -89,12 +94,13 @@ def slices(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> li
     """
     hit = scored.matches.hit >= threshold
     error = np.where(hit, scored.matches.error, np.nan)
+    exposures = data.rootnames[data.blobs["subframe"]]
     rows = []
     for name, part, members in parts_of(data):
         chosen = np.flatnonzero(members)
         if len(chosen) == 0:
             continue
-        recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), len(chosen))
+        recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), exposures[chosen])
         where = median_of_finite(error[chosen])
         rows.append(
             {
@@ -165,15 +171,19 @@ def report(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> di
     """Return all metrics of one detector on one set."""
     return {
         "threshold": round(threshold, 6),
-        "subframes": subframe_metrics(data.labels, scored.scores, threshold, draw),
+        "subframes": subframe_metrics(data.labels, scored.scores, data.rootnames, threshold, draw),
         "blobs": blob_metrics(data, scored, threshold, draw),
     }
 
 
 def final_report(data: Shard, scored: Scored, threshold: float) -> dict:
-    """Return how the season's own blobs fared in whole frames; they are few, so counts say it."""
-    hit = scored.matches.hit >= threshold
-    loud = data.blobs["snr"] > LOUD
+    """Return how the season's own blobs fared in whole frames; they are few, so counts say it.
+
+    Faint ones, which the stack has all but taken in, count neither as missed nor, where found, as false.
+    """
+    clear = data.blobs["snr"] >= FAINT
+    hit = (scored.matches.hit >= threshold)[clear]
+    loud = data.blobs["snr"][clear] > LOUD
     return {
         "exposures": len(data) // SUBFRAMES_PER_EXPOSURE,
         "appearances": len(hit),

@@ -64,10 +64,12 @@ def match(data: Shard, found: list[Peaks], radius: float) -> Matches:
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve."""
+    """Return the area under the ROC curve, NaN where one class is absent."""
     from scipy.stats import rankdata
 
     positive = labels.astype(bool)
+    if positive.all() or not positive.any():
+        return float("nan")
     wins = rankdata(scores)[positive].sum() - positive.sum() * (positive.sum() + 1) / 2
     return float(wins / (positive.sum() * (~positive).sum()))
 
@@ -86,22 +88,33 @@ def threshold_for(matches: Matches, subframes: int, rate: float) -> float:
     ordered = np.sort(matches.false)[::-1]
     if len(ordered) <= allowed:
         return float(ordered[-1]) * 0.999 if len(ordered) else 0.5
-    above = ordered[allowed - 1] if allowed else 1.0 - (1.0 - ordered[0]) / 4
-    logits = np.log([ordered[allowed], above]) - np.log1p([-ordered[allowed], -above])
+    first_refused = ordered[allowed]
+    if first_refused >= 1.0 - 1e-12:
+        return float(np.nextafter(first_refused, 2.0))  # nothing is above it, so nothing will be found
+    above = ordered[ordered > first_refused]  # of equal ones none can be kept
+    last_allowed = above[-1] if len(above) else 1.0 - (1.0 - first_refused) / 4
+    pair = np.array([first_refused, min(last_allowed, 1.0 - 1e-15)])  # a logit of 1 is infinite
+    logits = np.log(pair) - np.log1p(-pair)
     return float(1.0 / (1.0 + np.exp(-logits.mean())))
 
 
 def interval(
-    statistic: Callable[[np.ndarray], float], size: int, resamples: int, confidence: float, seed: int
+    statistic: Callable[[np.ndarray], float],
+    groups: np.ndarray,
+    resamples: int,
+    confidence: float,
+    seed: int,
 ) -> dict[str, float]:
     """Return a statistic with its bootstrap interval.
+
+    Whole groups are resampled, since what comes from one exposure is not independent.
 
     Parameters
     ----------
     statistic : callable
-        Takes the chosen indices, shape (size,), with repeats; NaN results are left out.
-    size : int
-        Number of items that are resampled.
+        Takes the chosen indices, with repeats; NaN results are left out.
+    groups : ndarray, shape (n,)
+        The group, an exposure, of each item.
     resamples : int
     confidence : float
         For instance 0.95.
@@ -113,7 +126,15 @@ def interval(
         ``value``, ``low``, ``high``.
     """
     rng = np.random.default_rng([seed, 7])
-    drawn = np.array([statistic(rng.integers(0, size, size)) for _ in range(resamples)])
+    if len(groups) == 0:
+        return dict.fromkeys(("value", "low", "high"), float("nan"))
+    _, group = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+    drawn = [
+        statistic(np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]))
+        for _ in range(resamples)
+    ]
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return {"value": float(statistic(np.arange(size))), "low": float(low), "high": float(high)}
+    measured = [value for value in drawn if np.isfinite(value)]
+    low, high = np.quantile(measured, [tail, 1 - tail]) if measured else (np.nan, np.nan)
+    return {"value": float(statistic(np.arange(len(groups)))), "low": float(low), "high": float(high)}

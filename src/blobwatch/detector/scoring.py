@@ -9,7 +9,9 @@ from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard, read_split
 from blobwatch.detector.baselines import find_by_filter
 from blobwatch.detector.metrics import Matches, match
-from blobwatch.images.peaks import Peaks, find_peaks, subframe_probability
+from blobwatch.images.peaks import Peaks, find_peaks, subframe_probability, tile_of_map
+from blobwatch.images.tiling import tiles
+from blobwatch.instrument.wfc3ir import SIZE
 
 LOWEST = 0.02  # probability below which a peak is not worth keeping
 
@@ -40,6 +42,31 @@ def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Sc
         for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
             scores.append(subframe_probability(output))
             found.append(find_peaks(output, model.stride, LOWEST))
+    return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
+
+
+def score_frames(model: Model, data: Shard, radius: float) -> Scored:
+    """Run a model over whole frames, as it is served, and share its answers out to their subframes.
+
+    Parameters
+    ----------
+    model : Model
+    data : Shard
+        The ``final`` split: sixteen subframes of each frame, in order.
+    radius : float
+        Pixels.
+    """
+    scores, found = [], []
+    for start in range(0, len(data), len(tiles())):
+        frame = np.empty((SIZE, SIZE), dtype=np.float32)
+        for tile in tiles():
+            frame[tile.region] = data.scaled(start + tile.index)
+        output = model.run(frame[None, None])[0]
+        peaks = find_peaks(output, model.stride, LOWEST)
+        for tile in tiles():
+            scores.append(subframe_probability(tile_of_map(output, tile, model.stride)))
+            here = [i for i in range(len(peaks)) if tile.holds(peaks.x[i], peaks.y[i])]
+            found.append(Peaks(peaks.x[here] - tile.x0, peaks.y[here] - tile.y0, peaks.probability[here]))
     return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
 
 

@@ -96,6 +96,10 @@ def train(
             total += value.item()
             on_batch(epoch, total / (step + 1), rate)
         row = {"epoch": epoch, "train_loss": total / steps, **validate(network, val_set, plan)}
+        if not np.isfinite(row["val_loss"]):
+            raise BlobwatchError(
+                f"the val loss is {row['val_loss']} in epoch {epoch}; lower train.learning_rate"
+            )
         row["learning_rate"] = rate
         progress.history.append(row)
         progress.epoch += 1

@@ -76,10 +76,12 @@ def draw_frame(axes, scaled: np.ndarray, answer: "Prediction") -> None:
 
 
 def close_up(axes, scaled: np.ndarray, blob) -> None:
-    """Show 64 pixels around one blob."""
+    """Show 64 pixels around one blob, and its radius."""
+    from matplotlib.patches import Circle
+
     axes.imshow(scaled, origin="lower", cmap="gray", vmin=-4, vmax=5)
     axes.set(xlim=(blob.x - 32, blob.x + 32), ylim=(blob.y - 32, blob.y + 32))
-    axes.scatter(blob.x, blob.y, s=900, facecolors="none", edgecolors=FOUND, linewidths=1.5)
+    axes.add_patch(Circle((blob.x, blob.y), blob.radius, fill=False, edgecolor=FOUND, linewidth=1.5))
     axes.set_title(
         f"({blob.x:.1f}, {blob.y:.1f})  p {blob.probability:.3f}\nSNR {blob.snr:.1f}, "
         f"depth {100 * blob.depth:.2f} %, radius {blob.radius:.1f} px",

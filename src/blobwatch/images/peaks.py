@@ -1,8 +1,10 @@
-"""From a network's map to blobs: peaks, positions, and what is measured at each."""
+"""From a network's map to blobs: peaks and their positions, and the probabilities of subframes."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from blobwatch.images.tiling import Tile
 
 APART = 10.0  # pixels; two peaks nearer than this are one blob
 
@@ -46,15 +48,25 @@ def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
     rows, columns = np.nonzero(probability >= threshold)
     order = np.argsort(-probability[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
-    x = (columns + output[1, rows, columns] + 0.5) * stride - 0.5
-    y = (rows + output[2, rows, columns] + 0.5) * stride - 0.5
+    # A centre lies in its cell, so position and subframe cannot disagree.
+    offset = np.clip(output[1:, rows, columns], -0.5, 0.499)
+    x = (columns + offset[0] + 0.5) * stride - 0.5
+    y = (rows + offset[1] + 0.5) * stride - 0.5
     kept: list[int] = []
-    for i in range(len(rows)):
-        if all((x[i] - x[k]) ** 2 + (y[i] - y[k]) ** 2 > APART**2 for k in kept):
-            kept.append(i)
+    left = np.arange(len(rows))
+    while len(left):  # the best that is left, without all that is near it
+        best = left[0]
+        kept.append(int(best))
+        left = left[(x[left] - x[best]) ** 2 + (y[left] - y[best]) ** 2 > APART**2]
     return Peaks(x[kept], y[kept], probability[rows, columns][kept])
 
 
 def subframe_probability(output: np.ndarray) -> float:
     """Return the probability that the part of a map of one subframe holds a blob: that of its best cell."""
     return float(sigmoid(output[0].max().astype(np.float64)))
+
+
+def tile_of_map(output: np.ndarray, tile: Tile, stride: int) -> np.ndarray:
+    """Return the part of a whole frame's map, shape (3, rows, columns), that is one subframe's."""
+    y, x, cells = tile.y0 // stride, tile.x0 // stride, tile.size // stride
+    return output[:, y : y + cells, x : x + cells]

@@ -56,8 +56,8 @@ def scale_frame(image: np.ndarray, level: float | None = None, noise: float | No
         level, noise = level_and_noise(image)
     scaled = np.subtract(image, np.float32(level), dtype=np.float32)
     scaled *= np.float32(1.0 / noise)
-    np.clip(scaled, -CLIP, CLIP, out=scaled)
-    return np.nan_to_num(scaled, copy=False, nan=0.0)
+    scaled[~np.isfinite(scaled)] = 0.0  # an infinite pixel is as unknown as a NaN
+    return np.clip(scaled, -CLIP, CLIP, out=scaled)
 
 
 def to_steps(scaled: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def trailing(
     if len(inside) < minimum:
         raise BlobwatchError(
             f"{name}: {len(inside)} exposures in the {days:g} days before it, a stack needs {minimum}; "
-            "add earlier exposures or lower difference.minimum"
+            "add earlier exposures"
         )
     return [i for _, i in inside]
 
@@ -69,12 +69,6 @@ def difference_image(stack: np.ndarray, image: np.ndarray) -> np.ndarray:
     stack, image : ndarray, shape (ny, nx), float32, fraction of the background
     """
     return stack - image
-
-
-def robust_sigma(values: np.ndarray) -> float:
-    """Return the noise of the finite values: 1.4826 times the median absolute deviation."""
-    values = values[np.isfinite(values)]
-    return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
 
 def noise_map(difference: np.ndarray, box: int = 64) -> np.ndarray:

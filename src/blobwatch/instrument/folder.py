@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.exposures import moment, open_fits, rootname
+from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.fitsfile import open_fits
 
 
 @dataclass(frozen=True)

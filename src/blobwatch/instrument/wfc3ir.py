@@ -6,8 +6,6 @@ Figures are from the WFC3 Data Handbook (sections 2.2, 7.5, 7.9), the Instrument
 real headers.
 """
 
-import re
-
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
@@ -47,8 +45,6 @@ DQ_UNUSABLE = (
     | DQ_GHOST
 )
 
-ROOTNAME = re.compile(r"i[0-9a-z]{3}[0-9a-z]{2}[0-9a-z]{2}[a-z]")
-
 
 def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
     """Place a 1014 x 1014 ``flt`` plane into the 1024 frame, or return a 1024 plane as it is.
@@ -62,7 +58,7 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (1024, 1024), the dtype of ``image``
+    ndarray, shape (1024, 1024), the dtype of ``image`` (float32 where that has no NaN and needs one)
 
     Raises
     ------
@@ -77,7 +73,8 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
             f"the image is {shape}; a full WFC3/IR frame is 1024 x 1024 (or 1014 x 1014 for a flt). "
             "Subarrays and UVIS frames cannot be used"
         )
-    frame = np.full((SIZE, SIZE), fill, dtype=image.dtype)
+    whole = np.issubdtype(image.dtype, np.floating) or np.isfinite(fill)
+    frame = np.full((SIZE, SIZE), fill, dtype=image.dtype if whole else np.float32)  # integers have no NaN
     frame[BORDER:-BORDER, BORDER:-BORDER] = image
     return frame
 

@@ -147,7 +147,7 @@ def read_yaml(path: Path) -> dict:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BlobwatchError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise BlobwatchError(f"{path} holds no mapping; restore it with `git checkout {path.name}`")

@@ -126,7 +126,8 @@ def write_deployable(folder: Path, artefact: Artefact, version: int, run_id: str
     """Write the files of a model, and beside them what it is called in the registry."""
     for name in artefact.files:
         shutil.copyfile(artefact.folder / name, folder / name)
-    write_json(folder / DEPLOYED, {"name": NAME, "version": version, "run_id": run_id})
+    known = {"name": NAME, "version": version, "run_id": run_id}
+    write_json(folder / DEPLOYED, known | {"manifest_sha256": artefact.files[MANIFEST]})
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:

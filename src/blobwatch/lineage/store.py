@@ -36,10 +36,14 @@ def tracking_uri(root: Path) -> str:
 
     A sqlite address is absolute, since DVC deletes the folder in which a queued experiment runs.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or LOCAL + "mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    home = main_checkout(root)
+    if not uri and not (home / "dvc.yaml").is_file():
+        raise BlobwatchError(f"{home} is no blobwatch project; run this in the project's folder")
+    uri = uri or LOCAL + "mlflow.db"
     if not uri.startswith(LOCAL):
         return uri
-    return LOCAL + str(main_checkout(root) / uri.removeprefix(LOCAL))
+    return LOCAL + str(home / uri.removeprefix(LOCAL))
 
 
 def open_store(root: Path) -> Store:

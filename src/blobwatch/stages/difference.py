@@ -13,7 +13,9 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, whole_folder
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
-from blobwatch.instrument.exposures import open_fits, read_exposure, write_difference
+from blobwatch.instrument.differences import write_difference
+from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.params import Difference
 from blobwatch.progress import console, in_processes

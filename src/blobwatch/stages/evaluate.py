@@ -1,6 +1,7 @@
 """Stage ``evaluate``: metrics with intervals, by slice, beside the matched-filter bank; pictures."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from blobwatch.detector.evaluation import (
     slices,
 )
 from blobwatch.detector.metrics import threshold_for
-from blobwatch.detector.scoring import Scored, score_filter, score_model
+from blobwatch.detector.scoring import Scored, score_filter, score_frames, score_model
 from blobwatch.figures import evaluation as figures
 from blobwatch.files import whole_file, whole_folder, write_json
 from blobwatch.lineage.recording import record_evaluation
@@ -53,10 +54,10 @@ def evaluate(
     draw = Bootstrap(settings.bootstrap, settings.confidence, seed)
     model = Model.load(candidate)
     val, test, final = (read_split(subframes, split) for split in ("val", "test", "final"))
-    jobs = [(NETWORK, data) for data in (test, final)] + [(FILTER, data) for data in (val, test, final)]
+    jobs = [(partial(score_model, model), test), (partial(score_frames, model), final)]
+    jobs += [(score_filter, data) for data in (val, test, final)]
     scored = []
-    for name, data in track(jobs, len(jobs), "evaluate"):
-        score = (lambda d, r: score_model(model, d, r)) if name == NETWORK else score_filter
+    for score, data in track(jobs, len(jobs), "evaluate"):
         scored.append(score(data, settings.match_radius))
     on_test, on_final, filter_val, filter_test, filter_final = scored
     filter_threshold = threshold_for(filter_val.matches, len(val), settings.false_per_100)
@@ -98,7 +99,7 @@ def rounded(content: object) -> object:
 
 def write_rows(path: Path, tables: dict[str, list[dict]], names: list[str]) -> None:
     """Write one table per detector into one CSV, the detector in front."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as unfinished, unfinished.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, ["detector", *tables[names[0]][0]], lineterminator="\n")
         writer.writeheader()
         for name in names:
@@ -107,7 +108,7 @@ def write_rows(path: Path, tables: dict[str, list[dict]], names: list[str]) -> N
 
 def write_predictions(path: Path, data: Shard, network: Scored, bank: Scored) -> None:
     """Write what was said of each test subframe, so that any metric can be made anew."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as unfinished, unfinished.open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["rootname", "x0", "y0", "contaminant", "label", "cnn", "matched_filter"])
         for i in range(len(data)):

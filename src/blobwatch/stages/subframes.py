@@ -12,7 +12,7 @@ from blobwatch.dataset.splits import SPLITS, Source, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
 from blobwatch.dataset.truth import Appearance, new_in, read_truth
 from blobwatch.files import file_hash, whole_file, whole_folder
-from blobwatch.instrument.exposures import read_difference
+from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Subframes
 from blobwatch.progress import in_processes
@@ -27,6 +27,7 @@ class Job:
     split: str
     source: Source
     count: int
+    start: int = 0  # subframes of the split that come before
 
 
 def subframes(
@@ -37,7 +38,8 @@ def subframes(
     jobs = []
     for split in SPLITS:
         counts = share_out(getattr(settings, split), len(splits[split]))
-        jobs += [Job(split, source, n) for source, n in zip(splits[split], counts, strict=True)]
+        starts = np.cumsum([0, *counts])
+        jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
     recipe = Recipe(settings.snr, settings.blobs, settings.contaminated_share)
     with whole_folder(out) as folder:
@@ -61,7 +63,7 @@ def make_shard(folder: Path, truth: list[Appearance], recipe: Recipe, seed: int,
     else:
         # The stream hangs on the rootname, so an exposure more or less changes no other shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
-        shard = cut_subframes(rng, frame, job.count, recipe)
+        shard = cut_subframes(rng, frame, job.count, recipe, job.start)
     path = Path(job.split) / f"{source.rootname}.npz"
     (folder / job.split).mkdir(exist_ok=True)
     write_shard(folder / path, shard)

@@ -106,7 +106,8 @@ def fit_with_bar(
 def choose_threshold(folder: Path, val_set: Shard, params: Params) -> float:
     """Return the threshold that gives the wanted rate of false blobs on val, through the serving model."""
     scored = score_model(Model.load(folder), val_set, params.evaluate.match_radius)
-    return round(threshold_for(scored.matches, len(val_set), params.evaluate.false_per_100), 6)
+    threshold = threshold_for(scored.matches, len(val_set), params.evaluate.false_per_100)
+    return min(round(threshold, 6), 0.999999)  # rounded to 1, it would find nothing
 
 
 def write_history(path: Path, progress: Progress) -> None:

@@ -1,0 +1,89 @@
+"""Measure the figures of docs/performance.md on this machine, and print them as a table.
+
+Run it with ``make benchmarks`` after ``make repro``. Whole processes are timed by the operating system;
+medians of several runs are given. Nothing is written into the project.
+"""
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.images.scaling import scale_frame
+from blobwatch.instrument.differences import read_difference
+from blobwatch.predict import Predictor
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+def run(command: list[str], cwd: Path = ROOT) -> tuple[float, float]:
+    """Return wall seconds and peak memory (MB) of a process."""
+    read, write = os.pipe()
+    start = time.perf_counter()
+    child = os.fork()
+    if child == 0:
+        os.chdir(cwd)
+        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        os.write(write, str(peak).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    seconds = time.perf_counter() - start
+    os.close(write)
+    return seconds, float(os.read(read, 64) or "nan")
+
+
+def repeated(command: list[str], runs: int = 5) -> tuple[float, float]:
+    """Return the medians of several runs after a warm-up."""
+    run(command)
+    results = [run(command) for _ in range(runs)]
+    return tuple(statistics.median(column) for column in zip(*results, strict=True))
+
+
+def timed(work, runs: int = 15) -> float:
+    """Return the median milliseconds of a call after a warm-up."""
+    work()
+    spans = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        spans.append(1000 * (time.perf_counter() - start))
+    return statistics.median(spans)
+
+
+def main() -> None:
+    """Measure and print."""
+    image_path = sorted((ROOT / "data/difference").glob("*.fits"))[-1]
+    image = read_difference(image_path).image
+    predictor = Predictor.load("champion")
+    print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print("| what | measured |\n| --- | --- |")
+    print(f"| scaling a 1024 x 1024 frame | {timed(lambda: scale_frame(image)):.1f} ms |")
+    warm = timed(lambda: predictor.predict_file(image_path))
+    print(f"| predict, warm, per frame with reading | {warm:.0f} ms |")
+    seconds, peak = repeated([str(BIN / "blobwatch"), "predict", str(image_path), "--json"])
+    print(f"| `blobwatch predict`, cold, one file | {seconds:.2f} s, {peak:.0f} MB |")
+    seconds, _ = repeated([str(BIN / "blobwatch"), "--help"])
+    print(f"| `blobwatch --help` | {seconds:.2f} s |")
+    seconds, _ = repeated([str(BIN / "dvc"), "repro"], runs=3)
+    print(f"| `dvc repro`, nothing to do | {seconds:.1f} s |")
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "subframes")
+        command = [str(BIN / "blobwatch"), "subframes", "data/difference", "data/raw/simulated", out]
+        seconds, peak = run(command)
+        count = sum(len(np.load(p)["images"]) for p in Path(out).glob("*/*.npz"))
+        print(
+            f"| `subframes`: written a second, start included | {count / seconds:.0f}; peak {peak:.0f} MB |"
+        )
+
+
+if __name__ == "__main__":
+    main()

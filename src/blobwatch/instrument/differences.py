@@ -1,0 +1,106 @@
+"""Difference images, read in every form that is accepted, and written as our products."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.exposures import refuse_other_modes
+from blobwatch.instrument.fitsfile import compressed, open_fits, plane, save
+
+FRACTION_STEP = 2.0**-13  # of the background; the noise of a difference is about 80 of these steps
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference image in the 1024 frame, new blob positive.
+
+    Attributes
+    ----------
+    rootname : str
+        Of the exposure; the file's name where the header holds none.
+    image : ndarray, shape (1024, 1024), float32, fraction of the background
+        NaN where nothing is known.
+    stack, noise : ndarray or None, the same shape and unit
+        The median stack, and the noise per pixel; None where the file holds only the image.
+    header : dict
+        The primary header's cards.
+    path : Path
+        Where it was read.
+    """
+
+    rootname: str
+    image: np.ndarray
+    stack: np.ndarray | None
+    noise: np.ndarray | None
+    header: dict
+    path: Path
+
+
+def read_difference(path: Path | str, hdus: fits.HDUList | None = None) -> Difference:
+    """Read a difference image: a plain image, plane 0 of a cube, or the first image extension.
+
+    Raises
+    ------
+    BlobwatchError
+        If the file is unreadable, holds no 1024 x 1024 image, or no finite pixel.
+    """
+    path = Path(path)
+    if hdus is None:
+        with open_fits(path) as opened:
+            return read_difference(path, opened)
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
+    if not images:
+        raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
+    refuse_other_modes(hdus[0].header, path)
+    image = frame_of(images[0], path)
+    if not np.isfinite(image).any():
+        raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
+    named = {hdu.name: hdu for hdu in images}
+    header = {key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
+    return Difference(
+        rootname=str(header.get("ROOTNAME", path.name.split(".")[0])).strip().lower(),
+        image=image,
+        stack=frame_of(named["STACK"], path) if "STACK" in named else None,
+        noise=frame_of(named["NOISE"], path) if "NOISE" in named else None,
+        header=header,
+        path=path,
+    )
+
+
+def frame_of(hdu, path: Path) -> np.ndarray:
+    """Return an HDU's image, float32, in the 1024 frame; of a cube its plane 0."""
+    data = plane(hdu, path)
+    while data.ndim > 2:
+        data = data[0]
+    try:
+        return wfc3ir.embed(np.asarray(data, dtype=np.float32))
+    except BlobwatchError as error:
+        raise BlobwatchError(f"{path}: {error}") from None
+
+
+def write_difference(
+    path: Path | str, header: fits.Header, image: np.ndarray, stack: np.ndarray, noise: np.ndarray
+) -> None:
+    """Write a difference product: extensions DIFF, STACK and NOISE, provenance in the primary header.
+
+    Parameters
+    ----------
+    path : Path or str
+    header : astropy Header
+        The primary header, provenance included.
+    image, stack, noise : ndarray, shape (1024, 1024), fraction of the background
+        Rounded to ``FRACTION_STEP`` on disk.
+    """
+    unit = "FRACTION"
+    planes = {"DIFF": image, "STACK": stack, "NOISE": noise}
+    save(
+        path,
+        [
+            fits.PrimaryHDU(header=header),
+            *(compressed(name, data, FRACTION_STEP, unit) for name, data in planes.items()),
+        ],
+    )

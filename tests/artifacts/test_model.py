@@ -1,0 +1,117 @@
+"""How the trained model behaves: what must be so whatever its weights are."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from made import image_with
+
+from blobwatch.dataset.shards import turn, turn_image
+from blobwatch.images.tiling import tiles
+from blobwatch.instrument.blobs import Blob
+from blobwatch.predict import Predictor
+
+FOLDERS = [ROOT / "models" / name for name in ("candidate", "champion")]
+MODEL = next((folder for folder in FOLDERS if (folder / "manifest.json").is_file()), None)
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif(MODEL is None, reason="no model is here; run make repro"),
+]
+EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
+BLOB = Blob(x=411.0, y=130.0, half_width=6.0, depth=0.05)
+PAIR = [BLOB, Blob(x=820.0, y=600.0, half_width=5.0, depth=0.05)]
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def straight(predictor):
+    return predictor(image_with(PAIR))
+
+
+def tile_of(blob) -> int:
+    return int(blob.y // 256) * 4 + int(blob.x // 256)
+
+
+def test_a_deeper_blob_has_a_higher_score(predictor):
+    depths = [0.0, 0.01, 0.02, 0.04, 0.08]
+    scores = [
+        predictor(image_with([Blob(BLOB.x, BLOB.y, 6.0, depth)])).probabilities[tile_of(BLOB)]
+        for depth in depths
+    ]
+    assert scores[0] < 0.2
+    assert scores[-1] > 0.9
+    assert (np.diff(scores) > -0.02).all()
+
+
+def test_a_blank_frame_is_quiet(predictor):
+    for seed in range(3):
+        found = predictor(image_with([], seed))
+        assert found.blobs == []
+        assert (found.probabilities < predictor.model.threshold).all()
+
+
+def test_light_is_no_blob(predictor):
+    dark = predictor(-image_with([Blob(411.0, 130.0, 6.0, 0.06)]))
+    assert dark.blobs == []
+
+
+def test_blobs_are_found_where_they_are(straight):
+    assert len(straight.blobs) == 2
+    for true in PAIR:
+        assert min(np.hypot(b.x - true.x, b.y - true.y) for b in straight.blobs) < 2.0
+
+
+@pytest.mark.parametrize(("flipped", "turns"), EIGHT[1:])
+def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns):
+    turned = predictor(turn_image(image_with(PAIR), flipped, turns).copy())
+    expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
+    loud = expected > 0.5
+    assert loud.sum() == 2
+    np.testing.assert_allclose(turned.probabilities[loud], expected[loud], atol=0.1)
+    np.testing.assert_allclose(turned.probabilities[~loud], expected[~loud], atol=0.25)  # of noise
+    assert set(np.argsort(turned.probabilities)[-2:]) == set(np.flatnonzero(loud))
+    for true in PAIR:
+        x, y = turn(true.x, true.y, flipped, turns, 1024)
+        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 2.0
+
+
+def test_shifting_the_frame_shifts_the_places(predictor, straight):
+    errors = []
+    for dx, dy in ((1, 0), (0, 1), (1, 1), (-1, 0), (2, 3), (4, 0)):
+        moved = predictor(np.roll(image_with(PAIR), (dy, dx), axis=(0, 1)))
+        for blob in straight.blobs:
+            nearest = min(moved.blobs, key=lambda b: np.hypot(b.x - blob.x, b.y - blob.y))
+            errors += [abs(nearest.x - blob.x - dx), abs(nearest.y - blob.y - dy)]
+    assert np.mean(errors) < 0.3
+    assert max(errors) < 0.6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_subframes_and_blobs_never_disagree(predictor, seed):
+    rng = np.random.default_rng(seed)
+    blobs = [Blob(*rng.uniform(20, 1000, 2), 6.0, float(rng.uniform(0.01, 0.06))) for _ in range(12)]
+    blobs.append(Blob(511.5, 511.5, 6.0, 0.06))  # over four subframes
+    answer = predictor(image_with(blobs, seed)).as_json()
+    said = {one["index"] for one in answer["subframes"] if one["blob"]}
+    places = [(b["x"], b["y"]) for b in answer["blobs"]]
+    for x, y in places:
+        assert any(tile.index in said for tile in tiles() if reaches(tile, x, y, 2))
+    for tile in tiles():
+        if tile.index in said:
+            assert any(reaches(tile, x, y, 12) for x, y in places), tile
+    assert len(places) > 5
+
+
+def reaches(tile, x: float, y: float, margin: float) -> bool:
+    inside_x = tile.x0 - margin <= x < tile.x0 + tile.size + margin
+    return inside_x and tile.y0 - margin <= y < tile.y0 + tile.size + margin
+
+
+def test_unknown_pixels_are_no_blobs(predictor):
+    image = image_with([])
+    image[:5] = np.nan
+    image[400:420, 300:330] = np.nan
+    assert predictor(image).blobs == []

@@ -1,0 +1,138 @@
+"""Shards: image, label, blobs and origin stay together, on disk and in every orientation."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from made import easy_set
+
+from blobwatch.dataset.shards import Shard, read_shard, read_split, turn, turn_image, write_shard
+from blobwatch.errors import BlobwatchError
+
+EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
+PARTS = ("images", "subframes", "blobs", "rootnames")
+
+
+@pytest.fixture(scope="module")
+def data() -> Shard:
+    return easy_set(6)
+
+
+@pytest.fixture
+def path(data, tmp_path):
+    write_shard(tmp_path / "train" / "izzz0000q.npz", data)
+    return tmp_path / "train" / "izzz0000q.npz"
+
+
+def test_what_is_written_is_read(data, path):
+    back = read_shard(path)
+    for name in PARTS:
+        assert getattr(back, name).dtype == getattr(data, name).dtype
+        np.testing.assert_array_equal(getattr(back, name), getattr(data, name))
+    assert [p.name for p in path.parent.iterdir()] == ["izzz0000q.npz"]
+
+
+def test_the_same_shard_gives_the_same_bytes(data, path, tmp_path):
+    write_shard(tmp_path / "again.npz", data)
+    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("flipped", "turns"), EIGHT)
+def test_positions_go_where_the_pixels_go(flipped, turns):
+    image = np.zeros((64, 64))
+    image[7, 20] = 1.0  # y 7, x 20
+    turned = turn_image(image, flipped, turns)
+    y, x = np.unravel_index(turned.argmax(), turned.shape)
+    assert turn(20, 7, flipped, turns, 64) == (x, y)
+
+
+def test_the_eight_orientations_are_eight():
+    image = np.random.default_rng(0).normal(size=(5, 5))
+    assert len({turn_image(image, *orientation).tobytes() for orientation in EIGHT}) == 8
+
+
+def test_blobs_of_each_subframe(data):
+    together = np.concatenate([data.blobs_of(index) for index in range(len(data))])
+    np.testing.assert_array_equal(together, data.blobs)
+    for index in range(len(data)):
+        assert (data.blobs_of(index)["subframe"] == index).all()
+
+
+def test_a_split_is_its_shards_in_the_order_of_their_names(data, tmp_path):
+    other = easy_set(4, seed=5)
+    other = Shard(other.images, other.subframes, other.blobs, np.full(4, "iaaa0000q"))
+    write_shard(tmp_path / "val" / "izzz0000q.npz", data)
+    write_shard(tmp_path / "val" / "iaaa0000q.npz", other)
+    whole = read_split(tmp_path, "val")
+    assert list(whole.rootnames) == ["iaaa0000q"] * 4 + ["izzz0000q"] * 6
+    np.testing.assert_array_equal(whole.images, np.concatenate([other.images, data.images]))
+    for index in range(6):
+        expected = data.blobs_of(index).copy()
+        expected["subframe"] += 4
+        np.testing.assert_array_equal(whole.blobs_of(4 + index), expected)
+    held = np.bincount(whole.blobs["subframe"], minlength=10) > 0
+    np.testing.assert_array_equal(whole.labels, held)
+
+
+def test_no_subframes(tmp_path):
+    with pytest.raises(BlobwatchError, match="holds no val subframes; run `dvc repro subframes`"):
+        read_split(tmp_path, "val")
+
+
+class Evil:
+    """What a pickle would run."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was run",))
+
+
+def test_a_pickle_in_a_shard_is_refused_and_not_run(data, tmp_path):
+    path = tmp_path / "evil.npz"
+    objects = np.array([Evil()], dtype=object)
+    np.savez(path, images=data.images, subframes=data.subframes, blobs=data.blobs, rootnames=objects)
+    with pytest.raises(BlobwatchError, match=r"evil\.npz is damaged"):
+        read_shard(path)
+
+
+def damaged(path, how: str) -> None:
+    whole = path.read_bytes()
+    if how == "cut off":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif how == "one byte of the images is another":
+        middle = len(whole) // 3
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "text":
+        path.write_text("no shard")
+    elif how == "a pickle":
+        path.write_bytes(pickle.dumps({"images": 1}))
+    elif how == "a single array":
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(3))
+        path.write_bytes(buffer.getvalue())
+    elif how == "a part is missing":
+        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                if name != "blobs.npy":
+                    new.writestr(name, old.read(name))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "cut off",
+        "one byte of the images is another",
+        "empty",
+        "text",
+        "a pickle",
+        "a single array",
+        "a part is missing",
+    ],
+)
+def test_a_damaged_shard_is_named_in_a_sentence(path, how):
+    damaged(path, how)
+    with pytest.raises(BlobwatchError, match=r"izzz0000q\.npz is damaged; run `dvc repro subframes`"):
+        read_shard(path)

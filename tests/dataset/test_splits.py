@@ -1,0 +1,78 @@
+"""Splits by time: nothing of one split is known to another."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from blobwatch.dataset.splits import SPLITS, Source, read_sources, split_by_time
+from blobwatch.errors import BlobwatchError
+
+
+def season_of(times: list[float], days: float = 30.0, minimum: int = 3) -> list[Source]:
+    """Difference images against the exposures of the trailing days."""
+    sources = []
+    for moment in times:
+        stack = [t for t in times if moment - days <= t < moment]
+        if len(stack) >= minimum:
+            names = tuple(f"i{t:.3f}" for t in stack)
+            sources.append(Source(f"i{moment:.3f}", moment, None, names, tuple(stack)))
+    return sources
+
+
+@pytest.fixture
+def sources():
+    return season_of(sorted(np.random.default_rng(2).uniform(57388.0, 57634.0, 82).tolist()))
+
+
+def known_to(members: list[Source]) -> set[str]:
+    return {name for source in members for name in (source.rootname, *source.stack)}
+
+
+def test_no_exposure_and_none_inside_a_stack_is_in_two_splits(sources):
+    splits = split_by_time(sources, (0.5, 0.25))
+    assert list(splits) == list(SPLITS)
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not known_to(splits[one]) & known_to(splits[other]), (one, other)
+
+
+def test_the_order_is_that_of_time_and_most_is_used(sources):
+    splits = split_by_time(sources, (0.5, 0.25))
+    last = -np.inf
+    for members in splits.values():
+        assert min(source.earliest for source in members) > last
+        last = max(source.expstart for source in members)
+    assert last == max(source.expstart for source in sources)
+    lost = len(sources) - sum(len(members) for members in splits.values())
+    assert lost <= 0.35 * len(sources)  # two spans of 30 days
+
+
+def test_the_stack_counts_and_not_the_exposure_alone():
+    """An exposure just behind a boundary is in no split: its stack lies before it."""
+    sources = season_of([float(t) for t in range(100)], days=5.0)
+    splits = split_by_time(sources, (0.5, 0.25))
+    first_val = min(source.expstart for source in splits["val"])
+    assert first_val - max(source.expstart for source in splits["train"]) == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "empty"), [((0.97, 0.01), "val"), ((0.5, 0.5), "test"), ((0.0, 0.5), "train")]
+)
+def test_a_split_that_gets_nothing_is_named(sources, shares, empty):
+    with pytest.raises(BlobwatchError, match=f"inside the span of {empty}; add exposures or change"):
+        split_by_time(sources, shares)
+
+
+def test_the_index_of_difference_is_read(tmp_path):
+    (tmp_path / "index.csv").write_text(
+        "rootname,expstart,path,stack,reason\n"
+        "ia,10.0,,,too few\nib,11.0,,,too few\nic,12.5,ic_diff.fits,ia ib,\n"
+    )
+    (source,) = read_sources(tmp_path)
+    assert source == Source("ic", 12.5, tmp_path / "ic_diff.fits", ("ia", "ib"), (10.0, 11.0))
+    assert source.earliest == 10.0
+
+
+def test_without_an_index(tmp_path):
+    with pytest.raises(BlobwatchError, match=r"index\.csv does not exist; run `blobwatch difference` first"):
+        read_sources(tmp_path)

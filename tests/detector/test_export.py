@@ -1,0 +1,127 @@
+"""The artefact: stable bytes, no paths, the same answer from onnxruntime as from torch."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from made import box_detector, random_network, write_model
+from safetensors import safe_open
+
+from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
+from blobwatch.detector import export
+from blobwatch.detector.export import load_network, write_artefact, write_onnx
+from blobwatch.detector.network import count_parameters
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_hash
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_model(tmp_path_factory.mktemp("export") / "model", random_network())
+
+
+def frames(size: int, batch: int = 1) -> np.ndarray:
+    return np.random.default_rng(size).normal(size=(batch, 1, size, size)).astype(np.float32)
+
+
+def test_two_exports_are_byte_for_byte_equal(folder, tmp_path):
+    again = write_model(tmp_path / "elsewhere" / "deeper", random_network())
+    for name in (ONNX, WEIGHTS, MANIFEST):
+        assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_other_weights_give_other_bytes(folder, tmp_path):
+    other = write_model(tmp_path / "other", random_network(seed=2))
+    for name in (ONNX, WEIGHTS):
+        assert file_hash(other / name) != file_hash(folder / name)
+
+
+@pytest.mark.parametrize("name", [ONNX, WEIGHTS, MANIFEST])
+def test_nothing_of_this_machine_is_in_the_files(folder, name):
+    content = (folder / name).read_bytes()
+    here = {
+        str(Path.cwd()),
+        str(folder),
+        str(Path(torch.__file__).parent),
+        sys.prefix,
+        os.path.expanduser("~"),
+    }
+    for trace in (*here, ".py", "site-packages", "/tmp"):
+        assert trace.encode() not in content, trace
+
+
+def test_the_serving_model_says_nothing_of_where_it_was_made(folder):
+    model = onnx.load(folder / ONNX)
+    assert not model.metadata_props
+    assert model.doc_string == ""
+    assert model.graph.doc_string == ""
+    for node in model.graph.node:
+        assert node.doc_string == ""
+        assert not node.metadata_props
+    onnx.checker.check_model(model, full_check=True)
+
+
+@pytest.mark.parametrize("size", [256, 512, 1024])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_onnxruntime_answers_as_torch_does(folder, size, batch):
+    model = Model.load(folder)
+    network = load_network(folder, model.manifest)
+    images = frames(size, batch)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images)).numpy()
+    assert expected.shape == (batch, 3, size // 4, size // 4)
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(model.run(images), expected, atol=1e-4)
+
+
+def test_the_predecessor_is_served_too(tmp_path):
+    network = random_network("predecessor")
+    folder = write_model(tmp_path / "model", network, name="predecessor")
+    images = frames(1024)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images)).numpy()
+    model = Model.load(folder)
+    assert model.stride == 256
+    np.testing.assert_allclose(model.run(images), expected, atol=1e-4)
+
+
+def test_the_weights_are_without_metadata_and_come_back(folder):
+    with safe_open(folder / WEIGHTS, framework="pt") as file:
+        assert not file.metadata()
+    network = load_network(folder, json.loads((folder / MANIFEST).read_text()))
+    assert not network.training
+    for name, tensor in random_network().state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor), name
+
+
+def test_the_manifest_says_what_it_takes_to_use_the_model(folder):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    assert manifest["architecture"] == {"name": "compact", "width": 4, "stride": 4}
+    assert manifest["parameters"] == count_parameters(random_network())
+    assert manifest["files"] == {name: file_hash(folder / name) for name in (ONNX, WEIGHTS)}
+    assert manifest["preprocessing"]["clip_sigma"] == 127 / 16
+    assert manifest["threshold"] == 0.5
+    assert sorted(path.name for path in folder.iterdir()) == sorted([ONNX, WEIGHTS, MANIFEST])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+
+
+def test_a_training_network_is_exported_as_it_predicts(tmp_path):
+    """Batch normalisation and memory layout are those of use, whatever the training left."""
+    network = random_network()
+    write_onnx(tmp_path / "one.onnx", network)
+    write_onnx(tmp_path / "two.onnx", network.to(memory_format=torch.channels_last).train())
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def test_a_serving_model_that_answers_otherwise_is_refused(monkeypatch, tmp_path):
+    def another(path, network):
+        write_onnx(path, random_network(seed=2))
+
+    monkeypatch.setattr(export, "write_onnx", another)
+    with pytest.raises(BlobwatchError, match=r"ONNX and torch differ by .* in the logit; do not use"):
+        write_artefact(tmp_path, box_detector(), {"name": "compact", "width": 4}, {"threshold": 0.5})

@@ -1,0 +1,65 @@
+"""A detector over a set."""
+
+import numpy as np
+import pytest
+from made import easy_set
+
+from blobwatch.artefact import Model
+from blobwatch.dataset.shards import write_shard
+from blobwatch.detector.scoring import score_filter, score_model, scores_on_test
+from blobwatch.images.peaks import Peaks
+
+
+@pytest.fixture(scope="module")
+def data():
+    return easy_set(24, seed=3)
+
+
+@pytest.fixture(scope="module")
+def scored(data, box_model):
+    return score_model(Model.load(box_model), data, 6.0)
+
+
+def test_loud_blobs_are_found_at_their_places(data, scored):
+    loud = data.blobs["snr"] > 20
+    assert loud.sum() > 5
+    assert (scored.matches.hit[loud] > 0.5).mean() > 0.9
+    assert np.nanmedian(scored.matches.error) < 2.5
+    assert (scored.scores[data.labels == 0] < 0.5).all()
+    assert (data.labels[scored.matches.false_subframe] == 1).all()  # shoulders of large blobs
+
+
+def test_the_score_is_that_of_the_best_peak(scored):
+    for score, peaks in zip(scored.scores, scored.found, strict=True):
+        best = peaks.probability[0] if len(peaks) else 0.0
+        assert score == pytest.approx(best, abs=0.02)
+
+
+def test_the_batch_does_not_matter(data, scored, box_model):
+    again = score_model(Model.load(box_model), data, 6.0, batch=5)
+    np.testing.assert_allclose(again.scores, scored.scores, atol=1e-6)
+
+
+def test_the_filters_find_them_too(data):
+    scored = score_filter(data, 6.0)
+    loud = data.blobs["snr"] > 20
+    assert (scored.matches.hit[loud] > 0).mean() > 0.9
+    assert scored.scores[data.labels == 1].mean() > 2 * scored.scores[data.labels == 0].mean()
+
+
+def test_the_scores_that_compare_two_models(data, scored, box_model, tmp_path):
+    write_shard(tmp_path / "test" / "izzz0000q.npz", data)
+    labels, scores = scores_on_test(box_model, tmp_path)
+    np.testing.assert_array_equal(labels, data.labels)
+    np.testing.assert_allclose(scores, scored.scores, atol=1e-6)
+
+
+def test_a_detector_without_positions_is_asked_for_the_subframe_only(data):
+    from blobwatch.detector.scoring import matched
+
+    found = [
+        Peaks(np.array([127.5]), np.array([127.5]), np.array([0.9])) if label else Peaks(*np.empty((3, 0)))
+        for label in data.labels
+    ]
+    assert len(matched(data, found, 6.0, stride=256).false) == 0
+    assert len(matched(data, found, 6.0, stride=4).false) > 5

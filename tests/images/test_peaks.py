@@ -1,0 +1,100 @@
+"""From a map to blobs, each once."""
+
+import time
+
+import numpy as np
+import pytest
+
+from blobwatch.images.peaks import APART, find_peaks, sigmoid, subframe_probability
+
+
+def blank(rows: int = 64, columns: int = 64) -> np.ndarray:
+    output = np.zeros((3, rows, columns), dtype=np.float32)
+    output[0] = -20.0
+    return output
+
+
+def with_peak(output: np.ndarray, row: int, column: int, logit: float = 4.0, dx: float = 0, dy: float = 0):
+    output[:, row, column] = logit, dx, dy
+    return output
+
+
+def test_a_peak_lies_at_its_cell_plus_its_offset():
+    peaks = find_peaks(with_peak(blank(), 50, 7, dx=0.175, dy=-0.15), 4, 0.5)
+    assert len(peaks) == 1
+    # The middle of cell 7 of 4 pixels is at 7 * 4 + 1.5.
+    assert (peaks.x[0], peaks.y[0]) == pytest.approx((29.5 + 0.7, 201.5 - 0.6), abs=1e-5)
+    assert peaks.probability[0] == pytest.approx(1 / (1 + np.exp(-4.0)))
+
+
+def test_one_cell_per_subframe_lies_in_its_middle():
+    peaks = find_peaks(with_peak(blank(4, 4), 1, 2), 256, 0.5)
+    assert (peaks.x[0], peaks.y[0]) == (2 * 256 + 127.5, 256 + 127.5)
+
+
+def test_neighbours_are_one_blob_and_the_most_probable_stays():
+    output = with_peak(with_peak(blank(), 20, 20, 3.0), 20, 22, 5.0)  # 8 pixels apart
+    output = with_peak(output, 20, 25, 2.0)  # 12 pixels from the best
+    peaks = find_peaks(output, 4, 0.5)
+    assert peaks.x.tolist() == [22 * 4 + 1.5, 25 * 4 + 1.5]
+    assert (np.diff(peaks.probability) < 0).all()
+
+
+def test_a_centre_lies_in_its_cell():
+    """So that a blob and its subframe cannot disagree."""
+    for offset in (-3.0, 3.0):
+        peaks = find_peaks(with_peak(blank(), 20, 20, dx=offset, dy=offset), 4, 0.5)
+        assert 79.5 <= peaks.x[0] < 83.5
+        assert 79.5 <= peaks.y[0] < 83.5
+
+
+def test_what_was_left_out_leaves_nothing_out():
+    """A chain of cells: the second falls to the first, and so does not take the third with it."""
+    output = blank()
+    for column, logit in ((20, 5.0), (22, 4.0), (24, 3.0)):
+        with_peak(output, 20, column, logit)
+    assert find_peaks(output, 4, 0.5).x.tolist() == [81.5, 97.5]
+    assert APART == 10.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_peaks_are_apart_and_none_is_lost(seed):
+    rng = np.random.default_rng(seed)
+    output = rng.normal(0, 1.5, (3, 64, 64)).astype(np.float32) * np.array([1.0, 0.08, 0.08])[:, None, None]
+    peaks = find_peaks(output.astype(np.float32), 4, 0.8)
+    apart = np.hypot(peaks.x[:, None] - peaks.x, peaks.y[:, None] - peaks.y)
+    assert apart[np.triu_indices(len(peaks), 1)].min() > APART
+    rows, columns = np.nonzero(sigmoid(output[0]) >= 0.8)
+    x = (columns + output[1, rows, columns] + 0.5) * 4 - 0.5
+    y = (rows + output[2, rows, columns] + 0.5) * 4 - 0.5
+    assert np.hypot(x[:, None] - peaks.x, y[:, None] - peaks.y).min(axis=1).max() <= APART + 1e-6
+
+
+def test_an_empty_map():
+    peaks = find_peaks(blank(), 4, 0.5)
+    assert len(peaks) == 0
+    assert peaks.x.shape == peaks.probability.shape == (0,)
+
+
+def test_the_threshold_itself_counts():
+    output = with_peak(blank(), 3, 3, 0.0)
+    assert len(find_peaks(output, 4, 0.5)) == 1
+    assert len(find_peaks(output, 4, 0.5001)) == 0
+
+
+def test_a_map_that_is_bright_everywhere_does_not_stop_the_watch():
+    """An exposure full of light, or a network that is not trained, must be answered, too."""
+    output = np.random.default_rng(0).normal(3.0, 1.0, (3, 256, 256)).astype(np.float32)
+    output[1:] = 0
+    start = time.perf_counter()
+    assert len(find_peaks(output, 4, 0.02)) > 3000
+    assert time.perf_counter() - start < 5.0
+
+
+def test_the_probability_of_a_subframe_is_that_of_its_best_cell():
+    assert subframe_probability(with_peak(blank(), 3, 3, 1.5)) == pytest.approx(1 / (1 + np.exp(-1.5)))
+
+
+@pytest.mark.parametrize("logit", [-1e30, -800.0, 0.0, 800.0, 1e30])
+def test_no_logit_is_too_large(logit):
+    assert 0.0 <= sigmoid(np.array(logit)) <= 1.0

@@ -1,0 +1,127 @@
+"""Small things that many tests need: images, exposures, subframes, models that need no training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from blobwatch.dataset.shards import Shard
+from blobwatch.dataset.subframes import Frame, Recipe, cut_subframes
+from blobwatch.instrument.blobs import Blob, overlap, shape, transmission
+from blobwatch.instrument.exposures import write_flt
+
+NOISE = 0.01  # per pixel, fraction of the background
+EASY = Recipe(snr=(15.0, 30.0), blobs=(1, 3), contaminated_share=0.0)
+
+
+def image_with(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.ndarray:
+    """Return a difference image, shape (1024, 1024), float32: white noise, and blobs that are positive."""
+    image = np.random.default_rng(seed).normal(0.0, noise, (1024, 1024))
+    for blob in blobs:
+        stamp, x0, y0 = shape(blob)
+        region, part = overlap(stamp, x0, y0, image.shape)
+        image[region] += blob.depth * part
+    return image.astype(np.float32)
+
+
+def frame_of(image: np.ndarray, new=(), faint=(), noise: float = NOISE, rootname: str = "izzz0000q") -> Frame:
+    """Return a frame ready for cutting, with the whole light everywhere and no hard places."""
+    light = np.ones_like(image)
+    return Frame(image, light, 0.0, noise, list(new), list(faint), np.empty((0, 2), dtype=int), rootname)
+
+
+def easy_set(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
+    """Return subframes of white noise, half of them with loud blobs."""
+    return cut_subframes(np.random.default_rng(seed), frame_of(image_with([], seed)), count, recipe)
+
+
+def box_detector(width: int = 4):
+    """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
+
+    It finds a blob of SNR 20 and more in white noise, sees nothing else, and is the same in all
+    orientations.
+    """
+    import torch
+
+    from blobwatch.detector.network import build
+
+    network = build("compact", width).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for layer in (network.stem[1], network.stem[4]):
+            layer.weight.fill_(1.0)
+        network.stem[0].weight[0] = 1 / 36
+        network.stem[3].weight[0, 0] = 1 / 16
+        network.head[0].weight[0, 0] = 1.0
+        network.head[2].weight[0, 0] = 12.0
+        network.head[2].bias[0] = -9.6  # a mean of 0.8 sigma is even odds
+    return network
+
+
+def random_network(name: str = "compact", width: int = 4, seed: int = 1):
+    """Return a network with fixed random weights, also in its batch normalisations."""
+    import torch
+
+    from blobwatch.detector.network import build
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build(name, width).eval()
+        with torch.no_grad():
+            for key, buffer in network.named_buffers():
+                if key.endswith("running_mean"):
+                    buffer.normal_(0.0, 0.1)
+                if key.endswith("running_var"):
+                    buffer.uniform_(0.5, 1.5)
+    return network
+
+
+def write_model(folder: Path, network=None, threshold: float = 0.5, name: str = "compact") -> Path:
+    """Write the artefact of a network, the box detector by default."""
+    from blobwatch.detector.export import write_artefact
+
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"threshold": threshold, "fingerprint": {"sha256": "0" * 64, "parts": {}}, "data": {}}
+    write_artefact(folder, network or box_detector(), {"name": name, "width": 4}, about)
+    return folder
+
+
+def write_image(path: Path, image: np.ndarray, **cards) -> Path:
+    """Write a plain difference image."""
+    header = fits.Header()
+    header.update(cards)
+    fits.PrimaryHDU(image, header=header).writeto(path)
+    return path
+
+
+def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), **cards) -> Path:
+    """Write a ``flt`` of even light with blobs; exposure ``number`` is taken on day ``number``."""
+    rng = np.random.default_rng([9, number])
+    seen = transmission(list(blobs)) * rng.normal(1.0, 0.007, (1024, 1024))
+    inner = slice(5, -5)
+    planes = {
+        "SCI": 17.0 * seen[inner, inner],
+        "ERR": np.full((1014, 1014), 0.1),
+        "DQ": np.zeros((1014, 1014)),
+        "SAMP": np.full((1014, 1014), 9),
+        "TIME": np.full((1014, 1014), 800.0),
+    }
+    rootname = f"iaaa{number:02d}01q"
+    header = fits.Header()
+    header.update(
+        {"ROOTNAME": rootname, "DETECTOR": "IR", "SUBARRAY": False, "FILTER": "F153M"}
+        | {"EXPSTART": 58000.0 + number, "EXPTIME": 802.9}
+        | cards
+    )
+    for key in [key for key, value in cards.items() if value is None]:
+        del header[key]
+    path = folder / f"{rootname}_flt.fits"
+    write_flt(path, header, planes)
+    return path
+
+
+def lines_of(text: str) -> list[dict]:
+    """Return the answers on a clean stdout: each line is JSON."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,90 @@
+"""A model folder is checked before it is used."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX, WEIGHTS, Model
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_hash
+
+
+@pytest.fixture
+def folder(box_model, tmp_path):
+    shutil.copytree(box_model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_whole_model_is_loaded(folder):
+    model = Model.load(str(folder))
+    assert (model.stride, model.threshold) == (4, 0.5)
+    assert model.describe() == {
+        "name": "blobwatch",
+        "version": None,
+        "run_id": None,
+        "sha256": file_hash(folder / ONNX),
+    }
+    output = model.run(np.zeros((2, 1, 256, 256), dtype=np.float32))
+    assert output.shape == (2, 3, 64, 64)
+
+
+def test_what_is_deployed_knows_its_version(folder):
+    (folder / DEPLOYED).write_text(
+        json.dumps({"version": 3, "run_id": "abc", "manifest_sha256": file_hash(folder / MANIFEST)})
+    )
+    assert Model.load(folder).describe() | {"sha256": ""} == {
+        "name": "blobwatch",
+        "version": 3,
+        "run_id": "abc",
+        "sha256": "",
+    }
+
+
+def test_a_deployed_manifest_is_the_one_that_was_deployed(folder):
+    (folder / DEPLOYED).write_text(json.dumps({"version": 3, "run_id": "abc", "manifest_sha256": "0" * 64}))
+    with pytest.raises(BlobwatchError, match=r"manifest\.json is not the one that was deployed"):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize("name", [ONNX, WEIGHTS])
+@pytest.mark.parametrize("place", [0, 0.5, 1])
+def test_one_other_byte_is_refused(folder, name, place):
+    content = bytearray((folder / name).read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(BlobwatchError, match=rf"{name} is not the file that manifest\.json names .*restore"):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize("name", [ONNX, WEIGHTS])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(BlobwatchError, match=rf"{name} is missing; restore .* with git checkout"):
+        Model.load(folder)
+
+
+def test_a_folder_without_a_manifest(folder, tmp_path):
+    (folder / MANIFEST).unlink()
+    for place in (folder, tmp_path / "absent"):
+        with pytest.raises(
+            BlobwatchError, match=r"manifest\.json does not exist; give the folder of a model"
+        ):
+            Model.load(place)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"files": []}', '{"files": {"model.onnx": "a"}}', "\xff"]
+)
+def test_a_damaged_manifest(folder, text):
+    (folder / MANIFEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(BlobwatchError, match=r"manifest\.json is damaged; restore it"):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_damaged_note_of_what_is_deployed(folder, text):
+    (folder / DEPLOYED).write_text(text)
+    with pytest.raises(BlobwatchError, match=r"deployed\.json is damaged; restore it"):
+        Model.load(folder)

@@ -1,0 +1,305 @@
+"""The predictor keeps its contract (DESIGN.md) on any image, with any model."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from made import NOISE, image_with, random_network, write_exposure, write_image, write_model
+
+from blobwatch.artefact import ONNX
+from blobwatch.errors import BlobwatchError
+from blobwatch.figures.prediction import prediction as draw
+from blobwatch.files import file_hash
+from blobwatch.images.tiling import tiles
+from blobwatch.instrument.blobs import Blob, snr_of
+from blobwatch.instrument.folder import list_exposures
+from blobwatch.predict import Differencing, Predictor, find_model
+
+LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
+STRADDLING = Blob(x=511.6, y=767.4, half_width=4.5, depth=0.04)  # over four subframes
+
+
+@pytest.fixture(scope="module")
+def predictor(box_model):
+    return Predictor.load(box_model)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return image_with([LOUD, STRADDLING])
+
+
+@pytest.fixture(scope="module")
+def answer(predictor, image):
+    return predictor(image, name="given.fits", rootname="izzz0000q")
+
+
+def test_the_answer_is_the_contract(answer, box_model):
+    content = json.loads(json.dumps(answer.as_json(), allow_nan=False))
+    names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs"]
+    assert list(content) == names
+    assert content["model"] == {
+        "name": "blobwatch",
+        "version": None,
+        "run_id": None,
+        "sha256": file_hash(box_model / ONNX),
+    }
+    assert (content["image"], content["rootname"], content["kind"]) == (
+        "given.fits",
+        "izzz0000q",
+        "difference",
+    )
+    assert content["threshold"] == 0.5
+    assert len(content["subframes"]) == 16
+    for index, one in enumerate(content["subframes"]):
+        assert list(one) == ["index", "row", "col", "x0", "y0", "size", "probability", "blob"]
+        row, col = divmod(index, 4)  # row-major from the bottom row
+        assert [one[key] for key in ("index", "row", "col", "x0", "y0", "size")] == [
+            index, row, col, 256 * col, 256 * row, 256,
+        ]  # fmt: skip
+        assert type(one["probability"]) is float
+        assert 0.0 <= one["probability"] <= 1.0
+        assert type(one["blob"]) is bool
+        assert one["blob"] == (one["probability"] >= 0.5)
+    for blob in content["blobs"]:
+        assert list(blob) == ["x", "y", "radius", "probability", "snr", "depth"]
+        assert all(type(value) is float for value in blob.values())
+        assert blob["probability"] >= 0.5
+
+
+def test_blobs_are_found_where_they_are_each_once(answer):
+    assert len(answer.blobs) == 2
+    found = {(blob.x > 450): blob for blob in answer.blobs}
+    for blob, true in ((found[False], LOUD), (found[True], STRADDLING)):
+        assert (blob.x, blob.y) == pytest.approx((true.x, true.y), abs=3.0)
+        # Both are smaller than is usual at their places, so that the fit of a typical shape takes less.
+        assert 0.4 < blob.depth / true.depth < 1.1
+        assert 0.7 < blob.snr / snr_of(true, NOISE) < 1.1
+    assert answer.blobs[0].probability >= answer.blobs[1].probability
+
+
+def test_a_blob_over_four_subframes_is_in_all_of_them_and_found_once(answer):
+    said = [tile.index for tile, p in zip(tiles(), answer.probabilities, strict=True) if p >= 0.5]
+    assert said == [1, 9, 10, 13, 14]
+
+
+def test_a_shift_along_a_border_never_doubles_or_loses_a_blob(predictor):
+    for step in np.linspace(-6, 6, 13):
+        found = predictor(image_with([Blob(512.0 + step, 511.5 + step / 3, 4.5, 0.04)]))
+        assert len(found.blobs) == 1, step
+        assert (found.probabilities >= 0.5).any()
+
+
+def test_noise_alone_holds_no_blob(predictor):
+    found = predictor(image_with([], seed=3))
+    assert found.blobs == []
+    assert (found.probabilities < 0.5).all()
+
+
+@pytest.mark.parametrize("weights", ["by hand", "random"])
+def test_unit_and_offset_do_not_matter(predictor, image, weights, tmp_path):
+    if weights == "random":
+        predictor = Predictor.load(write_model(tmp_path / "m", random_network()))
+    one, other = predictor(image), predictor(image * 1000 + 5)
+    np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-4)
+    assert len(other.blobs) == len(one.blobs)
+    for a, b in zip(one.blobs, other.blobs, strict=True):
+        assert (b.x, b.y, b.probability, b.snr) == pytest.approx((a.x, a.y, a.probability, a.snr), rel=1e-3)
+
+
+def test_the_input_is_not_changed(predictor, image):
+    before = image.copy()
+    predictor(image)
+    assert image.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [">f4", "f8", "i2", "i4", "u2"])
+@pytest.mark.parametrize("border", [0, 5])
+def test_any_number_format_serves(predictor, image, answer, dtype, border):
+    inner = slice(border, 1024 - border)
+    whole = (image * 5000 + 1000).astype(dtype)[inner, inner]
+    found = predictor(whole)
+    assert len(found.blobs) == 2
+    # The outermost tiles lose their border.
+    np.testing.assert_allclose(found.probabilities, answer.probabilities, atol=0.02)
+
+
+def test_a_flt_plane_is_embedded(predictor, image, answer):
+    found = predictor(image[5:-5, 5:-5])
+    assert found.frame.shape == (1024, 1024)
+    assert np.isnan(found.frame[:5]).all()
+    places = sorted((blob.x, blob.y) for blob in found.blobs)
+    assert places == sorted((blob.x, blob.y) for blob in answer.blobs)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_pixels_that_are_no_numbers_are_no_blobs(predictor, value):
+    image = image_with([])
+    image[300:306, 300:306] = value
+    assert predictor(image).blobs == []
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.full((1024, 1024), np.nan), "fewer than a tenth of the pixels are finite; leave the image out"),
+        (np.full((1024, 1024), 3.0), "the image has no noise"),
+        (np.zeros((1024, 1024), dtype=np.int16), "the image has no noise"),
+        (np.zeros((512, 512)), "the image is 512 x 512; a full WFC3/IR frame is 1024 x 1024"),
+        (np.zeros((4096, 2051)), "Subarrays and UVIS frames cannot be used"),
+        (np.zeros(1024), "the image is 1024; a full"),
+        (np.zeros((3, 1024, 1024)), "the image is 3 x 1024 x 1024"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_a_sentence(predictor, image, said):
+    with pytest.raises(BlobwatchError, match=said):
+        predictor(image)
+
+
+# Files
+
+
+def test_a_file_and_its_image_have_the_same_answer(predictor, image, answer, tmp_path):
+    path = write_image(tmp_path / "a.fits", image, ROOTNAME="IZZZ0000Q")
+    found = predictor.predict_file(path)
+    assert (found.image, found.rootname, found.kind) == (str(path), "izzz0000q", "difference")
+    assert found.as_json() | {"image": "given.fits"} == answer.as_json()
+
+
+@pytest.mark.parametrize("form", ["gz", "cube", "extension", "fz"])
+def test_every_form_of_a_difference_image(predictor, image, answer, tmp_path, form):
+    path = tmp_path / "a.fits"
+    if form == "gz":
+        path = write_image(tmp_path / "a.fits.gz", image)
+    elif form == "cube":
+        write_image(path, np.stack([image, image_with([], 8)]))
+    elif form == "extension":
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="DIFF")]).writeto(path)
+    else:
+        path = tmp_path / "a.fits.fz"
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image, quantize_level=-1e-5)]).writeto(path)
+    found = predictor.predict_file(path)
+    assert found.rootname == "a"
+    np.testing.assert_allclose(found.probabilities, answer.probabilities, atol=1e-3)
+
+
+def test_a_file_that_cannot_be_judged_is_named_once(predictor, tmp_path):
+    flat = write_image(tmp_path / "flat.fits", np.ones((1024, 1024), np.float32))
+    with pytest.raises(BlobwatchError, match="the image has no noise") as caught:
+        predictor.predict_file(flat)
+    assert str(caught.value).count(str(flat)) == 1
+
+
+# Exposures
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory):
+    """Five exposures on five days; the last one shows a new blob."""
+    folder = tmp_path_factory.mktemp("month")
+    old = Blob(x=700.0, y=300.0, half_width=4.0, depth=0.04)
+    paths = [write_exposure(folder, number, [old]) for number in range(4)]
+    return [*paths, write_exposure(folder, 4, [old, LOUD])]
+
+
+def test_an_exposure_against_its_history(predictor, month):
+    history = list_exposures(month[0].parent, "F153M")
+    found = predictor.predict_file(month[4], history=history)
+    assert found.rootname == "iaaa0401q"
+    assert len(found.blobs) == 1  # the old one cancels
+    assert (found.blobs[0].x, found.blobs[0].y) == pytest.approx((LOUD.x, LOUD.y), abs=3.0)
+    assert 0.4 < found.blobs[0].depth / LOUD.depth < 1.1
+    assert predictor.predict_file(month[3], history=history).blobs == []
+
+
+def test_an_exposure_against_a_given_stack(predictor, month):
+    stack = np.ones((1024, 1024), np.float32)
+    found = predictor.predict_file(month[4], stack=stack)
+    assert len(found.blobs) == 2  # nothing cancels the old one
+
+
+def test_an_exposure_alone_is_refused(predictor, month):
+    said = "is an exposure; give its median stack with --stack FILE, or the folder of earlier exposures"
+    with pytest.raises(BlobwatchError, match=said):
+        predictor.predict_file(month[4])
+
+
+def test_too_few_exposures_are_said(predictor, month):
+    history = list_exposures(month[0].parent, "F153M")
+    with pytest.raises(
+        BlobwatchError, match="iaaa0201q: 2 exposures in the 30 days before it, a stack needs 3"
+    ):
+        predictor.predict_file(month[2], history=history)
+    two = Differencing(minimum=2)
+    assert predictor.predict_file(month[2], history=history, settings=two).blobs == []
+
+
+def test_the_defaults_are_those_of_params(params):
+    assert vars(Differencing()) == params.difference.model_dump()
+
+
+# Models
+
+
+def test_one_altered_byte_is_refused(box_model, tmp_path):
+    shutil.copytree(box_model, tmp_path / "model")
+    content = bytearray((tmp_path / "model" / ONNX).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "model" / ONNX).write_bytes(content)
+    with pytest.raises(BlobwatchError, match=r"model\.onnx is not the file that manifest\.json names"):
+        Predictor.load(tmp_path / "model")
+
+
+def test_the_champion_of_the_project_in_which_one_stands_counts(box_model, tmp_path, monkeypatch):
+    shutil.copytree(box_model, tmp_path / "models" / "champion")
+    monkeypatch.chdir(tmp_path)
+    assert find_model().resolve() == tmp_path / "models" / "champion"
+    assert Predictor.load().model.threshold == 0.5
+
+
+def test_no_such_model():
+    with pytest.raises(
+        BlobwatchError, match="no/such is no folder of a model; give champion, a version number"
+    ):
+        find_model("no/such")
+
+
+FORBIDDEN = ["torch", "mlflow", "dvc", "pydantic", "scipy", "matplotlib", "sklearn", "pandas", "yaml", "onnx"]
+WITHOUT = f"""
+import sys
+from blobwatch.predict import Predictor
+answer = Predictor.load(sys.argv[1]).predict_file(sys.argv[2])
+assert len(answer.as_json()["subframes"]) == 16
+print(*[name for name in {FORBIDDEN!r} if name in sys.modules])
+"""
+
+
+def test_it_needs_nothing_of_the_training(box_model, image, tmp_path):
+    path = write_image(tmp_path / "a.fits", image)
+    command = [sys.executable, "-c", WITHOUT, str(box_model), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
+# The picture
+
+
+def test_the_picture_shows_frame_probabilities_and_circles(answer):
+    figure = draw(answer)
+    whole = figure.axes[0]
+    assert len(whole.texts) == 16
+    assert [text.get_text() for text in whole.texts] == [f"{p:.2f}" for p in answer.probabilities]
+    circles = whole.collections[0].get_offsets()
+    np.testing.assert_allclose(circles, [(blob.x, blob.y) for blob in answer.blobs])
+    assert whole.get_title() == "izzz0000q: 2 new blobs  (blobwatch, unregistered model)"
+    close = figure.axes[1]
+    assert np.mean(close.get_xlim()) == pytest.approx(answer.blobs[0].x)
+
+
+def test_the_picture_of_nothing(predictor):
+    figure = draw(predictor(image_with([], seed=3), rootname="a"))
+    assert figure.axes[0].get_title().startswith("a: no new blob")
