@@ -185,7 +185,7 @@ class Predictor:
         """
         with open_fits(path) as hdus:
             if not is_exposure(hdus):
-                known = read_difference(path, hdus)
+                known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
         image = difference_of(exposure, stack, history, settings or Differencing())

@@ -1,6 +1,5 @@
 """From a map to blobs, each once."""
 
-
 import numpy as np
 import pytest
 

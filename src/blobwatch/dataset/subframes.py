@@ -94,18 +94,19 @@ def hard_places(image: np.ndarray, stack: np.ndarray | None, new: list[Blob], mo
     return places[keep]
 
 
-def brightest(scaled: np.ndarray, most: int, cell: int = 32) -> np.ndarray:
-    """Return the brightest places of an image smoothed to the size of a blob, at most one per cell."""
-    from scipy.ndimage import uniform_filter
+def brightest(scaled: np.ndarray, most: int, block: int = 8, cell: int = 4) -> np.ndarray:
+    """Return the brightest places of an image averaged over blocks the size of a blob.
 
-    smooth = uniform_filter(scaled.astype(np.float64), 9)
-    rows, columns = smooth.shape[0] // cell, smooth.shape[1] // cell
-    cells = smooth.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
+    At most one per cell of ``cell`` x ``cell`` blocks; a place is the middle of its block.
+    """
+    rows, columns = (side // (block * cell) for side in scaled.shape)
+    mean = scaled.reshape(rows * cell, block, columns * cell, block).mean(axis=(1, 3), dtype=np.float64)
+    cells = mean.reshape(rows, cell, columns, cell).swapaxes(1, 2).reshape(rows * columns, cell * cell)
     best = cells.argmax(axis=1)
     order = np.argsort(-cells.max(axis=1), kind="stable")[:most]
     y = (order // columns) * cell + best[order] // cell
     x = (order % columns) * cell + best[order] % cell
-    return np.stack([x, y], axis=1)
+    return np.stack([x, y], axis=1) * block + block // 2
 
 
 def cut_subframes(

@@ -8,7 +8,8 @@ with exponent 1.25 (0.73-1.84), edge exponent 2-20, axis ratio 1.08; rings only 
 """
 
 import csv
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from importlib import resources
 
 import numpy as np
@@ -19,6 +20,7 @@ from blobwatch.instrument import wfc3ir
 # the ends are the floor of the measurement and the deepest dimming reported (about 30 %).
 DEPTH_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.8, 1.0)
 DEPTHS = (0.008, 0.012, 0.016, 0.023, 0.042, 0.047, 0.30)
+OVERSAMPLE = 2  # samples along each side of a pixel
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,13 @@ def draw_blob(
     )
 
 
-def shape(blob: Blob, oversample: int = 2) -> tuple[np.ndarray, int, int]:
+def shape(blob: Blob) -> tuple[np.ndarray, int, int]:
     """Return the blob's unit-peak shape, averaged over each pixel.
 
     Parameters
     ----------
     blob : Blob
-    oversample : int
-        Samples along each side of a pixel.
+        Its depth does not matter here.
 
     Returns
     -------
@@ -121,6 +122,12 @@ def shape(blob: Blob, oversample: int = 2) -> tuple[np.ndarray, int, int]:
     x0, y0 : int
         Pixel of the frame on which ``stamp[0, 0]`` falls; may lie outside.
     """
+    return unit_shape(replace(blob, depth=1.0))
+
+
+@lru_cache(maxsize=64)
+def unit_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
+    """Return `shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
     reach = blob.half_width * max(1.0, blob.axis_ratio) * 10.0 ** (1.0 / blob.edge)  # below 0.1 % outside
     radius = int(np.ceil(reach)) + 1
     x0, y0 = round(blob.x) - radius, round(blob.y) - radius
@@ -137,6 +144,7 @@ def shape(blob: Blob, oversample: int = 2) -> tuple[np.ndarray, int, int]:
             1.0 - np.exp(-((inside / 0.4) ** 2))
         )
     stamp = profile.reshape(side, oversample, side, oversample).mean(axis=(1, 3))
+    stamp.setflags(write=False)
     return stamp, x0, y0
 
 

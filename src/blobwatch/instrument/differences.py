@@ -40,8 +40,18 @@ class Difference:
     path: Path
 
 
-def read_difference(path: Path | str, hdus: fits.HDUList | None = None) -> Difference:
+def read_difference(
+    path: Path | str, hdus: fits.HDUList | None = None, only_image: bool = False
+) -> Difference:
     """Read a difference image: a plain image, plane 0 of a cube, or the first image extension.
+
+    Parameters
+    ----------
+    path : Path or str
+    hdus : HDUList, optional
+        The file where it is open already.
+    only_image : bool
+        Leave stack and noise unread.
 
     Raises
     ------
@@ -51,7 +61,7 @@ def read_difference(path: Path | str, hdus: fits.HDUList | None = None) -> Diffe
     path = Path(path)
     if hdus is None:
         with open_fits(path) as opened:
-            return read_difference(path, opened)
+            return read_difference(path, opened, only_image)
     images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
     if not images:
         raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
@@ -59,7 +69,7 @@ def read_difference(path: Path | str, hdus: fits.HDUList | None = None) -> Diffe
     image = frame_of(images[0], path)
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
-    named = {hdu.name: hdu for hdu in images}
+    named = {} if only_image else {hdu.name: hdu for hdu in images}
     header = {key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
     return Difference(
         rootname=str(header.get("ROOTNAME", path.name.split(".")[0])).strip().lower(),
