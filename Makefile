@@ -24,6 +24,7 @@ $(READY): requirements.lock pyproject.toml
 
 repro: $(READY)  ## Run the whole pipeline, then predict on one exposure
 	$(BIN)/dvc repro
+	$(BIN)/blobwatch sync
 	$(BIN)/blobwatch predict "$$(ls data/difference/*_diff.fits | tail -n 3 | head -n 1)" --plot predictions
 	@echo
 	@echo "The answer's picture: predictions/   the report: reports/evaluate/   the runs: make ui"
