@@ -40,7 +40,7 @@ def main() -> None:
     draw = Bootstrap(params.evaluate.bootstrap, params.evaluate.confidence, params.seed)
     print("| test subframes | AUC |\n| --- | --- |")
     for name, scores in (("blobwatch", new), ("matched filters", bank), ("predecessor's CNN", old)):
-        value = subframe_metrics(sets["test"].labels, scores, 0.5, draw)["auc"]
+        value = subframe_metrics(sets["test"].labels, scores, sets["test"].rootnames, 0.5, draw)["auc"]
         print(f"| {name} | {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}] |")
 
 
