@@ -88,7 +88,8 @@ def test_what_is_not_for_git_stays_out_of_it(project):
 
 def test_dvc_takes_the_commands_as_they_are(project):
     root, _ = project
-    call(root, sys.executable, "-m", "dvc", "stage", "list", "--name-only")
+    listed = call(root, sys.executable, "-m", "dvc", "stage", "list", "--name-only").stdout.split()
+    assert listed == ["simulate", "difference", "subframes", "train", "evaluate", "register"]
 
 
 def test_register_says_why_it_did_not_promote(project):

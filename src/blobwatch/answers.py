@@ -1,6 +1,8 @@
 """The answers of ``blobwatch predict``: a line of JSON or a table per file; a bad file stops no other."""
 
 import json
+from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,17 +26,22 @@ def answer_files(
     if plot:
         make_folder(plot)
     known_stack = read_stack(stack) if stack else None
+    listed = lru_cache(list_exposures)  # the folder's headers are read once, however many files ask
     all_well = True
     for path in files:
         try:
-            earlier = history_for(path, history) if history and known_stack is None else None
+            earlier = history_for(path, history, listed) if history and known_stack is None else None
             answer = predictor.predict_file(path, known_stack, earlier)
             if plot:
                 save_picture(answer, plot)
-            print(json.dumps(answer.as_json())) if as_json else print_table(answer)
+            if as_json:
+                print(json.dumps(answer.as_json()))
+            else:
+                print_table(answer)
         except BlobwatchError as error:
             all_well = False
-            print(json.dumps({"image": str(path), "error": str(error)})) if as_json else None
+            if as_json:
+                print(json.dumps({"image": str(path), "error": str(error)}))
             console.print(f"blobwatch: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
     return all_well
 
@@ -52,13 +59,13 @@ def read_stack(path: Path):
     return stack
 
 
-def history_for(path: Path, history: Path) -> list[Listed]:
+def history_for(path: Path, history: Path, listed: Callable[[Path, str], list[Listed]]) -> list[Listed]:
     """Return the exposures of a folder in the filter of a file; a difference image needs none."""
     with open_fits(path) as hdus:
         if not is_exposure(hdus):
             return []
         only_filter = str(hdus[0].header.get("FILTER", "")).strip()
-    return list_exposures(history, only_filter)
+    return listed(history, only_filter)
 
 
 def make_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ from blobwatch.detector.metrics import threshold_for
 from blobwatch.detector.scoring import Scored, score_filter, score_frames, score_model
 from blobwatch.figures import evaluation as figures
 from blobwatch.files import whole_file, whole_folder, write_json
-from blobwatch.lineage.recording import record_evaluation
+from blobwatch.lineage.recording import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console, track
 
@@ -117,12 +117,6 @@ def write_predictions(path: Path, data: Shard, network: Scored, bank: Scored) ->
             writer.writerow(
                 [data.rootnames[i], row["x0"], row["y0"], row["contaminant"], row["label"], *said]
             )
-
-
-def read_history(path: Path) -> list[dict]:
-    """Read the training history back as numbers."""
-    with path.open(newline="") as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
 def draw_figures(
