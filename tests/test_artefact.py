@@ -26,6 +26,8 @@ def test_a_whole_model_is_loaded(folder):
         "run_id": None,
         "sha256": file_hash(folder / ONNX),
     }
+    assert model.files == {name: file_hash(folder / name) for name in (ONNX, WEIGHTS, MANIFEST)}
+    assert model.sha256 == model.files[ONNX]
     output = model.run(np.zeros((2, 1, 256, 256), dtype=np.float32))
     assert output.shape == (2, 3, 64, 64)
 
@@ -79,6 +81,15 @@ def test_a_folder_without_a_manifest(folder, tmp_path):
 )
 def test_a_damaged_manifest(folder, text):
     (folder / MANIFEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(BlobwatchError, match=r"manifest\.json is damaged; restore it"):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize("name", [ONNX, WEIGHTS])
+def test_a_manifest_that_leaves_a_file_unnamed(folder, name):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["files"][name]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(BlobwatchError, match=r"manifest\.json is damaged; restore it"):
         Model.load(folder)
 

@@ -1,6 +1,7 @@
 """The model artefact: a small folder with weights, serving model and manifest, checked before it is used."""
 
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,20 +17,26 @@ DEPLOYED = "deployed.json"  # in the champion's folder: version and run in the r
 CHAMPION = "models/champion"
 
 
+@dataclass(frozen=True)
 class Model:
     """A checked artefact, ready to run.
 
-    Parameters
+    Attributes
     ----------
     folder : Path
     manifest : dict
+    files : dict of str to str
+        The sha256 of serving model, weights and manifest.
     version : int or None
         In the registry, where it is known.
     run_id : str or None
     """
 
-    def __init__(self, folder: Path, manifest: dict, version: int | None, run_id: str | None):
-        self.folder, self.manifest, self.version, self.run_id = folder, manifest, version, run_id
+    folder: Path
+    manifest: dict
+    files: dict[str, str]
+    version: int | None = None
+    run_id: str | None = None
 
     @classmethod
     def load(cls, folder: Path | str) -> "Model":
@@ -42,7 +49,8 @@ class Model:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        for name, expected in manifest["files"].items():
+        files = {name: manifest["files"][name] for name in (ONNX, WEIGHTS)}
+        for name, expected in files.items():
             path = folder / name
             if not path.is_file():
                 raise BlobwatchError(f"{path} is missing; restore {folder}, for instance with git checkout")
@@ -51,8 +59,8 @@ class Model:
                     f"{path} is not the file that {MANIFEST} names (its sha256 differs); "
                     f"restore {folder}, for instance with git checkout"
                 )
-        known = read_deployed(folder)
-        return cls(folder, manifest, known.get("version"), known.get("run_id"))
+        files[MANIFEST] = file_hash(folder / MANIFEST)
+        return cls(folder, manifest, files, **read_deployed(folder, files[MANIFEST]))
 
     @cached_property
     def session(self):
@@ -64,6 +72,11 @@ class Model:
         options.enable_cpu_mem_arena = False  # an arena keeps twice the memory and saves no time here
         path = str(self.folder / ONNX)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the serving model, by which a model is the same or another."""
+        return self.files[ONNX]
 
     @property
     def stride(self) -> int:
@@ -81,8 +94,12 @@ class Model:
 
     def describe(self) -> dict:
         """Return what an answer says of its model."""
-        sha256 = self.manifest["files"][ONNX]
-        return {"name": "blobwatch", "version": self.version, "run_id": self.run_id, "sha256": sha256}
+        return {
+            "name": "blobwatch",
+            "version": self.version,
+            "run_id": self.run_id,
+            "sha256": self.sha256,
+        }
 
 
 def read_manifest(folder: Path) -> dict:
@@ -92,13 +109,14 @@ def read_manifest(folder: Path) -> dict:
         raise BlobwatchError(f"{path} does not exist; give the folder of a model, or train one (make repro)")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        manifest["files"][ONNX], int(manifest["architecture"]["stride"]), float(manifest["threshold"])
+        manifest["files"][ONNX], manifest["files"][WEIGHTS]
+        int(manifest["architecture"]["stride"]), float(manifest["threshold"])
     except (ValueError, KeyError, TypeError):
         raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
     return manifest
 
 
-def read_deployed(folder: Path) -> dict:
+def read_deployed(folder: Path, manifest_sha256: str) -> dict:
     """Read what a deployed model is called in the registry, and check its manifest; nothing elsewhere."""
     path = folder / DEPLOYED
     if not path.is_file():
@@ -108,7 +126,7 @@ def read_deployed(folder: Path) -> dict:
         version, expected = int(known["version"]), str(known["manifest_sha256"])
     except (ValueError, KeyError, TypeError):
         raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
-    if file_hash(folder / MANIFEST) != expected:
+    if manifest_sha256 != expected:
         raise BlobwatchError(
             f"{folder / MANIFEST} is not the one that was deployed (its sha256 differs); "
             f"restore {folder}, for instance with git checkout"

@@ -1,18 +1,29 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from lineage.project import DVC, make_project
 
+from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.fingerprint import dependency_hash, of_parts, sealed, take
+from blobwatch.lineage.fingerprint import Fingerprint, dependency_hash, fingerprint_of, refuse_change, take
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_project(tmp_path / "project").root
+
+
+def model_of(root: Path, taken: Fingerprint) -> Model:
+    """A model made from these inputs, as its manifest says."""
+    manifest = {
+        "fingerprint": {"sha256": taken.sha256, "parts": taken.parts},
+        "data": taken.parts["data"],
+    }
+    return Model(root, json.loads(json.dumps(manifest)), files={})
 
 
 def test_names_code_data_params_and_command(root):
@@ -27,7 +38,8 @@ def test_names_code_data_params_and_command(root):
 def test_comes_out_again_and_survives_json(root):
     first = take(root, "train")
     assert take(root, "train") == first
-    assert of_parts(json.loads(json.dumps(first.parts))) == first
+    again = Fingerprint(json.loads(json.dumps(first.parts)))
+    assert (again, again.sha256) == (first, first.sha256)
 
 
 @pytest.mark.parametrize(
@@ -40,30 +52,50 @@ def test_comes_out_again_and_survives_json(root):
         ("dvc.yaml", yaml.safe_dump(DVC).replace("blobwatch train", "blobwatch train --fast"), "command"),
     ],
 )
-def test_sealed_refuses_an_input_that_changes_meanwhile(root, path, text, named):
-    with (
-        pytest.raises(BlobwatchError, match=rf"^{named} changed while stage 'train' ran"),
-        sealed(root, "train"),
-    ):
-        (root / path).write_text(text)
+def test_an_input_that_changed_meanwhile_is_named(root, path, text, named):
+    before = take(root, "train")
+    (root / path).write_text(text)
+    with pytest.raises(BlobwatchError, match=rf"^{named} changed while stage 'train' ran"):
+        refuse_change(root, "train", before)
 
 
-def test_sealed_lets_pass_what_is_no_input(root):
-    with sealed(root, "train") as seal:
-        (root / "params.yaml").write_text(
-            "seed: 7\ntrain: {learning_rate: 0.003, epochs: 3}\nevaluate: {bootstrap: 900}\n"
-        )
-        (root / "README.md").write_text("words")
-    assert take(root, "train") == seal
+def test_what_is_no_input_may_change(root):
+    before = take(root, "train")
+    (root / "params.yaml").write_text(
+        "seed: 7\ntrain: {learning_rate: 0.003, epochs: 3}\nevaluate: {bootstrap: 900}\n"
+    )
+    (root / "README.md").write_text("words")
+    refuse_change(root, "train", before)
+    assert take(root, "train").sha256 == before.sha256
 
 
-def test_sealed_does_not_hide_an_error_of_the_stage(root):
-    def stage():
-        (root / "requirements.lock").write_text("")
-        raise RuntimeError("of the stage")
+def test_a_model_says_what_it_was_made_from(root):
+    taken = take(root, "train")
+    found = fingerprint_of(model_of(root, taken))
+    assert (found, found.sha256) == (taken, taken.sha256)
 
-    with pytest.raises(RuntimeError, match="of the stage"), sealed(root, "train"):
-        stage()
+
+@pytest.mark.parametrize("lost", ["fingerprint", "data"])
+def test_a_model_that_does_not_say_what_it_was_made_from_is_refused(root, lost):
+    model = model_of(root, take(root, "train"))
+    del model.manifest[lost]
+    with pytest.raises(BlobwatchError, match=r"manifest\.json does not say what .* `dvc repro`"):
+        fingerprint_of(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest["fingerprint"]["parts"]["params"].update(seed=8),
+        lambda manifest: manifest["fingerprint"].update(sha256="0" * 64),
+        lambda manifest: manifest["data"].update({"data/subframes": "0" * 32 + ".dir"}),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(root, change):
+    model = model_of(root, take(root, "train"))
+    change(model.manifest)
+    with pytest.raises(BlobwatchError, match=r"manifest\.json says two things"):
+        fingerprint_of(model)
 
 
 def test_caches_do_not_count(root):

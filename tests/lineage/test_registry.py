@@ -4,7 +4,7 @@ from lineage.project import MLFLOW_WARNING
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import registry
-from blobwatch.lineage.artefact import read_artefact
+from blobwatch.lineage.fingerprint import fingerprint_of
 from blobwatch.lineage.recording import record_evaluation
 from blobwatch.lineage.store import open_store
 
@@ -18,17 +18,17 @@ def store(project):
 
 def registered(project, store, at_least=1):
     run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
-    return registry.register(store, read_artefact(project.candidate), run_id, "abc", at_least)
+    return registry.register(store, Model.load(project.candidate), run_id, "abc", at_least)
 
 
 def test_a_version_carries_its_lineage(project, store):
-    version, artefact = registered(project, store), read_artefact(project.candidate)
+    version, model = registered(project, store), Model.load(project.candidate)
     assert int(version.version) == 1
     tags = registry.get_version(store, 1).tags
-    assert tags["fingerprint"] == artefact.fingerprint.sha256
+    assert tags["fingerprint"] == fingerprint_of(model).sha256
     assert tags["commit"] == "abc"
-    assert tags["data.data/subframes"] == artefact.manifest["data"]["data/subframes"]
-    assert {name: tags[f"sha256.{name}"] for name in artefact.files} == artefact.files
+    assert tags["data.data/subframes"] == model.manifest["data"]["data/subframes"]
+    assert {name: tags[f"sha256.{name}"] for name in model.files} == model.files
 
 
 def test_the_same_model_is_found_and_another_gets_the_next_number(project, store):
@@ -48,7 +48,7 @@ def test_a_fresh_registry_goes_on_where_the_log_stands(project, store):
 
 def test_fetch_gives_the_same_bytes(project, store, tmp_path):
     fetched = registry.fetch(store, registered(project, store), tmp_path)
-    assert fetched.files == read_artefact(project.candidate).files
+    assert fetched.files == Model.load(project.candidate).files
 
 
 def test_an_altered_artifact_is_refused(project, store, tmp_path):
@@ -83,7 +83,7 @@ def test_fetch_version_gives_a_folder_that_can_be_loaded(project, store):
     assert (model.version, model.run_id) == (1, version.run_id)
     (folder / "model.onnx").write_text("evil")
     with pytest.raises(BlobwatchError, match="sha256 differs"):
-        registry.fetch_version(1, project.root)
+        Model.load(registry.fetch_version(1, project.root))
 
 
 def test_an_unknown_version_is_said_with_those_that_are_known(project, store):

@@ -3,6 +3,7 @@ import shutil
 import pytest
 from lineage.project import MLFLOW_WARNING, Project
 
+from blobwatch.artefact import Model
 from blobwatch.lineage import registry
 from blobwatch.lineage.fingerprint import take
 from blobwatch.lineage.promotion import promote
@@ -57,7 +58,7 @@ def test_a_fresh_clone_with_the_champion_alone(project, tmp_path, blank_database
     sync(project.root)
     store, fingerprint = open_store(project.root), take(project.root, "train").sha256
     run_id = find_run(store, fingerprint).info.run_id
-    registry.register(store, registry.read_artefact(project.candidate), run_id, "abc")
+    registry.register(store, Model.load(project.candidate), run_id, "abc")
     promote(project.root, 1, "good")
     project.commit()
     clone = Project(tmp_path / "clone")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ from blobwatch.files import file_hash, write_json
 from blobwatch.lineage import registry
 from blobwatch.lineage.promotion import promote
 from blobwatch.lineage.store import open_store
-from blobwatch.params import Evaluate, Register
+from blobwatch.params import Register, load_params
 from blobwatch.stages.register import register
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 SETTINGS = Register(auc=0.9, recall_above_15=0.97, false_per_100=10.0, position_error=2.0, tolerance=0.0)
-EVALUATE = Evaluate(bootstrap=100, confidence=0.95, match_radius=6.0, false_per_100=5.0)
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+EVALUATE = PARAMS.evaluate.model_copy(update={"bootstrap": 100, "confidence": 0.95})
 LABELS = np.arange(200) % 2
+ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(200)])
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +29,7 @@ def scores(monkeypatch):
 
     def scores_on_test(folder, subframes):
         noise = 5.0 if "bad" in (folder / "model.onnx").read_text() else 0.3
-        return LABELS, LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
+        return LABELS, ROOTNAMES, LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
 
     monkeypatch.setattr(scoring, "scores_on_test", scores_on_test)
 

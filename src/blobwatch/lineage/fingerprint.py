@@ -8,14 +8,13 @@ artefact.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 
 import yaml
 
+from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, folder_hash
 from blobwatch.lineage import checkout
@@ -31,8 +30,13 @@ class Fingerprint:
     ``command``.
     """
 
-    sha256: str
     parts: dict
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the canonical JSON of the parts."""
+        canonical = json.dumps(self.parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """Return the paths and parameters in which another fingerprint differs from this one."""
@@ -70,24 +74,32 @@ def take(root: Path, stage: str) -> Fingerprint:
         parts["data" if is_data else "code"][dependency] = dependency_hash(root / dependency)
     for name in sorted(entry.get("params", [])):
         parts["params"][name] = look_up(params, name)
-    return of_parts(parts)
+    return Fingerprint(parts)
 
 
-def of_parts(parts: dict) -> Fingerprint:
-    """Return the fingerprint of given parts: the sha256 of their canonical JSON."""
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return Fingerprint(hashlib.sha256(canonical.encode()).hexdigest(), json.loads(canonical))
+def fingerprint_of(model: Model) -> Fingerprint:
+    """Return the fingerprint of the training that made a model, as its manifest records it.
 
-
-@contextmanager
-def sealed(root: Path, stage: str) -> Iterator[Fingerprint]:
-    """Yield the fingerprint of a stage, and refuse at the end if an input changed meanwhile.
-
-    Write the stage's output after the block, or inside it in a form that an error undoes.
+    Raises
+    ------
+    BlobwatchError
+        If the manifest does not say what the model was made from, or contradicts itself in it.
     """
-    before = take(root, stage)
-    yield before
-    refuse_change(root, stage, before)
+    path = model.folder / MANIFEST
+    try:
+        fingerprint = Fingerprint(model.manifest["fingerprint"]["parts"])
+        said = model.manifest["fingerprint"]["sha256"], model.manifest["data"]
+        found = fingerprint.sha256, fingerprint.parts["data"]
+    except (KeyError, TypeError, ValueError):
+        raise BlobwatchError(
+            f"{path} does not say what the model was made from; train it again with `dvc repro`"
+        ) from None
+    if said != found:
+        raise BlobwatchError(
+            f"{path} says two things of what the model was made from: its fingerprint is not that of the "
+            "parts it names; train it again with `dvc repro`"
+        )
+    return fingerprint
 
 
 def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
@@ -100,11 +112,11 @@ def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
         )
 
 
-def commit_of(root: Path, fingerprint: str) -> str:
+def commit_of(root: Path, fingerprint: Fingerprint) -> str:
     """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
     commit = checkout.commit(root)
     try:
-        is_it = not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint
+        is_it = not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
     except BlobwatchError:  # an input is not here, so nothing can be said
         is_it = False
     return commit if is_it else commit + DIRTY

@@ -1,10 +1,10 @@
 """The gate in front of promotion: absolute floors, and not worse than the champion. Pure functions."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from blobwatch.detector.metrics import auc, interval
 from blobwatch.errors import BlobwatchError
 
 # name in params.yaml -> section of metrics.json, the sense of the limit, the quantity in words
@@ -59,12 +59,13 @@ def floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
 
 def not_worse(
     labels: np.ndarray,
+    rootnames: np.ndarray,
     champion: np.ndarray,
     candidate: np.ndarray,
     tolerance: float,
     confidence: float,
     resamples: int,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Check:
     """Check that a candidate is not significantly worse than the champion on the same subframes.
 
@@ -72,6 +73,8 @@ def not_worse(
     ----------
     labels : ndarray, shape (n,), int
         1 where the subframe holds a new blob, else 0; both must occur.
+    rootnames : ndarray, shape (n,), str
+        The exposure of each subframe; whole exposures are resampled.
     champion, candidate : ndarray, shape (n,), float
         The scores that the two models give to these subframes.
     tolerance : float
@@ -79,11 +82,15 @@ def not_worse(
     confidence : float
         Of the two-sided percentile interval.
     resamples : int
-        Of the paired bootstrap, drawn within each class so that none is without one.
-    rng : numpy.random.Generator
-        Draws the resamples.
+        Of the paired bootstrap.
+    seed : int
+        Of the resamples.
+
+    Raises
+    ------
+    BlobwatchError
+        If the two were scored on different subframes, or these are all of one class.
     """
-    labels = np.asarray(labels)
     if not (labels.shape == np.shape(champion) == np.shape(candidate)):
         raise BlobwatchError(
             "the two models were scored on different subframes; run `dvc repro` and compare again"
@@ -92,41 +99,17 @@ def not_worse(
         raise BlobwatchError(
             "the test subframes are not of both classes; make more with `dvc repro subframes`"
         )
-    auc_champion, auc_candidate = weighted_auc(labels, champion), weighted_auc(labels, candidate)
 
-    def difference(weights: np.ndarray) -> float:
-        return auc_candidate(weights) - auc_champion(weights)
+    def difference(chosen: np.ndarray) -> float:
+        return auc(labels[chosen], candidate[chosen]) - auc(labels[chosen], champion[chosen])
 
-    value = difference(np.ones(len(labels)))
-    drawn = [difference(weights) for weights in resampled(labels, resamples, rng)]
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    found = interval(difference, rootnames, resamples, confidence, seed)
     limit = 0.0 - tolerance  # not -0.0
-    passed = bool(high >= limit)
+    passed = found["high"] >= limit
     sentence = (
-        f"AUC of the candidate minus the champion's is {value:+.4f} [{low:+.4f}, {high:+.4f}], "
+        "AUC of the candidate minus the champion's is "
+        f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}], "
         f"{'not significantly worse' if passed else 'significantly worse'}: "
         f"the interval {'reaches' if passed else 'must reach'} {limit:+.4f}"
     )
-    return Check("not_worse", passed, value, limit, sentence)
-
-
-def resampled(labels: np.ndarray, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield how often each subframe is drawn, within its class, with replacement."""
-    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    for _ in range(resamples):
-        drawn = np.concatenate([rng.choice(members, len(members)) for members in classes])
-        yield np.bincount(drawn, minlength=len(labels))
-
-
-def weighted_auc(labels: np.ndarray, scores: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return a function from weights to the AUC; scores are ranked once, ties count half."""
-    _, group = np.unique(scores, return_inverse=True)
-
-    def auc(weights: np.ndarray) -> float:
-        positive = np.bincount(group, weights * labels)
-        negative = np.bincount(group, weights * (1 - labels))
-        below = np.cumsum(negative) - negative / 2  # negatives under each score, half of those beside it
-        return float(positive @ below / (positive.sum() * negative.sum()))
-
-    return auc
+    return Check("not_worse", passed, found["value"], limit, sentence)

@@ -8,12 +8,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from blobwatch.artefact import CHAMPION, MANIFEST, ONNX
+from blobwatch.artefact import CHAMPION, MANIFEST, ONNX, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder
 from blobwatch.lineage import checkout, promotions, registry
-from blobwatch.lineage.artefact import Artefact, read_artefact
-from blobwatch.lineage.fingerprint import DIRTY, commit_of
+from blobwatch.lineage.fingerprint import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.gate import FLOORS
 from blobwatch.lineage.recording import run_of
 from blobwatch.lineage.store import Store, open_store
@@ -40,14 +39,14 @@ def promote(root: Path, version: int, reason: str) -> dict:
     chosen = registry.get_version(store, version)
     refuse_second_model(promotions.read(root / LOG), version, chosen.tags[registry.SHA256 + ONNX])
     with tempfile.TemporaryDirectory() as folder:
-        artefact = registry.fetch(store, chosen, Path(folder))
-        record = promotions.append(root / LOG, record_of(root, store, chosen, artefact, reason))
-        write_champion(root, artefact, record)
+        model = registry.fetch(store, chosen, Path(folder))
+        record = promotions.append(root / LOG, record_of(root, store, chosen, model, reason))
+        write_champion(root, model, record)
     registry.set_alias(store, registry.CHAMPION, version)
     return record
 
 
-def ensure_champion(root: Path, store: Store) -> tuple[Artefact, int] | None:
+def ensure_champion(root: Path, store: Store) -> tuple[Model, int] | None:
     """Return the champion and its version in the registry, which is given it if it does not know it.
 
     The log of promotions is the truth: a promotion that was cut short is finished, and the alias set. The
@@ -59,26 +58,26 @@ def ensure_champion(root: Path, store: Store) -> tuple[Artefact, int] | None:
         If ``models/champion/`` is neither what the log says nor what a cut-short promotion leaves.
     """
     records = promotions.read(root / LOG)
-    there = files_of(root / FOLDER)
-    if not records and there is None:
+    there = (root / FOLDER / MANIFEST).is_file()
+    if not records and not there:
         return None
     mend = f"restore both with `git checkout {FOLDER} {LOG}`"
     if not records:
         raise BlobwatchError(f"{FOLDER} holds a model, but {LOG} knows of no promotion; {mend}")
     record = records[-1]
-    before = records[-2]["files"] if len(records) > 1 else None
-    if there != record["files"]:
-        if there is not None and there != before:
+    model = Model.load(root / FOLDER) if there else None
+    if model is None or model.files != record["files"]:
+        if model and model.files not in [one["files"] for one in records[-2:-1]]:
             raise BlobwatchError(f"{FOLDER} is not version {record['version']}, which {LOG} names; {mend}")
         finish(root, store, record)
-    artefact = read_artefact(root / FOLDER)
-    run_id = run_of(store, root, artefact, commit=record["commit"])
-    version = registry.register(store, artefact, run_id, record["commit"], at_least=record["version"])
+        model = Model.load(root / FOLDER)
+    run_id = run_of(store, root, model, commit=record["commit"])
+    version = registry.register(store, model, run_id, record["commit"], at_least=record["version"])
     number, alias = int(version.version), registry.alias_of(store, registry.CHAMPION)
     # A side checkout may stand at an older log: it does not move an alias that there is.
     if alias is None or (alias != number and not checkout.is_aside(root)):
         registry.set_alias(store, registry.CHAMPION, number)
-    return artefact, number
+    return model, number
 
 
 def next_number(root: Path) -> int:
@@ -97,21 +96,22 @@ def refuse_second_model(records: list[dict], version: int, sha256: str) -> None:
         )
 
 
-def record_of(root: Path, store: Store, version, artefact: Artefact, reason: str) -> dict:
+def record_of(root: Path, store: Store, version, model: Model, reason: str) -> dict:
     """Return the record of a promotion, without the hash of the line before."""
+    fingerprint = fingerprint_of(model)
     commit = version.tags[registry.COMMIT]
     if commit.endswith(DIRTY):
-        commit = commit_of(root, artefact.fingerprint.sha256)  # it may have been committed since
+        commit = commit_of(root, fingerprint)  # it may have been committed since
     measured = store.client.get_run(version.run_id).data.metrics
     names = [f"{section}.{name}" for name, (section, *_) in FLOORS.items()]
     return {
         "action": "promote",
         "version": int(version.version),
         "run_id": version.run_id,
-        "files": artefact.files,
-        "fingerprint": artefact.fingerprint.sha256,
+        "files": model.files,
+        "fingerprint": fingerprint.sha256,
         "commit": commit,
-        "data": artefact.manifest["data"],
+        "data": fingerprint.parts["data"],
         "metrics": {name: measured[name] for name in names if name in measured},
         "who": checkout.author(root),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -119,15 +119,10 @@ def record_of(root: Path, store: Store, version, artefact: Artefact, reason: str
     }
 
 
-def write_champion(root: Path, artefact: Artefact, record: dict) -> None:
+def write_champion(root: Path, model: Model, record: dict) -> None:
     """Write ``models/champion/``, whole or not at all."""
     with whole_folder(root / FOLDER) as folder:
-        registry.write_deployable(folder, artefact, record["version"], record["run_id"])
-
-
-def files_of(folder: Path) -> dict[str, str] | None:
-    """Return the sha256 of each file of a model folder, or None if no model is there."""
-    return read_artefact(folder).files if (folder / MANIFEST).is_file() else None
+        registry.write_deployable(folder, model, record["version"], record["run_id"])
 
 
 def finish(root: Path, store: Store, record: dict) -> None:
@@ -139,9 +134,9 @@ def finish(root: Path, store: Store, record: dict) -> None:
             f"registry does not know it; restore both with `git checkout {FOLDER} {LOG}`"
         )
     with tempfile.TemporaryDirectory() as folder:
-        artefact = registry.fetch(store, version, Path(folder))
-        if artefact.files != record["files"]:
+        model = registry.fetch(store, version, Path(folder))
+        if model.files != record["files"]:
             raise BlobwatchError(
                 f"version {version.version} is not the model that the last line of {LOG} names"
             )
-        write_champion(root, artefact, record)
+        write_champion(root, model, record)

@@ -10,8 +10,8 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_text
 
-LINEAGE = frozenset(("version", "run_id", "files", "fingerprint", "commit", "data", "metrics"))
-KEYS = LINEAGE | {"previous", "action", "who", "when", "reason"}
+KEYS = {"previous", "action", "version", "who", "when", "reason"}
+KEYS |= {"run_id", "files", "fingerprint", "commit", "data", "metrics"}
 
 
 def read(path: Path) -> list[dict]:
@@ -54,12 +54,6 @@ def append(path: Path, record: dict) -> dict:
     line = json.dumps(record, sort_keys=True, allow_nan=False)
     write_text(path, "".join(f"{one}\n" for one in [*before, line]))
     return record
-
-
-def current(path: Path) -> dict | None:
-    """Return the record of the model that is deployed, or None before the first promotion."""
-    records = read(path)
-    return records[-1] if records else None
 
 
 def lines(path: Path) -> list[str]:

@@ -5,11 +5,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from blobwatch.artefact import MANIFEST
+from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
-from blobwatch.lineage.artefact import Artefact, read_artefact
-from blobwatch.lineage.fingerprint import DIRTY, commit_of
+from blobwatch.lineage.fingerprint import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.store import Store, open_store
 from blobwatch.lineage.tracking import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
 
@@ -18,7 +17,7 @@ INTERVAL = ("value", "low", "high")
 
 
 def record_evaluation(
-    root: Path, model: Path, reports: Path, history: Path | None = None
+    root: Path, folder: Path, reports: Path, history: Path | None = None
 ) -> tuple[str, bool]:
     """Log the evaluation of a model, its figures and its files to the run that trained it.
 
@@ -26,8 +25,8 @@ def record_evaluation(
     ----------
     root : Path
         The project's folder.
-    model : Path
-        The model folder; its manifest holds the fingerprint by which the run is found, or else rebuilt.
+    folder : Path
+        Of the model; its manifest holds the fingerprint by which the run is found, or else rebuilt.
     reports : Path
         The folder with ``metrics.json``, tables and ``figures/``.
     history : Path, optional
@@ -39,40 +38,40 @@ def record_evaluation(
     logged : bool
         False if the run had all of it already, and nothing was logged.
     """
-    store, artefact = open_store(root), read_artefact(model)
-    run_id = run_of(store, root, artefact, history)
-    content = folder_hash(reports) + folder_hash(model)
+    store, model = open_store(root), Model.load(folder)
+    run_id = run_of(store, root, model, history)
+    content = folder_hash(reports) + folder_hash(folder)
     mark = hashlib.sha256(content.encode()).hexdigest()
     if store.client.get_run(run_id).data.tags.get(RECORDED) == mark:
         return run_id, False
-    log_metrics(store, run_id, metric_values(read_metrics(reports)) | own_metrics(artefact))
+    log_metrics(store, run_id, metric_values(read_metrics(reports)) | own_metrics(model))
     for path in sorted(reports.iterdir()):
         if path.is_file():
             store.client.log_artifact(run_id, str(path), "evaluate")
     if (reports / "figures").is_dir():
         store.client.log_artifacts(run_id, str(reports / "figures"), "figures")
-    log_model(store, run_id, artefact)
+    log_model(store, run_id, model)
     store.client.set_tag(run_id, RECORDED, mark)
     return run_id, True
 
 
 def run_of(
-    store: Store, root: Path, artefact: Artefact, history: Path | None = None, commit: str | None = None
+    store: Store, root: Path, model: Model, history: Path | None = None, commit: str | None = None
 ) -> str:
     """Return the run that trained a model; where this store never saw it, rebuild it from the files.
 
     A run that is rebuilt has the tag ``blobwatch.rebuilt`` and no system metrics. Its commit is the one
     given, else the one found here, with the dirty flag unless its inputs are those of that commit.
     """
-    fingerprint = artefact.fingerprint
+    fingerprint = fingerprint_of(model)
     found = find_run(store, fingerprint.sha256)
     if found is not None:
         return found.info.run_id
-    commit = commit or commit_of(root, fingerprint.sha256)
+    commit = commit or commit_of(root, fingerprint)
     tags = {REBUILT: "true", COMMIT: commit.removesuffix(DIRTY)}
     tags[IS_DIRTY] = str(commit.endswith(DIRTY)).lower()
     run_id = create_run(store, root, fingerprint, tags).info.run_id
-    log_metrics(store, run_id, own_metrics(artefact))
+    log_metrics(store, run_id, own_metrics(model))
     if history is not None and history.is_file():
         for row in read_history(history):
             log_metrics(store, run_id, row, int(row.pop("epoch")))
@@ -80,20 +79,20 @@ def run_of(
     return run_id
 
 
-def log_model(store: Store, run_id: str, artefact: Artefact) -> str:
+def log_model(store: Store, run_id: str, model: Model) -> str:
     """Log the three files of a model as artifacts and return the address of their folder.
 
     The folder is named by content, since the same training on another processor may give other last bits.
     """
-    folder = f"models/{artefact.files[MANIFEST][:12]}"
-    for name in artefact.files:
-        store.client.log_artifact(run_id, str(artefact.folder / name), folder)
+    folder = f"models/{model.files[MANIFEST][:12]}"
+    for name in model.files:
+        store.client.log_artifact(run_id, str(model.folder / name), folder)
     return f"{store.client.get_run(run_id).info.artifact_uri}/{folder}"
 
 
-def own_metrics(artefact: Artefact) -> dict[str, float]:
+def own_metrics(model: Model) -> dict[str, float]:
     """Return the metrics that the manifest holds, under names of their own."""
-    return flat({"model": artefact.manifest.get("metrics", {})})
+    return flat({"model": model.manifest.get("metrics", {})})
 
 
 def read_metrics(reports: Path) -> dict:

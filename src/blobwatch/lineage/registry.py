@@ -4,10 +4,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX
+from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_json
-from blobwatch.lineage.artefact import Artefact, read_artefact
+from blobwatch.lineage.fingerprint import fingerprint_of
 from blobwatch.lineage.recording import log_model
 from blobwatch.lineage.store import Store, open_store
 
@@ -20,14 +20,14 @@ COMMIT = "commit"
 FETCHED = Path(".dvc/tmp/blobwatch/versions")
 
 
-def register(store: Store, artefact: Artefact, run_id: str, commit: str, at_least: int = 1):
+def register(store: Store, model: Model, run_id: str, commit: str, at_least: int = 1):
     """Return the version that holds a model; it is made only if no version has the same ``model.onnx``.
 
     Parameters
     ----------
     store : Store
-    artefact : Artefact
-        The model; its files are logged to the run, and the version points there.
+    model : Model
+        Its files are logged to the run, and the version points there.
     run_id : str
         The run that trained it.
     commit : str
@@ -36,13 +36,14 @@ def register(store: Store, artefact: Artefact, run_id: str, commit: str, at_leas
         The lowest number a new version may have, so that a fresh registry goes on where the log of
         promotions stands and never gives a number to a second model.
     """
-    known = find_version(store, artefact.sha256)
+    known = find_version(store, model.sha256)
     if known is not None:
         return known
-    source = log_model(store, run_id, artefact)
-    tags = {"fingerprint": artefact.fingerprint.sha256, COMMIT: commit}
-    tags |= {f"{SHA256}{name}": sha256 for name, sha256 in artefact.files.items()}
-    tags |= {f"{DATA}{path}": digest for path, digest in artefact.manifest["data"].items()}
+    fingerprint = fingerprint_of(model)
+    source = log_model(store, run_id, model)
+    tags = {"fingerprint": fingerprint.sha256, COMMIT: commit}
+    tags |= {f"{SHA256}{name}": sha256 for name, sha256 in model.files.items()}
+    tags |= {f"{DATA}{path}": digest for path, digest in fingerprint.parts["data"].items()}
     while True:
         version = store.client.create_model_version(NAME, source, run_id, tags=tags)
         if int(version.version) >= at_least:
@@ -85,7 +86,7 @@ def get_version(store: Store, number: int):
     return there[number]
 
 
-def fetch(store: Store, version, folder: Path) -> Artefact:
+def fetch(store: Store, version, folder: Path) -> Model:
     """Copy the files of a version into ``folder`` and return them, checked against the version's tags."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -95,39 +96,39 @@ def fetch(store: Store, version, folder: Path) -> Artefact:
     }
     try:
         copied = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=store.uri)
-        artefact = read_artefact(Path(copied))
+        model = Model.load(copied)
     except (MlflowException, OSError, BlobwatchError) as error:
         raise BlobwatchError(
             f"version {version.version} cannot be read from {version.source}: {error}; "
             "its files were lost or altered. Register it again from its commit with `dvc repro`"
         ) from error
-    if artefact.files != tags:
-        odd = sorted(name for name in tags if artefact.files.get(name) != tags[name])
+    if model.files != tags:
+        odd = sorted(name for name in tags if model.files.get(name) != tags[name])
         raise BlobwatchError(
             f"{', '.join(odd)} of version {version.version} in {version.source} is not what was registered; "
             "someone altered it. Register the model again from its commit with `dvc repro`"
         )
-    return artefact
+    return model
 
 
 def fetch_version(number: int, root: Path = Path(".")) -> Path:
-    """Return a folder with the model of a version, copied out of the registry once and checked each time."""
+    """Return a folder with the model of a version, copied out of the registry once."""
     store = open_store(root)
     version = get_version(store, number)
     folder = root / FETCHED / f"{number}-{version.tags[SHA256 + MANIFEST][:12]}"
     if not folder.is_dir():
         with whole_folder(folder) as partial, tempfile.TemporaryDirectory() as copies:
-            artefact = fetch(store, version, Path(copies))
-            write_deployable(partial, artefact, number, version.run_id)
-    return read_artefact(folder).folder
+            model = fetch(store, version, Path(copies))
+            write_deployable(partial, model, number, version.run_id)
+    return folder
 
 
-def write_deployable(folder: Path, artefact: Artefact, version: int, run_id: str) -> None:
+def write_deployable(folder: Path, model: Model, version: int, run_id: str) -> None:
     """Write the files of a model, and beside them what it is called in the registry."""
-    for name in artefact.files:
-        shutil.copyfile(artefact.folder / name, folder / name)
+    for name in model.files:
+        shutil.copyfile(model.folder / name, folder / name)
     known = {"name": NAME, "version": version, "run_id": run_id}
-    write_json(folder / DEPLOYED, known | {"manifest_sha256": artefact.files[MANIFEST]})
+    write_json(folder / DEPLOYED, known | {"manifest_sha256": model.files[MANIFEST]})
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:

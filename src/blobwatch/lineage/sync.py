@@ -6,9 +6,8 @@ run behind a model is rebuilt from the model's manifest and the reports.
 
 from pathlib import Path
 
-from blobwatch.artefact import MANIFEST
-from blobwatch.lineage.artefact import read_artefact
-from blobwatch.lineage.fingerprint import dependency_hash, read_yaml
+from blobwatch.artefact import MANIFEST, Model
+from blobwatch.lineage.fingerprint import dependency_hash, fingerprint_of, read_yaml
 from blobwatch.lineage.promotion import ensure_champion
 from blobwatch.lineage.recording import record_evaluation, run_of
 from blobwatch.lineage.store import Store, open_store
@@ -37,8 +36,8 @@ def sync_candidate(root: Path, store: Store) -> list[str]:
     """Find or rebuild the run of the candidate, and give it the evaluation if that is of this candidate."""
     if not (root / CANDIDATE / MANIFEST).is_file():
         return [f"no model in {CANDIDATE}"]
-    candidate = read_artefact(root / CANDIDATE)
-    known = find_run(store, candidate.fingerprint.sha256) is not None
+    candidate = Model.load(root / CANDIDATE)
+    known = find_run(store, fingerprint_of(candidate).sha256) is not None
     run_id = run_of(store, root, candidate, root / HISTORY)
     done = [
         f"the candidate's run is {run_id}, {'found by its fingerprint' if known else 'rebuilt from files'}"

@@ -3,12 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
+from blobwatch.artefact import Model
 from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage import checkout, registry
-from blobwatch.lineage.artefact import Artefact, read_artefact
-from blobwatch.lineage.fingerprint import commit_of, take
+from blobwatch.lineage.fingerprint import commit_of, fingerprint_of, take
 from blobwatch.lineage.gate import Check, floors, not_worse
 from blobwatch.lineage.promotion import ensure_champion, next_number, promote
 from blobwatch.lineage.recording import read_metrics, record_evaluation
@@ -45,7 +43,7 @@ def register(
     seed : int
         Of the resamples.
     """
-    store, model = open_store(root), read_artefact(candidate)
+    store, model = open_store(root), Model.load(candidate)
     absolute = floors(read_metrics(reports), settings.model_dump())
     champion = ensure_champion(root, store)
     same = sameness(model, *champion) if champion else ""
@@ -65,11 +63,11 @@ def register(
     return decision
 
 
-def sameness(model: Artefact, champion: Artefact, version: int) -> str:
+def sameness(model: Model, champion: Model, version: int) -> str:
     """Return the sentence that says why a candidate is no new model, or an empty one if it is new."""
     if model.sha256 == champion.sha256:
         return f"this candidate is the champion, version {version}"
-    if model.fingerprint.sha256 == champion.fingerprint.sha256:
+    if fingerprint_of(model).sha256 == fingerprint_of(champion).sha256:
         return (
             f"this candidate was made from the same inputs as the champion, version {version}; "
             "the last bits of its weights differ, as on another processor, so the champion stays"
@@ -77,9 +75,9 @@ def sameness(model: Artefact, champion: Artefact, version: int) -> str:
     return ""
 
 
-def version_of(root: Path, store: Store, model: Artefact, run_id: str) -> int:
+def version_of(root: Path, store: Store, model: Model, run_id: str) -> int:
     """Return the version of a candidate in the registry, which from now on is the challenger."""
-    commit = commit_of(root, model.fingerprint.sha256)
+    commit = commit_of(root, fingerprint_of(model))
     version = int(registry.register(store, model, run_id, commit, at_least=next_number(root)).version)
     registry.set_alias(store, registry.CHALLENGER, version)
     return version
@@ -91,13 +89,13 @@ def compare(
     """Score both models on the test subframes and compare them by a paired bootstrap."""
     from blobwatch.detector.scoring import scores_on_test
 
-    labels, theirs = scores_on_test(champion, subframes)
-    _, mine = scores_on_test(candidate, subframes)
-    rng = np.random.default_rng(seed)
-    return not_worse(labels, theirs, mine, tolerance, evaluate.confidence, evaluate.bootstrap, rng)
+    labels, rootnames, theirs = scores_on_test(champion, subframes)
+    *_, mine = scores_on_test(candidate, subframes)
+    settings = tolerance, evaluate.confidence, evaluate.bootstrap, seed
+    return not_worse(labels, rootnames, theirs, mine, *settings)
 
 
-def decide(root: Path, model: Artefact, version: int, checks: list[Check]) -> dict:
+def decide(root: Path, model: Model, version: int, checks: list[Check]) -> dict:
     """Promote a version if the gate and the state of the inputs allow it, else say why not and how to."""
     failed = [check.sentence for check in checks if not check.passed]
     reasons = failed + obstacles(root, model)
@@ -109,7 +107,7 @@ def decide(root: Path, model: Artefact, version: int, checks: list[Check]) -> di
     return decision | {"verdict": "promoted"}
 
 
-def obstacles(root: Path, model: Artefact) -> list[str]:
+def obstacles(root: Path, model: Model) -> list[str]:
     """Return what keeps even a good model from being promoted unasked: its inputs are not in the commit."""
     if checkout.is_aside(root):
         home = checkout.main_checkout(root)
@@ -118,18 +116,18 @@ def obstacles(root: Path, model: Artefact) -> list[str]:
     if loose:
         named = ", ".join(loose[:5]) + (f" and {len(loose) - 5} more" if len(loose) > 5 else "")
         return [f"its inputs are not committed: {named}; commit them and promote"]
-    now = take(root, "train")
-    if now.sha256 != model.fingerprint.sha256:
-        changed = ", ".join(now.differences(model.fingerprint)) or "its manifest"
+    now, then = take(root, "train"), fingerprint_of(model)
+    if now.sha256 != then.sha256:
+        changed = ", ".join(now.differences(then)) or "how a number is written"  # 1 is 1.0, but not in JSON
         return [f"it was not trained from what is here: {changed} differs; run `dvc repro`"]
     return []
 
 
-def write_reports(out: Path, model: Artefact, absolute: list[Check], decision: dict) -> None:
+def write_reports(out: Path, model: Model, absolute: list[Check], decision: dict) -> None:
     """Write both reports. The gate's holds nothing random and nothing of the day, so DVC sees no change."""
     with whole_folder(out) as folder:
         gate = {
-            "fingerprint": model.fingerprint.sha256,
+            "fingerprint": fingerprint_of(model).sha256,
             "files": model.files,
             "checks": as_json(absolute),
             "passed": all(check.passed for check in absolute),
