@@ -10,8 +10,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.tiling import PER_SIDE
-from blobwatch.instrument.differences import read_difference
-from blobwatch.instrument.exposures import is_exposure
+from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.predict import Prediction, Predictor
@@ -61,8 +60,8 @@ def read_stack(path: Path):
 
 def history_for(path: Path, history: Path, listed: Callable[[Path, str], list[Listed]]) -> list[Listed]:
     """Return the exposures of a folder in the filter of a file; a difference image needs none."""
-    with open_fits(path) as hdus:
-        if not is_exposure(hdus):
+    with open_fits(path, only_image=True) as hdus:
+        if is_difference(hdus):
             return []
         only_filter = str(hdus[0].header.get("FILTER", "")).strip()
     return listed(history, only_filter)

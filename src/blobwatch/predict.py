@@ -12,13 +12,13 @@ from blobwatch.artefact import CHAMPION, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.measure import measure
-from blobwatch.images.peaks import find_peaks, subframe_probability, tile_of_map
+from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.scaling import level_and_noise, scale_frame
 from blobwatch.images.stack import difference_image, median_stack, trailing
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.differences import read_difference
-from blobwatch.instrument.exposures import Exposure, is_exposure, read_exposure
+from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed
 
@@ -140,30 +140,18 @@ class Predictor:
         level, noise = level_and_noise(image)
         scaled = scale_frame(image, level, noise)
         output = self.model.run(scaled[None, None])[0]
+        stride, threshold = self.model.stride, self.model.threshold
+        peaks = find_peaks(output, stride, threshold)
         return Prediction(
             image=name,
             rootname=rootname,
             kind=kind,
             model=self.model.describe(),
-            threshold=self.model.threshold,
-            probabilities=self.subframe_probabilities(output),
-            blobs=self.blobs(output, image, level, noise),
+            threshold=threshold,
+            probabilities=subframe_probabilities(output, stride, peaks, threshold),
+            blobs=found_blobs(peaks, image, level, noise),
             frame=image,
         )
-
-    def subframe_probabilities(self, output: np.ndarray) -> np.ndarray:
-        """Return the sixteen probabilities out of the map of a whole frame."""
-        stride = self.model.stride
-        return np.array([subframe_probability(tile_of_map(output, tile, stride)) for tile in tiles()])
-
-    def blobs(self, output: np.ndarray, image: np.ndarray, level: float, noise: float) -> list[FoundBlob]:
-        """Return the blobs of a frame, with what is measured at each."""
-        peaks = find_peaks(output, self.model.stride, self.model.threshold)
-        found = []
-        for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
-            size = measure(image, float(x), float(y), level, noise)
-            found.append(FoundBlob(float(x), float(y), size.radius, float(probability), size.snr, size.depth))
-        return found
 
     def predict_file(
         self,
@@ -183,8 +171,8 @@ class Predictor:
             Earlier exposures, out of which the stack is made; those that it needs are read.
         settings : Differencing, optional
         """
-        with open_fits(path) as hdus:
-            if not is_exposure(hdus):
+        with open_fits(path, only_image=True) as hdus:
+            if is_difference(hdus):
                 known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
@@ -196,6 +184,19 @@ class Predictor:
             return self(image, name=name, rootname=rootname, kind=kind)
         except BlobwatchError as error:
             raise BlobwatchError(f"{name}: {error}") from None
+
+
+def found_blobs(peaks: Peaks, image: np.ndarray, level: float, noise: float) -> list[FoundBlob]:
+    """Return the blobs of a frame: its peaks, with what is measured at each."""
+    found = []
+    for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
+        fit = measure(image, float(x), float(y), level, noise)
+        # The refined place stays in the subframe of the peak: so the two answers cannot disagree.
+        tile = next(tile for tile in tiles() if tile.holds(x, y))
+        low = np.array([tile.x0, tile.y0]) - 0.5
+        x, y = np.clip((fit.x, fit.y), low, low + tile.size - 1e-3).tolist()
+        found.append(FoundBlob(x, y, fit.radius, float(probability), fit.snr, fit.depth))
+    return found
 
 
 @dataclass(frozen=True)

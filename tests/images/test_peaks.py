@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from blobwatch.images.peaks import APART, find_peaks, sigmoid, subframe_probability
+from blobwatch.images.peaks import APART, find_peaks, sigmoid, subframe_probabilities
+from blobwatch.images.tiling import tiles
 
 
 def blank(rows: int = 64, columns: int = 64) -> np.ndarray:
@@ -36,6 +37,11 @@ def test_neighbours_are_one_blob_and_the_most_probable_stays():
     peaks = find_peaks(output, 4, 0.5)
     assert peaks.x.tolist() == [22 * 4 + 1.5, 25 * 4 + 1.5]
     assert (np.diff(peaks.probability) < 0).all()
+
+
+def test_three_cells_apart_can_be_near():
+    output = with_peak(with_peak(blank(), 20, 20, 5.0, dx=0.45), 20, 23, 4.0, dx=-0.45)  # 8.4 pixels
+    assert find_peaks(output, 4, 0.5).x == pytest.approx([20 * 4 + 1.5 + 1.8])
 
 
 def test_a_centre_lies_in_its_cell():
@@ -89,8 +95,81 @@ def test_a_map_that_is_bright_everywhere_does_not_stop_the_watch():
     assert peaks.probability[0] == peaks.probability.max()
 
 
-def test_the_probability_of_a_subframe_is_that_of_its_best_cell():
-    assert subframe_probability(with_peak(blank(), 3, 3, 1.5)) == pytest.approx(1 / (1 + np.exp(-1.5)))
+LOWEST = 0.02
+
+
+def subframes(output: np.ndarray, stride: int = 4, threshold: float = LOWEST) -> np.ndarray:
+    return subframe_probabilities(output, stride, find_peaks(output, stride, threshold), threshold)
+
+
+@pytest.mark.parametrize("apart", [12, 14])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_two_blobs_a_little_apart_are_two(apart, diagonal):
+    angle = np.pi / 4 if diagonal else 0.0
+    output = blank()
+    for x, y in ((100.0, 100.0), (100.0 + apart * np.cos(angle), 100.0 + apart * np.sin(angle))):
+        column, row = int((x + 0.5) // 4), int((y + 0.5) // 4)
+        with_peak(output, row, column, 4.0, (x + 0.5) / 4 - column - 0.5, (y + 0.5) / 4 - row - 0.5)
+        output[0, row, column + 1] = 3.0  # the cell beside a peak is warm, too
+    assert len(find_peaks(output, 4, 0.5)) == 2
+
+
+def test_one_wide_blob_is_one():
+    """Of a blob of half-width 11 all cells within 10 pixels of its centre may be warm."""
+    output = blank()
+    rows, columns = np.mgrid[:64, :64]
+    output[0, np.hypot(rows - 20, columns - 20) <= 2.5] = 2.0
+    peaks = find_peaks(with_peak(output, 20, 20, 3.0), 4, 0.5)
+    assert len(peaks) == 1
+    assert (peaks.x[0], peaks.y[0]) == (81.5, 81.5)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 255), (255, 0), (255, 255), (63, 64)])
+def test_a_peak_in_an_outermost_cell(row, column):
+    output = with_peak(blank(256, 256), row, column, dx=0.5 - (column == 0), dy=-0.5 + (row == 0))
+    peaks = find_peaks(output, 4, 0.5)
+    assert len(peaks) == 1
+    assert -0.5 <= peaks.x[0] < 1023.5
+    assert -0.5 <= peaks.y[0] < 1023.5
+    assert np.flatnonzero(subframes(output) >= 0.5).tolist() == [row // 64 * 4 + column // 64]
+
+
+def test_the_probability_of_a_subframe_is_that_of_its_best_peak():
+    assert subframes(with_peak(blank(), 3, 3, 1.5)) == pytest.approx([1 / (1 + np.exp(-1.5))])
+
+
+def test_a_blob_over_two_subframes_counts_in_that_of_its_peak_alone():
+    output = with_peak(with_peak(blank(256, 256), 10, 64, 5.0), 10, 63, 4.0)
+    output[0, 40, 10] = -5.0
+    probabilities = subframes(output)
+    assert np.flatnonzero(probabilities >= LOWEST).tolist() == [1]
+    assert probabilities[0] == pytest.approx(sigmoid(np.array(-5.0)))  # the best that is no part of a peak
+
+
+@pytest.mark.parametrize("stride", [4, 256])
+@pytest.mark.parametrize("seed", range(6))
+def test_subframes_and_blobs_never_disagree(seed, stride):
+    """Whatever the map: for each threshold the subframes above it are those that hold a peak above it."""
+    rng = np.random.default_rng(seed)
+    size = 1024 // stride
+    output = rng.normal(0.0, 1.0, (3, size, size))
+    output[0] = output[0] * rng.uniform(1, 3) - rng.uniform(3, 9)
+    for _ in range(20):  # warm patches on the borders of subframes
+        row, column = rng.integers(1, 4, 2) * size // 4 + rng.integers(-1, 1, 2)
+        row = rng.integers(size) if rng.uniform() < 0.7 else row
+        output[0, row : row + 2, column - 1 : column + 2] += rng.uniform(2, 12)
+    output = output.astype(np.float32)
+    probabilities = subframes(output, stride)
+    for threshold in (LOWEST, 0.1, 0.5, 0.9):
+        peaks = find_peaks(output, stride, threshold)
+        holding = [t.index for t in tiles() if any(map(t.holds, peaks.x, peaks.y))]
+        for known in (probabilities, subframes(output, stride, threshold)):
+            assert np.flatnonzero(known >= threshold).tolist() == holding
+
+
+def test_the_best_cell_of_a_subframe_alone_is_its_best_peak():
+    output = np.random.default_rng(3).normal(-3, 2, (3, 64, 64)).astype(np.float32)
+    assert subframes(output) == pytest.approx([sigmoid(output[0].max().astype(np.float64))], rel=1e-12)
 
 
 @pytest.mark.parametrize("logit", [-1e30, -800.0, 0.0, 800.0, 1e30])

@@ -9,7 +9,12 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.differences import FRACTION_STEP, read_difference, write_difference
+from blobwatch.instrument.differences import (
+    FRACTION_STEP,
+    is_difference,
+    read_difference,
+    write_difference,
+)
 from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
 from blobwatch.instrument.fitsfile import compressed, open_fits
 from blobwatch.instrument.folder import find_exposures
@@ -205,6 +210,61 @@ def test_a_product_of_ours_brings_stack_and_noise(tmp_path):
     assert (read.stack == 1.0).all()
     assert (read.noise == 0.0078125).all()
     assert read.header["EXPSTART"] == 57400.5
+
+
+def test_a_product_is_read_back_to_its_step_and_written_the_same_again(tmp_path):
+    rng = np.random.default_rng(4)
+    image = rng.normal(0.0, 0.01, (1024, 1024))
+    image[3, 7], image[4, 7], image[5, 7] = np.nan, 5.0, -40.0  # the latter two reach beyond int16
+    path = tmp_path / "x_diff.fits"
+    again = tmp_path / "y_diff.fits"
+    for target in (path, again):
+        write_difference(target, primary().header, image, image, image)
+    assert again.read_bytes() == path.read_bytes()
+    read = read_difference(path).image
+    most = 32767 * FRACTION_STEP
+    expected = np.clip(np.round(image / FRACTION_STEP) * FRACTION_STEP, -most, most).astype(np.float32)
+    assert np.array_equal(read, expected, equal_nan=True)
+    assert np.array_equal(read_difference(path, only_image=True).image, read, equal_nan=True)
+
+
+def test_only_the_image_is_touched_where_only_that_is_wanted(tmp_path):
+    """A product whose stack was lost is still judged; whoever wants all of it is told."""
+    path = tmp_path / "x_diff.fits"
+    write_difference(path, primary().header, frame() - 0.5, frame(), frame())
+    with fits.open(path) as hdus:
+        end = hdus["DIFF"].fileinfo()["datLoc"] + hdus["DIFF"].fileinfo()["datSpan"]
+    content = path.read_bytes()
+    path.write_bytes(content[: end + 6000])
+    with open_fits(path, only_image=True) as hdus:
+        assert is_difference(hdus)
+        assert read_difference(path, hdus, only_image=True).image.shape == (1024, 1024)
+    with pytest.raises(BlobwatchError, match=r"x_diff\.fits is (truncated|not a readable FITS)"):
+        read_difference(path)
+    path.write_bytes(content[: end - 3000])
+    with pytest.raises(BlobwatchError, match=r"x_diff\.fits is (truncated|damaged)"):
+        read_difference(path, only_image=True)
+
+
+def test_of_an_exposure_all_is_checked(tmp_path, flt):
+    path = tmp_path / flt.name
+    path.write_bytes(flt.read_bytes()[: flt.stat().st_size // 2])
+    with pytest.raises(BlobwatchError, match=rf"{flt.name} is truncated"):
+        open_fits(path, only_image=True)
+
+
+def test_a_difference_is_told_from_an_exposure(tmp_path):
+    image = ramp(wfc3ir.FLT_SIZE)
+    science, dq = group(image)
+    files = {
+        "exposure": [primary(), science, dq],
+        "image": [fits.PrimaryHDU(image)],
+        "extension": [primary(), fits.ImageHDU(image, name="DIFF"), fits.ImageHDU(image, name="STACK")],
+        "science": [primary(), science],
+    }
+    for name, hdus in files.items():
+        with open_fits(written(tmp_path / f"{name}.fits", *hdus), only_image=True) as opened:
+            assert is_difference(opened) == (name != "exposure"), name
 
 
 # What is refused, each with one sentence

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blobwatch.images.tiling import Tile
+from blobwatch.images.tiling import SUBFRAME
 
 APART = 10.0  # pixels; two peaks nearer than this are one blob
 
@@ -52,21 +52,46 @@ def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
     offset = np.clip(output[1:, rows, columns], -0.5, 0.499)
     x = (columns + offset[0] + 0.5) * stride - 0.5
     y = (rows + offset[1] + 0.5) * stride - 0.5
+    rank = np.full(probability.shape, -1)
+    rank[rows, columns] = np.arange(len(rows))
+    reach = int(APART // stride) + 1  # cells; no place further off is near enough
     kept: list[int] = []
-    left = np.arange(len(rows))
-    while len(left):  # the best that is left, without all that is near it
-        best = left[0]
-        kept.append(int(best))
-        left = left[(x[left] - x[best]) ** 2 + (y[left] - y[best]) ** 2 > APART**2]
+    free = np.ones(len(rows), dtype=bool)
+    for best, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        if free[best]:  # the best that is left takes in all that is near it
+            kept.append(best)
+            near = rank[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
+            near = near[near >= 0]
+            free[near] &= (x[near] - x[best]) ** 2 + (y[near] - y[best]) ** 2 > APART**2
     return Peaks(x[kept], y[kept], probability[rows, columns][kept])
 
 
-def subframe_probability(output: np.ndarray) -> float:
-    """Return the probability that the part of a map of one subframe holds a blob: that of its best cell."""
-    return float(sigmoid(output[0].max().astype(np.float64)))
+def subframe_probabilities(output: np.ndarray, stride: int, peaks: Peaks, threshold: float) -> np.ndarray:
+    """Return the probability of each subframe, row-major from the bottom row: that of the best peak in it.
 
+    A cell that a better peak took in counts only where that peak lies. So from the threshold up, the
+    subframes above any probability are exactly those that hold a peak above it.
 
-def tile_of_map(output: np.ndarray, tile: Tile, stride: int) -> np.ndarray:
-    """Return the part of a whole frame's map, shape (3, rows, columns), that is one subframe's."""
-    y, x, cells = tile.y0 // stride, tile.x0 // stride, tile.size // stride
-    return output[:, y : y + cells, x : x + cells]
+    Parameters
+    ----------
+    output : ndarray, shape (3, rows, columns)
+        The map of a whole frame, or of one subframe.
+    stride : int
+        Pixels per cell.
+    peaks : Peaks
+        All of this map, as `find_peaks` gives them for the threshold.
+    threshold : float
+        Where there is no peak, the best cell below this probability counts.
+
+    Returns
+    -------
+    ndarray, shape (subframes,), float64
+    """
+    probability = sigmoid(output[0].astype(np.float64))
+    cells = SUBFRAME // stride
+    rows, columns = (length // cells for length in probability.shape)
+    weak = np.where(probability < threshold, probability, 0.0)
+    best = weak.reshape(rows, cells, columns, cells).max(axis=(1, 3))
+    row, column = (((place + 0.5) // SUBFRAME).astype(int) for place in (peaks.y, peaks.x))
+    np.maximum.at(best, (row, column), peaks.probability)
+    return best.ravel()

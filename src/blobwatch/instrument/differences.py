@@ -8,10 +8,12 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.exposures import refuse_other_modes
-from blobwatch.instrument.fitsfile import compressed, open_fits, plane, save
+from blobwatch.instrument.exposures import is_exposure, refuse_other_modes
+from blobwatch.instrument.fitsfile import compressed, first_image, open_fits, plane, save, whole_steps
 
-FRACTION_STEP = 2.0**-13  # of the background; the noise of a difference is about 80 of these steps
+# Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
+# reaches to 4 times the background either way, which no loss of light can.
+FRACTION_STEP = 2.0**-13
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Difference:
     path: Path
 
 
+def is_difference(hdus: fits.HDUList) -> bool:
+    """Tell a difference image from an exposure, whose images begin with SCI; reads no header in vain."""
+    first = first_image(hdus)
+    return (first is not None and first.name != "SCI") or not is_exposure(hdus)
+
+
 def read_difference(
     path: Path | str, hdus: fits.HDUList | None = None, only_image: bool = False
 ) -> Difference:
@@ -60,16 +68,16 @@ def read_difference(
     """
     path = Path(path)
     if hdus is None:
-        with open_fits(path) as opened:
+        with open_fits(path, only_image) as opened:
             return read_difference(path, opened, only_image)
-    images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
-    if not images:
+    first = first_image(hdus)
+    if first is None:
         raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
     refuse_other_modes(hdus[0].header, path)
-    image = frame_of(images[0], path)
+    image = frame_of(first, path)
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
-    named = {} if only_image else {hdu.name: hdu for hdu in images}
+    named = {} if only_image else {hdu.name: hdu for hdu in hdus if hdu.is_image}
     header = {key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
     return Difference(
         rootname=str(header.get("ROOTNAME", path.name.split(".")[0])).strip().lower(),
@@ -103,14 +111,12 @@ def write_difference(
     header : astropy Header
         The primary header, provenance included.
     image, stack, noise : ndarray, shape (1024, 1024), fraction of the background
-        Rounded to ``FRACTION_STEP`` on disk.
+        Rounded to ``FRACTION_STEP`` on disk. The image, which every reader wants, lies there uncompressed.
     """
     unit = "FRACTION"
-    planes = {"DIFF": image, "STACK": stack, "NOISE": noise}
-    save(
-        path,
-        [
-            fits.PrimaryHDU(header=header),
-            *(compressed(name, data, FRACTION_STEP, unit) for name, data in planes.items()),
-        ],
-    )
+    planes = [
+        whole_steps("DIFF", image, FRACTION_STEP, unit),
+        compressed("STACK", stack, FRACTION_STEP, unit),
+        compressed("NOISE", noise, FRACTION_STEP, unit),
+    ]
+    save(path, [fits.PrimaryHDU(header=header), *planes])
