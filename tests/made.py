@@ -12,7 +12,7 @@ from blobwatch.instrument.blobs import Blob, overlap, shape, transmission
 from blobwatch.instrument.exposures import write_flt
 
 NOISE = 0.01  # per pixel, fraction of the background
-EASY = Recipe(snr=(15.0, 30.0), blobs=(1, 3), contaminated_share=0.0)
+EASY = Recipe(snr=(15.0, 30.0), blobs=(1, 3), contaminated=0.0)
 
 
 def image_with(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.ndarray:
@@ -36,7 +36,7 @@ def easy_set(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
     return cut_subframes(np.random.default_rng(seed), frame_of(image_with([], seed)), count, recipe)
 
 
-def box_detector(width: int = 4):
+def box_detector(width: int = 2):
     """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
 
     It finds a blob of SNR 20 and more in white noise, sees nothing else, and is the same in all
@@ -50,17 +50,18 @@ def box_detector(width: int = 4):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        for layer in (network.stem[1], network.stem[4]):
-            layer.weight.fill_(1.0)
-        network.stem[0].weight[0] = 1 / 36
-        network.stem[3].weight[0, 0] = 1 / 16
-        network.head[0].weight[0, 0] = 1.0
-        network.head[2].weight[0, 0] = 12.0
-        network.head[2].bias[0] = -9.6  # a mean of 0.8 sigma is even odds
+        for convolution, normalisation, _ in (*network.stem, network.last):
+            normalisation.weight.fill_(1.0)
+            # The mean over the kernel, the same in each of the eight channels of a feature.
+            convolution.kernel[0, : (1 if convolution.first else 8)] = 1 / convolution.kernel[0, :8].numel()
+        network.last[0].kernel.zero_()
+        network.last[0].kernel[0, :8, 1, 1] = 1 / 8
+        network.answer.logit[0] = 12.0 / 8
+        network.answer.bias[0] = -9.6  # a mean of 0.8 sigma is even odds
     return network
 
 
-def random_network(name: str = "compact", width: int = 4, seed: int = 1):
+def random_network(name: str = "compact", width: int = 2, seed: int = 1):
     """Return a network with fixed random weights, also in its batch normalisations."""
     import torch
 
@@ -71,9 +72,9 @@ def random_network(name: str = "compact", width: int = 4, seed: int = 1):
         network = build(name, width).eval()
         with torch.no_grad():
             for key, buffer in network.named_buffers():
-                if key.endswith("running_mean"):
+                if key.endswith("mean"):
                     buffer.normal_(0.0, 0.1)
-                if key.endswith("running_var"):
+                if key.endswith("var") or key.endswith("variance"):
                     buffer.uniform_(0.5, 1.5)
     return network
 
@@ -84,7 +85,7 @@ def write_model(folder: Path, network=None, threshold: float = 0.5, name: str = 
 
     folder.mkdir(parents=True, exist_ok=True)
     about = {"threshold": threshold, "fingerprint": {"sha256": "0" * 64, "parts": {}}, "data": {}}
-    write_artefact(folder, network or box_detector(), {"name": name, "width": 4}, about)
+    write_artefact(folder, network or box_detector(), {"name": name, "width": 2}, about)
     return folder
 
 

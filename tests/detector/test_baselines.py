@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from blobwatch.detector.baselines import SIGMAS, find_by_filter, matched_filter
+from blobwatch.detector.baselines import (
+    SIGMAS,
+    as_score,
+    as_snr,
+    find_by_filter,
+    find_by_laplacian,
+    laplacian_kernel,
+    matched_filter,
+)
 
 
 def gaussian(x: float, y: float, sigma: float, snr: float) -> np.ndarray:
@@ -65,3 +73,53 @@ def test_scores_are_ranks_between_0_and_1(snr):
     assert score == pytest.approx(peaks.probability[0], rel=1e-6)
     _, louder = find_by_filter(gaussian(60.0, 170.0, 2.8, 1.1 * snr).astype(np.float32))
     assert louder > score
+
+
+def test_a_score_tells_its_snr():
+    snr = np.array([0.0, 4.0, 11.5, 300.0])
+    assert as_snr(as_score(snr)) == pytest.approx(snr)
+
+
+# The Laplacian of Gaussian
+
+
+@pytest.mark.parametrize("sigma", [4.5, 6.0, 8.0])
+def test_the_laplacian_finds_a_blob_of_its_scale_and_gives_its_snr(sigma):
+    image = gaussian(60.0, 170.0, sigma, 30.0) + np.random.default_rng(1).normal(size=(256, 256))
+    peaks, score = find_by_laplacian(image.astype(np.float32))
+    assert (peaks.x[0], peaks.y[0]) == pytest.approx((60.0, 170.0), abs=2.5)
+    # The unit-norm Laplacian of a Gaussian and the Gaussian have 1 / sqrt(2) in common.
+    assert as_snr(score) == pytest.approx(30.0 / np.sqrt(2), rel=0.15)
+    assert score == peaks.probability[0]
+
+
+def test_its_kernel_has_unit_norm_and_no_answer_to_an_even_image():
+    kernel = laplacian_kernel(4.5)
+    assert (kernel**2).sum() == pytest.approx(1.0, abs=1e-5)
+    assert abs(kernel.sum()) < 0.02 * np.abs(kernel).sum()
+    assert kernel[len(kernel) // 2, len(kernel) // 2] == kernel.max() > 0
+
+
+def test_its_snr_is_sampled_at_the_place_that_is_named():
+    """Not mirrored, not shifted: an asymmetric place, near a corner."""
+    image = gaussian(12.0, 240.0, 5.0, 40.0).astype(np.float32)
+    peaks, score = find_by_laplacian(image)
+    assert (peaks.x[0], peaks.y[0]) == pytest.approx((12.0, 240.0), abs=1.0)
+    assert as_snr(score) == pytest.approx(40.0 / np.sqrt(2), rel=0.15)
+
+
+def test_the_laplacian_ranks_by_snr_and_rises_with_it():
+    image = gaussian(60.0, 170.0, 4.5, 30.0) + gaussian(180.0, 60.0, 8.0, 45.0)
+    peaks, _ = find_by_laplacian(image.astype(np.float32))
+    assert (peaks.x[0], peaks.y[0]) == pytest.approx((180.0, 60.0), abs=1.5)
+    assert (np.diff(peaks.probability) <= 0).all()
+    scores = [find_by_laplacian((k * image).astype(np.float32))[1] for k in (1.0, 1.2, 4.0)]
+    assert scores == sorted(scores)
+    assert scores[-1] < 1.0
+
+
+def test_the_laplacian_is_quiet_where_nothing_is():
+    for image in (np.zeros((256, 256)), -gaussian(60.0, 170.0, 5.0, 40.0)):
+        peaks, score = find_by_laplacian(image.astype(np.float32), lowest=6.0)
+        assert len(peaks) == 0
+        assert score < as_score(12.0)

@@ -1,6 +1,4 @@
-"""The report: every number with its interval, by slice, and what becomes of extremes."""
-
-import itertools
+"""The report: every number with its interval, and what becomes of extremes."""
 
 import numpy as np
 import pytest
@@ -8,17 +6,9 @@ from made import easy_set
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from blobwatch.dataset.subframes import Recipe
-from blobwatch.detector.evaluation import (
-    Bootstrap,
-    confusion,
-    final_report,
-    median_of_finite,
-    parts_of,
-    report,
-    roc_curve,
-    slices,
-)
-from blobwatch.detector.metrics import Matches
+from blobwatch.detector.calibration import calibration_error
+from blobwatch.detector.evaluation import Bootstrap, final_report, is_sought, median_of_finite, report
+from blobwatch.detector.metrics import Matches, snr_at_half
 from blobwatch.detector.scoring import Scored
 
 DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
@@ -53,8 +43,43 @@ def test_the_metrics_are_what_their_names_say(data, scored):
     assert blobs["recall"]["value"] == pytest.approx((data.blobs["snr"] > 12).mean())
     assert blobs["recall_above_15"]["value"] == 1.0
     assert blobs["false_per_100"]["value"] == pytest.approx(100 * 16 * 2 / 64)
-    assert blobs["position_error"]["value"] == 1.0
+    assert blobs["position_error"]["value"] == blobs["position_error_above_10"]["value"] == 1.0
     assert found["threshold"] == 0.5
+
+
+def test_the_figures_that_detectors_are_compared_by(data, scored):
+    found = report(data, scored, 0.5, DRAW)
+    snr, labels = data.blobs["snr"], data.labels
+    sought = is_sought(data)
+    assert found["subframes"]["auc_5_to_30"]["value"] == pytest.approx(
+        roc_auc_score(labels[sought], scored.scores[sought])
+    )
+    middle = snr[(snr > 10) & (snr <= 15)]
+    assert found["blobs"]["recall_10_to_15"]["value"] == pytest.approx((middle > 12).mean())
+    assert found["blobs"]["snr_at_half"]["value"] == snr_at_half(snr, snr > 12)
+    error = found["subframes"]["calibration_error"]
+    assert error["value"] == calibration_error(labels, scored.scores)
+
+
+def test_a_subframe_is_sought_by_its_strongest_blob(data):
+    sought = is_sought(data)
+    assert sought[data.labels == 0].all()
+    for index in np.flatnonzero(data.labels):
+        assert sought[index] == (5 <= data.blobs_of(index)["snr"].max() <= 30)
+    faint = easy_set(8, recipe=Recipe((4.0, 4.9), (1, 3), 0.0))
+    assert is_sought(faint).sum() == 4
+
+
+def test_who_says_not_where_has_no_figure_of_places_and_ranks_are_no_probabilities(data, scored):
+    whole = report(data, scored, 0.5, DRAW)
+    less = report(data, scored, 0.5, DRAW, located=False, calibrated=False)
+    assert whole["blobs"].keys() - less["blobs"].keys() == {
+        "snr_at_half",
+        "position_error",
+        "position_error_above_10",
+    }
+    assert whole["subframes"].keys() - less["subframes"].keys() == {"calibration_error"}
+    assert less["blobs"].items() <= whole["blobs"].items()
 
 
 def test_every_number_stands_in_its_interval_and_comes_again(data, scored):
@@ -77,61 +102,6 @@ def test_what_cannot_be_measured_is_no_number_and_no_warning(data, scored):
 
 
 EMPTY = (np.empty(0), np.empty(0, dtype=int))
-
-
-def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
-    counted = {}
-    for name, part, members in parts_of(data):
-        counted.setdefault(name, {})[part] = int(members.sum())
-    assert sum(counted["snr"].values()) == len(data.blobs)
-    assert sum(counted["contaminant"].values()) == len(data.blobs)
-    quarters = [n for part, n in counted["region"].items() if "edge" not in part]
-    assert sum(quarters) == len(data.blobs)
-    assert "none added" in counted["contaminant"]
-
-
-def test_a_slice_says_how_many_and_how_well(data, scored):
-    rows = slices(data, scored, 0.5, DRAW)
-    by_part = {(row["slice"], row["part"]): row for row in rows}
-    assert by_part["snr", "20-30"]["recall"] == 1.0
-    assert by_part["snr", "20-30"]["position_error"] == 1.0
-    assert by_part["snr", "8-10"]["recall"] == 0.0
-    assert by_part["snr", "8-10"]["position_error"] == ""
-    assert by_part["snr", "20-30"]["blobs"] == ((data.blobs["snr"] >= 20) & (data.blobs["snr"] < 30)).sum()
-    for row in rows:
-        assert row["blobs"] > 0
-        assert row["low"] <= row["recall"] <= row["high"]
-
-
-def test_regions_lie_where_their_names_say(data):
-    lower_left = {part: members for _, part, members in parts_of(data)}["lower left"]
-    assert (data.blobs["frame_x"][lower_left] < 512).all()
-    assert (data.blobs["frame_y"][lower_left] < 512).all()
-
-
-def test_rows_of_the_confusion_matrix_are_the_truth():
-    labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.9, 0.5, 0.2, 0.8])
-    assert confusion(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
-
-
-def test_the_roc_curve_rises_and_its_area_is_the_auc():
-    rng = np.random.default_rng(4)
-    labels = rng.integers(0, 2, 300)
-    scores = np.round(rng.normal(labels, 1.0), 1)
-    points = roc_curve(labels, scores)
-    assert len(points) == len(set(scores))
-    rates = np.array([0.0] + [p["false_positive_rate"] for p in points])
-    recall = np.array([0.0] + [p["recall"] for p in points])
-    assert (np.diff(rates) >= 0).all()
-    assert (np.diff(recall) >= 0).all()
-    area = sum(
-        (b - a) * (c + d) / 2
-        for (a, b), (c, d) in zip(*map(itertools.pairwise, (rates, recall)), strict=True)
-    )
-    assert area == pytest.approx(roc_auc_score(labels, scores), abs=1e-5)
-    assert (rates[-1], recall[-1], points[-1]["precision"]) == pytest.approx(
-        (1.0, 1.0, labels.mean()), abs=1e-5
-    )
 
 
 def test_the_final_report_counts(data, scored):

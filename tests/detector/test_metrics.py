@@ -6,7 +6,15 @@ from made import easy_set
 from sklearn.metrics import roc_auc_score
 
 from blobwatch.dataset.shards import BLOB, Shard
-from blobwatch.detector.metrics import Matches, auc, false_per_100, interval, match, threshold_for
+from blobwatch.detector.metrics import (
+    Matches,
+    auc,
+    false_per_100,
+    interval,
+    match,
+    snr_at_half,
+    threshold_for,
+)
 from blobwatch.images.peaks import Peaks
 
 
@@ -28,7 +36,7 @@ def test_auc_of_who_guesses_knows_or_errs():
 
 def shard_with(places: list[list[tuple[float, float]]]) -> Shard:
     """A set whose subframes hold blobs at the given places."""
-    rows = [(index, x, y, *[0] * 10) for index, some in enumerate(places) for x, y in some]
+    rows = [(index, x, y, *[0] * (len(BLOB) - 3)) for index, some in enumerate(places) for x, y in some]
     base = easy_set(2)
     n = len(places)
     return Shard(
@@ -159,3 +167,52 @@ def test_the_truth_is_in_nineteen_of_twenty_intervals():
 
 def test_where_nothing_can_be_measured_there_is_no_number_and_no_warning():
     assert all(np.isnan(v) for v in interval(lambda i: float("nan"), np.arange(5), 100, 0.95, 1).values())
+
+
+def found_of(seed: int, half: float, blobs: int = 1500) -> tuple[np.ndarray, np.ndarray]:
+    """Blobs of SNR 3-12, found where SNR and noise of 1 sigma together pass a threshold."""
+    rng = np.random.default_rng(seed)
+    snr = rng.uniform(3.0, 12.0, blobs)
+    return snr, snr + rng.normal(size=blobs) > half
+
+
+@pytest.mark.parametrize("half", [5.2, 6.0, 9.0])
+def test_half_are_found_at_the_threshold(half):
+    measured = [snr_at_half(*found_of(seed, half)) for seed in range(20)]
+    assert np.mean(measured) == pytest.approx(half, abs=0.06)
+    assert np.std(measured) < 0.12  # the isotonic regression alone spreads by 0.17
+
+
+def test_blobs_that_are_missed_at_any_snr_move_the_half_little():
+    measured = []
+    for seed in range(20):
+        snr, hit = found_of(seed, 6.0)
+        measured.append(snr_at_half(snr, hit & (np.random.default_rng(seed).uniform(size=len(hit)) < 0.95)))
+    # Half of all are found where 0.5 / 0.95 of the findable are, 0.07 higher.
+    assert np.mean(measured) == pytest.approx(6.07, abs=0.08)
+
+
+def test_it_crosses_where_the_isotonic_regression_does(monkeypatch):
+    from sklearn.isotonic import IsotonicRegression
+
+    from blobwatch.detector import metrics
+
+    monkeypatch.setattr(metrics, "NEAR_HALF", 1e-6)  # no line through the neighbours
+    for seed in range(5):
+        snr, hit = found_of(seed, 6.0, blobs=301)
+        order = np.argsort(snr)
+        fitted = IsotonicRegression().fit_transform(snr[order], hit[order].astype(float))
+        first, last = np.flatnonzero(fitted >= 0.5)[0], np.flatnonzero(fitted <= 0.5)[-1]
+        low, high = sorted((snr[order][first], snr[order][last]))
+        below = snr[order][np.flatnonzero(fitted < 0.5)[-1]]
+        assert min(low, below) <= snr_at_half(snr, hit) <= high
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_where_half_are_never_crossed_there_is_no_number(found):
+    assert np.isnan(snr_at_half(np.array([4.0, 6.0, 9.0]), np.full(3, found)))
+    assert np.isnan(snr_at_half(np.empty(0), np.empty(0, dtype=bool)))
+
+
+def test_two_blobs_cross_in_the_middle():
+    assert snr_at_half(np.array([8.0, 4.0]), np.array([True, False])) == 6.0

@@ -6,7 +6,8 @@ from made import easy_set
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import write_shard
-from blobwatch.detector.scoring import score_filter, score_model, scores_on_test
+from blobwatch.detector.baselines import find_by_filter
+from blobwatch.detector.scoring import matched, score_classical, score_model, scores_on_test
 from blobwatch.images.peaks import Peaks
 
 
@@ -41,22 +42,27 @@ def test_the_batch_does_not_matter(data, scored, box_model):
 
 
 def test_the_filters_find_them_too(data):
-    scored = score_filter(data, 6.0)
+    scored = score_classical(find_by_filter, data, 6.0, "matched filters")
     loud = data.blobs["snr"] > 20
     assert (scored.matches.hit[loud] > 0).mean() > 0.9
     assert scored.scores[data.labels == 1].mean() > 2 * scored.scores[data.labels == 0].mean()
 
 
+def test_the_number_of_processes_does_not_matter(data, scored):
+    one, two = (score_classical(find_by_filter, data, 6.0, "matched filters", n) for n in (1, 2))
+    np.testing.assert_array_equal(one.scores, two.scores)
+    np.testing.assert_array_equal(one.matches.hit, two.matches.hit)
+
+
 def test_the_scores_that_compare_two_models(data, scored, box_model, tmp_path):
     write_shard(tmp_path / "test" / "izzz0000q.npz", data)
-    labels, scores = scores_on_test(box_model, tmp_path)
+    labels, rootnames, scores = scores_on_test(box_model, tmp_path)
     np.testing.assert_array_equal(labels, data.labels)
+    np.testing.assert_array_equal(rootnames, data.rootnames)
     np.testing.assert_allclose(scores, scored.scores, atol=1e-6)
 
 
 def test_a_detector_without_positions_is_asked_for_the_subframe_only(data):
-    from blobwatch.detector.scoring import matched
-
     found = [
         Peaks(np.array([127.5]), np.array([127.5]), np.array([0.9])) if label else Peaks(*np.empty((3, 0)))
         for label in data.labels

@@ -18,7 +18,17 @@ from blobwatch.detector.network import build
 from blobwatch.detector.training import Plan, batches, learning_rate, train
 from blobwatch.errors import BlobwatchError
 
-PLAN = Plan(epochs=3, patience=3, batch=8, learning_rate=0.01, weight_decay=1e-4, position_weight=1.0, seed=5)
+PLAN = Plan(
+    epochs=3,
+    patience=3,
+    batch=8,
+    learning_rate=0.03,
+    weight_decay=1e-4,
+    position_weight=1.0,
+    seed=5,
+    loss="focal",
+    turns=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def deterministic():
 
 def new_network(name: str = "compact") -> torch.nn.Module:
     torch.manual_seed(PLAN.seed)
-    return build(name, 4).to(memory_format=torch.channels_last)
+    return build(name, 1).to(memory_format=torch.channels_last)
 
 
 def bits(network: torch.nn.Module) -> dict[str, bytes]:
@@ -74,7 +84,9 @@ def test_another_seed_does_not(uninterrupted, train_set, val_set, tmp_path):
 def test_it_learns_and_says_how(uninterrupted):
     _, progress = uninterrupted
     assert [row["epoch"] for row in progress.history] == [0, 1, 2]
-    assert progress.history[2]["train_loss"] < 0.7 * progress.history[0]["train_loss"]
+    losses = [row["train_loss"] for row in progress.history]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[2] < 0.8 * losses[0]
     names = {"epoch", "train_loss", "val_loss", "val_accuracy", "val_auc", "learning_rate"}
     assert set(progress.history[0]) == names
 
@@ -93,7 +105,7 @@ def test_it_goes_on_after_an_end_between_epochs(uninterrupted, train_set, val_se
     with pytest.raises(Stopped):
         train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
     torch.manual_seed(99)  # a new process starts anywhere
-    network, seen = build("compact", 4).to(memory_format=torch.channels_last), []
+    network, seen = build("compact", 1).to(memory_format=torch.channels_last), []
     progress = train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert [row["epoch"] for row in seen] == list(range(last + 1, 3))
     assert progress.history == uninterrupted[1].history
@@ -147,7 +159,7 @@ def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_pat
 def test_a_finished_training_is_not_trained_further(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     train(new_network(), train_set, val_set, PLAN, path)
-    network, seen = build("compact", 4), []
+    network, seen = build("compact", 1), []
     train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert seen == []
     assert bits(network) == bits(uninterrupted[0])
@@ -240,6 +252,38 @@ def test_blobs_turn_with_their_images(train_set):
     assert checked > 10
 
 
+def test_without_turns_subframes_are_shown_as_they_are(train_set):
+    plan = replace(PLAN, turns=False)
+    for epoch in (0, 1):
+        shown = {}
+        for images, _, blobs in batches(train_set, plan, epoch):
+            shown |= {image.numpy().tobytes(): places for image, places in zip(images, blobs, strict=True)}
+        assert len(shown) == len(train_set)
+        for index in range(len(train_set)):
+            places = shown[train_set.scaled(index).tobytes()]
+            own = train_set.blobs_of(index)
+            np.testing.assert_array_equal(places, np.stack([own["x"], own["y"]], axis=1))
+    first, second = (next(batches(train_set, plan, epoch))[0] for epoch in (0, 1))
+    assert not torch.equal(first, second)  # the order is another
+
+
+def test_with_turns_they_are_shown_in_all_orientations(train_set):
+    own = {train_set.scaled(index).tobytes() for index in range(len(train_set))}
+    images = torch.cat([part[0] for epoch in (0, 1) for part in batches(train_set, PLAN, epoch)])
+    as_they_are = [image.numpy().tobytes() in own for image in images]
+    assert 0 < sum(as_they_are) < len(as_they_are) / 2
+
+
+def test_the_loss_is_that_of_the_plan(train_set, val_set, tmp_path):
+    losses = {}
+    for kind in ("logistic", "focal"):
+        plan = replace(PLAN, epochs=1, loss=kind)
+        progress = train(new_network(), train_set, val_set, plan, tmp_path / f"{kind}.safetensors")
+        losses[kind] = progress.history[0]
+    for name in ("train_loss", "val_loss"):
+        assert losses["logistic"][name] != pytest.approx(losses["focal"][name], rel=0.01)
+
+
 def test_the_rate_rises_briefly_and_falls():
     rates = np.array([learning_rate(PLAN, done) for done in np.linspace(0, 1, 101)])
     assert rates.argmax() == 5
@@ -263,6 +307,6 @@ def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
     with pytest.raises(Stopped):
         train(new_network("predecessor"), data, few, small, tmp_path / "two.safetensors", on_epoch=stop)
     torch.manual_seed(3)
-    resumed = build("predecessor", 4)
+    resumed = build("predecessor", 1)
     train(resumed, data, few, small, tmp_path / "two.safetensors")
     assert bits(resumed) == bits(whole)

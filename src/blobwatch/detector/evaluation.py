@@ -1,18 +1,17 @@
-"""The report on a detector: metrics with intervals, by slice, curves; the same for every detector."""
+"""The report on a detector: metrics with intervals; the same for every detector."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from blobwatch.dataset.shards import Shard
 from blobwatch.dataset.subframes import FAINT
-from blobwatch.detector.metrics import SUBFRAMES_PER_EXPOSURE, auc, false_per_100, interval
+from blobwatch.detector.calibration import calibration_error
+from blobwatch.detector.metrics import SUBFRAMES_PER_EXPOSURE, auc, false_per_100, interval, snr_at_half
 from blobwatch.detector.scoring import Scored
 
-SNR_EDGES = (4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
-SIZE_EDGES = (2, 5, 7, 9, 14)  # half-width, pixels
-LOUD = 15.0  # SNR above which hardly a blob may be missed
+CLEAR, LOUD = 10.0, 15.0  # SNR above which few, and hardly any, blobs may be missed
+SOUGHT = (5.0, 30.0)  # SNR of the strongest blob of the subframes by which detectors are compared
 
 
 @dataclass(frozen=True)
@@ -29,53 +28,91 @@ class Bootstrap:
 
 
 def subframe_metrics(
-    labels: np.ndarray, scores: np.ndarray, exposures: np.ndarray, threshold: float, draw: Bootstrap
+    data: Shard, scores: np.ndarray, threshold: float, draw: Bootstrap, calibrated: bool = True
 ) -> dict:
-    """Return AUC, average precision, accuracy, recall and precision of subframes, each with its interval.
+    """Return how well subframes with and without blobs are told apart, each number with its interval.
 
     Parameters
     ----------
-    labels : ndarray, shape (n,), int
+    data : Shard
     scores : ndarray, shape (n,), float
-    exposures : ndarray, shape (n,), str
-        The exposure of each; whole exposures are resampled.
     threshold : float
         From which a subframe counts as holding a blob.
     draw : Bootstrap
+    calibrated : bool
+        Whether the scores are meant as probabilities, so that there is a calibration error.
     """
     from sklearn.metrics import average_precision_score
 
+    labels, exposures = data.labels, data.rootnames
     said = scores >= threshold
     positive = labels == 1
+    sought = np.flatnonzero(is_sought(data))
 
     def share(of: np.ndarray, among: np.ndarray):
         return lambda i: float(of[i][among[i]].mean()) if among[i].any() else float("nan")
 
-    return {
+    metrics = {
         "auc": draw(lambda i: auc(labels[i], scores[i]), exposures),
+        "auc_5_to_30": draw(lambda i: auc(labels[sought][i], scores[sought][i]), exposures[sought]),
         "average_precision": draw(lambda i: float(average_precision_score(labels[i], scores[i])), exposures),
         "accuracy": draw(lambda i: float((said == positive)[i].mean()), exposures),
         "recall": draw(share(said, positive), exposures),
         "precision": draw(share(positive, said), exposures),
     }
+    if calibrated:
+        metrics["calibration_error"] = draw(lambda i: calibration_error(labels[i], scores[i]), exposures)
+    return metrics
 
 
-def blob_metrics(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> dict:
-    """Return recall, false blobs per 100 exposures and position error, each with its interval."""
-    hit = scored.matches.hit >= threshold
-    error = np.where(hit, scored.matches.error, np.nan)
-    loud = np.flatnonzero(data.blobs["snr"] > LOUD)
+def is_sought(data: Shard) -> np.ndarray:
+    """Return which subframes hold no blob, or one whose strongest has an SNR within `SOUGHT`."""
+    strongest = np.zeros(len(data))
+    np.maximum.at(strongest, data.blobs["subframe"], data.blobs["snr"])
+    return (data.labels == 0) | ((strongest >= SOUGHT[0]) & (strongest <= SOUGHT[1]))
+
+
+def blob_metrics(
+    data: Shard, scored: Scored, threshold: float, draw: Bootstrap, located: bool = True
+) -> dict:
+    """Return how many blobs are found, and where, each number with its interval.
+
+    Parameters
+    ----------
+    data : Shard
+    scored : Scored
+    threshold : float
+    draw : Bootstrap
+    located : bool
+        Whether the detector says where a blob is; if not, it has no position error, and a hit means no
+        more than the right subframe, so no SNR at half.
+    """
+    hit, snr = scored.matches.hit >= threshold, data.blobs["snr"]
     exposures = data.rootnames[data.blobs["subframe"]]
     wrong = scored.matches.false_subframe[scored.matches.false >= threshold]
     per_subframe = np.bincount(wrong, minlength=len(data))
-    return {
-        "recall": draw(lambda i: float(hit[i].mean()), exposures),
-        "recall_above_15": draw(lambda i: float(hit[loud][i].mean()), exposures[loud]),
+
+    def recall(members: np.ndarray) -> dict:
+        chosen = np.flatnonzero(members)
+        return draw(lambda i: float(hit[chosen][i].mean()), exposures[chosen])
+
+    metrics = {
+        "recall": recall(snr > 0),
+        "recall_10_to_15": recall((snr > CLEAR) & (snr <= LOUD)),
+        "recall_above_15": recall(snr > LOUD),
         "false_per_100": draw(
             lambda i: float(100 * SUBFRAMES_PER_EXPOSURE * per_subframe[i].mean()), data.rootnames
         ),
-        "position_error": draw(lambda i: median_of_finite(error[i]), exposures),
     }
+    if located:
+        error = np.where(hit, scored.matches.error, np.nan)
+        clear = np.flatnonzero(snr > CLEAR)
+        metrics |= {
+            "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), exposures),
+            "position_error": draw(lambda i: median_of_finite(error[i]), exposures),
+            "position_error_above_10": draw(lambda i: median_of_finite(error[clear][i]), exposures[clear]),
+        }
+    return metrics
 
 
 def median_of_finite(values: np.ndarray) -> float:
@@ -84,95 +121,19 @@ def median_of_finite(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def slices(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> list[dict]:
-    """Return recall and position error by SNR, by size and by region of the detector.
-
-    Returns
-    -------
-    list of dict
-        ``slice``, ``part``, ``blobs``, ``recall`` with ``low`` and ``high``, ``position_error``.
-    """
-    hit = scored.matches.hit >= threshold
-    error = np.where(hit, scored.matches.error, np.nan)
-    exposures = data.rootnames[data.blobs["subframe"]]
-    rows = []
-    for name, part, members in parts_of(data):
-        chosen = np.flatnonzero(members)
-        if len(chosen) == 0:
-            continue
-        recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), exposures[chosen])
-        where = median_of_finite(error[chosen])
-        rows.append(
-            {
-                "slice": name,
-                "part": part,
-                "blobs": len(chosen),
-                "recall": round(recall["value"], 6),
-                "low": round(recall["low"], 6),
-                "high": round(recall["high"], 6),
-                "position_error": round(where, 4) if np.isfinite(where) else "",
-            }
-        )
-    return rows
-
-
-def parts_of(data: Shard) -> list[tuple[str, str, np.ndarray]]:
-    """Return the slices: name, part, and which blobs are in it."""
-    blobs = data.blobs
-    parts = []
-    for name, values, edges in (
-        ("snr", blobs["snr"], (*SNR_EDGES, np.inf)),
-        ("half-width", blobs["half_width"], SIZE_EDGES),
-    ):
-        for low, high in itertools.pairwise(edges):
-            label = f"{low}-{high}" if np.isfinite(high) else f"above {low}"
-            parts.append((name, label, (values >= low) & (values < high)))
-    left, lower = blobs["frame_x"] < 512, blobs["frame_y"] < 512
-    for label, members in (
-        ("lower left", left & lower),
-        ("lower right", ~left & lower),
-        ("upper left", left & ~lower),
-        ("upper right", ~left & ~lower),
-    ):
-        parts.append(("region", label, members))
-    edge = np.minimum.reduce(
-        [blobs["frame_x"], blobs["frame_y"], 1023 - blobs["frame_x"], 1023 - blobs["frame_y"]]
-    )
-    parts.append(("region", "within 20 px of the edge", edge < 20))
-    contaminants = data.subframes["contaminant"][blobs["subframe"]]
-    for kind in sorted(set(contaminants)):
-        parts.append(("contaminant", kind or "none added", contaminants == kind))
-    return parts
-
-
-def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the confusion matrix, shape (2, 2), int: rows are the truth, columns what was said."""
-    said = scores >= threshold
-    return np.array([[int(((labels == t) & (said == s)).sum()) for s in (0, 1)] for t in (0, 1)])
-
-
-def roc_curve(labels: np.ndarray, scores: np.ndarray) -> list[dict]:
-    """Return the ROC and precision-recall points, one per distinct score."""
-    order = np.argsort(-scores, kind="stable")
-    hits, falses = np.cumsum(labels[order] == 1), np.cumsum(labels[order] == 0)
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    return [
-        {
-            "threshold": round(float(scores[order][i]), 6),
-            "false_positive_rate": round(float(falses[i] / falses[-1]), 6),
-            "recall": round(float(hits[i] / hits[-1]), 6),
-            "precision": round(float(hits[i] / (hits[i] + falses[i])), 6),
-        }
-        for i in last
-    ]
-
-
-def report(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> dict:
+def report(
+    data: Shard,
+    scored: Scored,
+    threshold: float,
+    draw: Bootstrap,
+    located: bool = True,
+    calibrated: bool = True,
+) -> dict:
     """Return all metrics of one detector on one set."""
     return {
         "threshold": round(threshold, 6),
-        "subframes": subframe_metrics(data.labels, scored.scores, data.rootnames, threshold, draw),
-        "blobs": blob_metrics(data, scored, threshold, draw),
+        "subframes": subframe_metrics(data, scored.scores, threshold, draw, calibrated),
+        "blobs": blob_metrics(data, scored, threshold, draw, located),
     }
 
 

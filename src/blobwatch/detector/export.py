@@ -11,6 +11,7 @@ from torch import nn
 
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector.network import build, count_parameters
+from blobwatch.detector.symmetry import plain
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, write_json
 from blobwatch.images.scaling import CLIP
@@ -27,13 +28,13 @@ def write_weights(path: Path, network: nn.Module) -> None:
 def load_network(folder: Path, manifest: dict) -> nn.Module:
     """Rebuild the network of an artefact from its manifest and weights."""
     architecture = manifest["architecture"]
-    network = build(architecture["name"], architecture["width"])
+    network = build(**{key: value for key, value in architecture.items() if key != "stride"})
     network.load_state_dict(load_file(Path(folder) / WEIGHTS))
     return network.eval()
 
 
 def write_onnx(path: Path, network: nn.Module) -> None:
-    """Write the serving model; frames of any size that the stride divides are accepted."""
+    """Write the serving model, of ordinary layers; it accepts frames of any size that the stride divides."""
     import onnx
 
     buffer = io.BytesIO()
@@ -41,7 +42,7 @@ def write_onnx(path: Path, network: nn.Module) -> None:
         # The newer exporter writes the paths of the sources into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            network.eval().to(memory_format=torch.contiguous_format),
+            plain(network).to(memory_format=torch.contiguous_format),
             (torch.zeros(1, 1, 256, 256),),
             buffer,
             input_names=["frame"],
@@ -70,7 +71,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
     folder : Path
     network : Module
     architecture : dict
-        ``name`` and ``width``: enough to build the network anew.
+        The arguments of `network.build`.
     about : dict
         Further entries of the manifest: threshold, fingerprint, data, metrics.
 

@@ -1,4 +1,4 @@
-"""The losses: does the subframe hold a blob, in which cells, and where in the cell."""
+"""The losses: which cells hold a blob, and where in the cell."""
 
 import numpy as np
 import torch
@@ -48,7 +48,12 @@ def targets(
 
 
 def loss(
-    output: torch.Tensor, labels: torch.Tensor, blobs: list[np.ndarray], stride: int, position_weight: float
+    output: torch.Tensor,
+    labels: torch.Tensor,
+    blobs: list[np.ndarray],
+    stride: int,
+    kind: str,
+    position_weight: float,
 ) -> torch.Tensor:
     """Return the loss of a batch.
 
@@ -61,20 +66,31 @@ def loss(
     blobs : list of ndarray, shape (k, 2)
         Centres in pixels.
     stride : int
+    kind : str
+        Of the loss of the cells, ``focal`` or ``logistic``.
     position_weight : float
-        Of the heat map and offset losses beside the class loss; nothing where a cell is a whole subframe.
+        Of the cells' and the offsets' loss beside the class loss; nothing where a cell is a whole subframe.
     """
     heat = output[:, 0]
+    # The best cell of an empty subframe is its worst false alarm, so this looks after the rare ones.
     class_loss = binary_cross_entropy_with_logits(heat.amax(dim=(1, 2)), labels)
     if heat.shape[-1] == 1 or position_weight == 0:
         return class_loss
     goal, offset, centre = targets(blobs, heat.shape[-1] * stride, stride)
-    found = int(centre.sum())
-    # Focal, with less penalty close to a centre: the many easy empty cells must not drown the few blobs.
+    cells = focal(heat, goal, centre) if kind == "focal" else logistic(heat, goal)
+    where = centre[:, None].expand_as(offset)
+    places = (output[:, 1:] - offset)[where].abs().sum()
+    return class_loss + position_weight * (cells + places) / max(int(centre.sum()), 1)
+
+
+def logistic(heat: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of all cells; a cell beside a centre may say so, if less surely."""
+    return binary_cross_entropy_with_logits(heat, goal**4, reduction="sum")
+
+
+def focal(heat: torch.Tensor, goal: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+    """Return the focal loss of all cells: the many easy empty ones must not drown the few blobs."""
     probability = torch.sigmoid(heat)
     hit = ((1 - probability) ** 2 * logsigmoid(heat))[centre].sum()
     miss = ((1 - goal) ** 4 * probability**2 * logsigmoid(-heat))[~centre].sum()
-    heat_loss = -(hit + miss) / max(found, 1)
-    where = centre[:, None].expand_as(offset)
-    offset_loss = (output[:, 1:] - offset)[where].abs().sum() / max(found, 1)
-    return class_loss + position_weight * (heat_loss + offset_loss)
+    return -(hit + miss)

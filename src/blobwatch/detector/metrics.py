@@ -10,6 +10,7 @@ from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import PER_SIDE
 
 SUBFRAMES_PER_EXPOSURE = PER_SIDE**2
+NEAR_HALF = 2.0  # SNR; noise of 1 sigma blurs the threshold by as much on either side
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,40 @@ def threshold_for(matches: Matches, subframes: int, rate: float) -> float:
     pair = np.array([first_refused, min(last_allowed, 1.0 - 1e-15)])  # a logit of 1 is infinite
     logits = np.log(pair) - np.log1p(-pair)
     return float(1.0 / (1.0 + np.exp(-logits.mean())))
+
+
+def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
+    """Return the SNR at which completeness crosses one half, NaN where it does not.
+
+    Parameters
+    ----------
+    snr : ndarray, shape (m,), float
+        Of the true blobs.
+    hit : ndarray, shape (m,), bool
+        Which were found.
+
+    Notes
+    -----
+    The isotonic regression of ``hit`` against ``snr`` crosses one half at the cut that leaves the fewest
+    blobs on the wrong side, found below or missed above. It jumps from blob to blob, so a straight line
+    through the hits within `NEAR_HALF` of it gives the answer, which halves the spread; what happens at
+    high SNR does not matter.
+    """
+    order = np.argsort(snr, kind="stable")
+    snr, hit = snr[order].astype(float), hit[order].astype(float)
+    wrong = np.concatenate([[0.0], np.cumsum(2 * hit - 1)])  # of the cut before each blob, less a constant
+    best = np.flatnonzero(wrong == wrong.min())  # cuts that are equally good share the crossing
+    if best[0] == 0 or best[-1] == len(snr):
+        return float("nan")  # half are found, or missed, at every SNR that was tried
+    cut = float(np.mean([snr[best[0] - 1], snr[best[-1]]]))
+    near = np.abs(snr - cut) <= NEAR_HALF
+    away, found = snr[near] - cut, hit[near]
+    slope = (
+        float(np.dot(away - away.mean(), found) / np.square(away - away.mean()).sum()) if near.any() else 0.0
+    )
+    if slope <= 0:
+        return cut
+    return cut + float(np.clip(away.mean() + (0.5 - found.mean()) / slope, -NEAR_HALF, NEAR_HALF))
 
 
 def interval(

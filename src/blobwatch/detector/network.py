@@ -5,21 +5,80 @@ cell holds the centre of a new blob, and the centre's offset ``dx, dy`` from the
 units of the stride. The probability of a subframe is that of its best cell.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
+
+from blobwatch.detector import symmetry
+from blobwatch.detector.symmetry import COUNT
+from blobwatch.images.scaling import CLIP
+
+
+class PlainAnswer(nn.Conv2d):
+    """From channels to the logit and the offset."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 3, 1)
+        nn.init.zeros_(self.bias)
+        nn.init.constant_(self.bias[:1], -4.0)  # nearly all cells are empty
+
+    def logit_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias of the logit."""
+        return self.weight[:1], self.bias[:1]
+
+
+class Plain:
+    """Ordinary layers with as many channels as the symmetric ones, to compare with."""
+
+    @staticmethod
+    def convolution(
+        inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1, first: bool = False
+    ) -> nn.Module:
+        """Return the counterpart of `symmetry.Convolution`."""
+        padding = (dilation * (size - 1) + 1 - stride) // 2
+        channels = inputs if first else inputs * COUNT
+        return nn.Conv2d(channels, outputs * COUNT, size, stride, padding, dilation, bias=False)
+
+    @staticmethod
+    def normalisation(features: int) -> nn.Module:
+        """Return the counterpart of `symmetry.Normalisation`."""
+        return nn.BatchNorm2d(features * COUNT)
+
+    @staticmethod
+    def answer(features: int) -> nn.Module:
+        """Return the counterpart of `symmetry.Answer`."""
+        return PlainAnswer(features * COUNT)
+
+
+class Symmetric:
+    """Layers that commute with flips and quarter turns."""
+
+    convolution = symmetry.Convolution
+    normalisation = symmetry.Normalisation
+    answer = symmetry.Answer
+
+
+Layers = type[Plain] | type[Symmetric]
+
+
+def step(layers: Layers, inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
+    """Return convolution, normalisation and rectifier."""
+    return nn.Sequential(
+        layers.convolution(inputs, outputs, size, **how), layers.normalisation(outputs), nn.ReLU(inplace=True)
+    )
 
 
 class Residual(nn.Module):
-    """Two dilated convolutions beside a shortcut; size and channels stay."""
+    """Two dilated convolutions beside a shortcut; size and features stay."""
 
-    def __init__(self, channels: int, dilation: int):
+    def __init__(self, layers: Layers, features: int, dilation: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False),
-            nn.BatchNorm2d(channels),
+            *step(layers, features, features, 3, dilation=dilation),
+            layers.convolution(features, features, 3, dilation=dilation),
+            layers.normalisation(features),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -27,43 +86,56 @@ class Residual(nn.Module):
 
 
 class Compact(nn.Module):
-    """Fully convolutional, one cell per 4 x 4 pixels.
+    """Fully convolutional, one cell per 4 x 4 pixels, with a coarser path that sees far.
 
     Parameters
     ----------
+    layers : Plain or Symmetric
     width : int
-        Channels at half resolution; twice as many at a quarter.
+        Features at a quarter of the resolution, twice as many at an eighth; each has eight channels.
+    clip : float
+        Sigma; a pixel beyond counts as this.
 
     Notes
     -----
-    Even kernels keep each cell centred on its pixels, so that a flipped frame gives the flipped map.
-    Dilations let a cell see 100 pixels far: a streak is told from a blob by its length.
+    Even kernels keep each cell centred on its pixels, so that a flipped frame can give the flipped map.
+    Through the coarse path a cell sees more than 100 pixels far: a streak is told from a blob by its length.
     """
 
     stride = 4
 
-    def __init__(self, width: int):
+    def __init__(self, layers: Layers, width: int, clip: float):
         super().__init__()
+        self.clip = clip
         deep = 2 * width
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 6, stride=2, padding=2, bias=False),  # (batch, width, ny/2, nx/2)
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, deep, 4, stride=2, padding=1, bias=False),  # (batch, deep, ny/4, nx/4)
-            nn.BatchNorm2d(deep),
-            nn.ReLU(inplace=True),
+            step(layers, 1, 1, 6, stride=2, first=True),  # (batch, 8, ny/2, nx/2)
+            step(layers, 1, width, 4, stride=2),  # (batch, 8 width, ny/4, nx/4)
         )
-        self.body = nn.Sequential(*(Residual(deep, dilation) for dilation in (1, 2, 4, 8)))
-        self.head = nn.Sequential(nn.Conv2d(deep, deep, 1), nn.ReLU(inplace=True), nn.Conv2d(deep, 3, 1))
-        nn.init.constant_(self.head[-1].bias, 0.0)
-        nn.init.constant_(self.head[-1].bias[:1], -4.0)  # nearly all cells are empty
+        self.near = Residual(layers, width, 1)
+        self.down = step(layers, width, deep, 4, stride=2)  # (batch, 8 deep, ny/8, nx/8)
+        self.far = nn.Sequential(*(Residual(layers, deep, dilation) for dilation in (1, 2, 4)))
+        self.up = nn.Sequential(layers.convolution(deep, width, 1), layers.normalisation(width))
+        self.last = step(layers, width, width, 3)
+        self.answer = layers.answer(width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(self.stem(x)))
+        near = self.near(self.stem(x.clamp(-self.clip, self.clip)))
+        far = interpolate(self.up(self.far(self.down(near))), scale_factor=2.0, mode="nearest")
+        return self.answer(self.last(torch.relu(near + far)))
+
+    @torch.no_grad()
+    def calibrate(self, slope: float, shift: float) -> None:
+        """Replace each logit by ``slope * logit + shift``, for good."""
+        weight, bias = self.answer.logit_parameters()
+        weight.mul_(slope)
+        bias.mul_(slope).add_(shift)
 
 
 class Predecessor(nn.Module):
     """The public predecessor's CNN with its 8,392,418 parameters: one answer per 256 x 256 subframe.
+
+    Its pooling and its rectifier are swapped, which changes nothing but the time it takes.
 
     A whole frame is cut into its subframes, so the map has one cell for each, and no position in it.
     """
@@ -74,11 +146,11 @@ class Predecessor(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(1, 8, 5, padding=2),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Conv2d(8, 16, 5, padding=2),
-            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
             nn.Dropout(0.15),
             nn.Flatten(),  # (batch, 65536)
             nn.Linear(65536, 128),
@@ -96,13 +168,19 @@ class Predecessor(nn.Module):
         return torch.cat([logit, torch.zeros_like(logit), torch.zeros_like(logit)], dim=1)
 
 
-def build(architecture: str, width: int) -> nn.Module:
-    """Return a new network: ``compact`` or ``predecessor`` (which has no ``width`` to choose)."""
-    if architecture == "compact":
-        return Compact(width)
-    if architecture == "predecessor":
-        return Predecessor()
-    raise ValueError(f"unknown architecture {architecture!r}; known are compact and predecessor")
+ARCHITECTURES: dict[str, Callable[[int, float], nn.Module]] = {
+    "compact": lambda width, clip: Compact(Symmetric, width, clip),
+    "plain": lambda width, clip: Compact(Plain, width, clip),
+    "predecessor": lambda width, clip: Predecessor(),
+}
+
+
+def build(name: str, width: int = 1, clip: float = CLIP) -> nn.Module:
+    """Return a new network; the predecessor has neither ``width`` nor ``clip`` to choose."""
+    if name not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(f"unknown architecture {name!r}; known are {known}")
+    return ARCHITECTURES[name](width, clip)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,19 +1,23 @@
 """Running a detector over labelled subframes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard, read_split
-from blobwatch.detector.baselines import find_by_filter
 from blobwatch.detector.metrics import Matches, match
-from blobwatch.images.peaks import Peaks, find_peaks, subframe_probability, tile_of_map
+from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
+from blobwatch.images.scaling import from_steps
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.wfc3ir import SIZE
+from blobwatch.progress import in_processes
 
 LOWEST = 0.02  # probability below which a peak is not worth keeping
+Find = Callable[[np.ndarray], tuple[Peaks, float]]  # scaled image -> peaks, and the score of the whole
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Sc
     scores, found = [], []
     for start in range(0, len(data), batch):
         for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
-            scores.append(subframe_probability(output))
-            found.append(find_peaks(output, model.stride, LOWEST))
+            peaks = find_peaks(output, model.stride, LOWEST)
+            scores.extend(subframe_probabilities(output, model.stride, peaks, LOWEST))
+            found.append(peaks)
     return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
 
 
@@ -63,8 +68,8 @@ def score_frames(model: Model, data: Shard, radius: float) -> Scored:
             frame[tile.region] = data.scaled(start + tile.index)
         output = model.run(frame[None, None])[0]
         peaks = find_peaks(output, model.stride, LOWEST)
+        scores.extend(subframe_probabilities(output, model.stride, peaks, LOWEST))
         for tile in tiles():
-            scores.append(subframe_probability(tile_of_map(output, tile, model.stride)))
             here = [i for i in range(len(peaks)) if tile.holds(peaks.x[i], peaks.y[i])]
             found.append(Peaks(peaks.x[here] - tile.x0, peaks.y[here] - tile.y0, peaks.probability[here]))
     return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
@@ -75,15 +80,38 @@ def matched(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matc
     return match(data, found, radius if stride < data.images.shape[-1] else np.inf)
 
 
-def score_filter(data: Shard, radius: float) -> Scored:
-    """Run the bank of matched filters over a set."""
-    answers = [find_by_filter(data.scaled(index)) for index in range(len(data))]
+def score_classical(find: Find, data: Shard, radius: float, name: str, workers: int = 1) -> Scored:
+    """Run a classical detector over a set.
+
+    Parameters
+    ----------
+    find : callable
+        Of one scaled image, as `baselines.find_by_filter`.
+    data : Shard
+    radius : float
+        Pixels.
+    name : str
+        Of the detector, for the progress bar.
+    workers : int
+        Processes.
+    """
+    answers = search(find, data, name, workers)
     found = [peaks for peaks, _ in answers]
     return Scored(np.array([score for _, score in answers]), found, match(data, found, radius))
 
 
-def scores_on_test(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of the test subframes and the scores that a model gives them.
+def search(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[Peaks, float]]:
+    """Return what a classical detector says of each image of a set, of whatever size they are."""
+    return list(in_processes(partial(look, find), list(data.images), name, workers))
+
+
+def look(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
+    """Return what a classical detector says of one image as it is kept."""
+    return find(from_steps(steps))
+
+
+def scores_on_test(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels and rootnames of the test subframes, and the scores that a model gives them.
 
     Parameters
     ----------
@@ -93,4 +121,4 @@ def scores_on_test(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarra
         What the ``subframes`` stage wrote.
     """
     data = read_split(subframes, "test")
-    return data.labels, score_model(Model.load(folder), data, radius=6.0).scores
+    return data.labels, data.rootnames, score_model(Model.load(folder), data, radius=6.0).scores

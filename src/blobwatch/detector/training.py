@@ -31,6 +31,8 @@ class Plan:
     weight_decay: float
     position_weight: float
     seed: int
+    loss: str = "focal"
+    turns: bool = True
 
 
 @dataclass
@@ -72,7 +74,9 @@ def train(
     BlobwatchError
         If the loss stops being a number.
     """
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+    )
     progress, best = resume(checkpoint, network, optimizer)
     steps = -(-len(train_set) // plan.batch)
     while progress.epoch < plan.epochs and progress.epoch - progress.best_epoch <= plan.patience:
@@ -84,7 +88,7 @@ def train(
             rate = learning_rate(plan, (epoch * steps + step) / (plan.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            value = loss(network(images), labels, blobs, network.stride, plan.position_weight)
+            value = loss(network(images), labels, blobs, network.stride, plan.loss, plan.position_weight)
             if not torch.isfinite(value):
                 raise BlobwatchError(
                     f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"
@@ -125,7 +129,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, list[np.ndarray]]
 
 
 def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of one epoch: shuffled, each subframe flipped and turned at random."""
+    """Yield the batches of one epoch: shuffled; with ``turns`` each subframe flipped and turned at random."""
     rng = np.random.default_rng([plan.seed, 6, epoch])
     order = rng.permutation(len(data))
     for start in range(0, len(order), plan.batch):
@@ -133,7 +137,7 @@ def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
         images = np.empty((len(chosen), 1, SUBFRAME, SUBFRAME), dtype=np.float32)
         blobs = []
         for row, index in enumerate(chosen):
-            flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
+            flipped, turns = (bool(rng.integers(2)), int(rng.integers(4))) if plan.turns else (False, 0)
             images[row, 0] = turn_image(from_steps(data.images[index]), flipped, turns)
             known = data.blobs_of(index)
             blobs.append(np.stack(turn(known["x"], known["y"], flipped, turns, SUBFRAME), axis=1))
@@ -145,25 +149,41 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
 def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
     """Return the loss, the accuracy and the AUC on a set that is not trained on."""
-    network.eval()
-    total, scores = 0.0, []
-    for start in range(0, len(data), plan.batch):
-        part = slice(start, start + plan.batch)
-        output = network(to_tensor(data.scaled(part)[:, None]))
-        known = [data.blobs_of(i) for i in range(start, min(start + plan.batch, len(data)))]
+    total, best = 0.0, []
+    for part, output in outputs(network, data, plan.batch):
+        known = [data.blobs_of(i) for i in range(part.start, part.start + len(output))]
         blobs = [np.stack([k["x"], k["y"]], axis=1) for k in known]
         labels = torch.from_numpy(data.labels[part]).float()
-        total += loss(output, labels, blobs, network.stride, plan.position_weight).item() * len(labels)
-        scores.append(output[:, 0].amax(dim=(1, 2)).numpy())
-    logits = np.concatenate(scores)
+        value = loss(output, labels, blobs, network.stride, plan.loss, plan.position_weight)
+        total += value.item() * len(output)
+        best.append(best_cell(output))
+    logits = np.concatenate(best)
     return {
         "val_loss": total / len(data),
         "val_accuracy": float(((logits > 0) == data.labels).mean()),
         "val_auc": auc(data.labels, logits),
     }
+
+
+def best_logits(network: nn.Module, data: Shard) -> np.ndarray:
+    """Return the logit of each subframe's best cell, shape (n,)."""
+    return np.concatenate([best_cell(output) for _, output in outputs(network, data)])
+
+
+def best_cell(output: torch.Tensor) -> np.ndarray:
+    """Return the largest logit of each map."""
+    return output[:, 0].amax(dim=(1, 2)).numpy()
+
+
+def outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the maps of a set batch by batch, and which subframes they are of."""
+    network.eval()
+    for start in range(0, len(data), batch):
+        part = slice(start, start + batch)
+        with torch.inference_mode():
+            yield part, network(to_tensor(data.scaled(part)[:, None]))
 
 
 def save(

@@ -1,18 +1,22 @@
-"""Pictures of how good a detector is."""
+"""Curves and charts of how good the detectors are."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blobwatch.dataset.shards import Shard
-from blobwatch.images.tiling import SUBFRAME
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by the colour-blind.
-CNN, FILTER, TRUTH, FALSE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-SHOWN = 4  # sigma; the grey scale of subframes
+# Okabe and Ito's colours, told apart by the colour-blind; each detector has its own in every picture.
+COLOURS = {
+    "CNN": "#0072B2",
+    "CNN, same rate": "#56B4E9",
+    "matched filters": "#D55E00",
+    "Laplacian of Gaussian": "#E69F00",
+    "predecessor's CNN": "#7F7F7F",
+    "ideal observer": "#000000",
+}
+TRAIN, VAL = COLOURS["matched filters"], COLOURS["CNN"]
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -22,49 +26,102 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def by_detector(rows: list[dict]) -> dict[str, list[dict]]:
+    """Return the rows of each detector, in the order of the table."""
+    names = dict.fromkeys(row["detector"] for row in rows)
+    return {name: [row for row in rows if row["detector"] == name] for name in names}
+
+
+def ends(rows: list[dict], value: str) -> np.ndarray:
+    """Return how far the interval reaches below and above each value, shape (2, rows)."""
+    middle = np.array([row[value] for row in rows])
+    return np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - middle)
+
+
 def learning_curves(history: list[dict]) -> "Figure":
     """Draw loss and AUC over the epochs."""
     figure = new_figure(9, 3.6)
     losses, aucs = figure.subplots(1, 2)
     epochs = [row["epoch"] + 1 for row in history]
-    losses.plot(epochs, [row["train_loss"] for row in history], "o-", color=FILTER, label="train")
-    losses.plot(epochs, [row["val_loss"] for row in history], "o-", color=CNN, label="val")
+    losses.plot(epochs, [row["train_loss"] for row in history], "o-", color=TRAIN, label="train")
+    losses.plot(epochs, [row["val_loss"] for row in history], "o-", color=VAL, label="val")
     losses.set(xlabel="epoch", ylabel="loss")
     losses.legend()
-    aucs.plot(epochs, [row["val_auc"] for row in history], "o-", color=CNN)
+    aucs.plot(epochs, [row["val_auc"] for row in history], "o-", color=VAL)
     aucs.set(xlabel="epoch", ylabel="AUC on val")
     return figure
 
 
-def confusion_matrix(counts: np.ndarray, title: str) -> "Figure":
-    """Draw a confusion matrix, counts and shares of each true class."""
-    figure = new_figure(5, 4)
-    axes = figure.subplots()
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for row in range(2):
-        for column in range(2):
-            dark = shares[row, column] > 0.5
-            text = f"{counts[row, column]}\n{100 * shares[row, column]:.1f} %"
-            axes.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    names = ["no new blob", "new blob"]
-    axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names)
-    axes.set(xlabel="said", ylabel="true", title=title)
+def completeness(rows: list[dict]) -> "Figure":
+    """Draw recall against SNR with intervals: on the test subframes, and on clean frames.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of ``completeness.csv``.
+    """
+    figure = new_figure(11, 4.6)
+    titles = {
+        "contaminated": "test subframes, each at the threshold set on val",
+        "clean": "white noise, same rate of false blobs (CNN: also its own)",
+    }
+    for axes, (frames, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
+        here = [row for row in rows if row["frames"] == frames]
+        for name, some in by_detector(here).items():
+            middles = [(row["snr_low"] + row["snr_high"]) / 2 for row in some]
+            recall = [row["recall"] for row in some]
+            line = "o--" if name == "ideal observer" else "o-"
+            style = {"fmt": line, "color": COLOURS[name], "markersize": 4, "capsize": 2, "lw": 1.4}
+            axes.errorbar(middles, recall, yerr=ends(some, "recall"), label=name, **style)
+        axes.axhline(0.5, color="grey", lw=0.8, ls=":")
+        axes.set(xlabel="SNR of the blob", ylim=(-0.02, 1.04))
+        axes.set_title(title, fontsize=10)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8, loc="lower right")
+    figure.axes[0].set_ylabel("recall")
     return figure
 
 
-def roc_and_precision(curves: dict[str, list[dict]], aucs: dict[str, dict]) -> "Figure":
-    """Draw ROC and precision-recall curves of the detectors; the legend gives each AUC with its interval."""
-    figure = new_figure(10, 4.4)
+def reliability(rows: list[dict]) -> "Figure":
+    """Draw the share of subframes with a blob against the CNN's probability, above a histogram.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of ``reliability.csv``.
+    """
+    figure = new_figure(5.2, 5.6)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
+    probability, share = ([row[key] for row in rows] for key in ("probability", "share"))
+    style = {"fmt": "o", "color": COLOURS["CNN"], "capsize": 3}
+    upper.errorbar(probability, share, yerr=ends(rows, "share"), label="CNN", **style)
+    upper.set(ylabel="share that holds a blob", ylim=(-0.03, 1.03))
+    upper.legend(loc="upper left")
+    left, right = (np.array([row[key] for row in rows]) for key in ("bin_low", "bin_high"))
+    counts = [row["subframes"] for row in rows]
+    lower.bar(left, counts, right - left, align="edge", color=COLOURS["CNN"], edgecolor="white")
+    lower.set(xlabel="probability of the subframe", ylabel="subframes", yscale="log", xlim=(-0.02, 1.02))
+    return figure
+
+
+def roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
+    """Draw ROC and precision-recall curves of the detectors; the legend gives each AUC with its interval.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of ``roc.csv``.
+    aucs : dict
+        By detector ``value``, ``low``, ``high``.
+    """
+    figure = new_figure(11, 4.6)
     roc, precision = figure.subplots(1, 2)
-    for (name, points), colour in zip(curves.items(), (CNN, FILTER), strict=False):
-        value = aucs[name]
-        label = f"{name}: AUC {value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-        rates = [0.0] + [p["false_positive_rate"] for p in points]
-        roc.plot(rates, [0.0] + [p["recall"] for p in points], color=colour, label=label)
-        precision.plot(
-            [p["recall"] for p in points], [p["precision"] for p in points], color=colour, label=name
-        )
+    for name, points in by_detector(rows).items():
+        label = "{}: AUC {value:.3f} [{low:.3f}, {high:.3f}]".format(name, **aucs[name])
+        rates, recall = ([point[key] for point in points] for key in ("false_positive_rate", "recall"))
+        roc.plot([0.0, *rates], [0.0, *recall], color=COLOURS[name], label=label)
+        precision.plot(recall, [point["precision"] for point in points], color=COLOURS[name], label=name)
     roc.plot([0, 1], [0, 1], ":", color="grey")
     roc.set(xlabel="false positive rate", ylabel="recall", title="ROC")
     precision.set(xlabel="recall", ylabel="precision", ylim=(0, 1.02), title="Precision and recall")
@@ -72,84 +129,41 @@ def roc_and_precision(curves: dict[str, list[dict]], aucs: dict[str, dict]) -> "
     return figure
 
 
-def completeness(slices: dict[str, list[dict]]) -> "Figure":
-    """Draw recall against SNR with intervals, one curve per detector."""
-    figure = new_figure(6.5, 4.2)
-    axes = figure.subplots()
-    for (name, rows), colour in zip(slices.items(), (CNN, FILTER), strict=False):
-        rows = [row for row in rows if row["slice"] == "snr"]
-        recall = np.array([row["recall"] for row in rows])
-        errors = np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - recall)
-        places = np.arange(len(rows))
-        axes.errorbar(places, recall, yerr=errors, fmt="o-", color=colour, capsize=3, label=name)
-        axes.set_xticks(places, [f"{row['part']}\n({row['blobs']})" for row in rows], fontsize=8)
-    axes.axhline(0.5, color="grey", lw=0.8, ls=":")
-    axes.set(xlabel="SNR of the blob (number of blobs)", ylabel="recall", ylim=(-0.02, 1.04))
-    axes.set_title("Completeness at each detector's threshold", fontsize=10)
-    axes.legend()
+def confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
+    """Draw the confusion matrix of each detector, shape (2, 2): counts and shares of each true class."""
+    figure = new_figure(2.9 * len(matrices) + 0.6, 3.4)
+    names = ["no blob", "blob"]
+    for axes, (name, counts) in zip(
+        figure.subplots(1, len(matrices), sharey=True, squeeze=False)[0], matrices.items(), strict=True
+    ):
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+        for row, column in np.ndindex(2, 2):
+            text = f"{counts[row, column]}\n{100 * shares[row, column]:.1f} %"
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names, xlabel="said")
+        axes.set_title(name, fontsize=10)
+    figure.axes[0].set_ylabel("true")
     return figure
 
 
 def slice_chart(rows: list[dict]) -> "Figure":
-    """Draw recall with its interval in every slice but those of SNR."""
+    """Draw recall with its interval in every slice but those of SNR.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of ``slices.csv``, of one detector.
+    """
     rows = [row for row in rows if row["slice"] != "snr"][::-1]
-    figure = new_figure(7, 0.34 * len(rows) + 1)
+    figure = new_figure(7, 0.32 * len(rows) + 1)
     axes = figure.subplots()
-    recall = np.array([row["recall"] for row in rows])
-    errors = np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - recall)
-    axes.errorbar(recall, np.arange(len(rows)), xerr=errors, fmt="o", color=CNN, capsize=3)
-    labels = [f"{row['slice']} {row['part']} ({row['blobs']})" for row in rows]
-    axes.set_yticks(np.arange(len(rows)), labels, fontsize=8)
-    axes.set(xlabel="recall of blobs", xlim=(0, 1.03))
+    recall, places = [row["recall"] for row in rows], np.arange(len(rows))
+    axes.errorbar(recall, places, xerr=ends(rows, "recall"), fmt="o", color=COLOURS["CNN"], capsize=3)
+    labels = [f"{row['slice']}: {row['part']} ({row['blobs']})" for row in rows]
+    axes.set_yticks(places, labels, fontsize=8)
+    lowest = min(row["low"] for row in rows)
+    axes.set(xlabel="recall of the CNN (number of blobs in brackets)", xlim=(max(-0.02, lowest - 0.05), 1.02))
     axes.grid(axis="x", alpha=0.3)
-    return figure
-
-
-def show_subframe(axes, image: np.ndarray, title: str) -> None:
-    """Show one scaled subframe, black to white from -4 to 4 sigma."""
-    axes.imshow(image, origin="lower", cmap="gray", vmin=-SHOWN, vmax=SHOWN)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=8)
-
-
-def worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "Figure":
-    """Draw the most confident false blobs, and the strongest blobs that were missed.
-
-    Parameters
-    ----------
-    data : Shard
-    false : list of (subframe, x, y, probability)
-    missed : list of (subframe, x, y, snr)
-    """
-    columns = max(len(false), len(missed), 1)
-    figure = new_figure(1.9 * columns, 4.6)
-    grid = figure.subplots(2, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for row, cases, colour, word in ((0, false, FALSE, "false, p"), (1, missed, TRUTH, "missed, SNR")):
-        for axes, (index, x, y, value) in zip(grid[row], cases, strict=False):
-            axes.axis("on")
-            show_subframe(axes, data.scaled(int(index)), f"{word} {value:.3g}")
-            axes.scatter(x, y, s=160, facecolors="none", edgecolors=colour, linewidths=1.5)
-            left, low = (float(np.clip(c - 48, 0, SUBFRAME - 96)) for c in (x, y))
-            axes.set(xlim=(left, left + 96), ylim=(low, low + 96))
-    return figure
-
-
-def saliency(images: np.ndarray, gradients: np.ndarray, titles: list[str]) -> "Figure":
-    """Draw subframes above the pixels that moved their score.
-
-    Parameters
-    ----------
-    images, gradients : ndarray, shape (n, 256, 256)
-        Scaled subframes, and the gradient of the best cell's logit with respect to each pixel.
-    titles : list of str
-    """
-    figure = new_figure(2.1 * len(images), 4.6)
-    grid = figure.subplots(2, len(images), squeeze=False)
-    for column, (image, gradient, title) in enumerate(zip(images, gradients, titles, strict=True)):
-        show_subframe(grid[0, column], image, title)
-        weight = np.abs(gradient)
-        grid[1, column].imshow(weight, origin="lower", cmap="magma", vmax=np.quantile(weight, 0.9995))
-        grid[1, column].set(xticks=[], yticks=[])
     return figure

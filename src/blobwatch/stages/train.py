@@ -9,11 +9,12 @@ from rich.progress import TextColumn
 from blobwatch import __version__
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.detector import calibration
 from blobwatch.detector.export import write_artefact
 from blobwatch.detector.metrics import threshold_for
 from blobwatch.detector.network import build
 from blobwatch.detector.scoring import score_model
-from blobwatch.detector.training import Plan, Progress
+from blobwatch.detector.training import Plan, Progress, best_logits
 from blobwatch.detector.training import train as fit
 from blobwatch.files import whole_file, whole_folder, write_json
 from blobwatch.lineage import tracking
@@ -25,7 +26,7 @@ UNFINISHED = Path(".dvc/tmp/blobwatch")  # checkpoints of trainings that were ki
 
 
 def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: Params) -> None:
-    """Train on the train subframes, stop early and set the threshold on val, and write the artefact.
+    """Train on the train subframes; stop early, calibrate and set the threshold on val; write the artefact.
 
     Parameters
     ----------
@@ -39,15 +40,18 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     """
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(True)
+    # The filling only serves code that reads what it never wrote, and it costs a quarter of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     fingerprint = take(root, "train")
     train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
     # The run ends with an error if an input changed meanwhile, and then nothing is written.
     with tracking.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
-        network = build(params.train.architecture, params.train.width)
+        network = build(**architecture_of(params))
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
         progress = fit_with_bar(network, train_set, val_set, plan_of(params), checkpoint, run)
+        network.calibrate(*calibration.fit(val_set.labels, best_logits(network, val_set)))
     about = {
         "version": __version__,
         "fingerprint": {"sha256": fingerprint.sha256, "parts": fingerprint.parts},
@@ -55,8 +59,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         "metrics": {k: round(v, 6) for k, v in progress.history[progress.best_epoch].items()},
     }
     with whole_folder(candidate) as folder:
-        architecture = {"name": params.train.architecture, "width": params.train.width}
-        manifest = write_artefact(folder, network, architecture, about | {"threshold": 0.5})
+        manifest = write_artefact(folder, network, architecture_of(params), about | {"threshold": 0.5})
         manifest["threshold"] = choose_threshold(folder, val_set, params)
         write_json(folder / MANIFEST, manifest)
     with whole_folder(reports) as folder:
@@ -69,9 +72,14 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     )
 
 
+def architecture_of(params: Params) -> dict:
+    """Return what the network is built from."""
+    return {"name": params.train.architecture, "width": params.train.width, "clip": params.train.clip}
+
+
 def plan_of(params: Params) -> Plan:
     """Return the training plan out of ``params.yaml``."""
-    return Plan(**params.train.model_dump(exclude={"architecture", "width"}), seed=params.seed)
+    return Plan(**params.train.model_dump(exclude={"architecture", "width", "clip"}), seed=params.seed)
 
 
 def fit_with_bar(

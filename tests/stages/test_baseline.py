@@ -1,0 +1,124 @@
+"""Stage ``baseline``: the predecessor's network as an artefact like any other, the same bytes each time."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from made import easy_set
+
+from blobwatch.artefact import Model
+from blobwatch.dataset.shards import read_split, write_shard
+from blobwatch.detector.export import load_network
+from blobwatch.detector.network import build
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import folder_hash
+from blobwatch.params import Baseline, load_params
+from blobwatch.stages import baseline as stage
+from blobwatch.stages.baseline import baseline, plan_of
+
+SMALL = Baseline(epochs=2, batch=4, learning_rate=0.001, weight_decay=1e-5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _torch_as_it_was():
+    threads, filling = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filling
+
+
+@pytest.fixture(scope="module")
+def subframes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("subframes")
+    for number, (split, count) in enumerate({"train": 8, "val": 4}.items()):
+        write_shard(folder / split / "izzz0000q.npz", easy_set(count, number))
+    return folder
+
+
+def run(subframes, place, seed: int = 1):
+    baseline(subframes, place / "model", place / "reports", SMALL, seed, 1)
+    return place / "model", place / "reports"
+
+
+@pytest.fixture(scope="module")
+def trained(subframes, tmp_path_factory):
+    return run(subframes, tmp_path_factory.mktemp("trained"))
+
+
+def test_it_answers_as_other_models_do(trained, subframes):
+    model = Model.load(trained[0])
+    images = read_split(subframes, "val").scaled(slice(None))[:, None]
+    answers = model.run(images)
+    assert answers.shape == (4, 3, 1, 1)
+    with torch.inference_mode():
+        expected = load_network(trained[0], model.manifest)(torch.from_numpy(images)).numpy()
+    assert answers == pytest.approx(expected, abs=1e-3)
+    assert np.ptp(answers[:, 0]) > 0
+    frame = np.zeros((1, 1, 1024, 1024), np.float32)
+    assert model.run(frame).shape == (1, 3, 4, 4)
+
+
+def test_the_manifest_says_what_it_is(trained):
+    manifest = Model.load(trained[0]).manifest
+    assert manifest["architecture"] == {"name": "predecessor", "width": 1, "stride": 256}
+    assert manifest["parameters"] == 8_392_418
+    assert sorted(path.name for path in trained[0].iterdir()) == [
+        "manifest.json",
+        "model.onnx",
+        "model.safetensors",
+    ]
+
+
+def test_the_history_has_a_row_per_epoch(trained):
+    with (trained[1] / "history.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for row in rows:
+        assert 0 < float(row["train_loss"]) < 10
+        assert 0 <= float(row["val_auc"]) <= 1
+
+
+def test_the_weights_are_trained_ones(trained):
+    torch.manual_seed(1)
+    untrained = build("predecessor", 1).state_dict()
+    weights = load_network(trained[0], Model.load(trained[0]).manifest).state_dict()
+    for name, tensor in weights.items():
+        assert not torch.equal(tensor, untrained[name]), name
+
+
+def test_a_second_run_gives_the_same_bytes(trained, subframes, tmp_path):
+    for place, before in zip(run(subframes, tmp_path), trained, strict=True):
+        assert folder_hash(place) == folder_hash(before)
+
+
+def test_the_recipe_of_the_project_is_the_predecessors():
+    settings = load_params(ROOT / "params.yaml").baseline
+    assert (settings.epochs, settings.weight_decay) == (5, 1e-5)
+    plan = plan_of(settings, 7)
+    assert (plan.epochs, plan.weight_decay, plan.position_weight, plan.seed) == (5, 1e-5, 0.0, 7)
+    assert plan.patience >= plan.epochs
+
+
+def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_path, monkeypatch):
+    seen = []
+
+    def fit(network, train_set, val_set, plan, *arguments, **named):
+        seen.append((plan.seed, network.features[0].weight.sum().item()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "fit", fit)
+    for seed in (1, 2, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(subframes, tmp_path, seed)
+    assert list(tmp_path.iterdir()) == []
+    assert seen[0] == seen[2]
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+
+
+def test_without_subframes(tmp_path):
+    with pytest.raises(BlobwatchError, match="holds no train subframes; run `dvc repro subframes`"):
+        run(tmp_path / "nowhere", tmp_path / "out")

@@ -1,0 +1,146 @@
+"""Stage ``evaluate`` on a small set: reports, tables, pictures, and the run in MLflow."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from lineage.project import MLFLOW_WARNING, make_project
+from made import easy_set, random_network, write_model
+from sklearn.metrics import roc_auc_score
+
+from blobwatch.artefact import Model
+from blobwatch.dataset.shards import write_shard
+from blobwatch.dataset.subframes import Recipe
+from blobwatch.detector import cleanframes
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import folder_hash, write_json
+from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.store import open_store
+from blobwatch.lineage.tracking import find_run
+from blobwatch.params import load_params
+from blobwatch.stages.evaluate import evaluate, rounded
+
+pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
+HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
+KEYS = ("cnn", "matched_filter", "predecessor", "laplacian")
+NAMES = ["CNN", "matched filters", "predecessor's CNN", "Laplacian of Gaussian"]
+TABLES = ("roc", "slices", "completeness", "reliability", "predictions")
+CURVES = ("completeness", "reliability", "roc", "confusion", "slices", "learning_curves")
+PICTURES = (*CURVES, "worst_errors", "saliency")
+HISTORY = "epoch,train_loss,val_loss,val_auc\n0,0.9,0.7,0.8\n1,0.5,0.5,0.9\n"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, blank_database):
+    """A project whose candidate, the box detector, was evaluated."""
+    patch = pytest.MonkeyPatch()
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    patch.setattr(cleanframes, "NOISE_FRAMES", 2)
+    project = make_project(tmp_path_factory.mktemp("evaluate") / "project")
+    shutil.copyfile(blank_database, project.root / "mlflow.db")
+    for number, (split, count) in enumerate({"val": 8, "test": 16, "final": 16}.items()):
+        write_shard(project.subframes / split / "izzz0000q.npz", easy_set(count, number, HARD))
+    write_model(project.candidate)
+    taken = take(project.root, "train")
+    manifest = json.loads((project.candidate / "manifest.json").read_text())
+    manifest |= {"fingerprint": {"sha256": taken.sha256, "parts": taken.parts}, "data": taken.parts["data"]}
+    write_json(project.candidate / "manifest.json", manifest)
+    write_model(project.root / "models/baseline", random_network("predecessor"), name="predecessor")
+    (project.root / "reports/train").mkdir(parents=True)
+    (project.root / "reports/train/history.csv").write_text(HISTORY)
+    run(project)
+    yield project
+    patch.undo()
+
+
+def run(project, baseline: str = "models/baseline"):
+    changed = {"bootstrap": 100, "clean_frames": 1}
+    settings = load_params(ROOT / "params.yaml").evaluate.model_copy(update=changed)
+    train = project.root / "reports/train"
+    inputs = (project.candidate, project.root / baseline, project.subframes, train)
+    return evaluate(project.root, *inputs, project.reports, settings, seed=1, workers=1)
+
+
+def rows_of(project, name: str) -> list[dict]:
+    with (project.reports / f"{name}.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def metrics(made) -> dict:
+    return json.loads((made.reports / "metrics.json").read_text())
+
+
+def test_every_number_stands_beside_the_baselines(metrics):
+    bank, old, laplacian = (metrics["baselines"][key] for key in KEYS[1:])
+    assert metrics["subframes"].keys() - bank["subframes"].keys() == {"calibration_error"}
+    assert metrics["blobs"].keys() == bank["blobs"].keys() == laplacian["blobs"].keys()
+    assert metrics["subframes"].keys() == old["subframes"].keys()
+    places = {"snr_at_half", "position_error", "position_error_above_10"}
+    assert metrics["blobs"].keys() - old["blobs"].keys() == places
+    assert metrics["final"].keys() == bank["final"].keys()
+    assert metrics["threshold"] == 0.5
+    assert metrics["test"]["subframes"] == 16
+
+
+def test_every_number_has_its_interval(metrics):
+    for report in (metrics, *metrics["baselines"].values()):
+        for section in ("subframes", "blobs"):
+            for name, value in report[section].items():
+                assert set(value) == {"value", "low", "high"}, name
+    clean = metrics["clean"]
+    assert set(clean["same_rate"]) == {"cnn", "ideal_observer", "matched_filters"}
+    for value in (clean["snr_at_half"], clean["same_rate"]["ideal_observer"]["snr_at_half"]):
+        assert set(value) == {"value", "low", "high"}
+    assert (clean["exposures"], clean["blobs"]) == (1, 64)
+
+
+def test_the_reports_are_complete(made):
+    names = {path.relative_to(made.reports).as_posix() for path in made.reports.rglob("*.*")}
+    expected = {f"{name}.csv" for name in TABLES} | {f"figures/{name}.png" for name in PICTURES}
+    assert expected | {"metrics.json"} <= names
+    for name in PICTURES:
+        assert (made.reports / f"figures/{name}.png").stat().st_size > 3000
+
+
+def test_the_tables_have_every_detector(made):
+    for name in ("roc", "slices"):
+        assert list(dict.fromkeys(row["detector"] for row in rows_of(made, name))) == NAMES
+    found = {(row["detector"], row["frames"]) for row in rows_of(made, "completeness")}
+    located = {(name, "contaminated") for name in NAMES if name != "predecessor's CNN"}
+    clean = ("CNN", "CNN, same rate", "matched filters", "ideal observer")
+    assert found == located | {(name, "clean") for name in clean}
+    assert sum(int(row["subframes"]) for row in rows_of(made, "reliability")) == 16
+
+
+def test_the_predictions_give_the_metrics_anew(made, metrics):
+    rows = rows_of(made, "predictions")
+    labels = np.array([int(row["label"]) for row in rows])
+    for key in KEYS:
+        report = metrics if key == "cnn" else metrics["baselines"][key]
+        scores = np.array([float(row[key]) for row in rows])
+        assert roc_auc_score(labels, scores) == pytest.approx(report["subframes"]["auc"]["value"], abs=0.02)
+
+
+def test_the_run_in_mlflow_has_the_verdict(made, metrics):
+    run = find_run(open_store(made.root), Model.load(made.candidate).manifest["fingerprint"]["sha256"])
+    assert run.data.metrics["subframes.auc"] == pytest.approx(metrics["subframes"]["auc"]["value"])
+
+
+def test_a_second_evaluation_gives_the_same_bytes(made):
+    before = folder_hash(made.reports)
+    run(made)
+    assert folder_hash(made.reports) == before
+
+
+def test_without_a_baseline(made):
+    with pytest.raises(BlobwatchError, match=r"none/manifest\.json does not exist"):
+        run(made, baseline="none")
+
+
+def test_what_is_no_number_is_null_in_json():
+    content = {"a": {"value": float("nan"), "low": 0.12345678}, "n": 3}
+    assert rounded(content) == {"a": {"value": None, "low": 0.123457}, "n": 3}
