@@ -15,6 +15,16 @@ from blobwatch.instrument.blobs import Blob
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
 VERBS = [command.callback.__name__ for command in app.registered_commands]
+# The stages come first; how many places each takes.
+PLACES = {
+    "simulate": 1,
+    "difference": 2,
+    "subframes": 3,
+    "train": 3,
+    "baseline": 3,
+    "evaluate": 5,
+    "register": 4,
+}
 
 
 @pytest.fixture
@@ -237,25 +247,23 @@ def test_a_model_that_cannot_be_used(run, images, box_model, tmp_path, fault):
     assert str(folder) in one_sentence(err)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS[:6] if verb != "simulate"])
+@pytest.mark.parametrize("verb", [verb for verb in PLACES if verb != "simulate"])
 def test_stages_say_what_is_missing(run, tmp_path, monkeypatch, verb):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    number = {"difference": 2, "subframes": 3, "train": 3, "evaluate": 4, "register": 4}[verb]
-    status, out, err = run(verb, *(f"place{n}" for n in range(number)))
+    status, out, err = run(verb, *(f"place{n}" for n in range(PLACES[verb])))
     assert (status, out) == (1, "")
     one_sentence(err)
 
 
-@pytest.mark.parametrize("verb", VERBS[:6])
+@pytest.mark.parametrize("verb", PLACES)
 def test_an_unknown_key_of_params(run, tmp_path, monkeypatch, verb):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["train"]["epoch"] = 3
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    number = {"simulate": 1, "difference": 2, "subframes": 3, "train": 3, "evaluate": 4, "register": 4}[verb]
-    status, out, err = run(verb, *(f"place{n}" for n in range(number)))
+    status, out, err = run(verb, *(f"place{n}" for n in range(PLACES[verb])))
     assert (status, out) == (1, "")
     assert "train.epoch is not a known key; remove it or correct its name" in one_sentence(err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]

@@ -18,9 +18,10 @@ SMALL = {
     "threads": 1,
     "simulate": {"days": 96.0, "exposures": 24, "new_blobs_per_month": 3.0},
     "difference": {"days": 10.0, "minimum": 2},
-    "subframes": {"train": 60, "val": 20, "test": 20},
-    "train": {"width": 4, "epochs": 1},
-    "evaluate": {"bootstrap": 100},
+    "subframes": {"train": {"count": 60}, "val": {"count": 20}, "test": {"count": 20}},
+    "train": {"width": 1, "epochs": 1},
+    "baseline": {"epochs": 1},
+    "evaluate": {"bootstrap": 100, "clean_frames": 1},
 }
 
 
@@ -45,16 +46,21 @@ def stage(root, name: str) -> subprocess.CompletedProcess:
     return blobwatch(root, *arguments)
 
 
+def changed(params: dict, values: dict) -> dict:
+    """Return parameters with some values replaced, at any depth."""
+    new = {key: changed(params[key], value) if isinstance(value, dict) else value for key, value in values.items()}
+    return params | new
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, blank_database):
-    """The project with small numbers, its six stages run."""
+    """The project with small numbers, its stages run."""
     root = tmp_path_factory.mktemp("project")
     for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for key, value in SMALL.items():
-        params[key] = params[key] | value if isinstance(value, dict) else value
+    params = changed(params, SMALL)
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copyfile(blank_database, root / "mlflow.db")
     call(root, "git", "init", "--quiet", "--initial-branch=main")
@@ -89,7 +95,7 @@ def test_what_is_not_for_git_stays_out_of_it(project):
 def test_dvc_takes_the_commands_as_they_are(project):
     root, _ = project
     listed = call(root, sys.executable, "-m", "dvc", "stage", "list", "--name-only").stdout.split()
-    assert listed == ["simulate", "difference", "subframes", "train", "evaluate", "register"]
+    assert listed == ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"]
 
 
 def test_register_says_why_it_did_not_promote(project):

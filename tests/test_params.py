@@ -29,6 +29,7 @@ def test_the_projects_own_file_is_valid(params, content):
     assert params.seed == content["seed"]
     assert params.difference.minimum == content["difference"]["minimum"]
     assert params.register_.auc == content["register"]["auc"]
+    assert params.subframes.train.blobs == tuple(content["subframes"]["train"]["blobs"])
 
 
 def test_params_cannot_be_changed(params):
@@ -36,7 +37,7 @@ def test_params_cannot_be_changed(params):
         params.difference.minimum = 1
 
 
-@pytest.mark.parametrize("section", ["simulate", "difference", "subframes", "train", "evaluate", "register"])
+@pytest.mark.parametrize("section", ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"])
 def test_unknown_key_of_a_section(content, load, section):
     content[section]["windov"] = 3
     with pytest.raises(BlobwatchError, match=rf"{section}\.windov is not a known key; remove it or correct"):
@@ -86,6 +87,16 @@ def test_missing_section(content, load):
         ("simulate", "stripe_noise", -0.1),
         ("train", "architecture", "resnet"),
         ("train", "architecture", 3),
+        ("train", "architecture", "predecessor"),
+        ("train", "width", 0),
+        ("train", "width", 9),
+        ("train", "width", 2.5),
+        ("train", "clip", 0.0),
+        ("train", "clip", 8.0),
+        ("train", "loss", "hinge"),
+        ("train", "turns", "yes"),
+        ("train", "turns", 1),
+        ("subframes", "train", 4000),
         ("data", "filter", 153),
     ],
 )
@@ -94,6 +105,35 @@ def test_wrong_type_or_value_names_key_and_value(content, load, section, key, va
     with pytest.raises(BlobwatchError, match=rf"params\.yaml: {section}\.{key}\S* is ") as caught:
         load(content)
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("count", 0),
+        ("count", 12.5),
+        ("blobs", [0, 3]),
+        ("blobs", [3, 1]),
+        ("blobs", 3),
+        ("contaminated", 1.5),
+        ("contaminated", "half"),
+        ("wide", "far"),
+        ("wide", 1),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_fault_in_a_split_is_named(content, load, split, key, value):
+    content["subframes"][split][key] = value
+    with pytest.raises(BlobwatchError, match=rf"params\.yaml: subframes\.{split}\.{key}\S* is "):
+        load(content)
+
+
+@pytest.mark.parametrize("key", ["count", "blobs", "contaminated", "wide"])
+def test_a_split_that_says_too_little_or_too_much(content, load, key):
+    content["subframes"]["val"]["wild"] = content["subframes"]["val"].pop(key)
+    with pytest.raises(BlobwatchError, match=rf"subframes\.val\.{key} is missing; add it") as caught:
+        load(content)
+    assert "subframes.val.wild is not a known key; remove it" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [14000, [14000], [14000, 15000, 16000], ["14000", "18000"]])

@@ -76,13 +76,25 @@ def train(subframes: Folder, candidate: Folder, reports: Folder) -> None:
 
 
 @app.command(rich_help_panel=STAGES)
-def evaluate(candidate: Folder, subframes: Folder, train_reports: Folder, out: Folder) -> None:
-    """Judge the candidate beside the matched-filter bank, with intervals, by slice, in pictures."""
+def baseline(subframes: Folder, out: Folder, reports: Folder) -> None:
+    """Train the public predecessor's network on the same subframes, for comparison."""
+    from blobwatch.params import load_params
+    from blobwatch.stages.baseline import baseline as run
+
+    params = load_params()
+    run(subframes, out, reports, params.baseline, params.seed, params.threads)
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate(
+    candidate: Folder, baseline: Folder, subframes: Folder, train_reports: Folder, out: Folder
+) -> None:
+    """Judge the candidate beside the baselines, with intervals, by slice, in pictures, and a model card."""
     from blobwatch.params import load_params
     from blobwatch.stages.evaluate import evaluate as run
 
     params = load_params()
-    run(Path.cwd(), candidate, subframes, train_reports, out, params.evaluate, params.seed)
+    run(Path.cwd(), candidate, baseline, subframes, train_reports, out, params.evaluate, params.seed)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -63,29 +63,48 @@ class Difference(Section):
     box: Literal[16, 32, 64, 128]
 
 
+class Split(Section):
+    """The subframes of one split."""
+
+    count: Count
+    blobs: Annotated[tuple[Count, Count], AfterValidator(rising)]
+    contaminated: Share
+    wide: bool
+
+
 class Subframes(Section):
     """The labelled subframes."""
 
-    train: Count
-    val: Count
-    test: Count
+    train: Split
+    val: Split
+    test: Split
     shares: tuple[Share, Share]
     snr: Range
-    blobs: Annotated[tuple[Count, Count], AfterValidator(rising)]
-    contaminated_share: Share
 
 
 class Train(Section):
     """The network and its training."""
 
-    architecture: Literal["compact", "predecessor"]
-    width: Annotated[int, Field(ge=4, le=64)]
+    architecture: Literal["compact", "plain"]
+    width: Annotated[int, Field(ge=1, le=8)]
+    clip: Annotated[float, Field(gt=0, le=7.9375)]
+    loss: Literal["logistic", "focal"]
+    turns: bool
     epochs: Count
     patience: Count
     batch: Count
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]
     position_weight: Annotated[float, Field(ge=0)]
+
+
+class Baseline(Section):
+    """The training of the predecessor's network."""
+
+    epochs: Count
+    batch: Count
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
 
 
 class Evaluate(Section):
@@ -95,6 +114,7 @@ class Evaluate(Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     match_radius: Positive
     false_per_100: Positive
+    clean_frames: Count
 
 
 class Register(Section):
@@ -117,6 +137,7 @@ class Params(Section):
     difference: Difference
     subframes: Subframes
     train: Train
+    baseline: Baseline
     evaluate: Evaluate
     register_: Register = Field(alias="register")
 

@@ -1,11 +1,13 @@
 """Injection takes away the light that is there; nothing is pasted."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from made import NOISE
 
-from blobwatch.dataset.injection import SEPARATION, contaminate, draw_injected, inject, residual
-from blobwatch.instrument.blobs import Blob, draw_blob, shape, snr_of
+from blobwatch.dataset.injection import DEEPEST, SEPARATION, draw_injected, draw_known, draw_wide, inject
+from blobwatch.instrument.blobs import Blob, shape, snr_of
 
 BLOB = Blob(x=400.3, y=300.7, half_width=6.0, depth=0.08)
 X0, Y0 = 300, 200  # of the cut
@@ -46,14 +48,14 @@ def test_outside_the_shape_the_cut_is_bit_identical():
     assert (cut[~outside] - before[~outside]).max() > 0.9 * BLOB.depth
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_no_square_is_pasted(seed):
+@pytest.mark.parametrize("draw", [draw_known, draw_wide])
+@pytest.mark.parametrize("seed", range(30))
+def test_no_square_is_pasted(draw, seed):
     """At the border of its stamp a blob of any shape has faded away, so no edge is left to see."""
     rng = np.random.default_rng(seed)
-    blob = draw_blob(rng, depth=0.05)
-    stamp, _, _ = shape(blob)
+    stamp, _, _ = shape(draw(rng, *rng.uniform(5, 1018, 2)))
     border = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])
-    assert border.max() < 0.005
+    assert np.abs(border).max() < 0.005
     assert stamp.max() <= 1.0
     assert (stamp[0, 0], stamp[0, -1], stamp[-1, 0], stamp[-1, -1]) == pytest.approx((0, 0, 0, 0), abs=1e-4)
 
@@ -66,12 +68,13 @@ def test_noise_and_unknown_pixels_stay():
     assert np.isnan(cut).sum() == 1
 
 
+@pytest.mark.parametrize("draw", [draw_known, draw_wide])
 @pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
-def test_the_snr_is_as_asked(asked):
+def test_the_snr_is_as_asked(asked, draw):
     rng = np.random.default_rng(3)
     for _ in range(10):
-        blob = draw_injected(rng, 256, X0, Y0, [], (asked, asked), NOISE)
-        centred = Blob(**(blob.as_dict() | {"x": X0 + 128.0, "y": Y0 + 128.0}))
+        blob = draw_injected(rng, 256, X0, Y0, [], (asked, asked), NOISE, draw)
+        centred = replace(blob, x=X0 + 128.0, y=Y0 + 128.0)
         added = added_by(centred, np.ones((256, 256)))
         assert np.sqrt((added**2).sum()) / NOISE == pytest.approx(asked, rel=0.02)
         assert snr_of(blob, NOISE) == pytest.approx(asked, rel=0.02)
@@ -79,7 +82,7 @@ def test_the_snr_is_as_asked(asked):
 
 def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
     rng = np.random.default_rng(4)
-    blob = Blob(**(BLOB.as_dict() | {"depth": 20.0 / snr_of(BLOB, NOISE) * BLOB.depth}))
+    blob = replace(BLOB, depth=20.0 / snr_of(BLOB, NOISE) * BLOB.depth)
     profile = added_by(blob, np.ones((256, 256)))
     profile /= np.sqrt((profile**2).sum())
     measured = []
@@ -89,6 +92,18 @@ def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
         measured.append((cut * profile).sum() / NOISE)
     assert np.mean(measured) == pytest.approx(20.0, abs=0.4)
     assert np.std(measured) == pytest.approx(1.0, abs=0.35)
+
+
+def test_the_snr_is_log_uniform_and_no_blob_takes_more_than_its_share():
+    rng = np.random.default_rng(8)
+    blobs = [draw_injected(rng, 256, X0, Y0, [], (4.0, 40.0), NOISE) for _ in range(400)]
+    snr = np.array([snr_of(blob, NOISE) for blob in blobs])
+    assert snr.min() >= 4.0 - 1e-9
+    assert snr.max() <= 40.0 + 1e-9
+    for low, high in ((4.0, 10**0.5 * 4), (10**0.5 * 4, 40.0)):  # each half of the logarithms has half
+        assert ((snr >= low) & (snr < high)).mean() == pytest.approx(0.5, abs=0.08)
+    noisy = [draw_injected(rng, 256, X0, Y0, [], (40.0, 40.0), 0.5) for _ in range(20)]
+    assert max(blob.depth for blob in noisy) == DEEPEST
 
 
 def test_injected_blobs_keep_apart_and_inside():
@@ -104,6 +119,7 @@ def test_injected_blobs_keep_apart_and_inside():
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
     assert apart[np.triu_indices(len(taken), 1)].min() >= SEPARATION
     assert len(taken) > 6
+    assert apart[np.triu_indices(len(taken), 1)].min() < 2 * SEPARATION  # their edges may touch
 
 
 def test_a_full_cut_gets_no_further_blob():
@@ -111,26 +127,51 @@ def test_a_full_cut_gets_no_further_blob():
     assert draw_injected(np.random.default_rng(6), 64, 0, 0, taken, (5.0, 30.0), NOISE) is None
 
 
-def test_contaminants_of_every_kind_are_named_and_change_the_cut():
-    seen = {}
-    for seed in range(60):
-        cut = np.zeros((256, 256))
-        kind = contaminate(np.random.default_rng(seed), cut, NOISE, X0, Y0)
-        seen.setdefault(kind, []).append(np.abs(cut).max() / NOISE)
-        assert np.isfinite(cut).all()
-    assert sorted(seen) == ["bad pixels", "residuals", "streaks", "triplets"]
-    assert max(len(kind) for kind in seen) <= 12  # the width of the shard's column
-    for kind, peaks in seen.items():
-        assert np.median(peaks) > 0.5, kind
+@pytest.fixture(scope="module")
+def known() -> dict[str, np.ndarray]:
+    return columns(draw_known, 4000)
 
 
-def test_a_residual_is_a_few_per_cent_of_an_old_blob_and_of_either_sign():
-    totals, peaks = [], []
-    for seed in range(60):
-        cut = np.zeros((256, 256))
-        residual(np.random.default_rng(seed), cut, NOISE, X0, Y0)
-        totals.append(cut.sum())
-        peaks.append(np.abs(cut).max() / NOISE)
-    assert 0.1 < np.median(peaks) < 1.0
-    assert max(peaks) < 8.0  # of the deepest old blob, were it new
-    assert 0.25 < np.mean(np.array(totals) > 0) < 0.75
+@pytest.fixture(scope="module")
+def wide() -> dict[str, np.ndarray]:
+    return columns(draw_wide, 4000)
+
+
+def columns(draw, count: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(9)
+    blobs = [asdict(draw(rng, *rng.uniform(5, 1018, 2))) for _ in range(count)]
+    return {name: np.array([blob[name] for blob in blobs]) for name in blobs[0]}
+
+
+@pytest.mark.parametrize("name", ["half_width", "axis_ratio", "exponent", "edge", "hole", "collar"])
+def test_wide_shapes_enclose_the_known_ones(known, wide, name):
+    low, high = np.quantile(known[name], [0.001, 0.999])
+    assert wide[name].min() <= low
+    assert wide[name].max() >= high
+    if name in ("axis_ratio", "exponent", "edge", "collar"):
+        assert wide[name].max() > 1.1 * high
+    if name not in ("hole", "collar"):  # which most have none of
+        assert np.histogram(wide[name], 8, (low, high))[0].min() > 20  # no gap
+
+
+def test_wide_sizes_follow_the_place_by_half_only(known, wide):
+    for columns_of, least, most in ((known, 0.85, 1.0), (wide, 0.25, 0.65)):
+        law = 6.6 - 2.3 * (columns_of["x"] / 512 - 1) - 2.2 * (columns_of["y"] / 512 - 1)
+        assert least < np.corrcoef(columns_of["half_width"], law)[0, 1] < most
+
+
+def test_wide_rings_lie_anywhere_and_are_never_tiny(wide):
+    rings = wide["hole"] > 0
+    assert 0.1 < rings.mean() < 0.2
+    assert wide["half_width"][rings].min() > 4.0
+    assert (wide["x"][rings] > 700).any()
+    assert wide["hole"][rings].min() >= 0.25
+    assert 0.3 < (wide["collar"] > 0).mean() < 0.5
+
+
+def test_known_shapes_have_no_collar_and_keep_their_place(known):
+    assert (known["collar"] == 0).all()
+    blob = draw_known(np.random.default_rng(1), 300.3, 701.8)
+    assert (blob.x, blob.y) == (300.3, 701.8)
+    blob = draw_wide(np.random.default_rng(1), 300.3, 701.8)
+    assert (blob.x, blob.y) == (300.3, 701.8)

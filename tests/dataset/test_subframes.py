@@ -1,11 +1,15 @@
 """Labels, places and origins of the subframes of one difference image."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made import EASY, NOISE, frame_of, image_with
 
+from blobwatch.dataset import subframes
+from blobwatch.dataset.injection import SEPARATION, inject
+from blobwatch.dataset.shards import turn_image
 from blobwatch.dataset.subframes import (
     EDGE,
     FAINT,
@@ -18,10 +22,12 @@ from blobwatch.dataset.subframes import (
     whole_frame,
 )
 from blobwatch.errors import BlobwatchError
+from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument.blobs import Blob, depth_for, snr_of
 from blobwatch.instrument.differences import Difference
 
-ONE = Recipe(snr=(20.0, 20.0), blobs=(1, 1), contaminated_share=0.0)
+ONE = Recipe(snr=(20.0, 20.0), blobs=(1, 1), contaminated=0.0)
+WIDE = Recipe(snr=(12.0, 12.0), blobs=(1, 1), contaminated=0.0, wide=True)
 OWN = Blob(x=400.0, y=620.0, half_width=6.0, depth=0.05)
 
 
@@ -106,6 +112,108 @@ def test_a_blob_just_outside_is_not_cut_into():
         assert inside(OWN, x0, y0) or not inside(OWN, x0, y0, EDGE), (x0, y0)
 
 
+def as_cut(data, index: int) -> np.ndarray:
+    """The scaled subframe as it lay in the frame."""
+    row = data.subframes[index]
+    image = np.rot90(data.scaled(index), -int(row["turns"]))
+    return image[:, ::-1] if row["flipped"] else image
+
+
+def profile_in(data, blob) -> np.ndarray:
+    """The unit-norm shape of a listed blob, where it lies in its turned subframe."""
+    row = data.subframes[blob["subframe"]]
+    values = {name: float(blob[name]) for name in ("half_width", "axis_ratio", "exponent", "edge")}
+    values |= {name: float(blob[name]) for name in ("hole", "collar")}
+    known = Blob(x=float(blob["frame_x"]), y=float(blob["frame_y"]), depth=1.0, **values)
+    profile = np.zeros((256, 256))
+    inject(profile, np.ones_like(profile), known, int(row["x0"]), int(row["y0"]))
+    profile = turn_image(profile, bool(row["flipped"]), int(row["turns"]))
+    return profile / np.sqrt((profile**2).sum())
+
+
+def test_a_wide_cut_has_unit_noise_and_its_blobs_the_snr_they_are_listed_with(noise):
+    """Noise was added, so both are in units of the cut's own noise, not of the frame's."""
+    data = cut(frame_of(noise), 120, WIDE)
+    quiet = [as_cut(data, index) for index in np.flatnonzero(data.labels == 0)]
+    assert [level_and_noise(image)[1] for image in quiet] == pytest.approx([1.0] * 60, abs=0.07)
+    assert np.ptp([image.std() for image in quiet]) > 0.02  # heavy tails in some
+    measured = []
+    for blob in data.blobs:
+        if 30 < blob["x"] < 225 and 30 < blob["y"] < 225:  # whole
+            image = data.scaled(int(blob["subframe"])).astype(float)
+            measured.append((image * profile_in(data, blob)).sum())
+    assert len(measured) > 25
+    assert data.blobs["snr"] == pytest.approx(12.0, rel=0.01)
+    assert np.mean(measured) == pytest.approx(12.0, abs=0.9)
+    assert np.max(np.abs(np.array(measured) - 12.0)) < 6.0
+    assert np.ptp(data.blobs["depth"]) > 0.01
+
+
+def test_a_cut_that_is_not_wide_keeps_its_noise_and_the_known_shapes(noise):
+    known, wide = (cut(frame_of(noise), 60, replace(WIDE, wide=flag)) for flag in (False, True))
+    for data, varied in ((known, False), (wide, True)):
+        beside = []
+        for index in np.flatnonzero(data.labels == 0):
+            image = data.scaled(index)
+            beside.append((image[:, 1:] * image[:, :-1]).mean() / image.var())
+        assert (max(beside) > 0.1) == varied
+    for index in np.flatnonzero(known.labels == 0):
+        row = known.subframes[index]
+        x0, y0 = int(row["x0"]), int(row["y0"])
+        there = noise[y0 : y0 + 256, x0 : x0 + 256] / NOISE
+        there = turn_image(there, bool(row["flipped"]), int(row["turns"]))
+        assert np.abs(known.scaled(index) - there).max() < 0.04  # rounded to 1/16
+    assert (known.blobs["collar"] == 0).all()
+    assert known.blobs["edge"].min() >= 2.0
+    assert known.blobs["exponent"].max() <= 1.84
+    assert (wide.blobs["collar"] > 0).any()
+    assert wide.blobs["exponent"].max() > 1.84
+
+
+def test_own_blobs_keep_noise_and_snr_in_a_wide_cut_too():
+    image = image_with([OWN])
+    data = cut(frame_of(image, new=[OWN]), 120, WIDE)
+    own = data.blobs[data.blobs["injected"] == 0]
+    assert len(own) > 2
+    assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=1e-4)
+    for index in own["subframe"]:
+        seen = as_cut(data, int(index))
+        assert level_and_noise(seen)[1] == pytest.approx(1.0, abs=0.1)
+        assert abs((seen[:, 1:] * seen[:, :-1]).mean() - seen.mean() ** 2) < 0.25  # that of the blobs
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_many_blobs_may_touch_but_keep_apart(noise, wide):
+    data = cut(frame_of(image_with([OWN]), new=[OWN]), 60, Recipe((5.0, 30.0), (6, 8), 0.0, wide))
+    nearest = []
+    for index in np.flatnonzero(data.labels):
+        blobs = data.blobs_of(index)
+        x, y = (np.subtract.outer(blobs[name], blobs[name]) for name in ("x", "y"))
+        nearest.append(np.hypot(x, y)[np.triu_indices(len(blobs), 1)].min())
+    assert min(nearest) >= SEPARATION - 1e-3
+    assert min(nearest) < 1.5 * SEPARATION
+
+
+def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypatch):
+    unknown = []
+
+    def dead(rng, cut, noise, wide):
+        cut[rng.uniform(size=cut.shape) < 0.7] = np.nan
+        unknown.append(np.isnan(cut))
+        return "dead areas"
+
+    monkeypatch.setattr(subframes, "contaminate", dead)
+    data = cut(frame_of(noise), 60, Recipe((20.0, 20.0), (1, 8), 1.0))
+    assert 20 < len(data.blobs) < 100
+    for blob in data.blobs:
+        row = data.subframes[blob["subframe"]]
+        x, y = round(float(blob["frame_x"]) - row["x0"]), round(float(blob["frame_y"]) - row["y0"])
+        assert not unknown[blob["subframe"]][y, x]
+        seen = data.scaled(int(blob["subframe"]))[round(float(blob["y"])), round(float(blob["x"]))]
+        assert seen != 0 or blob["hole"] > 0
+    np.testing.assert_array_equal(data.labels, np.bincount(data.blobs["subframe"], minlength=60) > 0)
+
+
 def test_faint_ones_are_avoided(noise):
     faint = blob_of_snr(500.0, 500.0, FAINT - 1.0)
     frame = prepare(difference_of(noise), [faint, OWN])
@@ -143,6 +251,19 @@ def test_contaminants_are_named_and_as_many_as_asked(noise):
     assert 0.38 < named.mean() < 0.62
     assert 0.3 < named[data.labels == 1].mean() < 0.7  # as often with blobs as without
     assert 0.3 < named[data.labels == 0].mean() < 0.7
+
+
+def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
+    asked = []
+
+    def contaminate(rng, cut, noise, wide):
+        asked.append(wide)
+        return "streaks"
+
+    monkeypatch.setattr(subframes, "contaminate", contaminate)
+    for wide in (False, True):
+        cut(frame_of(noise), 2, Recipe((5.0, 30.0), (1, 1), 1.0, wide))
+    assert asked == [False, False, True, True]
 
 
 def test_hard_places_are_found_and_cut_around(noise):
@@ -188,7 +309,7 @@ def test_a_difference_image_without_its_stack_is_taken_as_of_even_light(noise):
 
 def test_cutting_does_not_change_the_frame(noise):
     frame = frame_of(noise.copy())
-    cut(frame, 8, Recipe((5.0, 30.0), (1, 5), 1.0))
+    cut(frame, 8, Recipe((5.0, 30.0), (1, 5), 1.0, wide=True))
     np.testing.assert_array_equal(frame.image, noise)
 
 

@@ -1,5 +1,7 @@
 """Blobs against the measured figures: size by place, depth, shape, rings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,33 @@ def test_a_ring_has_a_hole_of_half_the_depth_and_a_dot():
     assert row[3] == pytest.approx(0.5, abs=0.1)  # the hole
     assert row[7] > 0.9  # the ring
     assert row[13] < 0.01
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("edge", [2.0, 5.0, 20.0])
+def test_a_collar_has_the_opposite_sign_and_its_strength(strength, edge):
+    bare = Blob(300.0, 700.0, half_width=7.0, depth=0.1, axis_ratio=1.2, edge=edge)
+    collared = replace(bare, collar=strength)
+    stamp, x0, y0 = unit_shape(collared, 4)
+    wide, _, _ = unit_shape(replace(collared, collar=1e-9), 4)  # the same stamp, all but without
+    added = stamp - wide
+    assert added.max() <= 1e-8
+    assert added.min() == pytest.approx(-strength, rel=0.02)
+    row, column = np.unravel_index(added.argmin(), added.shape)
+    x, y = (abs(column + x0 - 300.0) / 7.0, abs(row + y0 - 700.0) / 8.4)
+    assert (x**1.25 + y**1.25) ** 0.8 == pytest.approx(1.7, abs=0.1)
+    assert added[700 - y0, 300 - x0] == pytest.approx(0.0, abs=1e-4)  # the peak is as it was
+    if edge > 2.0:  # a soft profile reaches over it
+        assert stamp.min() < -0.8 * strength
+
+
+def test_a_collar_has_faded_at_the_border_of_its_stamp_and_counts_in_the_snr():
+    blob = Blob(300.3, 701.8, half_width=5.0, depth=0.1, axis_ratio=0.7, edge=25.0, collar=0.2)
+    stamp, _, _ = shape(blob)
+    assert np.abs([*stamp[0], *stamp[-1], *stamp[:, 0], *stamp[:, -1]]).max() < 0.001
+    assert stamp.shape[0] > shape(replace(blob, collar=0.0))[0].shape[0]
+    assert snr_of(blob, 0.01) == pytest.approx(10 * np.sqrt((stamp**2).sum()))
+    assert snr_of(blob, 0.01) > snr_of(replace(blob, collar=0.0), 0.01)
 
 
 def test_transmission_is_attenuation_and_shadows_multiply():

@@ -14,11 +14,15 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.differences import write_difference
-from blobwatch.params import Subframes
+from blobwatch.params import Split, Subframes
 from blobwatch.stages.subframes import INDEX, share_out, subframes
 
 SETTINGS = Subframes(
-    train=12, val=8, test=8, shares=(0.5, 0.25), snr=(5.0, 30.0), blobs=(1, 3), contaminated_share=0.5
+    train=Split(count=12, blobs=(4, 6), contaminated=0.5, wide=True),
+    val=Split(count=8, blobs=(1, 3), contaminated=0.5, wide=False),
+    test=Split(count=8, blobs=(2, 3), contaminated=0.5, wide=False),
+    shares=(0.5, 0.25),
+    snr=(5.0, 30.0),
 )
 NEW = Blob(x=700.0, y=200.0, half_width=6.0, depth=0.06)  # appears on day 17
 
@@ -64,7 +68,7 @@ def rows_of(folder: Path) -> list[dict]:
 def test_counts_are_those_of_params_and_shards_those_of_the_index(made):
     rows = rows_of(made)
     for split in ("train", "val", "test"):
-        assert len(read_split(made, split)) == getattr(SETTINGS, split)
+        assert len(read_split(made, split)) == getattr(SETTINGS, split).count
     for row in rows:
         shard = read_shard(made / row["path"])
         assert int(row["subframes"]) == len(shard)
@@ -108,10 +112,29 @@ def test_both_labels_are_in_every_split(made):
         assert 0.3 < read_split(made, split).labels.mean() < 0.7
 
 
+def test_only_train_has_wide_shapes_and_each_split_as_many_blobs_as_asked(made):
+    for split, wide in (("train", True), ("val", False), ("test", False)):
+        blobs = read_split(made, split).blobs
+        injected = blobs[blobs["injected"] == 1]
+        assert len(injected) >= 4
+        beyond = (injected["collar"] > 0) | (injected["exponent"] > 1.84) | (injected["edge"] < 2)
+        assert beyond.any() == wide
+        most = np.bincount(injected["subframe"]).max()
+        assert getattr(SETTINGS, split).blobs[0] <= most <= getattr(SETTINGS, split).blobs[1]
+
+
+def test_the_project_measures_on_the_instruments_own_shapes(params):
+    assert params.subframes.train.wide
+    assert not params.subframes.val.wide
+    assert not params.subframes.test.wide
+
+
 @pytest.mark.parametrize("train", [2, 4, 6])
 def test_few_subframes_hold_both_labels_too(season, tmp_path, train):
     """One subframe of each difference image: they must not all be of one label."""
-    few = SETTINGS.model_copy(update={"train": train, "val": 2, "test": 2})
+    counts = {"train": train, "val": 2, "test": 2}
+    few = {name: getattr(SETTINGS, name).model_copy(update={"count": n}) for name, n in counts.items()}
+    few = SETTINGS.model_copy(update=few)
     subframes(*season, tmp_path / "out", few, seed=3, workers=1)
     assert read_split(tmp_path / "out", "train").labels.mean() == pytest.approx(0.5, abs=0.2)
 

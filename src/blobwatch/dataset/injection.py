@@ -1,11 +1,16 @@
-"""Putting blobs and contaminants into cuts of real or simulated difference images."""
+"""Putting blobs into cuts of real or simulated difference images."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, overlap, shape
-from blobwatch.instrument.contaminants import SIGMA, streaks, triplets
+from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
 
-SEPARATION = 20.0  # pixels between the centres of injected blobs, so that each keeps its own place
+SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
+DEEPEST = 0.6  # fraction of the background
+
+Draw = Callable[[np.random.Generator, float, float], Blob]
 
 
 def inject(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> None:
@@ -27,6 +32,43 @@ def inject(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> 
     cut[region] += blob.depth * part * light[region]
 
 
+def draw_known(rng: np.random.Generator, x: float, y: float) -> Blob:
+    """Draw a blob of the shapes that were measured; its depth means nothing yet."""
+    return draw_blob(rng, x, y, depth=0.01)
+
+
+def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
+    """Draw a blob of shapes far wider than those measured, so that a network learns what a blob is.
+
+    Notes
+    -----
+    Half of the sizes keep to the law of the place with twice its scatter, half to none, between the FWHM of
+    4.8 and 25 px that were measured. Ranges of the rest enclose the measured ones: exponent 0.73-1.84, edge
+    2-20, axis ratio 1.08 +- 0.05, holes only at the lower left, collars of about 0.1 of the peak.
+    """
+    if rng.uniform() < 0.5:
+        half_width = float(np.clip(half_width_at(x, y) + rng.normal(0.0, 1.8), 2.2, 13.0))
+    else:
+        half_width = log_uniform(rng, 2.2, 13.0)
+    ring = half_width > 4.0 and rng.uniform() < 0.2
+    return Blob(
+        x=x,
+        y=y,
+        half_width=half_width,
+        depth=0.01,
+        axis_ratio=float(np.exp(np.clip(rng.normal(0.05, 0.15), -0.4, 0.5))),
+        exponent=float(rng.uniform(0.7, 2.5)),
+        edge=log_uniform(rng, 1.6, 25.0),
+        hole=float(rng.uniform(0.25, 0.6)) if ring else 0.0,
+        collar=float(rng.uniform(0.0, 0.2)) if rng.uniform() < 0.4 else 0.0,
+    )
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
 def draw_injected(
     rng: np.random.Generator,
     size: int,
@@ -35,76 +77,15 @@ def draw_injected(
     taken: list[Blob],
     snr: tuple[float, float],
     noise: float,
+    draw: Draw = draw_known,
 ) -> Blob | None:
-    """Draw a blob of a uniform SNR inside a cut, apart from those already there.
+    """Draw a blob of a log-uniform SNR inside a cut, apart from those already there.
 
     Returns None where twenty tries found no room.
     """
     for _ in range(20):
         x, y = (float(start + rng.uniform(0, size - 1)) for start in (x0, y0))
         if all(np.hypot(x - other.x, y - other.y) >= SEPARATION for other in taken):
-            blob = draw_blob(rng, x, y, depth=0.01)
-            depth = min(0.6, depth_for(blob, float(rng.uniform(*snr)), noise))
-            return Blob(**(blob.as_dict() | {"depth": depth}))
+            blob = draw(rng, x, y)
+            return replace(blob, depth=min(DEEPEST, depth_for(blob, log_uniform(rng, *snr), noise)))
     return None
-
-
-def contaminate(rng: np.random.Generator, cut: np.ndarray, noise: float, x0: int, y0: int) -> str:
-    """Add one kind of contaminant to a cut in place, and return its name.
-
-    Parameters
-    ----------
-    rng : Generator
-    cut : ndarray, shape (ny, nx), fraction of the background
-        Excess light is negative.
-    noise : float
-        Per pixel, fraction of the background.
-    x0, y0 : int
-        Frame position of ``cut[0, 0]``.
-    """
-    kind = str(rng.choice(["streaks", "triplets", "bad pixels", "residuals"], p=[0.2, 0.15, 0.35, 0.3]))
-    if kind == "streaks":
-        # One streak can survive in a stack, where it is positive in the difference.
-        sign = 1.0 if rng.uniform() < 0.3 else -1.0
-        cut += sign * noise / SIGMA * rng.uniform(0.7, 3.0) * streaks(rng, cut.shape, int(rng.integers(1, 6)))
-    elif kind == "triplets":
-        sign = 1.0 if rng.uniform() < 0.3 else -1.0
-        cut += sign * noise / SIGMA * rng.uniform(0.7, 2.0) * triplets(rng, cut.shape)
-    elif kind == "bad pixels":
-        for _ in range(int(rng.integers(2, 12))):
-            bad_cluster(rng, cut, noise)
-    else:
-        for _ in range(int(rng.integers(1, 5))):
-            residual(rng, cut, noise, x0, y0)
-    return kind
-
-
-def bad_cluster(rng: np.random.Generator, cut: np.ndarray, noise: float) -> None:
-    """Set a hard-edged cluster of one to four pixels to a value of either sign."""
-    height, width = rng.integers(1, 4), rng.integers(1, 3)
-    y, x = rng.integers(0, cut.shape[0] - 3), rng.integers(0, cut.shape[1] - 3)
-    sign = 1.0 if rng.uniform() < 0.7 else -1.0
-    cut[y : y + height, x : x + width] += sign * noise * np.exp(rng.uniform(np.log(3.0), np.log(60.0)))
-
-
-def residual(rng: np.random.Generator, cut: np.ndarray, noise: float, x0: int, y0: int) -> None:
-    """Add what an old blob leaves behind: two shapes a little apart, of nearly equal strength.
-
-    A few per cent of the old blob's depth remain, as a dipole or a ring; the sum is near zero.
-    """
-    x, y = x0 + rng.uniform(0, cut.shape[1]), y0 + rng.uniform(0, cut.shape[0])
-    blob = draw_blob(rng, x, y, depth=float(noise * rng.uniform(1.0, 8.0)))
-    shift, angle = rng.uniform(0.03, 0.35), rng.uniform(0, 2 * np.pi)
-    moved = Blob(
-        **(
-            blob.as_dict()
-            | {
-                "x": x + shift * np.cos(angle),
-                "y": y + shift * np.sin(angle),
-                "half_width": blob.half_width * rng.uniform(0.97, 1.03),
-            }
-        )
-    )
-    ones = np.ones_like(cut)
-    inject(cut, ones, blob, x0, y0)
-    inject(cut, -ones, moved, x0, y0)

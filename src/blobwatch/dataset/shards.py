@@ -18,7 +18,7 @@ SUBFRAME = np.dtype(
         ("flipped", "i1"),  # left to right, before the turns
         ("turns", "i1"),  # quarter turns, counterclockwise
         ("hard", "i1"),  # cut around a place that could be taken for a blob
-        ("contaminant", "U12"),  # what was added, if anything
+        ("contaminant", "U13"),  # what was added, if anything
     ]
 )
 BLOB = np.dtype(
@@ -36,6 +36,7 @@ BLOB = np.dtype(
         ("exponent", "f4"),
         ("edge", "f4"),
         ("hole", "f4"),
+        ("collar", "f4"),
     ]
 )
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blobwatch.dataset.injection import contaminate, draw_injected, inject
+from blobwatch.dataset.contamination import contaminate, vary_noise
+from blobwatch.dataset.injection import Draw, draw_injected, draw_known, draw_wide, inject
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
@@ -23,7 +24,13 @@ class Recipe:
 
     snr: tuple[float, float]
     blobs: tuple[int, int]
-    contaminated_share: float
+    contaminated: float
+    wide: bool = False  # blob shapes and noise far wider than the instrument's, for training
+
+    @property
+    def draw(self) -> Draw:
+        """How a blob's shape is drawn."""
+        return draw_wide if self.wide else draw_known
 
 
 @dataclass(frozen=True)
@@ -132,15 +139,19 @@ def cut_subframes(
         cut = frame.image[y0 : y0 + SIZE, x0 : x0 + SIZE].astype(np.float64)
         light = frame.light[y0 : y0 + SIZE, x0 : x0 + SIZE]
         own = [blob for blob in frame.new if inside(blob, x0, y0)]
-        added = add_blobs(rng, cut, light, frame.noise, own, x0, y0, recipe) if positive else []
-        contaminated = rng.uniform() < recipe.contaminated_share
-        kind = contaminate(rng, cut, frame.noise, x0, y0) if contaminated else ""
+        level, noise = frame.level, frame.noise
+        if recipe.wide and not own:  # its own blobs keep the SNR they are listed with
+            vary_noise(rng, cut, noise)
+            level, noise = level_and_noise(cut)
+        contaminated = rng.uniform() < recipe.contaminated
+        kind = contaminate(rng, cut, noise, recipe.wide) if contaminated else ""
+        added = add_blobs(rng, cut, light, noise, own, x0, y0, recipe) if positive else []
         flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
-        images[index] = turn_image(to_steps(scale_frame(cut, frame.level, frame.noise)), flipped, turns)
+        images[index] = turn_image(to_steps(scale_frame(cut, level, noise)), flipped, turns)
         subframes[index] = (bool(own or added), x0, y0, flipped, turns, hard, kind)
         for blob, injected in [(b, False) for b in own] + [(b, True) for b in added]:
             x, y = turn(blob.x - x0, blob.y - y0, flipped, turns, SIZE)
-            blobs.append(blob_row(index, x, y, blob, frame.noise, injected))
+            blobs.append(blob_row(index, x, y, blob, noise, injected))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, frame.rootname))
 
 
@@ -185,7 +196,7 @@ def add_blobs(
     """Inject blobs into a cut in place and return them."""
     added: list[Blob] = []
     for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
-        blob = draw_injected(rng, SIZE, x0, y0, own + added, recipe.snr, noise)
+        blob = draw_injected(rng, SIZE, x0, y0, own + added, recipe.snr, noise, recipe.draw)
         # A blob on dead pixels would be a label without a blob.
         if blob is not None and np.isfinite(cut[round(blob.y - y0), round(blob.x - x0)]):
             inject(cut, light, blob, x0, y0)
@@ -196,7 +207,7 @@ def add_blobs(
 def blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
     """Return a row of dtype `BLOB`."""
     snr = snr_of(blob, noise)
-    shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole)
+    shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole, blob.collar)
     return (index, x, y, blob.x, blob.y, snr, injected, *shape)
 
 

@@ -43,6 +43,8 @@ class Blob:
         Steepness: 2 falls like a Gaussian, 20 is a flat top with a hard edge.
     hole : float
         Radius of the hole of a ring, fraction of the half-width; 0 where there is none.
+    collar : float
+        Strength of the surround of opposite sign that a high-pass filter leaves, fraction of the peak.
     """
 
     x: float
@@ -53,6 +55,7 @@ class Blob:
     exponent: float = 1.25
     edge: float = 5.0
     hole: float = 0.0
+    collar: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
         """Return the parameters as plain numbers."""
@@ -128,7 +131,8 @@ def shape(blob: Blob) -> tuple[np.ndarray, int, int]:
 @lru_cache(maxsize=64)
 def unit_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
     """Return `shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
-    reach = blob.half_width * max(1.0, blob.axis_ratio) * 10.0 ** (1.0 / blob.edge)  # below 0.1 % outside
+    reach = 10.0 ** (1.0 / blob.edge)  # in half-widths; below 0.1 % outside
+    reach = blob.half_width * max(1.0, blob.axis_ratio) * (max(reach, 3.0) if blob.collar else reach)
     radius = int(np.ceil(reach)) + 1
     x0, y0 = round(blob.x) - radius, round(blob.y) - radius
     side = 2 * radius + 1
@@ -143,6 +147,8 @@ def unit_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, in
         profile *= 1.0 - 0.5 * np.exp(-np.log(2.0) * np.minimum(inside, 4.0) ** 4) * (
             1.0 - np.exp(-((inside / 0.4) ** 2))
         )
+    if blob.collar:  # strongest at 1.7 half-widths, gone at 3
+        profile -= blob.collar * np.exp(-(((rho - 1.7) / 0.5) ** 2))
     stamp = profile.reshape(side, oversample, side, oversample).mean(axis=(1, 3))
     stamp.setflags(write=False)
     return stamp, x0, y0

@@ -37,13 +37,12 @@ def subframes(
     splits = split_by_time(read_sources(differences), settings.shares)
     jobs = []
     for split in SPLITS:
-        counts = share_out(getattr(settings, split), len(splits[split]))
+        counts = share_out(getattr(settings, split).count, len(splits[split]))
         starts = np.cumsum([0, *counts])
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
-    recipe = Recipe(settings.snr, settings.blobs, settings.contaminated_share)
     with whole_folder(out) as folder:
-        make = partial(make_shard, folder, read_truth(exposures / TRUTH), recipe, seed)
+        make = partial(make_shard, folder, read_truth(exposures / TRUTH), settings, seed)
         rows = list(in_processes(make, jobs, "subframes", workers))
         write_index(folder / INDEX, rows)
 
@@ -53,7 +52,7 @@ def share_out(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
 
 
-def make_shard(folder: Path, truth: list[Appearance], recipe: Recipe, seed: int, job: Job) -> dict:
+def make_shard(folder: Path, truth: list[Appearance], settings: Subframes, seed: int, job: Job) -> dict:
     """Make and write one shard; return its row of the index."""
     source = job.source
     new = new_in(truth, source.expstart, list(source.stack_times))
@@ -63,6 +62,8 @@ def make_shard(folder: Path, truth: list[Appearance], recipe: Recipe, seed: int,
     else:
         # The stream hangs on the rootname, so an exposure more or less changes no other shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
+        split = getattr(settings, job.split)
+        recipe = Recipe(settings.snr, split.blobs, split.contaminated, split.wide)
         shard = cut_subframes(rng, frame, job.count, recipe, job.start)
     path = Path(job.split) / f"{source.rootname}.npz"
     (folder / job.split).mkdir(exist_ok=True)
