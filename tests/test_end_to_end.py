@@ -48,7 +48,10 @@ def stage(root, name: str) -> subprocess.CompletedProcess:
 
 def changed(params: dict, values: dict) -> dict:
     """Return parameters with some values replaced, at any depth."""
-    new = {key: changed(params[key], value) if isinstance(value, dict) else value for key, value in values.items()}
+    new = {
+        key: changed(params[key], value) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
     return params | new
 
 

@@ -37,7 +37,9 @@ def test_params_cannot_be_changed(params):
         params.difference.minimum = 1
 
 
-@pytest.mark.parametrize("section", ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"])
+@pytest.mark.parametrize(
+    "section", ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"]
+)
 def test_unknown_key_of_a_section(content, load, section):
     content[section]["windov"] = 3
     with pytest.raises(BlobwatchError, match=rf"{section}\.windov is not a known key; remove it or correct"):

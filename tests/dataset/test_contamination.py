@@ -1,4 +1,4 @@
-"""What a cut is contaminated with: each kind does what it says, in units of the noise, from its seed alone."""
+"""What a cut is contaminated with: each kind does what it says, in units of the noise, from its seed."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,9 @@ def test_every_kind_changes_the_cut_and_only_dead_areas_make_it_unknown(kind, wi
         assert scene.shape == SHAPE
         assert not np.isinf(scene).any()
         assert np.isnan(scene).any() == (kind == "dead areas")
-        assert np.nanmax(np.abs(scene)) <= (0 if kind == "dead areas" else 160)  # two of the brightest at once
+        assert np.nanmax(np.abs(scene)) <= (
+            0 if kind == "dead areas" else 160
+        )  # two of the brightest at once
         changed.append((scene != 0).any())
     assert np.mean(changed) >= 0.9  # an arc may lie beside the cut
 

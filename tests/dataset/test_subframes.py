@@ -172,7 +172,7 @@ def test_a_cut_that_is_not_wide_keeps_its_noise_and_the_known_shapes(noise):
 
 def test_own_blobs_keep_noise_and_snr_in_a_wide_cut_too():
     image = image_with([OWN])
-    data = cut(frame_of(image, new=[OWN]), 120, WIDE)
+    data = cut(frame_of(image, new=[OWN]), 300, WIDE)
     own = data.blobs[data.blobs["injected"] == 0]
     assert len(own) > 2
     assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=1e-4)
@@ -192,6 +192,17 @@ def test_many_blobs_may_touch_but_keep_apart(noise, wide):
         nearest.append(np.hypot(x, y)[np.triu_indices(len(blobs), 1)].min())
     assert min(nearest) >= SEPARATION - 1e-3
     assert min(nearest) < 1.5 * SEPARATION
+
+
+@pytest.mark.parametrize(("wide", "margin"), [(False, 10), (True, 0)])
+def test_only_wide_cuts_and_the_frames_own_edges_cut_blobs_off(noise, wide, margin):
+    data = cut(frame_of(noise), 100, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
+    inner = []
+    for axis in ("x", "y"):
+        start = data.subframes[f"{axis}0"][data.blobs["subframe"]].astype(int)
+        place = data.blobs[f"frame_{axis}"] - start
+        inner += [place[start > 0], 255 - place[start + 256 < 1024]]
+    assert margin - 1e-3 <= min(part.min() for part in inner) < margin + 3
 
 
 def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypatch):

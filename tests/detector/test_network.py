@@ -24,7 +24,9 @@ def test_compact_is_small_and_grows_with_its_width():
 
 
 def test_an_unknown_architecture():
-    with pytest.raises(ValueError, match="unknown architecture 'resnet'; known are compact, plain, predecessor"):
+    with pytest.raises(
+        ValueError, match="unknown architecture 'resnet'; known are compact, plain, predecessor"
+    ):
         build("resnet", 16)
 
 
@@ -87,6 +89,20 @@ def test_a_pixel_beyond_the_clip_counts_as_the_clip(name):
     with torch.inference_mode():
         assert torch.equal(network(beyond), network(frame.clamp(-3.0, 3.0)))
         assert not torch.allclose(network(within), network(frame), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["compact", "plain"])
+def test_calibration_changes_the_logit_and_nothing_else(name):
+    network = random_network(name, width=1)
+    frame = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = network(frame)
+    network.calibrate(0.7, -0.4)
+    with torch.inference_mode():
+        after = network(frame)
+    torch.testing.assert_close(after[:, 0], 0.7 * before[:, 0] - 0.4, rtol=1e-5, atol=1e-5)
+    assert torch.equal(after[:, 1:], before[:, 1:])
+    assert all(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_what_the_stage_keeps_is_within_the_clip_of_a_network_that_is_told_none():

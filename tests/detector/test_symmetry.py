@@ -97,7 +97,9 @@ def test_a_turned_frame_gives_turned_features_in_another_order(how, orientation)
         assert (orientation == 0) == torch.allclose(other, turned(one, orientation), atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "stride", "dilation"), [(6, 2, 1), (4, 2, 1), (3, 1, 1), (3, 1, 4), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("size", "stride", "dilation"), [(6, 2, 1), (4, 2, 1), (3, 1, 1), (3, 1, 4), (1, 1, 1)]
+)
 def test_the_output_has_a_cell_per_stride(size, stride, dilation):
     layer = Convolution(1, 1, size, stride, dilation, first=True)
     assert tuple(layer(torch.zeros(1, 1, 64, 32)).shape) == (1, 8, 64 // stride, 32 // stride)

@@ -147,7 +147,7 @@ def residuals(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
 
 
 def point_sources(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
-    """Add stars and the persistence of stars: round, and those of positive sign narrower than any blob."""
+    """Add stars and their persistence: round; what a stack kept is faint and narrower than a blob."""
     sign = either_sign(rng, 0.7 if wide else 0.9)
     for _ in range(int(rng.integers(2, 30))):
         x, y = rng.uniform(0, scene.shape[1]), rng.uniform(0, scene.shape[0])
@@ -156,7 +156,11 @@ def point_sources(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> No
         part = scene[bottom : int(y) + 13, left : int(x) + 13]
         v, u = np.indices(part.shape)
         square = (u + left - x) ** 2 + (v + bottom - y) ** 2
-        part += sign * log_uniform(rng, 2.0, 80.0) * np.exp(-4 * np.log(2) * square / fwhm**2)
+        part += (
+            sign
+            * log_uniform(rng, 2.0, 10.0 if sign > 0 else 80.0)
+            * np.exp(-4 * np.log(2) * square / fwhm**2)
+        )
 
 
 def arcs(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
 
 SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
@@ -78,13 +79,19 @@ def draw_injected(
     snr: tuple[float, float],
     noise: float,
     draw: Draw = draw_known,
+    margin: float = 0.0,
 ) -> Blob | None:
     """Draw a blob of a log-uniform SNR inside a cut, apart from those already there.
 
-    Returns None where twenty tries found no room.
+    Its centre keeps ``margin`` pixels from the cut's edges, but for those that are the frame's. Returns None
+    where twenty tries found no room.
     """
+    spans = [
+        (start + margin * (start > 0), start + size - 1 - margin * (start + size < wfc3ir.SIZE))
+        for start in (x0, y0)
+    ]
     for _ in range(20):
-        x, y = (float(start + rng.uniform(0, size - 1)) for start in (x0, y0))
+        x, y = (float(rng.uniform(*span)) for span in spans)
         if all(np.hypot(x - other.x, y - other.y) >= SEPARATION for other in taken):
             blob = draw(rng, x, y)
             return replace(blob, depth=min(DEEPEST, depth_for(blob, log_uniform(rng, *snr), noise)))

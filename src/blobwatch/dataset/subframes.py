@@ -16,6 +16,7 @@ from blobwatch.instrument.differences import Difference
 
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
 EDGE = 15  # pixels; a blob this far outside a cut still shows in it
+MARGIN = 10  # pixels; a blob this far inside a cut shows whole enough
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Recipe:
     def draw(self) -> Draw:
         """How a blob's shape is drawn."""
         return draw_wide if self.wide else draw_known
+
+    @property
+    def margin(self) -> float:
+        """How far blobs keep from a cut's edges: frames are judged whole, so only their own edge cuts one."""
+        return 0.0 if self.wide else MARGIN
 
 
 @dataclass(frozen=True)
@@ -169,7 +175,7 @@ def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[i
             x0, y0 = (int(np.clip(c - rng.integers(16, SIZE - 16), 0, last)) for c in (x, y))
         else:
             x0, y0 = (int(c) for c in rng.integers(0, last + 1, 2))
-        unclear = frame.faint + [b for b in frame.new if not (positive and inside(b, x0, y0))]
+        unclear = frame.faint + [b for b in frame.new if not (positive and inside(b, x0, y0, -MARGIN))]
         if not any(inside(blob, x0, y0, EDGE) for blob in unclear):
             return x0, y0, hard
     raise BlobwatchError(
@@ -196,7 +202,7 @@ def add_blobs(
     """Inject blobs into a cut in place and return them."""
     added: list[Blob] = []
     for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
-        blob = draw_injected(rng, SIZE, x0, y0, own + added, recipe.snr, noise, recipe.draw)
+        blob = draw_injected(rng, SIZE, x0, y0, own + added, recipe.snr, noise, recipe.draw, recipe.margin)
         # A blob on dead pixels would be a label without a blob.
         if blob is not None and np.isfinite(cut[round(blob.y - y0), round(blob.x - x0)]):
             inject(cut, light, blob, x0, y0)

@@ -59,3 +59,19 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, confidence: float
         }
         rows.append({key: round(float(value), 6) for key, value in row.items()} | {"subframes": subframes})
     return rows
+
+
+def fit(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+    """Return slope and shift that make ``slope * logit + shift`` the logit of a probability (Platt 1999).
+
+    Parameters
+    ----------
+    labels : ndarray, shape (n,), int
+        Of both classes.
+    logits : ndarray, shape (n,), float
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    # The tails are long, and a wrong one far out must not turn the slope.
+    model = LogisticRegression(C=1e6, tol=1e-8).fit(np.clip(logits, -15, 15)[:, None], labels)
+    return float(model.coef_[0, 0]), float(model.intercept_[0])

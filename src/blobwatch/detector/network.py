@@ -92,7 +92,8 @@ class Compact(nn.Module):
     ----------
     layers : Plain or Symmetric
     width : int
-        Features at a quarter of the resolution, twice as many at an eighth; each has eight channels.
+        Features at a half and a quarter of the resolution, twice as many at an eighth; each has eight
+        channels.
     clip : float
         Sigma; a pixel beyond counts as this.
 
@@ -109,8 +110,8 @@ class Compact(nn.Module):
         self.clip = clip
         deep = 2 * width
         self.stem = nn.Sequential(
-            step(layers, 1, 1, 6, stride=2, first=True),  # (batch, 8, ny/2, nx/2)
-            step(layers, 1, width, 4, stride=2),  # (batch, 8 width, ny/4, nx/4)
+            step(layers, 1, width, 6, stride=2, first=True),  # (batch, 8 width, ny/2, nx/2)
+            step(layers, width, width, 4, stride=2),  # (batch, 8 width, ny/4, nx/4)
         )
         self.near = Residual(layers, width, 1)
         self.down = step(layers, width, deep, 4, stride=2)  # (batch, 8 deep, ny/8, nx/8)

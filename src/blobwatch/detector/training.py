@@ -183,7 +183,8 @@ def outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[
     for start in range(0, len(data), batch):
         part = slice(start, start + batch)
         with torch.inference_mode():
-            yield part, network(to_tensor(data.scaled(part)[:, None]))
+            output = network(to_tensor(data.scaled(part)[:, None]))
+        yield part, output
 
 
 def save(
@@ -211,9 +212,12 @@ def resume(
             part, name = key.split(".", 1)
             parts[part][name] = file.get_tensor(key)
     network.load_state_dict(parts["network"])
-    state = optimizer.state_dict()
+    state, parameters = optimizer.state_dict(), list(network.parameters())
     for key, value in parts["adam"].items():
         index, name = key.split(".")
+        if name != "step":
+            # The fused step goes through memory, so a moment must lie there as its parameter does.
+            value = torch.empty_like(parameters[int(index)]).copy_(value)
         state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
     return progress, parts["best"]
