@@ -52,4 +52,4 @@ benchmarks: $(READY)  ## Measure the figures of docs/performance.md
 
 clean:  ## Remove what can be made again: .venv, caches, outputs of the pipeline
 	rm -rf $(VENV) .pytest_cache .ruff_cache predictions data/difference data/subframes data/raw/simulated \
-	    models/candidate reports/evaluate/figures reports/register/decision.json
+	    models/candidate models/baseline reports/evaluate/figures reports/register/decision.json
