@@ -90,6 +90,7 @@ class Train(Section):
     clip: Annotated[float, Field(gt=0, le=7.9375)]
     loss: Literal["logistic", "focal"]
     turns: bool
+    bfloat16: bool
     epochs: Count
     patience: Count
     batch: Count

@@ -42,7 +42,7 @@ def test_no_exposure_is_known_to_two_splits(rows):
 
 def test_counts_are_those_of_params(split, params):
     name, data = split
-    assert len(data) == getattr(params.subframes, name)
+    assert len(data) == getattr(params.subframes, name).count
 
 
 def test_labels_are_balanced_and_say_what_is_there(split):
@@ -52,14 +52,16 @@ def test_labels_are_balanced_and_say_what_is_there(split):
     np.testing.assert_array_equal(data.labels, held > 0)
 
 
-def test_images_are_in_range_and_hardly_any_two_are_the_same(split):
-    _, data = split
+def test_images_are_in_range_and_hardly_any_two_are_the_same(split, params):
+    name, data = split
     assert data.images.dtype == np.int8
     assert data.images.shape[1:] == (256, 256)
     assert data.images.min() >= -127
     few = data.images[:: max(1, len(data) // 200)].astype(np.float32)
     spread = np.median(np.abs(few - np.median(few, axis=(1, 2), keepdims=True)), axis=(1, 2)) * 1.4826 / 16
-    assert ((spread > 0.7) & (spread < 1.4)).all()  # sigma
+    # Sigma; correlated noise is scaled by its strength over blocks, so its pixels scatter less.
+    low, high = (0.35, 2.5) if getattr(params.subframes, name).wide else (0.7, 1.6)
+    assert ((spread > low) & (spread < high)).all()
     # Two cuts around hard places in a corner of the frame can coincide.
     assert len({image.tobytes() for image in data.images}) > 0.998 * len(data)
 

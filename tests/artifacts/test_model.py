@@ -53,13 +53,14 @@ def test_a_blank_frame_is_quiet(predictor):
         assert (found.probabilities < predictor.model.threshold).all()
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1000.0, 0.0), (1.0, 5.0), (0.01, -3.0)])
+@pytest.mark.parametrize(("scale", "offset"), [(1000.0, 0.0), (1.0, 5.0), (0.01, -0.3)])
 def test_unit_and_offset_of_the_frame_change_nothing(predictor, straight, scale, offset):
     same = predictor((scale * image_with(PAIR).astype(np.float64) + offset).astype(np.float32))
     np.testing.assert_allclose(same.probabilities, straight.probabilities, atol=0.01)
     assert len(same.blobs) == len(straight.blobs)
     for a, b in zip(same.blobs, straight.blobs, strict=True):
-        assert (a.x, a.y, a.snr) == pytest.approx((b.x, b.y, b.snr), abs=0.05)
+        assert (a.x, a.y) == pytest.approx((b.x, b.y), abs=0.05)
+        assert a.snr == pytest.approx(b.snr, rel=0.005)
 
 
 def test_light_is_no_blob(predictor):
@@ -78,12 +79,11 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
     turned = predictor(turn_image(image_with(PAIR), flipped, turns).copy())
     expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
-    # The frame's scale is from every fourth pixel, which are others when it is turned.
-    np.testing.assert_allclose(turned.probabilities, expected, atol=0.05)
+    np.testing.assert_allclose(turned.probabilities, expected, atol=0.001)
     assert len(turned.blobs) == len(straight.blobs)
     for blob in straight.blobs:
         x, y = turn(blob.x, blob.y, flipped, turns, 1024)
-        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.1
+        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.01
 
 
 def test_shifting_the_frame_shifts_the_places(predictor, straight):
@@ -93,8 +93,8 @@ def test_shifting_the_frame_shifts_the_places(predictor, straight):
         for blob in straight.blobs:
             nearest = min(moved.blobs, key=lambda b: np.hypot(b.x - blob.x, b.y - blob.y))
             errors += [abs(nearest.x - blob.x - dx), abs(nearest.y - blob.y - dy)]
-    assert np.mean(errors) < 0.3
-    assert max(errors) < 0.6
+    assert np.mean(errors) < 0.1
+    assert max(errors) < 0.25
 
 
 @pytest.mark.parametrize("seed", range(3))

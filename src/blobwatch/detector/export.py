@@ -16,6 +16,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, write_json
 from blobwatch.images.scaling import CLIP
 
+SCALING = "(image - median) / (1.4826 MAD, or what white noise as strong over 4 x 4 pixels would have)"
 AGREEMENT = 1e-3  # largest difference allowed between the logits of torch and of onnxruntime
 
 
@@ -86,7 +87,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
         "name": "blobwatch",
         "architecture": {**architecture, "stride": network.stride},
         "parameters": count_parameters(network),
-        "preprocessing": {"scaling": "(image - median) / (1.4826 MAD)", "clip_sigma": CLIP, "unknown": 0.0},
+        "preprocessing": {"scaling": SCALING, "clip_sigma": CLIP, "unknown": 0.0},
         "files": {name: file_hash(folder / name) for name in (ONNX, WEIGHTS)},
         **about,
     }
