@@ -91,7 +91,7 @@ def without(tree: dict, *keys: str) -> dict:
 
 def test_a_whole_card_leaves_nothing_open():
     text = card()
-    assert "not measured" not in text.replace("their errors were not measured", "")
+    assert "not measured" not in text
     assert not re.search(r"[{}]|\bNone\b|\bnan\b", text)
     for hash_ in ("8a" * 32, "7e" * 32, "b0.dir", "c1.dir"):
         assert f"`{hash_}`" in text
@@ -151,9 +151,7 @@ def test_of_nothing_at_all():
 def test_no_missing_key_breaks_it(tree, keys):
     of = {"manifest": MANIFEST, "metrics": METRICS}[tree]
     text = card(**{tree: without(of, *keys)})
-    assert ("not measured" in text.replace("errors were not measured", "")) == (
-        keys != ("threshold",) or tree == "manifest"
-    )
+    assert ("not measured" in text) == (keys != ("threshold",) or tree == "manifest")
 
 
 def test_dates_and_counts_of_the_splits():
