@@ -48,10 +48,10 @@ def baseline(
     Notes
     -----
     The recipe is Adam with weight decay 1e-5, cross-entropy, flips and quarter turns. Its five epochs of
-    1,000 subframes are ``epochs`` of many more here. Its cross-entropy of two classes is that of the difference of the two logits, which is the class loss of
-    `detector.loss`. Its standardising to mean 0 and std 1 is left out: subframes come in units of the
-    frame's noise about its median, which gives means within 0.12 of 0 and std from 0.97 to 1.11 (1,000 of
-    the train subframes), and a served model gets frames scaled like that.
+    1,000 subframes are ``epochs`` of many more here. Its cross-entropy of two classes is that of the
+    difference of the two logits, which is the class loss of `detector.loss`. Its standardising to mean 0 and
+    std 1 is left out: subframes come in units of the frame's noise about its median, and a served model gets
+    frames scaled like that.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
