@@ -30,16 +30,24 @@ NAMES = ["CNN", "matched filters", "predecessor's CNN", "Laplacian of Gaussian"]
 TABLES = ("roc", "slices", "completeness", "reliability", "predictions")
 CURVES = ("completeness", "reliability", "roc", "confusion", "slices", "learning_curves")
 PICTURES = (*CURVES, "worst_errors", "saliency")
+INDEX = """split,path,rootname,expstart,subframes,positive,blobs,difference_md5,stack
+test,test/izzz0000q.npz,izzz0000q,57599.23,16,8,17,0a,izzz0001q izzz0002q izzz0003q
+"""
 HISTORY = "epoch,train_loss,val_loss,val_auc\n0,0.9,0.7,0.8\n1,0.5,0.5,0.9\n"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, blank_database):
     """A project whose candidate, the box detector, was evaluated."""
-    patch = pytest.MonkeyPatch()
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    patch.setattr(cleanframes, "NOISE_FRAMES", 2)
-    project = make_project(tmp_path_factory.mktemp("evaluate") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(cleanframes, "NOISE_FRAMES", 2)
+        yield evaluated(tmp_path_factory.mktemp("evaluate") / "project", blank_database)
+
+
+def evaluated(folder, blank_database):
+    """Make the project and evaluate its candidate."""
+    project = make_project(folder)
     shutil.copyfile(blank_database, project.root / "mlflow.db")
     for number, (split, count) in enumerate({"val": 8, "test": 16, "final": 16}.items()):
         write_shard(project.subframes / split / "izzz0000q.npz", easy_set(count, number, HARD))
@@ -51,9 +59,9 @@ def made(tmp_path_factory, blank_database):
     write_model(project.root / "models/baseline", random_network("predecessor"), name="predecessor")
     (project.root / "reports/train").mkdir(parents=True)
     (project.root / "reports/train/history.csv").write_text(HISTORY)
+    (project.subframes / "index.csv").write_text(INDEX)
     run(project)
-    yield project
-    patch.undo()
+    return project
 
 
 def run(project, baseline: str = "models/baseline"):
@@ -101,7 +109,7 @@ def test_every_number_has_its_interval(metrics):
 def test_the_reports_are_complete(made):
     names = {path.relative_to(made.reports).as_posix() for path in made.reports.rglob("*.*")}
     expected = {f"{name}.csv" for name in TABLES} | {f"figures/{name}.png" for name in PICTURES}
-    assert expected | {"metrics.json"} <= names
+    assert expected | {"metrics.json", "model_card.md"} <= names
     for name in PICTURES:
         assert (made.reports / f"figures/{name}.png").stat().st_size > 3000
 
