@@ -83,7 +83,9 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
     assert len(turned.blobs) == len(straight.blobs)
     for blob in straight.blobs:
         x, y = turn(blob.x, blob.y, flipped, turns, 1024)
-        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.01
+        assert (
+            min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.1
+        )  # the place is refined by a shape that is not symmetric
 
 
 def test_shifting_the_frame_shifts_the_places(predictor, straight):
