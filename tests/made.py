@@ -36,6 +36,12 @@ def easy_set(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
     return cut_subframes(np.random.default_rng(seed), frame_of(image_with([], seed)), count, recipe)
 
 
+def louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return hit and error, as `Matches` has them, of a detector that finds the louder half, a pixel off."""
+    found = data.blobs["snr"] > 12
+    return np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0), np.where(found, 1.0, np.nan)
+
+
 def box_detector(width: int = 2):
     """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
 

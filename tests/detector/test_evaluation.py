@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import easy_set
+from made import easy_set, louder_half
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from blobwatch.dataset.subframes import Recipe
@@ -23,9 +23,7 @@ def data():
 def scored(data) -> Scored:
     """A detector that finds the louder half, a pixel off, and calls three false ones."""
     rng = np.random.default_rng(2)
-    found = data.blobs["snr"] > 12
-    hit = np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0)
-    error = np.where(found, 1.0, np.nan)
+    hit, error = louder_half(data, rng)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
     scores = np.clip(rng.normal(0.2 + 0.5 * data.labels, 0.15), 0.01, 0.99)
     return Scored(scores, [], Matches(hit, error, false, where))

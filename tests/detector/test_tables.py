@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from made import easy_set
+from made import easy_set, louder_half
 from sklearn.metrics import roc_auc_score
 
 from blobwatch.dataset.subframes import Recipe
@@ -24,10 +24,7 @@ def data():
 @pytest.fixture(scope="module")
 def scored(data) -> Scored:
     """A detector that finds the louder half, a pixel off."""
-    rng = np.random.default_rng(2)
-    found = data.blobs["snr"] > 12
-    hit = np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0)
-    error = np.where(found, 1.0, np.nan)
+    hit, error = louder_half(data, np.random.default_rng(2))
     return Scored(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
 
 
