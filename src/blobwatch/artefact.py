@@ -1,7 +1,8 @@
 """The model artefact: a small folder with weights, serving model and manifest, checked before it is used."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +16,7 @@ WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
 DEPLOYED = "deployed.json"  # in the champion's folder: version and run in the registry
 CHAMPION = "models/champion"
+STAGING = "models/.promotion"  # while one is deployed: next/ and old/
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,22 @@ class Model:
     manifest : dict
     files : dict of str to str
         The sha256 of serving model, weights and manifest.
+    onnx : bytes
+        The serving model that was checked; the file may be replaced meanwhile.
     version : int or None
         In the registry, where it is known.
     run_id : str or None
+    promotion : str
+        The hash of the line of the log that deployed it; empty elsewhere.
     """
 
     folder: Path
     manifest: dict
     files: dict[str, str]
+    onnx: bytes = field(default=b"", repr=False)
     version: int | None = None
     run_id: str | None = None
+    promotion: str = ""
 
     @classmethod
     def load(cls, folder: Path | str) -> "Model":
@@ -50,17 +58,19 @@ class Model:
         folder = Path(folder)
         manifest = read_manifest(folder)
         files = {name: manifest["files"][name] for name in (ONNX, WEIGHTS)}
+        content = {}
         for name, expected in files.items():
             path = folder / name
             if not path.is_file():
                 raise BlobwatchError(f"{path} is missing; restore {folder}, for instance with git checkout")
-            if file_hash(path) != expected:
+            content[name] = path.read_bytes()
+            if hashlib.sha256(content[name]).hexdigest() != expected:
                 raise BlobwatchError(
                     f"{path} is not the file that {MANIFEST} names (its sha256 differs); "
                     f"restore {folder}, for instance with git checkout"
                 )
         files[MANIFEST] = file_hash(folder / MANIFEST)
-        return cls(folder, manifest, files, **read_deployed(folder, files[MANIFEST]))
+        return cls(folder, manifest, files, content[ONNX], **read_deployed(folder, files[MANIFEST]))
 
     @cached_property
     def session(self):
@@ -70,8 +80,7 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.enable_cpu_mem_arena = False  # an arena keeps twice the memory and saves no time here
-        path = str(self.folder / ONNX)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self.onnx, options, providers=["CPUExecutionProvider"])
 
     @property
     def sha256(self) -> str:
@@ -131,4 +140,4 @@ def read_deployed(folder: Path, manifest_sha256: str) -> dict:
             f"{folder / MANIFEST} is not the one that was deployed (its sha256 differs); "
             f"restore {folder}, for instance with git checkout"
         )
-    return {"version": version, "run_id": known.get("run_id")}
+    return {"version": version, "run_id": known.get("run_id"), "promotion": known.get("promotion", "")}

@@ -17,6 +17,7 @@ app = typer.Typer(
 STAGES, USE, LINEAGE = "Stages of the pipeline (dvc repro runs them)", "Use", "Lineage"
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]
+Reason = Annotated[str, typer.Option(show_default=False, help="Kept in models/promotions.jsonl.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 
 
@@ -39,50 +40,61 @@ def main() -> None:
 @app.command(rich_help_panel=STAGES)
 def simulate(out: Folder, workers: Workers = 2) -> None:
     """Make a season of dark-Earth exposures, as flt files, with a table of the truth."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.simulate import simulate as run
 
     params = load_params()
-    run(out, params.simulate, params.seed, workers)
+    with witnessed(Path.cwd(), "simulate", out):
+        run(out, params.simulate, params.seed, workers)
 
 
 @app.command(rich_help_panel=STAGES)
 def difference(exposures: Folder, out: Folder, workers: Workers = 2) -> None:
     """Make the difference image of each exposure against the median stack of the trailing days."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.difference import difference as run
 
     params = load_params()
-    run(exposures, out, params.difference, params.data.filter, workers)
+    with witnessed(Path.cwd(), "difference", exposures, out):
+        run(exposures, out, params.difference, params.data.filter, workers)
 
 
 @app.command(rich_help_panel=STAGES)
 def subframes(differences: Folder, exposures: Folder, out: Folder, workers: Workers = 2) -> None:
     """Cut labelled subframes for train, val and test out of the difference images."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.subframes import subframes as run
 
     params = load_params()
-    run(differences, exposures, out, params.subframes, params.seed, workers)
+    with witnessed(Path.cwd(), "subframes", differences, exposures, out):
+        run(differences, exposures, out, params.subframes, params.seed, workers)
 
 
 @app.command(rich_help_panel=STAGES)
 def train(subframes: Folder, candidate: Folder, reports: Folder) -> None:
     """Train the network; write the candidate and log the run."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.train import train as run
 
-    run(Path.cwd(), subframes, candidate, reports, load_params())
+    params = load_params()
+    with witnessed(Path.cwd(), "train", subframes, candidate, reports):
+        run(Path.cwd(), subframes, candidate, reports, params)
 
 
 @app.command(rich_help_panel=STAGES)
 def baseline(subframes: Folder, out: Folder, reports: Folder) -> None:
     """Train the public predecessor's network on the same subframes, for comparison."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.baseline import baseline as run
 
     params = load_params()
-    run(subframes, out, reports, params.baseline, params.seed, params.threads)
+    with witnessed(Path.cwd(), "baseline", subframes, out, reports):
+        run(subframes, out, reports, params.baseline, params.seed, params.threads)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -90,21 +102,25 @@ def evaluate(
     candidate: Folder, baseline: Folder, subframes: Folder, train_reports: Folder, out: Folder
 ) -> None:
     """Judge the candidate beside the baselines, with intervals, by slice, in pictures, and a model card."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.evaluate import evaluate as run
 
     params = load_params()
-    run(Path.cwd(), candidate, baseline, subframes, train_reports, out, params.evaluate, params.seed)
+    with witnessed(Path.cwd(), "evaluate", candidate, baseline, subframes, train_reports, out):
+        run(Path.cwd(), candidate, baseline, subframes, train_reports, out, params.evaluate, params.seed)
 
 
 @app.command(rich_help_panel=STAGES)
-def register(candidate: Folder, reports: Folder, subframes: Folder, out: Folder) -> None:
-    """Register the candidate; promote it to champion if it passes the gate."""
+def register(candidate: Folder, reports: Folder, out: Folder) -> None:
+    """Register the candidate; promote it to champion if it passes the gates."""
+    from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.register import register as run
 
     params = load_params()
-    run(Path.cwd(), candidate, reports, subframes, out, params.register_, params.evaluate, params.seed)
+    with witnessed(Path.cwd(), "register", candidate, reports, out):
+        run(Path.cwd(), candidate, reports, out, params)
 
 
 @app.command(rich_help_panel=USE)
@@ -126,13 +142,49 @@ def predict(
 @app.command(rich_help_panel=LINEAGE)
 def promote(
     version: Annotated[int, typer.Argument(show_default=False)],
-    reason: Annotated[str, typer.Option(show_default=False, help="Kept in models/promotions.jsonl.")],
+    reason: Reason,
+    force: Annotated[bool, typer.Option("--force", help="Past the gates; the log will say so.")] = False,
 ) -> None:
-    """Make a registered version the champion."""
+    """Make a registered version the champion, if it passes the gates."""
     from blobwatch.lineage.promotion import promote as run
+    from blobwatch.params import load_params
 
-    record = run(Path.cwd(), version, reason)
-    typer.echo(f"version {record['version']} is the champion now", err=True)
+    record = run(Path.cwd(), version, reason, load_params(), force)
+    tell_deployed(record)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def rollback(reason: Reason) -> None:
+    """Go back to what was deployed before."""
+    from blobwatch.lineage.promotion import rollback as run
+
+    tell_deployed(run(Path.cwd(), reason))
+
+
+def tell_deployed(record: dict) -> None:
+    """Say what is deployed now, and what is left to do."""
+    typer.echo(
+        f"version {record['version']} is the champion; commit models/champion and models/promotions.jsonl",
+        err=True,
+    )
+
+
+@app.command(rich_help_panel=LINEAGE)
+def audit(
+    version: Annotated[str, typer.Argument(help="champion, or the number of a version.")] = "champion",
+    exposure: Annotated[
+        str | None, typer.Option(metavar="ROOTNAME", help="Which versions did this exposure touch?")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page that can be read anywhere.")] = None,
+) -> None:
+    """Check which data trained a version, down to the hash of each exposure."""
+    from blobwatch.lineage.answers import answer_audit, answer_exposure
+
+    if exposure:
+        answer_exposure(Path.cwd(), exposure, as_json)
+    elif not answer_audit(Path.cwd(), version, as_json, html):
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=LINEAGE)

@@ -1,5 +1,6 @@
 """Whole writes and content hashes: a file or folder is there complete, or not at all."""
 
+import csv
 import hashlib
 import json
 import os
@@ -62,20 +63,42 @@ def write_json(path: Path | str, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_table(path: Path | str) -> list[dict[str, str]]:
+    """Return the rows of a CSV table, each by the names of the columns."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def write_table(path: Path | str, rows: list[dict], columns: list[str] | None = None) -> None:
+    """Write rows as CSV, whole or not at all; a cell that a row lacks stays empty.
+
+    The columns are those of the first row where none are given.
+    """
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, columns or list(rows[0]), restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
 def file_hash(path: Path | str, algorithm: str = "sha256") -> str:
     """Return the hexadecimal hash of a file's bytes; DVC names files by ``md5``."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def folder_hash(path: Path | str) -> str:
-    """Return the hash that DVC gives a folder: the md5 of its JSON manifest, with ``.dir`` behind it."""
+def folder_listing(path: Path | str) -> dict[str, str]:
+    """Return the md5 of each file below a folder, by its path there, without caches of Python."""
     path = Path(path)
-    entries = [
-        {"md5": file_hash(file, "md5"), "relpath": file.relative_to(path).as_posix()}
-        for file in path.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts  # as .dvcignore has it
-    ]
-    entries.sort(key=lambda entry: entry["relpath"])
-    manifest = json.dumps(entries)
+    files = (one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
+    return {one.relative_to(path).as_posix(): file_hash(one, "md5") for one in files}
+
+
+def listing_hash(listing: dict[str, str]) -> str:
+    """Return the hash that DVC gives a folder: the md5 of its JSON manifest, with ``.dir`` behind it."""
+    manifest = json.dumps([{"md5": listing[name], "relpath": name} for name in sorted(listing)])
     return hashlib.md5(manifest.encode()).hexdigest() + ".dir"
+
+
+def folder_hash(path: Path | str) -> str:
+    """Return the hash that DVC gives the folder at a path."""
+    return listing_hash(folder_listing(path))

@@ -123,6 +123,8 @@ class Register(Section):
 
     auc: Share
     recall_above_15: Share
+    recall_10_to_15: Share
+    snr_at_half: Positive
     false_per_100: Positive
     position_error: Positive
     tolerance: Annotated[float, Field(ge=0)]

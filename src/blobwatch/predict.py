@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.artefact import CHAMPION, MANIFEST, Model
+from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.measure import measure
@@ -97,7 +97,8 @@ def find_model(name: str = "champion") -> Path:
         raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")
     shipped = Path(__file__).parent / "champion"
     checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
-    for folder in (Path(CHAMPION), shipped, checkout):
+    # A promotion that was cut short between two renames has left the champion where it was made ready.
+    for folder in (Path(CHAMPION), Path(STAGING) / "next", shipped, checkout):
         if (folder / MANIFEST).is_file():
             return folder
     raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")

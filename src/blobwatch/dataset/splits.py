@@ -1,10 +1,10 @@
 """Train, validation and test by time: no exposure, and no exposure inside a stack, in two of them."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import read_table
 
 SPLITS = ("train", "val", "test")
 
@@ -30,8 +30,7 @@ def read_sources(folder: Path) -> list[Source]:
     index = folder / "index.csv"
     if not index.is_file():
         raise BlobwatchError(f"{index} does not exist; run `blobwatch difference` first")
-    with index.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(index)
     times = {row["rootname"]: float(row["expstart"]) for row in rows}
     return [
         Source(
@@ -76,3 +75,34 @@ def split_by_time(sources: list[Source], shares: tuple[float, float]) -> dict[st
                 "add exposures or change subframes.shares"
             )
     return splits
+
+
+def exposures_of(differences: Path, exposures: Path, splits: dict[str, list[Source]]) -> list[dict]:
+    """Return the raw exposures that are in a split, itself or in a stack, in the order of time.
+
+    Parameters
+    ----------
+    differences, exposures : Path
+        What the ``difference`` stage wrote, and the folder of exposures that it read.
+    splits : dict
+        As `split_by_time` gives them: no exposure is in two.
+
+    Returns
+    -------
+    list of dict
+        ``rootname``, ``role`` (train, val or test), ``path``, ``md5`` as it was when its difference image was
+        made, ``expstart`` (MJD), ``filter``, ``programme``.
+    """
+    roles = {
+        name: split
+        for split, sources in splits.items()
+        for source in sources
+        for name in (source.rootname, *source.stack)
+    }
+    return [
+        {"rootname": row["rootname"], "role": roles[row["rootname"]]}
+        | {"path": (exposures / row["exposure"]).as_posix()}
+        | {key: row[key] for key in ("md5", "expstart", "filter", "programme")}
+        for row in read_table(differences / "index.csv")
+        if row["rootname"] in roles
+    ]

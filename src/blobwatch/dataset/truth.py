@@ -1,10 +1,10 @@
 """What is known of the blobs of a season, and which of them a difference image shows as new."""
 
-import csv
 from dataclasses import dataclass
 from math import erfc, sqrt
 from pathlib import Path
 
+from blobwatch.files import read_table
 from blobwatch.instrument.blobs import Blob
 
 FRAME_NOISE = 0.0076  # per pixel of one exposure, fraction of the background; measured in a real frame
@@ -28,8 +28,7 @@ def read_truth(path: Path) -> list[Appearance]:
     """
     if not path.is_file():
         return []
-    with path.open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["kind"] == "new"]
+    rows = [row for row in read_table(path) if row["kind"] == "new"]
     shape = ("half_width", "depth", "axis_ratio", "exponent", "edge", "hole")
     return [
         Appearance(

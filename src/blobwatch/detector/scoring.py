@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from blobwatch.artefact import Model
-from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.dataset.shards import Shard
 from blobwatch.detector.metrics import Matches, match
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.scaling import from_steps
@@ -108,17 +107,3 @@ def search(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[P
 def look(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
     """Return what a classical detector says of one image as it is kept."""
     return find(from_steps(steps))
-
-
-def scores_on_test(folder: Path, subframes: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels and rootnames of the test subframes, and the scores that a model gives them.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the model.
-    subframes : Path
-        What the ``subframes`` stage wrote.
-    """
-    data = read_split(subframes, "test")
-    return data.labels, data.rootnames, score_model(Model.load(folder), data, radius=6.0).scores

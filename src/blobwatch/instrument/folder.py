@@ -10,11 +10,13 @@ from blobwatch.instrument.fitsfile import open_fits
 
 @dataclass(frozen=True)
 class Listed:
-    """One exposure of the folder: enough to place it in time."""
+    """One exposure of the folder: enough to place it in time and to find its programme."""
 
     path: Path
     rootname: str
     expstart: float
+    filter: str = ""
+    programme: str = ""
 
 
 def list_exposures(folder: Path, only_filter: str) -> list[Listed]:
@@ -31,7 +33,9 @@ def list_exposures(folder: Path, only_filter: str) -> list[Listed]:
             header = hdus[0].header
         if str(header.get("FILTER", "")).strip() != only_filter:
             continue
-        listed.append(Listed(path, rootname(header, path), moment(header, "EXPSTART", path)))
+        programme = str(header.get("PROPOSID", "")).strip()
+        when = moment(header, "EXPSTART", path)
+        listed.append(Listed(path, rootname(header, path), when, only_filter, programme))
     if not listed:
         raise BlobwatchError(f"{folder} holds no exposure in {only_filter}; set data.filter or add exposures")
     names = [one.rootname for one in listed]

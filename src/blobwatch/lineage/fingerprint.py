@@ -1,25 +1,23 @@
 """The fingerprint of a stage: what its output was really made from, taken before and after the work.
 
 DVC hashes dependencies after the command ends, so a file edited during a run is locked to an output it
-did not make. A fingerprint is taken when the stage starts and again when it ends, and travels with the
-artefact.
+did not make. A fingerprint is taken when the stage starts and again when it ends. It travels with the
+artefact, and each stage leaves one beside its report, with the hashes of what it made.
 """
 
 import hashlib
 import json
-import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
-import yaml
-
-from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash, folder_hash
-from blobwatch.lineage import checkout
+from blobwatch.files import file_hash, folder_hash, read_table, write_json
+from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
-DIRTY = "-dirty"
+EXPOSURES = "exposures.csv"  # in data/subframes: the raw exposures behind it, with their hashes
+RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Fingerprint:
     """The inputs of a stage and one hash over them.
 
     ``parts`` has ``code`` and ``data`` (path to md5, as in ``dvc.lock``), ``params`` (name to value) and
-    ``command``.
+    ``command``; behind subframes also ``exposures`` (rootname to md5).
     """
 
     parts: dict
@@ -38,22 +36,52 @@ class Fingerprint:
         canonical = json.dumps(self.parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    def as_json(self) -> dict:
+        """Return hash and parts as plain data."""
+        return {"sha256": self.sha256, "parts": self.parts}
+
     def differences(self, other: "Fingerprint") -> list[str]:
-        """Return the paths and parameters in which another fingerprint differs from this one."""
+        """Return the paths, parameters and exposures in which another fingerprint differs from this one."""
         names = []
         for part in sorted(self.parts.keys() | other.parts.keys()):
             mine, theirs = self.parts.get(part, {}), other.parts.get(part, {})
             if isinstance(mine, dict) and isinstance(theirs, dict):
-                names += sorted(
-                    key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)
-                )
+                names += differing(mine, theirs)
             elif mine != theirs:
                 names.append(part)
         return names
 
+    def against_lock(self, locked: Locked) -> list[str]:
+        """Return the paths and parameters in which a stage of ``dvc.lock`` differs from this fingerprint."""
+        names = differing(self.parts["code"] | self.parts["data"], locked.deps)
+        names += differing(self.parts["params"], locked.params)
+        return names + (["command"] if self.parts["command"] != locked.command else [])
 
-def take(root: Path, stage: str) -> Fingerprint:
+
+def differing(one: dict, other: dict) -> list[str]:
+    """Return the keys under which two mappings do not hold the same."""
+    return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+
+
+def dependency_hash(path: Path) -> str:
+    """Return the hash that DVC gives a file, or a folder without its caches."""
+    if path.is_file():
+        return file_hash(path, "md5")
+    if not path.is_dir():
+        raise BlobwatchError(f"{path} does not exist; run `dvc repro` or `dvc pull` to get it")
+    return folder_hash(path)
+
+
+def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
     """Take the fingerprint of a stage of ``dvc.yaml`` from the files as they are now.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    stage : str
+    hash_of : callable, optional
+        Gives the hash of a path; one that remembers spares reading what several stages share.
 
     Raises
     ------
@@ -61,45 +89,19 @@ def take(root: Path, stage: str) -> Fingerprint:
         If the stage, a dependency or a parameter that it names does not exist.
     """
     root = Path(root)
-    pipeline, params = read_yaml(root / "dvc.yaml"), read_yaml(root / "params.yaml")
-    entry = pipeline.get("stages", {}).get(stage)
-    if entry is None:
+    stages, params = read_stages(root), read_yaml(root / "params.yaml")
+    if stage not in stages:
         raise BlobwatchError(f"dvc.yaml has no stage {stage!r}; restore it with `git checkout dvc.yaml`")
-    parts = {"code": {}, "data": {}, "params": {}, "command": resolve(str(entry["cmd"]), params)}
-    made = outputs(pipeline, params)
-    for dependency in sorted(resolve(path, params) for path in entry.get("deps", [])):
-        is_data = (root / f"{dependency}.dvc").is_file() or any(
-            Path(dependency).is_relative_to(output) for output in made
-        )
-        parts["data" if is_data else "code"][dependency] = dependency_hash(root / dependency)
-    for name in sorted(entry.get("params", [])):
-        parts["params"][name] = look_up(params, name)
+    entry, made = stages[stage], [out for one in stages.values() for out in one.outs]
+    parts = {"code": {}, "data": {}, "params": {}, "command": entry.command}
+    for path in entry.deps:
+        is_data = (root / f"{path}.dvc").is_file() or any(Path(path).is_relative_to(out) for out in made)
+        parts["data" if is_data else "code"][path] = hash_of(root / path)
+        if is_data and (root / path / EXPOSURES).is_file():
+            rows = read_table(root / path / EXPOSURES)
+            parts["exposures"] = {row["rootname"]: row["md5"] for row in rows}
+    parts["params"] = {name: look_up(params, name) for name in entry.params}
     return Fingerprint(parts)
-
-
-def fingerprint_of(model: Model) -> Fingerprint:
-    """Return the fingerprint of the training that made a model, as its manifest records it.
-
-    Raises
-    ------
-    BlobwatchError
-        If the manifest does not say what the model was made from, or contradicts itself in it.
-    """
-    path = model.folder / MANIFEST
-    try:
-        fingerprint = Fingerprint(model.manifest["fingerprint"]["parts"])
-        said = model.manifest["fingerprint"]["sha256"], model.manifest["data"]
-        found = fingerprint.sha256, fingerprint.parts["data"]
-    except (KeyError, TypeError, ValueError):
-        raise BlobwatchError(
-            f"{path} does not say what the model was made from; train it again with `dvc repro`"
-        ) from None
-    if said != found:
-        raise BlobwatchError(
-            f"{path} says two things of what the model was made from: its fingerprint is not that of the "
-            "parts it names; train it again with `dvc repro`"
-        )
-    return fingerprint
 
 
 def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
@@ -112,55 +114,42 @@ def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
         )
 
 
-def commit_of(root: Path, fingerprint: Fingerprint) -> str:
-    """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
-    commit = checkout.commit(root)
+@contextmanager
+def witnessed(root: Path, stage: str, *places: Path) -> Iterator[None]:
+    """Run a stage between two fingerprints, and leave ``reports/<stage>/fingerprint.json`` when it ends well.
+
+    That file names the inputs, and the hash of each output. It lies in git, so an output that was replaced
+    and committed to DVC by hand contradicts it, and so does an edited ``dvc.lock``. Where ``places`` are not
+    those of the stage in ``dvc.yaml``, it is no run of the pipeline, and nothing is left.
+
+    Raises
+    ------
+    BlobwatchError
+        If an input changed meanwhile.
+    """
+    entry = read_stages(root).get(stage) if (Path(root) / "dvc.yaml").is_file() else None
+    if entry is None or entry.command.split()[2:] != [str(place) for place in places]:
+        yield
+        return
+    before = take(root, stage)
+    yield
+    refuse_change(root, stage, before)
+    receipt = receipt_path(stage)
+    made = {out: dependency_hash(root / out) for out in entry.outs if out != receipt}
+    write_json(root / receipt, {"fingerprint": before.as_json(), "made": made})
+
+
+def receipt_path(stage: str) -> str:
+    """Return where a stage leaves its fingerprint, from the project's folder."""
+    return f"reports/{stage}/{RECEIPT}"
+
+
+def read_receipt(content: bytes | None) -> tuple[Fingerprint, dict[str, str]] | None:
+    """Return the fingerprint and the hashes that a stage left; None if it left none that is whole."""
     try:
-        is_it = not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
-    except BlobwatchError:  # an input is not here, so nothing can be said
-        is_it = False
-    return commit if is_it else commit + DIRTY
-
-
-def dependency_hash(path: Path) -> str:
-    """Return the hash that DVC gives a file, or a folder without its caches."""
-    if path.is_file():
-        return file_hash(path, "md5")
-    if not path.is_dir():
-        raise BlobwatchError(f"{path} does not exist; run `dvc repro` or `dvc pull` to get it")
-    return folder_hash(path)
-
-
-def outputs(pipeline: dict, params: dict) -> set[str]:
-    """Return the paths that stages make; an output with options is a mapping of one key."""
-    listed = []
-    for entry in pipeline.get("stages", {}).values():
-        for kind in ("outs", "metrics", "plots"):
-            listed += entry.get(kind, [])
-    return {resolve(next(iter(out)) if isinstance(out, dict) else out, params) for out in listed}
-
-
-def resolve(text: str, params: dict) -> str:
-    """Return the text with each ``${section.key}`` replaced by its value."""
-    return re.sub(r"\$\{\s*([\w.-]+)\s*\}", lambda found: str(look_up(params, found[1])), text)
-
-
-def look_up(params: dict, name: str) -> object:
-    """Return the value of a dotted name in ``params.yaml``."""
-    try:
-        return reduce(lambda section, key: section[key], name.split("."), params)
-    except (KeyError, TypeError):
-        raise BlobwatchError(f"params.yaml has no {name}, which dvc.yaml names; add it") from None
-
-
-def read_yaml(path: Path) -> dict:
-    """Return the mapping that a YAML file holds."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BlobwatchError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise BlobwatchError(f"{path} holds no mapping; restore it with `git checkout {path.name}`")
-    return content
+        receipt = json.loads(content or b"")
+        fingerprint = Fingerprint(receipt["fingerprint"]["parts"])
+        whole = receipt["fingerprint"]["sha256"] == fingerprint.sha256
+        return (fingerprint, receipt["made"]) if whole else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,14 +1,13 @@
 """What is in the files put into a run: the evaluation of a model, or a whole run that DVC never ran here."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
 
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import folder_hash
-from blobwatch.lineage.fingerprint import DIRTY, commit_of, fingerprint_of
+from blobwatch.files import folder_hash, read_table
+from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.store import Store, open_store
 from blobwatch.lineage.tracking import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
 
@@ -120,5 +119,4 @@ def metric_values(metrics: dict) -> dict[str, float]:
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """Return the rows of the table of epochs; an empty cell is left out."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(stream)]
+    return [{key: float(value) for key, value in row.items() if value} for row in read_table(path)]

@@ -2,26 +2,33 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX, Model
+from blobwatch.artefact import DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_json
-from blobwatch.lineage.fingerprint import fingerprint_of
+from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.recording import log_model
-from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.store import MODEL, Store, open_store
 
-NAME = "blobwatch"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 SHA256 = "sha256."  # prefix of the tag that holds the hash of a file
 DATA = "data."  # prefix of the tag that holds the DVC hash of a data set
 COMMIT = "commit"
+PROMOTION, PROMOTED_BY = "promotion", "promoted_by"  # tags: the hash of the line in the log, its author
+CLAIM = "blobwatch-promotion"
 FETCHED = Path(".dvc/tmp/blobwatch/versions")
 
 
 def register(store: Store, model: Model, run_id: str, commit: str, at_least: int = 1):
-    """Return the version that holds a model; it is made only if no version has the same ``model.onnx``.
+    """Return the version that holds a model; it is made only if no version has the same manifest.
+
+    The manifest names weights, serving model and inputs, so the same weights made from other inputs are
+    another version.
 
     Parameters
     ----------
@@ -36,7 +43,7 @@ def register(store: Store, model: Model, run_id: str, commit: str, at_least: int
         The lowest number a new version may have, so that a fresh registry goes on where the log of
         promotions stands and never gives a number to a second model.
     """
-    known = find_version(store, model.sha256)
+    known = find_version(store, model.files[MANIFEST])
     if known is not None:
         return known
     fingerprint = fingerprint_of(model)
@@ -45,11 +52,11 @@ def register(store: Store, model: Model, run_id: str, commit: str, at_least: int
     tags |= {f"{SHA256}{name}": sha256 for name, sha256 in model.files.items()}
     tags |= {f"{DATA}{path}": digest for path, digest in fingerprint.parts["data"].items()}
     while True:
-        version = store.client.create_model_version(NAME, source, run_id, tags=tags)
+        version = store.client.create_model_version(MODEL, source, run_id, tags=tags)
         if int(version.version) >= at_least:
             return version
         # MLflow counts on from deleted versions, so this skips a number.
-        store.client.delete_model_version(NAME, version.version)
+        store.client.delete_model_version(MODEL, version.version)
 
 
 def versions(store: Store) -> list:
@@ -57,18 +64,18 @@ def versions(store: Store) -> list:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.get_registered_model(NAME)
+        store.client.get_registered_model(MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        store.client.create_registered_model(NAME, description="Detects new IR blobs in WFC3 frames.")
-    found = store.client.search_model_versions(f"name = '{NAME}'", max_results=10_000)
+        store.client.create_registered_model(MODEL, description="Detects new IR blobs in WFC3 frames.")
+    found = store.client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
     return sorted(found, key=lambda version: int(version.version))
 
 
-def find_version(store: Store, sha256: str):
-    """Return the version whose ``model.onnx`` has this hash, or None."""
-    return next((one for one in versions(store) if one.tags.get(SHA256 + ONNX) == sha256), None)
+def find_version(store: Store, manifest: str):
+    """Return the version whose manifest has this hash, or None."""
+    return next((one for one in versions(store) if one.tags.get(SHA256 + MANIFEST) == manifest), None)
 
 
 def get_version(store: Store, number: int):
@@ -123,21 +130,77 @@ def fetch_version(number: int, root: Path = Path(".")) -> Path:
     return folder
 
 
-def write_deployable(folder: Path, model: Model, version: int, run_id: str) -> None:
-    """Write the files of a model, and beside them what it is called in the registry."""
+def write_deployable(folder: Path, model: Model, version: int, run_id: str, promotion: str = "") -> None:
+    """Write the files of a model, and beside them what it is called and which line of the log deployed it."""
     for name in model.files:
         shutil.copyfile(model.folder / name, folder / name)
-    known = {"name": NAME, "version": version, "run_id": run_id}
+    known = {"name": MODEL, "version": version, "run_id": run_id, "promotion": promotion}
     write_json(folder / DEPLOYED, known | {"manifest_sha256": model.files[MANIFEST]})
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:
     """Point an alias at a version."""
-    store.client.set_registered_model_alias(NAME, alias, str(version))
+    store.client.set_registered_model_alias(MODEL, alias, str(version))
+
+
+def set_champion(store: Store, version: int, line: str, who: str) -> None:
+    """Point the champion's alias at a version that says by which line of the log, and by whom."""
+    store.client.set_model_version_tag(MODEL, str(version), PROMOTION, line)
+    store.client.set_model_version_tag(MODEL, str(version), PROMOTED_BY, who)
+    set_alias(store, CHAMPION, version)
 
 
 def alias_of(store: Store, alias: str) -> int | None:
     """Return the version at which an alias points, or None."""
     versions(store)  # the registered model exists from here on
-    target = store.client.get_registered_model(NAME).aliases.get(alias)
+    target = store.client.get_registered_model(MODEL).aliases.get(alias)
     return None if target is None else int(target)
+
+
+@contextmanager
+def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
+    """Hold the registry for a promotion, so that of two people who promote at once one is told.
+
+    A registered model named ``blobwatch-promotion`` is the claim: the registry makes a name only once. One
+    that a killed promotion of this same checkout left is taken over.
+
+    Raises
+    ------
+    BlobwatchError
+        If another checkout holds it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    tags = {"checkout": checkout, "who": who, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        store.client.create_registered_model(CLAIM, tags=tags, description="A promotion is going on.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        holder = holder_of(store)
+        if holder.get("checkout") != checkout:
+            raise BlobwatchError(
+                f"{holder.get('who')} is promoting in {holder.get('checkout')} since {holder.get('since')}; "
+                "wait, `git pull`, and look again. If that was cut short, `blobwatch sync` there finishes it; "
+                f"if that checkout is gone, delete the model {CLAIM} in MLflow"
+            ) from None
+    try:
+        yield
+    finally:
+        store.client.delete_registered_model(CLAIM)
+
+
+def release(store: Store, checkout: str) -> None:
+    """Give back the claim that a killed promotion of a checkout left."""
+    if holder_of(store).get("checkout") == checkout:
+        store.client.delete_registered_model(CLAIM)
+
+
+def holder_of(store: Store) -> dict[str, str]:
+    """Return who holds the claim; nothing if it was given back meanwhile."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(store.client.get_registered_model(CLAIM).tags)
+    except MlflowException:
+        return {"who": "someone", "checkout": "another checkout", "since": "a moment ago"}

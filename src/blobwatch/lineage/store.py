@@ -13,7 +13,8 @@ from blobwatch.lineage.checkout import main_checkout
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENT = "blobwatch"
+EXPERIMENT = MODEL = "blobwatch"
+FINGERPRINT = "blobwatch.fingerprint"  # tag of a run
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -7,7 +7,9 @@ run behind a model is rebuilt from the model's manifest and the reports.
 from pathlib import Path
 
 from blobwatch.artefact import MANIFEST, Model
-from blobwatch.lineage.fingerprint import dependency_hash, fingerprint_of, read_yaml
+from blobwatch.lineage.fingerprint import dependency_hash
+from blobwatch.lineage.origin import fingerprint_of
+from blobwatch.lineage.pipeline import parse_lock
 from blobwatch.lineage.promotion import ensure_champion
 from blobwatch.lineage.recording import record_evaluation, run_of
 from blobwatch.lineage.store import Store, open_store
@@ -59,18 +61,20 @@ def sync_champion(root: Path, store: Store) -> str:
 
 def is_evaluated(root: Path) -> bool:
     """Tell whether the reports are of this candidate: ``dvc.lock`` joins them as they are now."""
-    if not (root / "dvc.lock").is_file():
+    lock = root / "dvc.lock"
+    stage = parse_lock(lock.read_text()).get("evaluate") if lock.is_file() else None
+    if stage is None:
         return False
-    stage = read_yaml(root / "dvc.lock").get("stages", {}).get("evaluate", {})
-    joined = [
-        one
-        for one in [*stage.get("deps", []), *stage.get("outs", [])]
-        if Path(one["path"]).is_relative_to(CANDIDATE) or Path(one["path"]).is_relative_to(EVALUATION)
-    ]
-    sides = {Path(one["path"]).parts[0] for one in joined}
-    there = all((root / one["path"]).exists() for one in joined)
+    joined = {path: md5 for path, md5 in (stage.deps | stage.outs).items() if is_joined(path)}
+    sides = {Path(path).parts[0] for path in joined}
+    there = all((root / path).exists() for path in joined)
     return (
         sides == {"models", "reports"}
         and there
-        and all(dependency_hash(root / one["path"]) == one["md5"] for one in joined)
+        and all(dependency_hash(root / path) == md5 for path, md5 in joined.items())
     )
+
+
+def is_joined(path: str) -> bool:
+    """Tell whether a path is the candidate or part of its evaluation."""
+    return Path(path).is_relative_to(CANDIDATE) or Path(path).is_relative_to(EVALUATION)

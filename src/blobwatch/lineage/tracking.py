@@ -11,9 +11,8 @@ from pathlib import Path
 
 from blobwatch.lineage import checkout
 from blobwatch.lineage.fingerprint import Fingerprint, refuse_change
-from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.store import FINGERPRINT, Store, open_store
 
-FINGERPRINT = "blobwatch.fingerprint"
 REBUILT = "blobwatch.rebuilt"
 IS_DIRTY = "blobwatch.dirty"
 COMMIT = "mlflow.source.git.commit"
@@ -28,10 +27,11 @@ class Run:
     run_id: str
     done: frozenset[int] = frozenset()
 
-    def log_epoch(self, row: dict, step: int) -> None:
+    def log_epoch(self, row: dict) -> None:
         """Log the numbers of one epoch; an epoch that an interrupted run had logged is left as it is."""
-        if step not in self.done:
-            log_metrics(self.store, self.run_id, {name: row[name] for name in row if name != "epoch"}, step)
+        if row["epoch"] not in self.done:
+            numbers = {name: value for name, value in row.items() if name != "epoch"}
+            log_metrics(self.store, self.run_id, numbers, row["epoch"])
 
 
 def find_run(store: Store, fingerprint: str, unfinished: bool = False):
@@ -74,6 +74,7 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
     ]
     if data:
         store.client.log_inputs(run.info.run_id, data)
+    store.client.log_dict(run.info.run_id, fingerprint.as_json(), "fingerprint.json")
     return run
 
 

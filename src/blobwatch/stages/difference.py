@@ -1,6 +1,5 @@
 """Stage ``difference``: blob images, the median stack of the trailing days, stack minus exposure."""
 
-import csv
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from astropy.io import fits
 
 from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash, whole_file, whole_folder
+from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
 from blobwatch.instrument.differences import write_difference
@@ -21,6 +20,7 @@ from blobwatch.params import Difference
 from blobwatch.progress import console, in_processes
 
 INDEX = "index.csv"
+COLUMNS = ["rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack", "reason"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def difference(exposures: Path, out: Path, settings: Difference, only_filter: st
     with whole_folder(out) as folder:
         make = partial(write_product, folder, settings)
         rows = list(in_processes(make, jobs, "difference", workers))
-        rows += [{"rootname": one.rootname, "expstart": one.expstart, "reason": why} for one, why in without]
-        write_index(folder / INDEX, rows)
+        rows += [about(one) | {"reason": why} for one, why in without]
+        write_table(folder / INDEX, sorted(rows, key=lambda row: row["expstart"]), COLUMNS)
     console.print(
         f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack"
     )
@@ -71,20 +71,24 @@ def normalised(path: Path, box: int) -> np.ndarray:
 
 def write_product(folder: Path, settings: Difference, job: Job) -> dict:
     """Make and write one difference product; return its row of the index."""
+    row = about(job.exposure)
     image = normalised(job.exposure.path, settings.box)
     stack = median_stack([normalised(one.path, settings.box) for one in job.stack])
     result = difference_image(stack, image)
     name = f"{job.exposure.rootname}_diff.fits"
-    write_difference(folder / name, provenance(job, settings), result, stack, noise_map(result, settings.box))
-    return {
-        "rootname": job.exposure.rootname,
-        "expstart": job.exposure.expstart,
-        "path": name,
-        "stack": " ".join(one.rootname for one in job.stack),
-    }
+    header = provenance(job, settings, row["md5"])
+    write_difference(folder / name, header, result, stack, noise_map(result, settings.box))
+    return row | {"path": name, "stack": " ".join(one.rootname for one in job.stack)}
 
 
-def provenance(job: Job, settings: Difference) -> fits.Header:
+def about(one: Listed) -> dict:
+    """Return what the index says of an exposure, whether it has a stack or not."""
+    row = {"rootname": one.rootname, "expstart": one.expstart}
+    row |= {"filter": one.filter, "programme": one.programme}
+    return row | {"exposure": one.path.name, "md5": file_hash(one.path, "md5")}
+
+
+def provenance(job: Job, settings: Difference, md5: str) -> fits.Header:
     """Return the primary header of a product: what it was made of, how, and by which version."""
     with open_fits(job.exposure.path) as hdus:
         source = hdus[0].header
@@ -99,19 +103,9 @@ def provenance(job: Job, settings: Difference) -> fits.Header:
     header["STKDAYS"] = (settings.days, "[d] trailing window of the stack")
     header["NSTACK"] = (len(job.stack), "exposures in the stack")
     header["SRCFILE"] = (job.exposure.path.name, "the exposure")
-    header["SRCMD5"] = (file_hash(job.exposure.path, "md5"), "its md5")
+    header["SRCMD5"] = (md5, "its md5")
     for number, one in enumerate(job.stack, start=1):
         header[f"STK{number:05d}"] = (one.rootname, "in the stack")
     header["HISTORY"] = "pixels flagged in DQ (blob bit 512 apart) set to NaN; glow divided out;"
     header["HISTORY"] = "median over the stack; DIFF = STACK - exposure / glow"
     return header
-
-
-def write_index(path: Path, rows: list[dict]) -> None:
-    """Write the index: one row per exposure, with its stack or the reason why there is none."""
-    with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
-        table = csv.DictWriter(
-            stream, ["rootname", "expstart", "path", "stack", "reason"], restval="", lineterminator="\n"
-        )
-        table.writeheader()
-        table.writerows(sorted(rows, key=lambda row: row["expstart"]))

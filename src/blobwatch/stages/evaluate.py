@@ -1,6 +1,5 @@
 """Stage ``evaluate``: metrics with intervals, by slice, beside the baselines; pictures."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from blobwatch.detector.detectors import CNN, FILTERS, LAPLACIAN, PREDECESSOR, J
 from blobwatch.detector.evaluation import Bootstrap, final_report, report
 from blobwatch.detector.tables import SNR_EDGES, completeness, confusion, roc_curve, slices
 from blobwatch.figures import cases, evaluation
-from blobwatch.files import whole_file, whole_folder, write_json, write_text
+from blobwatch.files import read_table, whole_folder, write_json, write_table, write_text
 from blobwatch.lineage.recording import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console
@@ -69,10 +68,10 @@ def evaluate(
     with whole_folder(out) as folder:
         write_json(folder / "metrics.json", rounded(metrics))
         for name, rows in tables.items():
-            write_rows(folder / f"{name}.csv", rows)
+            write_table(folder / f"{name}.csv", rows)
         write_predictions(folder / "predictions.csv", test, judged)
         own = [row for row in tables["slices"] if row["detector"] == CNN]
-        index = read_rows(subframes / "index.csv")
+        index = read_table(subframes / "index.csv")
         write_text(folder / "model_card.md", model_card(model.manifest, rounded(metrics), own, index))
         pictures = draw_figures(tables, test, judged, reports)
         pictures["saliency"] = cases.saliency(*salient(candidate, model, test, judged[CNN].test))
@@ -113,12 +112,6 @@ def tables_of(
     return tables
 
 
-def read_rows(path: Path) -> list[dict]:
-    """Return the rows of a table."""
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 def rounded(content: object) -> object:
     """Return nested data with floats to six digits; a NaN, which JSON does not know, becomes None."""
     if isinstance(content, dict):
@@ -128,17 +121,9 @@ def rounded(content: object) -> object:
     return content
 
 
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write one table."""
-    with whole_file(path) as unfinished, unfinished.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_predictions(path: Path, data: Shard, judged: dict[str, Judged]) -> None:
     """Write what was said of each test subframe, so that any metric can be made anew."""
-    write_rows(
+    write_table(
         path,
         [
             {"rootname": data.rootnames[i]}

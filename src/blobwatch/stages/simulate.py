@@ -1,10 +1,9 @@
 """Stage ``simulate``: a season of dark-Earth exposures, and the truth about it."""
 
-import csv
 from functools import partial
 from pathlib import Path
 
-from blobwatch.files import whole_file, whole_folder
+from blobwatch.files import whole_folder, write_table
 from blobwatch.instrument.blobs import radius_at, snr_of
 from blobwatch.instrument.contaminants import SIGMA
 from blobwatch.instrument.exposures import write_flt
@@ -38,31 +37,13 @@ def write_exposure(season: Season, folder: Path, pointing: Pointing) -> None:
 
 def write_truth(path: Path, season: Season) -> None:
     """Write the table of all blobs; an old one has no date of appearance."""
-    rows = [("old", None, blob) for blob in season.old] + [("new", when, blob) for when, blob in season.new]
-    with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(
-            [
-                "blob",
-                "kind",
-                "x",
-                "y",
-                "radius",
-                "depth",
-                "appeared_mjd",
-                "half_width",
-                "axis_ratio",
-                "exponent",
-                "edge",
-                "hole",
-                "snr",
-            ]
-        )
-        for number, (kind, when, blob) in enumerate(rows, start=1):
-            shape = [blob.half_width, blob.axis_ratio, blob.exponent, blob.edge, blob.hole]
-            table.writerow(
-                [number, kind, f"{blob.x:.3f}", f"{blob.y:.3f}", f"{radius_at(blob.x, blob.y):.2f}"]
-                + [f"{blob.depth:.5f}", "" if when is None else f"{when:.5f}"]
-                + [f"{value:.4f}" for value in shape]
-                + [f"{snr_of(blob, SIGMA):.2f}"]
-            )
+    blobs = [("old", None, blob) for blob in season.old] + [("new", when, blob) for when, blob in season.new]
+    rows = []
+    for number, (kind, when, blob) in enumerate(blobs, start=1):
+        row = {"blob": number, "kind": kind, "x": f"{blob.x:.3f}", "y": f"{blob.y:.3f}"}
+        row |= {"radius": f"{radius_at(blob.x, blob.y):.2f}", "depth": f"{blob.depth:.5f}"}
+        row["appeared_mjd"] = "" if when is None else f"{when:.5f}"
+        for name in ("half_width", "axis_ratio", "exponent", "edge", "hole"):
+            row[name] = f"{getattr(blob, name):.4f}"
+        rows.append(row | {"snr": f"{snr_of(blob, SIGMA):.2f}"})
+    write_table(path, rows)

@@ -1,6 +1,5 @@
 """Stage ``subframes``: labelled subframes for train, val and test, and whole test frames."""
 
-import csv
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.dataset.shards import write_shard
-from blobwatch.dataset.splits import SPLITS, Source, read_sources, split_by_time
+from blobwatch.dataset.splits import SPLITS, Source, exposures_of, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
 from blobwatch.dataset.truth import Appearance, new_in, read_truth
-from blobwatch.files import file_hash, whole_file, whole_folder
+from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
+from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Subframes
 from blobwatch.progress import in_processes
 
@@ -33,7 +33,7 @@ class Job:
 def subframes(
     differences: Path, exposures: Path, out: Path, settings: Subframes, seed: int, workers: int = 2
 ) -> None:
-    """Write one shard per split and difference image, whole test frames, and an index of all."""
+    """Write one shard per split and difference image, whole test frames, an index, and the exposures."""
     splits = split_by_time(read_sources(differences), settings.shares)
     jobs = []
     for split in SPLITS:
@@ -44,7 +44,8 @@ def subframes(
     with whole_folder(out) as folder:
         make = partial(make_shard, folder, read_truth(exposures / TRUTH), settings, seed)
         rows = list(in_processes(make, jobs, "subframes", workers))
-        write_index(folder / INDEX, rows)
+        write_table(folder / INDEX, rows)
+        write_table(folder / EXPOSURES, exposures_of(differences, exposures, splits))
 
 
 def share_out(total: int, parts: int) -> list[int]:
@@ -79,11 +80,3 @@ def make_shard(folder: Path, truth: list[Appearance], settings: Subframes, seed:
         "difference_md5": file_hash(source.path, "md5"),
         "stack": " ".join(source.stack),
     }
-
-
-def write_index(path: Path, rows: list[dict]) -> None:
-    """Write the index that names the origin of each shard."""
-    with whole_file(path) as partial_path, partial_path.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)

@@ -1,10 +1,8 @@
 """Stage ``train``: the network, its threshold, its artefact, and its MLflow run."""
 
-import csv
 from pathlib import Path
 
 import torch
-from rich.progress import TextColumn
 
 from blobwatch import __version__
 from blobwatch.artefact import MANIFEST, Model
@@ -14,13 +12,13 @@ from blobwatch.detector.export import write_artefact
 from blobwatch.detector.metrics import threshold_for
 from blobwatch.detector.network import build
 from blobwatch.detector.scoring import score_model
-from blobwatch.detector.training import Plan, Progress, best_logits
-from blobwatch.detector.training import train as fit
-from blobwatch.files import whole_file, whole_folder, write_json
+from blobwatch.detector.training import Plan, best_logits, prepare_torch, train_with_bar
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import read_table, whole_folder, write_json, write_table
 from blobwatch.lineage import tracking
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take
 from blobwatch.params import Params
-from blobwatch.progress import bar, console
+from blobwatch.progress import console
 
 UNFINISHED = Path(".dvc/tmp/blobwatch")  # checkpoints of trainings that were killed
 
@@ -38,11 +36,9 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         Folders that are written.
     params : Params
     """
-    torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(True)
-    # The filling only serves code that reads what it never wrote, and it costs a quarter of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    prepare_torch(params.threads)
     fingerprint = take(root, "train")
+    refuse_other_data(root, fingerprint, subframes)
     train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
     # The run ends with an error if an input changed meanwhile, and then nothing is written.
     with tracking.training(root, fingerprint) as run:
@@ -50,12 +46,14 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         network = build(**architecture_of(params))
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
-        progress = fit_with_bar(network, train_set, val_set, plan_of(params), checkpoint, run)
+        plan = plan_of(params)
+        progress = train_with_bar("train", network, train_set, val_set, plan, checkpoint, run.log_epoch)
         network.calibrate(*calibration.fit(val_set.labels, best_logits(network, val_set)))
     about = {
         "version": __version__,
-        "fingerprint": {"sha256": fingerprint.sha256, "parts": fingerprint.parts},
+        "fingerprint": fingerprint.as_json(),
         "data": fingerprint.parts["data"],
+        "exposures": read_table(subframes / EXPOSURES),
         "metrics": {k: round(v, 6) for k, v in progress.history[progress.best_epoch].items()},
     }
     with whole_folder(candidate) as folder:
@@ -63,13 +61,24 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         manifest["threshold"] = choose_threshold(folder, val_set, params)
         write_json(folder / MANIFEST, manifest)
     with whole_folder(reports) as folder:
-        write_history(folder / "history.csv", progress)
+        write_table(folder / "history.csv", progress.rows)
     checkpoint.unlink(missing_ok=True)
     console.print(
         f"train: best epoch {progress.best_epoch + 1} of {progress.epoch}, "
         f"val AUC {about['metrics']['val_auc']:.4f}, threshold {manifest['threshold']:.3f}, "
         f"{manifest['parameters']:,} parameters"
     )
+
+
+def refuse_other_data(root: Path, fingerprint: Fingerprint, subframes: Path) -> None:
+    """Refuse subframes that are not those of the fingerprint, and ones that name no exposures."""
+    if subframes.resolve() not in [(root / path).resolve() for path in fingerprint.parts["data"]]:
+        raise BlobwatchError(
+            f"{subframes} is not what dvc.yaml trains on, so the model's lineage would be false; "
+            "change dvc.yaml, or train on the subframes that it names"
+        )
+    if not fingerprint.parts.get("exposures"):
+        raise BlobwatchError(f"{subframes} does not name its exposures; run `dvc repro subframes`")
 
 
 def architecture_of(params: Params) -> dict:
@@ -82,48 +91,8 @@ def plan_of(params: Params) -> Plan:
     return Plan(**params.train.model_dump(exclude={"architecture", "width", "clip"}), seed=params.seed)
 
 
-def fit_with_bar(
-    network: torch.nn.Module,
-    train_set: Shard,
-    val_set: Shard,
-    plan: Plan,
-    checkpoint: Path,
-    run: tracking.Run,
-) -> Progress:
-    """Train, and show epoch, loss and rate while it goes on."""
-    steps = -(-len(train_set) // plan.batch)
-    columns = (TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("rate {task.fields[rate]:.2g}"))
-    with bar(*columns) as progress:
-        task = progress.add_task("train", total=plan.epochs * steps, loss=float("nan"), rate=0.0)
-        done = {"steps": 0}
-
-        def on_batch(epoch: int, value: float, rate: float) -> None:
-            done["steps"] = max(done["steps"] + 1, epoch * steps + 1)
-            progress.update(task, completed=done["steps"], loss=value, rate=rate)
-
-        def on_epoch(row: dict) -> None:
-            run.log_epoch(row, row["epoch"])
-            progress.console.print(
-                f"epoch {row['epoch'] + 1}: loss {row['train_loss']:.4f}, "
-                f"val loss {row['val_loss']:.4f}, val AUC {row['val_auc']:.4f}"
-            )
-
-        return fit(network, train_set, val_set, plan, checkpoint, on_batch, on_epoch)
-
-
 def choose_threshold(folder: Path, val_set: Shard, params: Params) -> float:
     """Return the threshold that gives the wanted rate of false blobs on val, through the serving model."""
     scored = score_model(Model.load(folder), val_set, params.evaluate.match_radius)
     threshold = threshold_for(scored.matches, len(val_set), params.evaluate.false_per_100)
     return min(round(threshold, 6), 0.999999)  # rounded to 1, it would find nothing
-
-
-def write_history(path: Path, progress: Progress) -> None:
-    """Write the row of each epoch as CSV."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, list(progress.history[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(
-            {key: value if key == "epoch" else f"{value:.8g}" for key, value in row.items()}
-            for row in progress.history
-        )

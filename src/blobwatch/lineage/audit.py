@@ -1,0 +1,88 @@
+"""The audit: version, run, commit, ``dvc.lock``, subframes, difference images, each raw exposure.
+
+Each link is compared with what the one before it names, and hashed anew where the bytes are. It needs git
+and the files alone: no DVC, no MLflow server, no network.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage import chain, claims
+from blobwatch.lineage.claims import Link
+from blobwatch.lineage.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.restore import Snapshot, snapshots
+from blobwatch.lineage.subject import Known, Subject
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The answer; `as_json` is the contract."""
+
+    subject: Subject | None
+    links: list[Link]
+    exposures: list[dict] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``mismatch`` if a link is broken, ``incomplete`` if one could not be checked, else ``ok``."""
+        found = {one.status for one in self.links}
+        return MISMATCH if MISMATCH in found else "incomplete" if MISSING in found else OK
+
+    def as_json(self) -> dict:
+        """Return the answer as plain data."""
+        version = self.subject.version if self.subject else None
+        links = [asdict(one) for one in self.links]
+        return {"version": version, "verdict": self.verdict, "links": links, "exposures": self.exposures}
+
+
+def audit(root: Path, name: str = "champion") -> Audit:
+    """Check the lineage of a version, link by link.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    name : str
+        ``champion``, or the number of a version.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is no such version, or nothing is deployed.
+    """
+    root = Path(root)
+    try:
+        known = Known.of(root)
+    except BlobwatchError as error:  # the log is broken, and with it all that follows from it
+        return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
+    if name != "champion" and not name.isdigit():
+        raise BlobwatchError(f"{name} is no version; give champion, or a number out of `blobwatch models`")
+    if name == "champion" and known.deployed is None:
+        raise BlobwatchError("nothing is deployed yet; `blobwatch promote` deploys a version")
+    subject = Subject.find(root, known, known.deployed if name == "champion" else int(name))
+    links = [check(subject) for check in claims.LINKS]
+    found = list(snapshots(root, subject.folder_hash)) if subject.contents else []
+    snapshot, steps = chain.choose(subject, found)
+    links += [chain.commit(subject), chain.lock(subject, snapshot, steps), chain.evaluation(subject, found)]
+    behind, exposures = chain.data(subject, snapshot, steps)
+    return Audit(subject, links + behind, exposures, snapshot)
+
+
+def touched_by(root: Path, rootname: str) -> list[dict]:
+    """Return the versions that an exposure trained, tuned or judged.
+
+    Returns
+    -------
+    list of dict
+        ``version``, ``state``, ``deployed``, ``role`` (train, val or test), ``md5`` as it was then.
+    """
+    known, touched = Known.of(root), []
+    for version in known.versions:
+        subject = Subject.find(root, known, version)
+        about = {"version": version, "state": subject.state, "deployed": subject.is_deployed}
+        for row in subject.exposures:
+            if row["rootname"] == rootname:
+                touched.append(about | {"role": row["role"], "md5": row["md5"]})
+    return touched

@@ -1,0 +1,254 @@
+"""The further links of an audit: commit, ``dvc.lock``, report, and the data back to each raw exposure."""
+
+import json
+import re
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+
+import yaml
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import listing_hash
+from blobwatch.lineage import checkout
+from blobwatch.lineage.claims import Link
+from blobwatch.lineage.evidence import MISMATCH, MISSING, OK, Evidence, examine, some
+from blobwatch.lineage.fingerprint import differing, read_receipt, receipt_path
+from blobwatch.lineage.origin import DIRTY
+from blobwatch.lineage.pipeline import look_up, maker, parse_lock
+from blobwatch.lineage.recording import metric_values
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, read_file, snapshots
+from blobwatch.lineage.subject import Subject
+
+METRICS = "reports/evaluate/metrics.json"
+SAID = {"subframes": "subframes", "difference": "difference images"}  # of what a stage makes
+ORDER = ["dvc.lock", *SAID.values(), "raw exposures"]
+
+
+def commit(subject: Subject) -> Link:
+    """Check that code, environment and parameters of the fingerprint are those of the commit."""
+    expected, parts = subject.commit, subject.fingerprint.parts if subject.fingerprint else None
+    if parts is None or expected.endswith(DIRTY):
+        note = "its inputs were not committed" if parts else "the manifest is not here"
+        return Link("commit", MISSING, expected, "", note)
+    there = checkout.files_at(subject.root, expected, [*parts["code"], "params.yaml"])
+    if not there:
+        return Link("commit", MISSING, expected, "", "this clone does not have it; `git fetch --unshallow`")
+    odd = [path for path, md5sum in parts["code"].items() if hash_at(there, path) != md5sum]
+    params = yaml.safe_load(there.get("params.yaml", b"{}"))
+    for name, value in parts["params"].items():
+        try:
+            same = look_up(params, name) == value
+        except BlobwatchError:
+            same = False
+        odd += [] if same else [name]
+    note = f"{some(odd)} is not what trained it" if odd else f"{len(parts['code'])} paths, and the parameters"
+    return Link("commit", MISMATCH if odd else OK, expected, expected, note)
+
+
+def hash_at(there: dict[str, bytes], path: str) -> str:
+    """Return the hash that DVC gives a file or folder, out of the files of a commit."""
+    if path in there:
+        return md5(there[path]).hexdigest()
+    inside = {name: content for name, content in there.items() if Path(name).is_relative_to(path)}
+    return listing_hash({str(Path(n).relative_to(path)): md5(c).hexdigest() for n, c in inside.items()})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step back along a ``dvc.lock``: what was to be made, by which stage, and what is against it."""
+
+    link: str
+    path: str
+    expected: str
+    stage: str | None  # None where no stage makes it
+    against: str = ""
+    forged: bool = False  # what is against it is no mere sign that a later run was not finished
+
+
+def choose(subject: Subject, found: list[Snapshot]) -> tuple[Snapshot | None, list[Step]]:
+    """Return the ``dvc.lock`` in which the whole chain behind a model stands, and its steps.
+
+    A lock that was committed between two runs may join the model to data that were made since: then an
+    older one is asked. One that contradicts what a stage left is not passed over.
+    """
+    walked = [(snapshot, steps(subject, snapshot)) for snapshot in found]
+    for snapshot, chain in walked:
+        if any(step.forged for step in chain) or not any(step.against for step in chain):
+            return snapshot, chain
+    return walked[0] if walked else (None, steps(subject, None))
+
+
+def steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
+    """Return the steps from the model back to the raw exposures; without a lock, to the subframes."""
+    if subject.fingerprint is None:
+        return []
+    chain = [trained(subject, snapshot)] if snapshot else []
+    todo = list(subject.fingerprint.parts["data"].items())
+    while todo:
+        path, expected = todo.pop(0)
+        if path in [step.path for step in chain]:
+            continue
+        stage = maker(snapshot.locked, path) if snapshot else None
+        chain.append(step_to(path, expected, stage, snapshot))
+        deps = snapshot.locked[stage].deps if stage else {}
+        todo += [(dep, deps[dep]) for dep in deps if maker(snapshot.locked, dep) or pinned(snapshot, dep)]
+    return sorted(chain, key=lambda step: ORDER.index(step.link))
+
+
+def trained(subject: Subject, snapshot: Snapshot) -> Step:
+    """Return the step from the model to its training."""
+    entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
+    against = ""
+    if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
+        against = f"the dvc.lock {place(snapshot)} has no stage 'train' that makes it"
+    elif odd := subject.fingerprint.against_lock(entry):
+        against = f"the dvc.lock {place(snapshot)} says that it was trained on another {some(odd)}"
+    elif receipt and receipt[0] != subject.fingerprint:
+        against = f"{receipt_path('train')} {place(snapshot)} is of another training"
+    else:
+        against = contradiction(snapshot, "train")
+    return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", against, forged=bool(against))
+
+
+def step_to(path: str, expected: str, stage: str | None, snapshot: Snapshot | None) -> Step:
+    """Return the step to a folder of data."""
+    link = SAID.get(stage or path.rpartition("/")[2], "raw exposures")
+    if snapshot is None:
+        return Step(link, path, expected, stage)
+    if stage is None:
+        said = pinned(snapshot, path)
+        against = f"{path}.dvc {place(snapshot)} names {said}" if said not in (None, expected) else ""
+        return Step(link, path, expected, stage, against)
+    against = contradiction(snapshot, stage)
+    if against or snapshot.locked[stage].outs[path] == expected:
+        return Step(link, path, expected, stage, against, forged=bool(against))
+    return Step(link, path, expected, stage, f"the dvc.lock {place(snapshot)} names another {path}")
+
+
+def pinned(snapshot: Snapshot, path: str) -> str | None:
+    """Return the hash that a ``.dvc`` file beside a path pins, None where there is none."""
+    return dvc_file(snapshot.read(f"{path}.dvc"))
+
+
+def contradiction(snapshot: Snapshot, stage: str) -> str:
+    """Say in what ``dvc.lock`` contradicts what a stage left when it ran."""
+    entry, where = snapshot.locked[stage], place(snapshot)
+    content = snapshot.read(receipt_path(stage))
+    if content is None:
+        return ""
+    receipt = read_receipt(content)
+    if receipt is None or entry.outs.get(receipt_path(stage)) not in (None, md5(content).hexdigest()):
+        return f"{receipt_path(stage)} {where} was altered"
+    ran, left = receipt
+    odd = ran.against_lock(entry)
+    if odd:
+        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(odd)}"
+    outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
+    odd = differing(left, outs)
+    return f"{some(odd)} is not what stage {stage!r} made: it was committed to DVC by hand" if odd else ""
+
+
+def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:
+    """Check that ``dvc.lock`` makes this model out of what the fingerprint says."""
+    if not subject.contents or subject.fingerprint is None:
+        return Link("dvc.lock", MISSING, note="the model's files are not here")
+    if snapshot is not None:
+        against = chain[0].against
+        found = snapshot.outs[CANDIDATE]
+        status, note = (MISMATCH, against) if against else (OK, place(snapshot))
+        return Link("dvc.lock", status, chain[0].expected, found, note)
+    for other in snapshots(subject.root):
+        if "train" in other.locked and not subject.fingerprint.against_lock(other.locked["train"]):
+            note = f"the dvc.lock {place(other)} says that these inputs made another model"
+            return Link("dvc.lock", MISMATCH, subject.folder_hash, other.outs[CANDIDATE], note)
+    note = "no dvc.lock here or in the history names it; commit the one that does"
+    return Link("dvc.lock", MISSING, subject.folder_hash, "", note)
+
+
+def evaluation(subject: Subject, found: list[Snapshot]) -> Link:
+    """Check that the metrics of the log are those of a report on this model, as its stage left it."""
+    if subject.record is None:
+        return Link("evaluation", MISSING, note="it was never promoted, so no metrics were relied on")
+    relied = {name: value for name, value in subject.record["metrics"].items() if value is not None}
+    against = "no report on this model is in git"
+    for snapshot in found:
+        content = snapshot.read(METRICS)
+        if content is None or "evaluate" not in snapshot.locked:
+            continue
+        against = altered(snapshot, content) or differs(content, relied)
+        if not against:
+            named = f"{len(relied)} figures, {place(snapshot)}"
+            return Link("evaluation", OK, md5(content).hexdigest(), md5(content).hexdigest(), named)
+    return Link("evaluation", MISMATCH if found and "no report" not in against else MISSING, note=against)
+
+
+def differs(content: bytes, relied: dict[str, float]) -> str:
+    """Say which figures of the log are not those of a report."""
+    reported = metric_values(json.loads(content))
+    odd = sorted(name for name, value in relied.items() if reported.get(name) != value)
+    return f"the report says otherwise of {some(odd)}" if odd else ""
+
+
+def altered(snapshot: Snapshot, content: bytes) -> str:
+    """Say whether a report is another than the one that its stage wrote."""
+    if snapshot.outs.get(METRICS) != md5(content).hexdigest():
+        return f"the dvc.lock {place(snapshot)} names another {METRICS}"
+    return contradiction(snapshot, "evaluate")
+
+
+def data(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> tuple[list[Link], list[dict]]:
+    """Check the data behind the training, each folder hashed anew; return the links and every exposure."""
+    links, rows = [], [row | {"status": MISSING} for row in subject.exposures]
+    claims = claimed(subject.root)
+    for step in chain:
+        if step.path == CANDIDATE:
+            continue
+        known = {
+            str(Path(row["path"]).relative_to(step.path)): row["md5"]
+            for row in rows
+            if Path(row["path"]).is_relative_to(step.path)
+        }
+        evidence = examine(subject.root, step.path, step.expected, claims(step.path), known)
+        links.append(link_of(step, snapshot, evidence))
+        rows = [row | check(row, step.path, evidence) for row in rows]
+    return links or [Link(name, MISSING, note="the manifest is not here") for name in ORDER[1:]], rows
+
+
+def link_of(step: Step, snapshot: Snapshot | None, evidence: Evidence) -> Link:
+    """Return the link of one folder of data: what is against it, and what its bytes say."""
+    status, note = evidence.status, evidence.note
+    if step.against:
+        status, note = MISMATCH, step.against
+    elif snapshot is None:
+        status, note = (MISSING if status == OK else status), f"no dvc.lock says how it was made; {note}"
+    elif step.stage and snapshot.read(receipt_path(step.stage)) is None:
+        left = f"{receipt_path(step.stage)} is not there: the stage ran before stages left one"
+        status, note = (MISSING if status == OK else status), f"{note}; {left}"
+    return Link(step.link, status, step.expected, evidence.found, note)
+
+
+def check(row: dict, path: str, evidence: Evidence) -> dict[str, str]:
+    """Return the status of one exposure, if it lies in this folder."""
+    if not Path(row["path"]).is_relative_to(path):
+        return {}
+    found = evidence.listing.get(str(Path(row["path"]).relative_to(path)))
+    return {"status": MISSING if found is None else OK if found == row["md5"] else MISMATCH}
+
+
+def claimed(root: Path):
+    """Return what gives the hash that ``dvc.lock`` or a ``.dvc`` file gives a path as it lies here."""
+    here = parse_lock((read_file(root / "dvc.lock") or b"").decode())
+    outs = {path: md5sum for one in here.values() for path, md5sum in one.outs.items()}
+    return lambda path: outs.get(path) or dvc_file(read_file(root / f"{path}.dvc"))
+
+
+def dvc_file(content: bytes | None) -> str | None:
+    """Return the hash that the content of a ``.dvc`` file pins."""
+    found = re.search(rb"md5: (\w+(?:\.dir)?)", content or b"")
+    return found[1].decode() if found else None
+
+
+def place(snapshot: Snapshot) -> str:
+    """Return where a ``dvc.lock`` is."""
+    return f"of commit {snapshot.commit[:12]}" if snapshot.commit else "that lies here"

@@ -1,0 +1,118 @@
+"""What MLflow says of runs, versions and the champion, as plain data: read without writing or creating it.
+
+A database is asked directly, since MLflow itself takes seconds to open one, and would make it where it is
+not; a server is asked through MLflow.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
+
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+DELETED = "Deleted_Internal"  # the stage of a version that was deleted
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version: the run that made it, where its files are, and its tags."""
+
+    run_id: str
+    source: str
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: whether it was deleted, and the fingerprint of its training."""
+
+    deleted: bool
+    fingerprint: str | None
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The state of the registry."""
+
+    champion: int | None
+    versions: dict[int, Version]
+    runs: dict[str, Run]
+
+
+def look(root: Path) -> Mirror:
+    """Return what the project's MLflow store says now.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is no store yet, or it does not answer.
+    """
+    uri = tracking_uri(root)
+    if uri.startswith(LOCAL) and not Path(uri.removeprefix(LOCAL)).is_file():
+        raise BlobwatchError("there is no MLflow store here; `blobwatch sync` makes one from the files")
+    try:
+        return of_server(uri) if uri.startswith("http") else of_database(uri)
+    except Exception as error:  # whatever is wrong with a store, the files can still be checked
+        reason = str(error).splitlines()[0][:200]
+        raise BlobwatchError(f"the MLflow store does not answer: {reason}") from error
+
+
+def of_database(uri: str) -> Mirror:
+    """Read the tables of MLflow, of which none is changed."""
+    from sqlalchemy import create_engine, text
+
+    if uri.startswith(LOCAL):
+        uri = f"{LOCAL}file:{uri.removeprefix(LOCAL)}?mode=ro&uri=true"
+    engine = create_engine(uri)
+    with engine.connect() as connection:
+
+        def rows(query: str) -> list:
+            return list(connection.execute(text(query), {"name": MODEL, "tag": FINGERPRINT}))
+
+        aliases = rows(
+            "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = 'champion'"
+        )
+        tags: dict[int, dict[str, str]] = {}
+        for version, key, value in rows(
+            "SELECT version, key, value FROM model_version_tags WHERE name = :name"
+        ):
+            tags.setdefault(int(version), {})[key] = value
+        known = rows("SELECT version, run_id, source, current_stage FROM model_versions WHERE name = :name")
+        prints = dict(map(tuple, rows("SELECT run_uuid, value FROM tags WHERE key = :tag")))
+        runs = rows("SELECT run_uuid, lifecycle_stage FROM runs")
+    engine.dispose()
+    return Mirror(
+        int(aliases[0][0]) if aliases else None,
+        {
+            int(n): Version(run, source, tags.get(int(n), {}))
+            for n, run, source, stage in known
+            if stage != DELETED
+        },
+        {run: Run(stage == "deleted", prints.get(run)) for run, stage in runs},
+    )
+
+
+def of_server(uri: str) -> Mirror:
+    """Ask a server, which may be down: it is given seconds."""
+    for key, value in (ENVIRONMENT | PATIENCE).items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    known = client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
+    versions = {int(one.version): Version(one.run_id, one.source, dict(one.tags)) for one in known}
+    runs = {}
+    for one in versions.values():
+        try:
+            run = client.get_run(one.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            continue
+        deleted = run.info.lifecycle_stage == "deleted"
+        runs[one.run_id] = Run(deleted, run.data.tags.get(FINGERPRINT))
+    aliases = client.get_registered_model(MODEL).aliases if versions else {}
+    return Mirror(int(aliases["champion"]) if "champion" in aliases else None, versions, runs)

@@ -1,0 +1,113 @@
+"""The files of a version, found again by their hashes wherever they are still kept."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from blobwatch.artefact import CHAMPION, MANIFEST
+from blobwatch.lineage import checkout
+from blobwatch.lineage.cache import Cache
+from blobwatch.lineage.pipeline import Locked, parse_lock
+
+CANDIDATE = "models/candidate"
+Read = Callable[[str], bytes | None]
+
+
+def find_files(
+    root: Path, files: dict[str, str], registered: str | None = None
+) -> tuple[dict[str, bytes], str]:
+    """Return the content of each file of a version, and where it was found; nothing if it is nowhere.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    files : dict
+        The sha256 of each file by its name.
+    registered : str, optional
+        Where the registry says that they are: ``source`` of the version.
+
+    Returns
+    -------
+    contents : dict
+        Empty where no place has all of them.
+    where : str
+    """
+    for where, read in places(root, files, registered):
+        contents = {name: read(name) for name in files}
+        if all(is_it(content, files[name]) for name, content in contents.items()):
+            return contents, where
+    return {}, ""
+
+
+def is_it(content: bytes | None, sha256: str) -> bool:
+    """Tell whether some bytes are those with a hash."""
+    return content is not None and hashlib.sha256(content).hexdigest() == sha256
+
+
+def places(root: Path, files: dict[str, str], registered: str | None) -> Iterator[tuple[str, Read]]:
+    """Yield the places where the files may be: folders, the history of the champion in git, DVC's cache."""
+    root = Path(root)
+    for folder in (root / CHAMPION, root / CANDIDATE, local_folder(registered)):
+        if folder is not None:
+            yield str(folder), reader(folder)
+    for commit, manifest in checkout.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
+        if is_it(manifest, files[MANIFEST]):
+            there = checkout.files_at(root, commit, [CHAMPION])
+            yield f"{CHAMPION} of commit {commit[:12]}", lambda name, of=there: of.get(f"{CHAMPION}/{name}")
+    cache = Cache.of(root)
+    for md5 in {snapshot.outs[CANDIDATE] for snapshot in snapshots(root)}:
+        listing = cache.listing(md5) or {}
+        if listing:
+            paths = {name: cache.path(one) for name, one in listing.items()}
+            yield f"DVC's cache, {md5}", lambda name, of=paths: read_file(of.get(name))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A ``dvc.lock`` and the files beside it: of a commit, or as they lie here (``commit`` is None)."""
+
+    root: Path
+    commit: str | None
+    locked: dict[str, Locked]
+
+    @property
+    def outs(self) -> dict[str, str]:
+        """The hash of each output of each stage."""
+        return {path: md5 for one in self.locked.values() for path, md5 in one.outs.items()}
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of a file that lies in git, None where there is none."""
+        if self.commit is None:
+            return read_file(self.root / path)
+        return checkout.files_at(self.root, self.commit, [path]).get(path)
+
+
+def snapshots(root: Path, naming: str = CANDIDATE) -> Iterator[Snapshot]:
+    """Yield each ``dvc.lock`` that holds a text: the one that lies here, then those of all branches."""
+    here = read_file(Path(root) / "dvc.lock")
+    versions = [(None, here)] if here else []
+    for commit, content in [*versions, *checkout.versions_of(root, "dvc.lock")]:
+        locked = parse_lock(content.decode()) if naming.encode() in content else {}
+        if any(CANDIDATE in one.outs for one in locked.values()):
+            yield Snapshot(Path(root), commit, locked)
+
+
+def local_folder(source: str | None) -> Path | None:
+    """Return the folder of an address of the registry, None where it is on a server."""
+    if not source:
+        return None
+    parts = urlsplit(source)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+
+
+def reader(folder: Path) -> Read:
+    """Return what reads a file of a folder by its name."""
+    return lambda name: read_file(folder / name)
+
+
+def read_file(path: Path | None) -> bytes | None:
+    """Return the content of a file, None where there is none."""
+    return path.read_bytes() if path is not None and path.is_file() else None

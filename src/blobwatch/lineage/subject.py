@@ -1,0 +1,157 @@
+"""What an audit is about: one version, what the log and the registry say of it, and its files."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from blobwatch.artefact import MANIFEST
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import listing_hash
+from blobwatch.lineage import mirror, promotions
+from blobwatch.lineage.fingerprint import Fingerprint
+from blobwatch.lineage.mirror import Mirror
+from blobwatch.lineage.promotions import LOG
+from blobwatch.lineage.restore import find_files
+
+SHA256 = "sha256."  # prefix of the tag of a version that holds the hash of a file
+
+
+@dataclass(frozen=True)
+class Known:
+    """The two places that know versions.
+
+    Attributes
+    ----------
+    records : list of dict
+        Of the log, oldest first.
+    mirror : Mirror or None
+        Of MLflow; None where it does not answer.
+    silence : str
+        Why it does not.
+    """
+
+    records: list[dict]
+    mirror: Mirror | None
+    silence: str = ""
+
+    @classmethod
+    def of(cls, root: Path) -> "Known":
+        """Return what is known in a project.
+
+        Raises
+        ------
+        BlobwatchError
+            If a line of the log was altered.
+        """
+        records = promotions.read(Path(root) / LOG)
+        try:
+            return cls(records, mirror.look(root))
+        except BlobwatchError as error:
+            return cls(records, None, str(error))
+
+    @property
+    def deployed(self) -> int | None:
+        """The version that is deployed, as the log says."""
+        return self.records[-1]["version"] if self.records else None
+
+    @property
+    def versions(self) -> list[int]:
+        """Every version that one of the two knows, in order."""
+        registered = self.mirror.versions if self.mirror else {}
+        return sorted({record["version"] for record in self.records} | set(registered))
+
+    def record(self, version: int) -> dict | None:
+        """Return the newest record of a version in the log."""
+        return next((one for one in reversed(self.records) if one["version"] == version), None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A version with its files, as far as they are here."""
+
+    root: Path
+    version: int
+    known: Known
+    record: dict | None
+    registered: mirror.Version | None
+    promised: dict[str, str]  # the sha256 of each file, by its name
+    contents: dict[str, bytes]
+    where: str
+
+    @classmethod
+    def find(cls, root: Path, known: Known, version: int) -> "Subject":
+        """Return a version by its number.
+
+        Raises
+        ------
+        BlobwatchError
+            If neither the log nor the registry knows it.
+        """
+        record = known.record(version)
+        registered = find_registered(known.mirror, version, record)
+        if record is None and registered is None:
+            numbers = ", ".join(map(str, known.versions)) or "none"
+            raise BlobwatchError(f"nobody knows of a version {version}; there are: {numbers}")
+        promised = record["files"] if record else hashes_in(registered.tags)
+        contents, where = find_files(root, promised, registered.source if registered else None)
+        return cls(Path(root), version, known, record, registered, promised, contents, where)
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether it is the one that is deployed."""
+        return self.record is not None and self.known.records[-1]["files"] == self.record["files"]
+
+    @cached_property
+    def manifest(self) -> dict:
+        """The manifest; empty where it is not here."""
+        return json.loads(self.contents.get(MANIFEST, b"{}"))
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint | None:
+        """The fingerprint whose parts the manifest holds."""
+        parts = self.manifest.get("fingerprint", {}).get("parts")
+        return Fingerprint(parts) if parts else None
+
+    @property
+    def exposures(self) -> list[dict]:
+        """The raw exposures that the manifest names, with their role."""
+        return self.manifest.get("exposures", [])
+
+    @property
+    def folder_hash(self) -> str:
+        """The hash that DVC gives the folder of its files."""
+        from hashlib import md5
+
+        return listing_hash({name: md5(content).hexdigest() for name, content in self.contents.items()})
+
+    @property
+    def run_id(self) -> str:
+        """The run that made it."""
+        return self.registered.run_id if self.registered else self.record["run_id"]
+
+    @property
+    def commit(self) -> str:
+        """The commit of its inputs, with ``-dirty`` behind it where they are not in it."""
+        return self.record["commit"] if self.record else self.registered.tags.get("commit", "")
+
+    @property
+    def state(self) -> str:
+        """What it is now: champion, former champion, or registered."""
+        if self.is_deployed:
+            return "champion"
+        return "former champion" if self.record else "registered"
+
+
+def find_registered(known: Mirror | None, version: int, record: dict | None) -> mirror.Version | None:
+    """Return a version in the registry: the one with the log's manifest, else the one with the number."""
+    versions = known.versions if known else {}
+    if record is None:
+        return versions.get(version)
+    wanted = record["files"][MANIFEST]
+    return next((one for one in versions.values() if one.tags.get(SHA256 + MANIFEST) == wanted), None)
+
+
+def hashes_in(tags: dict[str, str]) -> dict[str, str]:
+    """Return the sha256 of each file of a version, by its name, out of its tags."""
+    return {name.removeprefix(SHA256): value for name, value in tags.items() if name.startswith(SHA256)}
