@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from blobwatch.files import file_hash
+from blobwatch.lineage.verification import outside
 
 DATA_STAGES = ("simulate", "difference", "subframes")
 
@@ -18,24 +19,6 @@ DATA_STAGES = ("simulate", "difference", "subframes")
 def outputs(lock: dict, stage: str) -> dict[str, str]:
     """Return path and hash of each output of a stage."""
     return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
-
-
-def outside(committed: dict, found: dict, name: str = "") -> list[str]:
-    """Return the metrics that lie outside the committed intervals."""
-    if set(committed) == {"value", "low", "high"}:
-        values = [*committed.values(), *found.values()]
-        if None in values:
-            return [] if committed == found else [f"{name}: {found}, committed {committed}"]
-        # Either range may hold the other's value: one of no width (all found) would hold nothing else. A
-        # range has its own value in it, which the interval of a biased measure (calibration) may leave out.
-        pairs = ((committed, found), (found, committed))
-        holds = any(min(a.values()) <= b["value"] <= max(a.values()) for a, b in pairs)
-        return [] if holds else [f"{name}: {found} and the committed {committed} exclude each other"]
-    lines = [f"{name}.{key}: is not in the new metrics" for key in committed if key not in found]
-    for key, value in committed.items():
-        if isinstance(value, dict) and key in found:
-            lines += outside(value, found[key], f"{name}.{key}".strip("."))
-    return lines
 
 
 def main(committed_lock: Path, committed_metrics: Path) -> int:

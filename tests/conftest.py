@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lineage.project import blank_database, project  # noqa: F401
+from filelock import FileLock
+from lineage.project import blank_database, project, ungated  # noqa: F401
+from small import Small, build, copy
 
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import median_stack
@@ -76,3 +78,23 @@ def box_model(tmp_path_factory) -> Path:
     from made import write_model
 
     return write_model(tmp_path_factory.mktemp("model") / "box")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory, blank_database) -> Small:  # noqa: F811
+    """The whole pipeline with small numbers, built once for all processes of the tests; not to be changed."""
+    shared = tmp_path_factory.getbasetemp()
+    if shared.name.startswith("popen-"):  # one of several processes
+        shared = shared.parent
+    done = shared / "small.done"
+    with FileLock(shared / "small.lock"):
+        if not done.exists():
+            build(shared / "small", blank_database)
+            done.touch()
+    return Small(shared / "small")
+
+
+@pytest.fixture
+def lab(small, tmp_path) -> Small:
+    """A copy of it, to do harm to."""
+    return copy(small, tmp_path / "project")

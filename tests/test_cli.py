@@ -23,7 +23,7 @@ PLACES = {
     "train": 3,
     "baseline": 3,
     "evaluate": 5,
-    "register": 4,
+    "register": 3,
 }
 
 

@@ -18,6 +18,8 @@ STAGES, USE, LINEAGE = "Stages of the pipeline (dvc repro runs them)", "Use", "L
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]
 Reason = Annotated[str, typer.Option(show_default=False, help="Kept in models/promotions.jsonl.")]
+Version = Annotated[str, typer.Argument(help="champion, or the number of a version.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 
 
@@ -170,12 +172,28 @@ def tell_deployed(record: dict) -> None:
 
 
 @app.command(rich_help_panel=LINEAGE)
+def models(as_json: AsJson = False) -> None:
+    """List every version: what it is now, how good it is, which data made it."""
+    from blobwatch.lineage.answers import answer_models
+
+    answer_models(Path.cwd(), as_json)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def compare(first: Version, second: Version, as_json: AsJson = False) -> None:
+    """Show what differs between two versions: parameters, data, and results on the same test subframes."""
+    from blobwatch.lineage.answers import answer_compare
+
+    answer_compare(Path.cwd(), first, second, as_json)
+
+
+@app.command(rich_help_panel=LINEAGE)
 def audit(
-    version: Annotated[str, typer.Argument(help="champion, or the number of a version.")] = "champion",
+    version: Version = "champion",
     exposure: Annotated[
         str | None, typer.Option(metavar="ROOTNAME", help="Which versions did this exposure touch?")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(help="Write a page that can be read anywhere.")] = None,
 ) -> None:
     """Check which data trained a version, down to the hash of each exposure."""
@@ -185,6 +203,26 @@ def audit(
         answer_exposure(Path.cwd(), exposure, as_json)
     elif not answer_audit(Path.cwd(), version, as_json, html):
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def verify(version: Version = "champion", as_json: AsJson = False) -> None:
+    """Rebuild a version from its commit, in a clone of its own, and compare."""
+    from blobwatch.lineage.answers import answer_verify
+
+    if not answer_verify(Path.cwd(), version, as_json):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=LINEAGE)
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Really; else it is only listed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from DVC's cache what neither a promoted version nor the project as it lies here needs."""
+    from blobwatch.lineage.answers import answer_gc
+
+    answer_gc(Path.cwd(), delete, as_json)
 
 
 @app.command(rich_help_panel=LINEAGE)

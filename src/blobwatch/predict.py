@@ -98,7 +98,8 @@ def find_model(name: str = "champion") -> Path:
     shipped = Path(__file__).parent / "champion"
     checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
     # A promotion that was cut short between two renames has left the champion where it was made ready.
-    for folder in (Path(CHAMPION), Path(STAGING) / "next", shipped, checkout):
+    ready = [Path(STAGING) / "next"] if (Path(STAGING) / "old").is_dir() else []
+    for folder in (Path(CHAMPION), *ready, shipped, checkout):
         if (folder / MANIFEST).is_file():
             return folder
     raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")

@@ -5,9 +5,8 @@ import pytest
 from made import easy_set
 
 from blobwatch.artefact import Model
-from blobwatch.dataset.shards import write_shard
 from blobwatch.detector.baselines import find_by_filter
-from blobwatch.detector.scoring import matched, score_classical, score_model, scores_on_test
+from blobwatch.detector.scoring import matched, score_classical, score_model
 from blobwatch.images.peaks import Peaks
 
 
@@ -52,14 +51,6 @@ def test_the_number_of_processes_does_not_matter(data, scored):
     one, two = (score_classical(find_by_filter, data, 6.0, "matched filters", n) for n in (1, 2))
     np.testing.assert_array_equal(one.scores, two.scores)
     np.testing.assert_array_equal(one.matches.hit, two.matches.hit)
-
-
-def test_the_scores_that_compare_two_models(data, scored, box_model, tmp_path):
-    write_shard(tmp_path / "test" / "izzz0000q.npz", data)
-    labels, rootnames, scores = scores_on_test(box_model, tmp_path)
-    np.testing.assert_array_equal(labels, data.labels)
-    np.testing.assert_array_equal(rootnames, data.rootnames)
-    np.testing.assert_allclose(scores, scored.scores, atol=1e-6)
 
 
 def test_a_detector_without_positions_is_asked_for_the_subframe_only(data):

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from blobwatch.files import file_hash, write_json
-from blobwatch.lineage.fingerprint import dependency_hash, take
+from blobwatch.artefact import Model
+from blobwatch.files import file_hash, write_json, write_table
+from blobwatch.lineage import promotion, promotions, registry
+from blobwatch.lineage.deployment import next_number
+from blobwatch.lineage.fingerprint import EXPOSURES, dependency_hash, take
+from blobwatch.lineage.origin import commit_of, fingerprint_of
+from blobwatch.lineage.pipeline import read_stages
+from blobwatch.lineage.recording import record_evaluation
+from blobwatch.lineage.store import open_store
+from blobwatch.params import Params, load_params
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
 MLFLOW_WARNING = "ignore:The ``noload`` loader strategy:DeprecationWarning"
@@ -33,8 +41,15 @@ DVC = {
     }
 }
 PARAMS = {"seed": 7, "train": {"epochs": 3, "learning_rate": 0.003}, "evaluate": {"bootstrap": 100}}
-IGNORED = "mlflow.db*\nmlartifacts/\ndata/\nmodels/candidate\nreports/\n__pycache__/\n"
-GOOD = {"auc": 0.98, "recall_above_15": 0.99, "false_per_100": 4.0, "position_error": 0.8}
+IGNORED = "mlflow.db*\nmlartifacts/\n.dvc/tmp/\nmodels/.promotion\ndata/\nmodels/candidate\n"
+IGNORED += "reports/\n__pycache__/\n"
+GOOD = {"auc": 0.98, "recall_above_15": 0.99, "recall_10_to_15": 0.98, "snr_at_half": 6.5}
+GOOD |= {"false_per_100": 4.0, "position_error": 0.8}
+EXPOSED = [
+    {"rootname": f"izzz000{n}q", "role": role, "path": f"data/raw/izzz000{n}q_flt.fits", "md5": f"{n}" * 32}
+    | {"expstart": f"5800{n}.5", "filter": "F153M", "programme": "11111"}
+    for n, role in enumerate(("train", "val", "test"))
+]
 
 
 @dataclass
@@ -72,6 +87,7 @@ class Project:
             "threshold": 0.5,
             "fingerprint": {"sha256": taken.sha256, "parts": taken.parts},
             "data": taken.parts["data"],
+            "exposures": EXPOSED,
             "files": {name: file_hash(self.candidate / name) for name in ("model.onnx", "model.safetensors")},
             "metrics": {"val_auc": 0.97},
         }
@@ -97,15 +113,59 @@ class Project:
         (self.reports / "figures").mkdir(exist_ok=True)
         (self.reports / "figures/roc.png").write_bytes(b"png")
         (self.reports / "slices.csv").write_text("snr,auc\n5,0.9\n")
-        joined = {
-            kind: [{"path": path, "md5": dependency_hash(self.root / path)}]
-            for kind, path in {"deps": "models/candidate", "outs": "reports/evaluate"}.items()
+        self.lock()
+
+    def lock(self) -> None:
+        """Write ``dvc.lock`` as DVC would, of the files as they are."""
+
+        def hashed(paths) -> list[dict]:
+            return [{"path": path, "md5": dependency_hash(self.root / path)} for path in paths]
+
+        stages = {
+            name: {"cmd": stage.command, "deps": hashed(stage.deps), "outs": hashed(stage.outs)}
+            | {"params": {"params.yaml": take(self.root, name).parts["params"]}}
+            for name, stage in read_stages(self.root).items()
         }
-        (self.root / "dvc.lock").write_text(yaml.safe_dump({"stages": {"evaluate": joined}}))
+        (self.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
     def lines(self) -> list[dict]:
         log = self.root / "models/promotions.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def line_hashes(self) -> list[str]:
+        return promotions.hashes(self.root / "models/promotions.jsonl")
+
+
+def register(project: Project, weights: str | None = None) -> int:
+    """Make a version of the candidate, or of one with other weights; return its number."""
+    if weights:
+        project.train(weights)
+        project.evaluate()
+    store, model = open_store(project.root), Model.load(project.candidate)
+    run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
+    commit = commit_of(project.root, fingerprint_of(model))
+    return int(registry.register(store, model, run_id, commit, next_number(project.root)).version)
+
+
+def promote(root: Path, version: int, reason: str, force: bool = False) -> dict:
+    """Promote with the project's own parameters."""
+    return promotion.promote(root, version, reason, settings(), force)
+
+
+def alias(project: Project) -> int | None:
+    return registry.alias_of(open_store(project.root), "champion")
+
+
+def champion(project: Project) -> str:
+    return (project.root / "models/champion/model.onnx").read_text()
+
+
+def fresh_clone(project: Project, to: Path, blank_database: Path) -> Project:
+    """What git brings: sources, champion and log; no data, no candidate, no store."""
+    project.commit()
+    project.git("clone", "--quiet", str(project.root), str(to))
+    shutil.copyfile(blank_database, to / "mlflow.db")
+    return Project(to)
 
 
 def make_project(root: Path) -> Project:
@@ -117,6 +177,7 @@ def make_project(root: Path) -> Project:
     (root / "requirements.lock").write_text("torch==2.13.0\n")
     (root / "data/subframes/a.npy").write_bytes(b"first")
     (root / "data/subframes/b.npy").write_bytes(b"second")
+    write_table(root / "data/subframes" / EXPOSURES, EXPOSED)
     (root / "dvc.yaml").write_text(yaml.safe_dump(DVC))
     (root / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     (root / ".gitignore").write_text(IGNORED)
@@ -124,6 +185,19 @@ def make_project(root: Path) -> Project:
     project.git("init", "--quiet", "--initial-branch=main")
     project.commit()
     return project
+
+
+def settings() -> Params:
+    """The project's own parameters, with few resamples."""
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    few = params.evaluate.model_copy(update={"bootstrap": 100})
+    return params.model_copy(update={"evaluate": few})
+
+
+@pytest.fixture
+def ungated(monkeypatch):
+    """Promotions that no gate looks at: the models of these tests are text, and no detectors."""
+    monkeypatch.setattr("blobwatch.lineage.promotion.judge", lambda *arguments: [])
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,23 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lineage.project import DVC, make_project
+from lineage.project import DVC, EXPOSED, make_project
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.fingerprint import Fingerprint, dependency_hash, fingerprint_of, refuse_change, take
+from blobwatch.files import write_table
+from blobwatch.lineage.fingerprint import (
+    EXPOSURES,
+    Fingerprint,
+    dependency_hash,
+    read_receipt,
+    receipt_path,
+    refuse_change,
+    take,
+    witnessed,
+)
+from blobwatch.lineage.origin import fingerprint_of
+from blobwatch.lineage.pipeline import Locked
 
 
 @pytest.fixture
@@ -22,6 +34,7 @@ def model_of(root: Path, taken: Fingerprint) -> Model:
     manifest = {
         "fingerprint": {"sha256": taken.sha256, "parts": taken.parts},
         "data": taken.parts["data"],
+        "exposures": EXPOSED,
     }
     return Model(root, json.loads(json.dumps(manifest)), files={})
 
@@ -89,6 +102,8 @@ def test_a_model_that_does_not_say_what_it_was_made_from_is_refused(root, lost):
         lambda manifest: manifest["fingerprint"]["parts"]["params"].update(seed=8),
         lambda manifest: manifest["fingerprint"].update(sha256="0" * 64),
         lambda manifest: manifest["data"].update({"data/subframes": "0" * 32 + ".dir"}),
+        lambda manifest: manifest["exposures"].pop(),
+        lambda manifest: manifest.update(exposures=[EXPOSED[0] | {"md5": "f" * 32}, *EXPOSED[1:]]),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(root, change):
@@ -147,3 +162,74 @@ def test_hashes_are_those_of_dvc(root):
         [sys.executable, "-W", "ignore", "-c", script, str(root)], capture_output=True, text=True, check=True
     )
     assert dependency_hash(root / "src/pkg") == said.stdout.split()[-1]
+
+
+def test_the_exposures_behind_the_subframes_are_part_of_it(root):
+    before = take(root, "train")
+    assert before.parts["exposures"] == {row["rootname"]: row["md5"] for row in EXPOSED}
+    write_table(root / "data/subframes" / EXPOSURES, EXPOSED[:2])
+    assert before.differences(take(root, "train")) == ["data/subframes", EXPOSED[2]["rootname"]]
+
+
+PLACES = [Path(place) for place in ("data/subframes", "models/candidate", "reports/train")]
+
+
+def made_by_train(root: Path) -> None:
+    for path in ("models/candidate/model.onnx", "reports/train/history.csv"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("made")
+
+
+def test_a_stage_leaves_what_it_took_and_what_it_made(root):
+    with witnessed(root, "train", *PLACES):
+        made_by_train(root)
+    fingerprint, made = read_receipt((root / receipt_path("train")).read_bytes())
+    assert fingerprint == take(root, "train")
+    assert made == {
+        path: dependency_hash(root / path) for path in ("models/candidate", "reports/train/history.csv")
+    }
+
+
+def test_a_stage_whose_input_changed_meanwhile_leaves_nothing_and_ends_badly(root):
+    def stage():
+        with witnessed(root, "train", *PLACES):
+            made_by_train(root)
+            (root / "src/pkg/loss.py").write_text("weight = 2\n")
+
+    with pytest.raises(BlobwatchError, match=r"^src/pkg changed while stage 'train' ran"):
+        stage()
+    assert not (root / receipt_path("train")).exists()
+
+
+def test_a_run_on_other_places_is_none_of_the_pipeline(root, tmp_path):
+    with witnessed(root, "train", tmp_path, *PLACES[1:]):
+        made_by_train(root)
+    with witnessed(tmp_path, "train", *PLACES):  # no project at all
+        pass
+    assert not (root / receipt_path("train")).exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"seed": 7', '"seed": 8'),
+        lambda text: text[:40],
+        lambda text: "[]",
+        lambda text: "",
+    ],
+)
+def test_a_receipt_that_was_altered_says_nothing(root, change):
+    with witnessed(root, "train", *PLACES):
+        made_by_train(root)
+    assert read_receipt(change((root / receipt_path("train")).read_text()).encode()) is None
+
+
+def test_what_a_lock_says_otherwise_is_named(root):
+    taken = take(root, "train")
+    parts = json.loads(json.dumps(taken.parts))
+    locked = Locked(parts["command"], parts["code"] | parts["data"], parts["params"], {})
+    assert taken.against_lock(locked) == []
+    other = Locked(
+        parts["command"] + " --fast", locked.deps | {"src/pkg": "0"}, locked.params | {"seed": 8}, {}
+    )
+    assert taken.against_lock(other) == ["src/pkg", "seed", "command"]

@@ -11,11 +11,17 @@ def record(version: int) -> dict:
     return dict.fromkeys(promotions.KEYS - {"previous"}, "x") | {"version": version}
 
 
+def append(path, one: dict) -> dict:
+    written, line = promotions.compose(path, one)
+    promotions.append(path, line)
+    return written
+
+
 @pytest.fixture
 def log(tmp_path):
     path = tmp_path / "models/promotions.jsonl"
     for version in (1, 2, 3):
-        promotions.append(path, record(version))
+        append(path, record(version))
     return path
 
 
@@ -51,11 +57,61 @@ def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
     with pytest.raises(BlobwatchError, match=sentence):
         promotions.read(log)
     with pytest.raises(BlobwatchError, match=sentence):
-        promotions.append(log, record(4))
+        append(log, record(4))
     assert log.read_text() == broken
 
 
 def test_a_record_has_the_keys_of_the_log(log):
     with pytest.raises(BlobwatchError, match="differ: mood, reason"):
-        promotions.append(log, {key: 1 for key in promotions.KEYS - {"reason"}} | {"mood": "good"})
+        append(log, {key: 1 for key in promotions.KEYS - {"reason"}} | {"mood": "good"})
     assert len(promotions.read(log)) == 3
+
+
+def test_what_was_forced_is_kept(log):
+    append(log, record(4) | {"forced": ["it is worse"]})
+    assert promotions.read(log)[-1]["forced"] == ["it is worse"]
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        (lambda lines: lines, None),
+        (lambda lines: [*lines, "more"], None),
+        (lambda lines: [lines[0], lines[1].replace("x", "y"), lines[2]], 2),
+        (lambda lines: lines[:2], 3),
+        (lambda lines: [lines[1], lines[0], lines[2]], 1),
+        (lambda lines: [], 1),
+    ],
+)
+def test_the_first_line_that_is_not_what_it_was_is_named(log, change, first):
+    lines = promotions.lines(log)
+    assert promotions.first_change(lines, change(lines)) == first
+
+
+def history(*steps: int | str) -> list[dict]:
+    """Records of promotions, by their version, and of rollbacks."""
+    records = []
+    for step in steps:
+        if step == "back":
+            before = promotions.deployed_before(records)
+            records.append(before | {"action": "rollback"})
+        else:
+            records.append(record(step) | {"action": "promote"})
+    return records
+
+
+@pytest.mark.parametrize(
+    ("steps", "before"),
+    [
+        ((1, 2), 1),
+        ((1, 2, 3, "back"), 1),
+        ((1, 2, 3, "back", "back"), None),
+        ((1, 2, "back", 3), 1),
+        ((1, 2, 1), 2),
+        ((1,), None),
+        ((), None),
+    ],
+)
+def test_a_rollback_undoes_the_newest_promotion_that_is_not_undone_yet(steps, before):
+    found = promotions.deployed_before(history(*steps))
+    assert (found and found["version"]) == before

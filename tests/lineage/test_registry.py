@@ -4,7 +4,7 @@ from lineage.project import MLFLOW_WARNING
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import registry
-from blobwatch.lineage.fingerprint import fingerprint_of
+from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.recording import record_evaluation
 from blobwatch.lineage.store import open_store
 

@@ -1,17 +1,16 @@
 import shutil
 
 import pytest
-from lineage.project import MLFLOW_WARNING, Project
+from lineage.project import MLFLOW_WARNING, Project, promote
 
 from blobwatch.artefact import Model
 from blobwatch.lineage import registry
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.promotion import promote
 from blobwatch.lineage.store import open_store
 from blobwatch.lineage.sync import sync
 from blobwatch.lineage.tracking import find_run, training
 
-pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
+pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
 
 
 def runs(project: Project) -> list:

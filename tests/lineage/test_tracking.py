@@ -22,7 +22,7 @@ def interrupt(project, taken, error, steps=2):
     def stage():
         with training(project.root, taken) as run:
             for step in range(steps):
-                run.log_epoch(ROW, step)
+                run.log_epoch(ROW | {"epoch": step})
             raise error
 
     with pytest.raises(type(error)):
@@ -32,8 +32,8 @@ def interrupt(project, taken, error, steps=2):
 def test_a_run_says_what_it_is_made_of(project, taken):
     commit = project.git("rev-parse", "HEAD")
     with training(project.root, taken) as run:
-        run.log_epoch(ROW, 0)
-        run.log_epoch(ROW | {"val_auc": 0.9}, 1)
+        run.log_epoch(ROW)
+        run.log_epoch(ROW | {"epoch": 1, "val_auc": 0.9})
     found = run.store.client.get_run(run.run_id)
     assert found.info.status == "FINISHED"
     assert found.data.params == {"seed": "7", "train.epochs": "3", "train.learning_rate": "0.003"}
@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_and_logs_no_epoch_twice(project, taken, erro
     assert find_run(store, taken.sha256) is None
     with training(project.root, taken) as run:
         for step in range(3):
-            run.log_epoch(ROW, step)
+            run.log_epoch(ROW | {"epoch": step})
     assert run.run_id == broken.info.run_id
     history = store.client.get_metric_history(run.run_id, "val_auc")
     assert [metric.step for metric in history] == [0, 1, 2]

@@ -105,11 +105,11 @@ def test_the_recipe_of_the_project_is_the_predecessors():
 def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_path, monkeypatch):
     seen = []
 
-    def fit(network, train_set, val_set, plan, *arguments, **named):
+    def fit(name, network, train_set, val_set, plan, checkpoint):
         seen.append((plan.seed, network.features[0].weight.sum().item()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stage, "fit", fit)
+    monkeypatch.setattr(stage, "train_with_bar", fit)
     for seed in (1, 2, 1):
         with pytest.raises(KeyboardInterrupt):
             run(subframes, tmp_path, seed)

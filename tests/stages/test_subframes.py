@@ -11,10 +11,12 @@ from made import NOISE, image_with
 
 from blobwatch.dataset.shards import read_shard, read_split
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import folder_hash
+from blobwatch.files import folder_hash, read_table
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.differences import write_difference
+from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Split, Subframes
+from blobwatch.stages.difference import COLUMNS
 from blobwatch.stages.subframes import INDEX, share_out, subframes
 
 SETTINGS = Subframes(
@@ -34,7 +36,7 @@ def season(tmp_path_factory) -> tuple[Path, Path]:
     differences, exposures = folder / "difference", folder / "raw"
     differences.mkdir()
     exposures.mkdir()
-    lines = ["rootname,expstart,path,stack,reason"]
+    lines = [",".join(COLUMNS)]
     for day in range(24):
         name, stack = f"i{day:02d}", [f"i{d:02d}" for d in range(max(0, day - 3), day)]
         path = ""
@@ -44,7 +46,8 @@ def season(tmp_path_factory) -> tuple[Path, Path]:
             median = 1.0 + image_with([], seed=100 + day, noise=0.003)
             header = fits.Header({"ROOTNAME": name})
             write_difference(differences / path, header, image, median, np.full_like(image, NOISE))
-        lines.append(f"{name},{58000 + day},{path},{' '.join(stack) if path else ''},")
+        about = f"{name},{58000 + day},F153M,11111,{name}_flt.fits,{day:032d}"
+        lines.append(f"{about},{path},{' '.join(stack) if path else ''},")
     (differences / INDEX).write_text("\n".join(lines) + "\n")
     (exposures / "truth.csv").write_text(
         "kind,x,y,depth,appeared_mjd,half_width,axis_ratio,exponent,edge,hole\n"
@@ -161,3 +164,19 @@ def test_a_split_without_exposures_leaves_what_was_there(season, tmp_path):
     with pytest.raises(BlobwatchError, match="inside the span of val"):
         subframes(*season, tmp_path / "out", lopsided, seed=3, workers=1)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept.txt"]
+
+
+def test_every_exposure_behind_a_split_is_named_once_with_its_hash_and_its_role(made, season):
+    rows = read_table(made / EXPOSURES)
+    assert [row["rootname"] for row in rows] == sorted({row["rootname"] for row in rows})
+    behind = {split: set() for split in ("train", "val", "test")}
+    for row in rows_of(made):
+        if row["split"] in behind:
+            behind[row["split"]] |= {row["rootname"], *row["stack"].split()}
+    for split, names in behind.items():
+        assert {row["rootname"] for row in rows if row["role"] == split} == names
+    assert "i10" not in {row["rootname"] for row in rows}  # in no difference image
+    first = rows[0]
+    assert first["path"] == (season[1] / "i00_flt.fits").as_posix()
+    assert (first["md5"], first["expstart"]) == ("0" * 32, "58000")
+    assert (first["filter"], first["programme"]) == ("F153M", "11111")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from conftest import ROOT
-from lineage.project import MLFLOW_WARNING, make_project
+from lineage.project import EXPOSED, MLFLOW_WARNING, make_project
 from made import easy_set
 
 from blobwatch.artefact import Model
@@ -20,6 +20,7 @@ from blobwatch.detector.scoring import score_model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.store import open_store
 from blobwatch.lineage.tracking import find_run
 from blobwatch.params import load_params
@@ -73,6 +74,9 @@ def test_the_artefact_is_whole_and_says_what_it_was_made_of(trained):
     fingerprint = take(trained.root, "train")
     assert model.manifest["fingerprint"] == {"sha256": fingerprint.sha256, "parts": fingerprint.parts}
     assert model.manifest["data"] == {"data/subframes": folder_hash(trained.subframes)}
+    assert model.manifest["exposures"] == EXPOSED
+    assert fingerprint_of(model) == fingerprint
+    assert fingerprint.parts["exposures"] == {row["rootname"]: row["md5"] for row in EXPOSED}
     assert model.manifest["architecture"] == {
         "name": "compact",
         "width": 1,
@@ -150,9 +154,9 @@ def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank
     original = stage.tracking.Run.log_epoch
     seen = []
 
-    def log_epoch(self, row, step):
-        original(self, row, step)
-        seen.append(step)
+    def log_epoch(self, row):
+        original(self, row)
+        seen.append(row["epoch"])
         if seen == [0]:
             raise Stopped
 
@@ -177,8 +181,8 @@ def test_an_input_that_changes_meanwhile_fails_the_run(tmp_path, blank_database,
         (made.root / "src/pkg/loss.py").write_text("weight = 2\n")
         return original(*arguments)
 
-    original = stage.fit_with_bar
-    monkeypatch.setattr(stage, "fit_with_bar", fit)
+    original = stage.train_with_bar
+    monkeypatch.setattr(stage, "train_with_bar", fit)
     with pytest.raises(BlobwatchError, match="changed while stage 'train' ran"):
         run_train(made)
     assert not made.candidate.exists()
@@ -188,4 +192,17 @@ def test_without_subframes(tmp_path, blank_database):
     made = new_project(tmp_path / "project", blank_database)
     shutil.rmtree(made.subframes / "val")
     with pytest.raises(BlobwatchError, match="holds no val subframes; run `dvc repro subframes`"):
+        run_train(made)
+
+
+def test_subframes_that_the_fingerprint_does_not_name_are_refused(trained, tmp_path):
+    shutil.copytree(trained.subframes, tmp_path / "other")
+    with pytest.raises(BlobwatchError, match=r"is not what dvc\.yaml trains on"):
+        train(trained.root, tmp_path / "other", tmp_path / "a", tmp_path / "b", small_params())
+
+
+def test_subframes_of_unknown_exposures_are_refused(tmp_path, blank_database):
+    made = new_project(tmp_path / "project", blank_database)
+    (made.subframes / "exposures.csv").unlink()
+    with pytest.raises(BlobwatchError, match="does not name its exposures"):
         run_train(made)

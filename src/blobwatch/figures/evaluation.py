@@ -49,6 +49,8 @@ def learning_curves(history: list[dict]) -> "Figure":
     losses.legend()
     aucs.plot(epochs, [row["val_auc"] for row in history], "o-", color=VAL)
     aucs.set(xlabel="epoch", ylabel="AUC on val")
+    for axes in (losses, aucs):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

@@ -57,11 +57,7 @@ def audit(root: Path, name: str = "champion") -> Audit:
         known = Known.of(root)
     except BlobwatchError as error:  # the log is broken, and with it all that follows from it
         return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
-    if name != "champion" and not name.isdigit():
-        raise BlobwatchError(f"{name} is no version; give champion, or a number out of `blobwatch models`")
-    if name == "champion" and known.deployed is None:
-        raise BlobwatchError("nothing is deployed yet; `blobwatch promote` deploys a version")
-    subject = Subject.find(root, known, known.deployed if name == "champion" else int(name))
+    subject = Subject.named(root, known, name)
     links = [check(subject) for check in claims.LINKS]
     found = list(snapshots(root, subject.folder_hash)) if subject.contents else []
     snapshot, steps = chain.choose(subject, found)

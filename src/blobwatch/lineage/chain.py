@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import md5
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from blobwatch.files import listing_hash
 from blobwatch.lineage import checkout
 from blobwatch.lineage.claims import Link
 from blobwatch.lineage.evidence import MISMATCH, MISSING, OK, Evidence, examine, some
-from blobwatch.lineage.fingerprint import differing, read_receipt, receipt_path
+from blobwatch.lineage.fingerprint import DATA, differing, read_receipt, receipt_path
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import look_up, maker, parse_lock
 from blobwatch.lineage.recording import metric_values
@@ -85,14 +85,15 @@ def steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
         return []
     chain = [trained(subject, snapshot)] if snapshot else []
     todo = list(subject.fingerprint.parts["data"].items())
+    exposed = {str(Path(row["path"]).parent) for row in subject.exposures}
     while todo:
         path, expected = todo.pop(0)
         if path in [step.path for step in chain]:
             continue
         stage = maker(snapshot.locked, path) if snapshot else None
-        chain.append(step_to(path, expected, stage, snapshot))
+        chain.append(step_to(path, expected, stage, snapshot, path in exposed))
         deps = snapshot.locked[stage].deps if stage else {}
-        todo += [(dep, deps[dep]) for dep in deps if maker(snapshot.locked, dep) or pinned(snapshot, dep)]
+        todo += [(dep, deps[dep]) for dep in deps if dep.startswith(DATA)]
     return sorted(chain, key=lambda step: ORDER.index(step.link))
 
 
@@ -111,14 +112,15 @@ def trained(subject: Subject, snapshot: Snapshot) -> Step:
     return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", against, forged=bool(against))
 
 
-def step_to(path: str, expected: str, stage: str | None, snapshot: Snapshot | None) -> Step:
-    """Return the step to a folder of data."""
+def step_to(path: str, expected: str, stage: str | None, snapshot: Snapshot | None, is_raw: bool) -> Step:
+    """Return the step to a folder of data; only raw exposures may come from no stage."""
     link = SAID.get(stage or path.rpartition("/")[2], "raw exposures")
     if snapshot is None:
         return Step(link, path, expected, stage)
     if stage is None:
         said = pinned(snapshot, path)
         against = f"{path}.dvc {place(snapshot)} names {said}" if said not in (None, expected) else ""
+        against = against if is_raw else f"no stage of the dvc.lock {place(snapshot)} makes {path}"
         return Step(link, path, expected, stage, against)
     against = contradiction(snapshot, stage)
     if against or snapshot.locked[stage].outs[path] == expected:
@@ -140,6 +142,10 @@ def contradiction(snapshot: Snapshot, stage: str) -> str:
     receipt = read_receipt(content)
     if receipt is None or entry.outs.get(receipt_path(stage)) not in (None, md5(content).hexdigest()):
         return f"{receipt_path(stage)} {where} was altered"
+    for path, md5sum in entry.outs.items():
+        written = snapshot.read(path)  # of what lies in git; data does not
+        if written is not None and md5(written).hexdigest() != md5sum:
+            return f"{path} {where} is not what the dvc.lock names"
     ran, left = receipt
     odd = ran.against_lock(entry)
     if odd:
@@ -212,7 +218,20 @@ def data(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> tupl
         evidence = examine(subject.root, step.path, step.expected, claims(step.path), known)
         links.append(link_of(step, snapshot, evidence))
         rows = [row | check(row, step.path, evidence) for row in rows]
-    return links or [Link(name, MISSING, note="the manifest is not here") for name in ORDER[1:]], rows
+    reached = {link.link for link in links}
+    nowhere = "no dvc.lock leads there" if chain else "the manifest is not here"
+    links += [Link(name, MISSING, note=nowhere) for name in ORDER[1:] if name not in reached]
+    return [with_exposures(link, rows) for link in links], rows
+
+
+def with_exposures(link: Link, rows: list[dict]) -> Link:
+    """Return the link of the raw exposures, no better than each exposure is."""
+    found = {row["status"] for row in rows}
+    if link.link != ORDER[-1] or link.status != OK or found <= {OK}:
+        return link
+    status = MISMATCH if MISMATCH in found else MISSING
+    odd = [row["rootname"] for row in rows if row["status"] != OK]
+    return replace(link, status=status, note=f"{some(odd)} are not there as the manifest names them")
 
 
 def link_of(step: Step, snapshot: Snapshot | None, evidence: Evidence) -> Link:

@@ -184,8 +184,8 @@ def restored(root: Path, record: dict, store: Store | None = None) -> Iterator[M
             yield registry.fetch(store, version, Path(folder))
         else:
             raise BlobwatchError(
-                f"the files of version {record['version']} are not here: not in {CHAMPION}, git, DVC's cache "
-                f"or the registry; `dvc pull` or `dvc repro` at commit {record['commit'][:12]} brings them back"
+                f"the files of version {record['version']} are neither in git nor in DVC's cache nor in the "
+                f"registry; `dvc pull` or `dvc repro` at commit {record['commit'][:12]} brings them back"
             )
 
 

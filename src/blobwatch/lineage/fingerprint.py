@@ -17,6 +17,7 @@ from blobwatch.files import file_hash, folder_hash, read_table, write_json
 from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
 EXPOSURES = "exposures.csv"  # in data/subframes: the raw exposures behind it, with their hashes
+DATA = "data/"  # below it lies what was measured, and what is made of it
 RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 
@@ -95,7 +96,7 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
     entry, made = stages[stage], [out for one in stages.values() for out in one.outs]
     parts = {"code": {}, "data": {}, "params": {}, "command": entry.command}
     for path in entry.deps:
-        is_data = (root / f"{path}.dvc").is_file() or any(Path(path).is_relative_to(out) for out in made)
+        is_data = path.startswith(DATA) or any(Path(path).is_relative_to(out) for out in made)
         parts["data" if is_data else "code"][path] = hash_of(root / path)
         if is_data and (root / path / EXPOSURES).is_file():
             rows = read_table(root / path / EXPOSURES)

@@ -107,7 +107,12 @@ def agrees(model: Model) -> str:
     """Say nothing, or raise an error, if serving model and weights do not answer alike."""
     from blobwatch.detector.export import check_agreement, load_network
 
-    check_agreement(model.folder, load_network(model.folder, model.manifest))
+    try:
+        check_agreement(model.folder, load_network(model.folder, model.manifest))
+    except BlobwatchError:
+        raise
+    except Exception as error:  # what the libraries say of a file that is none of theirs
+        return f"serving model and weights cannot be compared: {str(error).splitlines()[0]}"
     return ""
 
 

@@ -26,19 +26,25 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: whether it was deleted, and the fingerprint of its training."""
+    """A run: whether it was deleted, the fingerprint of its training, and its newest metrics."""
 
     deleted: bool
     fingerprint: str | None
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """The state of the registry."""
+    """The state of the registry: aliases and versions, and the runs behind them."""
 
-    champion: int | None
+    aliases: dict[str, int]
     versions: dict[int, Version]
     runs: dict[str, Run]
+
+    @property
+    def champion(self) -> int | None:
+        """The version at which the champion's alias points."""
+        return self.aliases.get("champion")
 
 
 def look(root: Path) -> Mirror:
@@ -59,38 +65,44 @@ def look(root: Path) -> Mirror:
         raise BlobwatchError(f"the MLflow store does not answer: {reason}") from error
 
 
+QUERIES = {
+    "aliases": "SELECT alias, version FROM registered_model_aliases WHERE name = :name",
+    "versions": "SELECT version, run_id, source, current_stage FROM model_versions WHERE name = :name",
+    "tags": "SELECT version, key, value FROM model_version_tags WHERE name = :name",
+    "runs": "SELECT run_uuid, lifecycle_stage FROM runs",
+    "fingerprints": "SELECT run_uuid, value FROM tags WHERE key = :tag",
+    "metrics": "SELECT run_uuid, key, value FROM latest_metrics WHERE key NOT LIKE 'system/%' AND NOT is_nan",
+}
+
+
 def of_database(uri: str) -> Mirror:
     """Read the tables of MLflow, of which none is changed."""
     from sqlalchemy import create_engine, text
 
     if uri.startswith(LOCAL):
         uri = f"{LOCAL}file:{uri.removeprefix(LOCAL)}?mode=ro&uri=true"
-    engine = create_engine(uri)
+    engine, meant = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT}
     with engine.connect() as connection:
-
-        def rows(query: str) -> list:
-            return list(connection.execute(text(query), {"name": MODEL, "tag": FINGERPRINT}))
-
-        aliases = rows(
-            "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = 'champion'"
-        )
-        tags: dict[int, dict[str, str]] = {}
-        for version, key, value in rows(
-            "SELECT version, key, value FROM model_version_tags WHERE name = :name"
-        ):
-            tags.setdefault(int(version), {})[key] = value
-        known = rows("SELECT version, run_id, source, current_stage FROM model_versions WHERE name = :name")
-        prints = dict(map(tuple, rows("SELECT run_uuid, value FROM tags WHERE key = :tag")))
-        runs = rows("SELECT run_uuid, lifecycle_stage FROM runs")
+        rows = {name: connection.execute(text(query), meant).all() for name, query in QUERIES.items()}
     engine.dispose()
+    tags: dict[int, dict[str, str]] = {}
+    for version, key, value in rows["tags"]:
+        tags.setdefault(int(version), {})[key] = value
+    metrics: dict[str, dict[str, float]] = {}
+    for run, key, value in rows["metrics"]:
+        metrics.setdefault(run, {})[key] = value
+    fingerprints = {run: value for run, value in rows["fingerprints"]}
     return Mirror(
-        int(aliases[0][0]) if aliases else None,
+        {alias: int(version) for alias, version in rows["aliases"]},
         {
-            int(n): Version(run, source, tags.get(int(n), {}))
-            for n, run, source, stage in known
+            int(number): Version(run, source, tags.get(int(number), {}))
+            for number, run, source, stage in rows["versions"]
             if stage != DELETED
         },
-        {run: Run(stage == "deleted", prints.get(run)) for run, stage in runs},
+        {
+            run: Run(stage == "deleted", fingerprints.get(run), metrics.get(run, {}))
+            for run, stage in rows["runs"]
+        },
     )
 
 
@@ -113,6 +125,6 @@ def of_server(uri: str) -> Mirror:
                 raise
             continue
         deleted = run.info.lifecycle_stage == "deleted"
-        runs[one.run_id] = Run(deleted, run.data.tags.get(FINGERPRINT))
+        runs[one.run_id] = Run(deleted, run.data.tags.get(FINGERPRINT), dict(run.data.metrics))
     aliases = client.get_registered_model(MODEL).aliases if versions else {}
-    return Mirror(int(aliases["champion"]) if "champion" in aliases else None, versions, runs)
+    return Mirror({alias: int(version) for alias, version in aliases.items()}, versions, runs)

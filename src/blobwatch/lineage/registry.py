@@ -180,8 +180,8 @@ def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
         holder = holder_of(store)
         if holder.get("checkout") != checkout:
             raise BlobwatchError(
-                f"{holder.get('who')} is promoting in {holder.get('checkout')} since {holder.get('since')}; "
-                "wait, `git pull`, and look again. If that was cut short, `blobwatch sync` there finishes it; "
+                f"{holder.get('who')} promotes in {holder.get('checkout')} since {holder.get('since')}; "
+                "wait, `git pull`, look again. If it was cut short, `blobwatch sync` there finishes it; "
                 f"if that checkout is gone, delete the model {CLAIM} in MLflow"
             ) from None
     try:

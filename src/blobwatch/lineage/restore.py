@@ -50,9 +50,11 @@ def is_it(content: bytes | None, sha256: str) -> bool:
 def places(root: Path, files: dict[str, str], registered: str | None) -> Iterator[tuple[str, Read]]:
     """Yield the places where the files may be: folders, the history of the champion in git, DVC's cache."""
     root = Path(root)
-    for folder in (root / CHAMPION, root / CANDIDATE, local_folder(registered)):
-        if folder is not None:
-            yield str(folder), reader(folder)
+    for name in (CHAMPION, CANDIDATE):
+        yield name, reader(root / name)
+    folder = local_folder(registered)
+    if folder is not None:
+        yield "the registry", reader(folder)
     for commit, manifest in checkout.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if is_it(manifest, files[MANIFEST]):
             there = checkout.files_at(root, commit, [CHAMPION])

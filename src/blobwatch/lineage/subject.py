@@ -1,11 +1,15 @@
 """What an audit is about: one version, what the log and the registry say of it, and its files."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import md5
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from blobwatch.artefact import MANIFEST
+from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import listing_hash
 from blobwatch.lineage import mirror, promotions
@@ -80,6 +84,21 @@ class Subject:
     where: str
 
     @classmethod
+    def named(cls, root: Path, known: Known, name: str) -> "Subject":
+        """Return ``champion``, or the version whose number is given.
+
+        Raises
+        ------
+        BlobwatchError
+            If nothing is deployed, or nobody knows such a version.
+        """
+        if name != "champion" and not name.isdigit():
+            raise BlobwatchError(f"{name} is no version; give champion or a number out of `blobwatch models`")
+        if name == "champion" and known.deployed is None:
+            raise BlobwatchError("nothing is deployed yet; `blobwatch promote` deploys a version")
+        return cls.find(root, known, known.deployed if name == "champion" else int(name))
+
+    @classmethod
     def find(cls, root: Path, known: Known, version: int) -> "Subject":
         """Return a version by its number.
 
@@ -121,8 +140,6 @@ class Subject:
     @property
     def folder_hash(self) -> str:
         """The hash that DVC gives the folder of its files."""
-        from hashlib import md5
-
         return listing_hash({name: md5(content).hexdigest() for name, content in self.contents.items()})
 
     @property
@@ -137,10 +154,40 @@ class Subject:
 
     @property
     def state(self) -> str:
-        """What it is now: champion, former champion, or registered."""
+        """What it is now: champion, former champion, challenger, or registered."""
         if self.is_deployed:
             return "champion"
+        state = self.known.mirror
+        if state and state.aliases.get("challenger") == self.version:
+            return "challenger"
         return "former champion" if self.record else "registered"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured, by flat names: as the log relied on it, else as its run has it."""
+        state = self.known.mirror
+        run = state.runs.get(self.run_id) if state else None
+        logged = run.metrics if run else {}
+        return logged | (self.record["metrics"] if self.record else {})
+
+    @contextmanager
+    def model(self) -> Iterator[Model]:
+        """Yield the model, its files in a folder of their own.
+
+        Raises
+        ------
+        BlobwatchError
+            If they are nowhere here.
+        """
+        if not self.contents:
+            raise BlobwatchError(
+                f"the files of version {self.version} are nowhere here; `dvc pull`, or `dvc repro` at commit "
+                f"{self.commit[:12]}, brings them back"
+            )
+        with TemporaryDirectory() as folder:
+            for name, content in self.contents.items():
+                (Path(folder) / name).write_bytes(content)
+            yield Model.load(folder)
 
 
 def find_registered(known: Mirror | None, version: int, record: dict | None) -> mirror.Version | None:

@@ -7,10 +7,10 @@ run behind a model is rebuilt from the model's manifest and the reports.
 from pathlib import Path
 
 from blobwatch.artefact import MANIFEST, Model
+from blobwatch.lineage.deployment import ensure_champion
 from blobwatch.lineage.fingerprint import dependency_hash
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock
-from blobwatch.lineage.promotion import ensure_champion
 from blobwatch.lineage.recording import record_evaluation, run_of
 from blobwatch.lineage.store import Store, open_store
 from blobwatch.lineage.tracking import find_run

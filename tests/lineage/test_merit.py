@@ -3,13 +3,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.gate import floors, not_worse
+from blobwatch.lineage.merit import Judgement, floors, not_worse
 
-LIMITS = {"auc": 0.9, "recall_above_15": 0.97, "false_per_100": 10.0, "position_error": 2.0, "tolerance": 0.0}
+FIGURES = {"auc": 0.9, "recall_above_15": 0.97, "recall_10_to_15": 0.95, "snr_at_half": 7.5}
+FIGURES |= {"false_per_100": 10.0, "position_error": 2.0}
+LIMITS = FIGURES | {"tolerance": 0.0}
 
 
 def metrics(**changed):
-    values = {"auc": 0.9, "recall_above_15": 0.97, "false_per_100": 10.0, "position_error": 2.0} | changed
+    values = FIGURES | changed
     return {
         "subframes": {"auc": {"value": values["auc"]}},
         "blobs": {name: {"value": value} for name, value in values.items() if name != "auc"},
@@ -22,7 +24,14 @@ def test_limits_themselves_pass():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("auc", 0.899), ("recall_above_15", 0.96), ("false_per_100", 10.1), ("position_error", 2.01)],
+    [
+        ("auc", 0.899),
+        ("recall_above_15", 0.96),
+        ("recall_10_to_15", 0.94),
+        ("snr_at_half", 7.51),
+        ("false_per_100", 10.1),
+        ("position_error", 2.01),
+    ],
 )
 def test_each_floor_can_fail_alone(name, value):
     failed = [check for check in floors(metrics(**{name: value}), LIMITS) if not check.passed]
@@ -49,8 +58,28 @@ LABELS = np.arange(400) % 2
 ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(400)])
 
 
+def judged(scores, rootnames=ROOTNAMES, found=np.ones(0, dtype=bool), labels=LABELS):  # noqa: B008
+    return Judgement(labels, rootnames, scores, found, rootnames[: len(found)])
+
+
 def compared(champion, candidate, tolerance=0.0, rootnames=ROOTNAMES, seed=0):
-    return not_worse(LABELS, rootnames, champion, candidate, tolerance, 0.95, 300, seed)
+    (check,) = not_worse(
+        judged(champion, rootnames), judged(candidate, rootnames), tolerance, 0.95, 300, seed
+    )
+    return check
+
+
+@pytest.mark.parametrize(("lost", "passed"), [(0, True), (1, True), (30, False)])
+def test_blobs_that_nobody_should_miss_count_by_themselves(lost, passed):
+    """The scores of the subframes are the same, and of 200 loud blobs some are missed."""
+    scores, all_found = scored(0.5, 1, LABELS), np.ones(200, dtype=bool)
+    missing = np.arange(200) >= lost * 6
+    champion, candidate = judged(scores, found=all_found), judged(scores, found=missing)
+    auc, recall = not_worse(champion, candidate, 0.01, 0.95, 300, seed=0)
+    assert (auc.passed, auc.value) == (True, 0)
+    assert recall.passed is passed
+    assert recall.value == pytest.approx(-lost * 6 / 200)
+    assert "recall above SNR 10" in recall.sentence
 
 
 @pytest.mark.parametrize(
@@ -88,7 +117,8 @@ def test_one_bad_exposure_is_no_proof_though_all_its_subframes_are_bad():
 
 
 def test_one_class_or_unequal_lengths_are_errors():
+    one = judged(np.ones(9), ROOTNAMES[:9], labels=np.ones(9))
     with pytest.raises(BlobwatchError, match="both classes"):
-        not_worse(np.ones(9), ROOTNAMES[:9], np.ones(9), np.ones(9), 0.0, 0.95, 100, 0)
+        not_worse(one, one, 0.0, 0.95, 100, 0)
     with pytest.raises(BlobwatchError, match="different subframes"):
-        compared(np.ones(400), np.ones(399))
+        not_worse(judged(np.ones(400)), one, 0.0, 0.95, 100, 0)

@@ -1,0 +1,103 @@
+"""Promote a version again and again, killed each time at another line of the deployment.
+
+Run as a program, so that it may fork: python killer.py PROJECT VERSION POINTS. PROJECT is put back before
+each; what the next commands find is printed, a line of JSON for each kill.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lineage.project import settings
+
+from blobwatch.artefact import STAGING, Model
+from blobwatch.lineage import deployment, promotion, promotions, registry
+from blobwatch.lineage.deployment import ensure_champion, recover
+from blobwatch.lineage.store import open_store
+from blobwatch.predict import find_model
+
+WATCHED = {module.__file__ for module in (deployment, promotion, promotions, registry)}
+WATCHED.add(sys.modules["blobwatch.files"].__file__)
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do some work in another process and return how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    status = 1
+    try:
+        work()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def promote_until(version: int, last: int, count: Path) -> None:
+    """Promote; count the lines that run from the deployment's first on, and die at the last one."""
+    done, where = 0, ""
+
+    def trace(frame, event, argument):
+        nonlocal done, where
+        if frame.f_code.co_filename not in WATCHED:
+            return None
+        if event == "line" and (done or frame.f_code.co_name == "deploy"):
+            done += 1
+            where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+            if done == last:
+                count.write_text(where)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    promotion.judge = lambda *arguments: []
+    sys.settrace(trace)
+    promotion.promote(Path.cwd(), version, "good", settings())
+    sys.settrace(None)
+    count.write_text(str(done))
+
+
+def tell(result: Path) -> None:
+    """Write what the next commands find: predict at once, then one that settles."""
+    folder = find_model("champion")  # an absolute one is that of the package, where the project has none
+    predicts = None if folder.is_absolute() else Model.load(folder).version
+    recover(Path.cwd())
+    store = open_store(Path.cwd())
+    champion = ensure_champion(Path.cwd(), store)
+    models = [model.name for model in store.client.search_registered_models()]
+    state = {
+        "predicts": predicts,
+        "log": [record["version"] for record in promotions.read(Path(promotions.LOG))],
+        "champion": champion and champion[0].version,
+        "number": champion and champion[1],
+        "alias": registry.alias_of(store, "champion"),
+        "left": [name for name in models if name == registry.CLAIM] + [STAGING] * Path(STAGING).exists(),
+    }
+    result.write_text(json.dumps(state))
+
+
+def main(project: Path, version: int, points: int) -> None:
+    template, note = project.with_name("template"), project.with_name("note")
+    shutil.copytree(project, template)
+
+    def put_back() -> None:
+        shutil.rmtree(project)
+        shutil.copytree(template, project)
+        os.chdir(project)
+
+    os.chdir(project)
+    assert in_child(lambda: promote_until(version, 0, note)) == 0
+    lines = int(note.read_text())
+    for last in sorted({1 + step * (lines - 1) // (points - 1) for step in range(points)}):
+        put_back()
+        assert in_child(lambda n=last: promote_until(version, n, note)) == signal.SIGKILL
+        where = note.read_text()
+        assert in_child(lambda: tell(note)) == 0, where
+        print(json.dumps(json.loads(note.read_text()) | {"where": where, "lines": lines}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,285 @@
+"""Every way to cheat that an audit must find, each tried on a real pipeline, small."""
+
+import json
+import re
+import shutil
+import sqlite3
+
+import pytest
+import yaml
+from small import Small
+
+pytestmark = pytest.mark.slow
+LINKS = ["promotions log", "model files", "registry", "alias", "run", "fingerprint", "commit", "dvc.lock"]
+LINKS += ["evaluation", "subframes", "difference images", "raw exposures"]
+
+
+def links(found: dict) -> dict[str, dict]:
+    return {link["link"]: link for link in found["links"]}
+
+
+def broken(found: dict) -> dict[str, str]:
+    """The links that are not ok, with their notes."""
+    return {name: link["note"] for name, link in links(found).items() if link["status"] != "ok"}
+
+
+def exposure(lab: Small, role: str = "train") -> dict:
+    manifest = json.loads((lab.root / "models/champion/manifest.json").read_text())
+    return next(row for row in manifest["exposures"] if row["role"] == role)
+
+
+def alter(lab: Small, path: str) -> None:
+    """Change one byte in the middle of a file."""
+    content = bytearray((lab.root / path).read_bytes())
+    content[len(content) // 2] ^= 1
+    (lab.root / path).write_bytes(content)
+
+
+def test_an_honest_project_is_ok_down_to_each_exposure(small):
+    found = small.audit()
+    assert (found["version"], found["verdict"]) == (1, "ok")
+    assert list(links(found)) == LINKS
+    assert all(link["expected"] == link["found"] for link in found["links"])
+    assert {row["role"] for row in found["exposures"]} == {"train", "val", "test"}
+    assert {row["status"] for row in found["exposures"]} == {"ok"}
+    keys = {"rootname", "path", "md5", "expstart", "filter", "role", "status"}
+    assert all(keys <= row.keys() for row in found["exposures"])
+    assert small.audit("1") == found
+
+
+def test_an_altered_exposure(lab):
+    row = exposure(lab)
+    alter(lab, row["path"])
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert list(broken(found)) == ["raw exposures"]
+    assert row["rootname"] in broken(found)["raw exposures"]
+    bad = [one["rootname"] for one in found["exposures"] if one["status"] != "ok"]
+    assert bad == [row["rootname"]]
+
+
+def test_an_altered_exposure_that_dvc_was_told_of(lab):
+    """The bytes that trained the champion are in the cache: the champion is what it was."""
+    alter(lab, exposure(lab)["path"])
+    lab.dvc("commit", "--force", "simulate")
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert "not what stage 'simulate' made" in broken(found)["raw exposures"]
+
+
+def test_a_missing_exposure(lab):
+    row = exposure(lab, "val")
+    (lab.root / row["path"]).unlink()
+    found = lab.audit()
+    assert found["verdict"] == "incomplete"
+    assert list(broken(found)) == ["raw exposures"]
+    assert (
+        f"missing in data/raw/simulated: {row['path'].rpartition('/')[2]}" in broken(found)["raw exposures"]
+    )
+    assert [one["status"] for one in found["exposures"] if one["rootname"] == row["rootname"]] == ["missing"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "link", "named"),
+    [
+        ("train", "dvc.lock", "network.py"),
+        ("subframes", "subframes", "dataset"),
+        ("simulate", "raw exposures", "season"),
+    ],
+)
+def test_code_edited_during_a_run_and_locked_to_an_output_that_it_did_not_make(lab, stage, link, named):
+    """DVC hashes the code after the run: what it then writes is what ``dvc commit`` writes."""
+    path = next(
+        lab.root.glob(f"src/blobwatch/**/{named}.py" if "." not in named else f"src/**/{named}"), None
+    )
+    path = path or lab.root / "src/blobwatch/dataset/injection.py"
+    path.write_text(path.read_text() + "\n# edited while the stage ran\n")
+    lab.dvc("commit", "--force", stage)
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert link in broken(found)
+    assert "src/blobwatch" in broken(found)[link]
+
+
+def test_a_lock_edited_by_hand(lab):
+    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
+    lock["stages"]["difference"]["params"]["params.yaml"]["difference"]["days"] = 30.0
+    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert "that ran on another difference" in broken(found)["difference images"]
+
+
+def test_a_lock_edited_and_committed(lab):
+    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
+    lock["stages"]["train"]["params"]["params.yaml"]["train"]["epochs"] = 5
+    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    lab.commit()
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert "trained on another train" in broken(found)["dvc.lock"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "link"),
+    [
+        ("difference", "data/difference", "difference images"),
+        ("subframes", "data/subframes", "subframes"),
+        ("evaluate", "reports/evaluate/metrics.json", "evaluation"),
+    ],
+)
+def test_an_output_forged_and_committed_to_dvc(lab, stage, path, link):
+    if path.startswith("data"):
+        file = next((lab.root / path).rglob("*.fits" if stage == "difference" else "*.npz"))
+        alter(lab, str(file.relative_to(lab.root)))
+    else:
+        lab.edit(path, lambda text: re.sub(r'"value": [0-9.]+', '"value": 0.999', text, count=1))
+    lab.dvc("commit", "--force", stage)
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert f"is not what stage '{stage}' made: it was committed to DVC by hand" in broken(found)[link]
+
+
+def test_a_candidate_forged_and_promoted(lab):
+    """Another threshold, a manifest that agrees with itself, ``dvc commit``, and promoted past the gates."""
+    lab.params(train={"learning_rate": 0.004})
+    lab.commit()
+    lab.dvc("repro", "train")
+    lab.edit(
+        "models/candidate/manifest.json",
+        lambda text: re.sub(r'"threshold": [0-9.]+', '"threshold": 0.25', text),
+    )
+    lab.dvc("commit", "--force", "train")
+    lab.dvc("repro", "register")
+    lab.blobwatch("promote", "2", "--reason", "trust me", "--force")
+    lab.commit()
+    found = lab.audit("2")
+    assert found["verdict"] == "mismatch"
+    assert "models/candidate is not what stage 'train' made" in broken(found)["dvc.lock"]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "manifest.json"])
+def test_a_swapped_file_of_the_deployed_model(lab, name):
+    alter(lab, f"models/champion/{name}")
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert broken(found)["model files"] == f"models/champion: {name} is not what was deployed"
+
+
+def test_a_swapped_file_in_the_registry(lab):
+    (path,) = (lab.root / "mlartifacts").rglob("models/*/model.onnx")
+    alter(lab, str(path.relative_to(lab.root)))
+    found = lab.audit()
+    assert list(broken(found)) == ["registry"]
+    assert "model.onnx" in broken(found)["registry"]
+    assert "was swapped after it was registered" in broken(found)["registry"]
+    assert found["verdict"] == "mismatch"
+
+
+def in_store(lab: Small, change) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{lab.root / 'mlflow.db'}"
+    change(MlflowClient(tracking_uri=uri, registry_uri=uri))
+
+
+def test_an_alias_moved_by_hand(lab):
+    lab.params(train={"learning_rate": 0.004})
+    lab.commit()
+    lab.dvc("repro")
+    in_store(lab, lambda client: client.set_registered_model_alias("blobwatch", "champion", "2"))
+    found = lab.audit("1")
+    assert found["verdict"] == "mismatch"
+    assert "moved by hand" in broken(found)["alias"]
+    assert (links(found)["alias"]["expected"], links(found)["alias"]["found"]) == ("1", "2")
+    lab.blobwatch("sync")
+    assert "alias" not in broken(lab.audit("1"))
+
+
+def test_a_deleted_run(lab):
+    run_id = json.loads((lab.root / "models/promotions.jsonl").read_text())["run_id"]
+    in_store(lab, lambda client: client.delete_run(run_id))
+    found = lab.audit()
+    assert found["verdict"] == "incomplete"
+    assert broken(found) == {"run": f"it was deleted; `mlflow runs restore --run-id {run_id}` brings it back"}
+    with sqlite3.connect(lab.root / "mlflow.db") as database:
+        database.execute("DELETE FROM runs WHERE run_uuid = ?", (run_id,))
+    database.close()
+    assert "deleted for good" in broken(lab.audit())["run"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda lines: [lines[0].replace("small as it is", "the best of all"), *lines[1:]],
+            "line 2 does not continue",
+        ),
+        (lambda lines: lines[1:], "line 1 does not continue"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "line 1 does not continue"),
+        (lambda lines: [*lines[:-1], lines[-1].replace("it was not", "it was")], "line 3 was changed"),
+        (lambda lines: lines[:-1], "line 3 was changed, removed"),
+    ],
+)
+def test_a_line_of_the_log_changed_removed_or_put_elsewhere(lab, change, said):
+    lab.params(train={"learning_rate": 0.004})
+    lab.commit()
+    lab.dvc("repro")
+    lab.blobwatch("promote", "2", "--reason", "another", "--force")
+    lab.blobwatch("rollback", "--reason", "it was not better")
+    lab.commit()
+    assert lab.audit()["verdict"] == "ok"
+    log = lab.root / "models/promotions.jsonl"
+    log.write_text("".join(f"{line}\n" for line in change(log.read_text().splitlines())))
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert said in broken(found)["promotions log"]
+
+
+def test_the_last_line_changed_before_it_was_committed(lab):
+    """Nothing follows it and git does not know it: what is deployed names it."""
+    log = lab.root / "models/promotions.jsonl"
+    lab.git("rm", "--quiet", "--cached", "models/promotions.jsonl")
+    lab.git("commit", "--quiet", "--amend", "--message", "a history without the log")
+    log.write_text(log.read_text().replace("small as it is", "the best of all"))
+    found = lab.audit()
+    assert "was not deployed by the last line, 1" in broken(found)["promotions log"]
+
+
+def test_a_fresh_clone_audits_as_far_as_it_can_and_wholly_after_pull_and_sync(lab, tmp_path):
+    lab.dvc("remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    lab.commit()
+    lab.dvc("push")
+    lab.git("clone", "--quiet", str(lab.root), str(tmp_path / "clone"))
+    clone = Small(tmp_path / "clone")
+    found = clone.audit()
+    assert found["verdict"] == "incomplete"
+    missing = {"registry", "alias", "run", "subframes", "difference images", "raw exposures"}
+    assert set(broken(found)) == missing
+    assert {row["status"] for row in found["exposures"]} == {"missing"}
+    assert [row["md5"] for row in found["exposures"]] == [row["md5"] for row in lab.audit()["exposures"]]
+    clone.dvc("pull")
+    clone.blobwatch("sync")
+    assert clone.audit()["verdict"] == "ok"
+    shutil.rmtree(clone.root / "data/raw")  # the cache has it
+    assert clone.audit()["verdict"] == "ok"
+
+
+def test_which_versions_an_exposure_touched(lab):
+    row = exposure(lab, "test")
+    found = json.loads(lab.blobwatch("audit", "--exposure", row["rootname"], "--json").stdout)
+    about = {"version": 1, "state": "champion", "deployed": True, "role": "test", "md5": row["md5"]}
+    assert found == {"exposure": row["rootname"], "deployed": True, "versions": [about]}
+    nowhere = json.loads(lab.blobwatch("audit", "--exposure", "izzz9999q", "--json").stdout)
+    assert nowhere == {"exposure": "izzz9999q", "deployed": False, "versions": []}
+    assert "behind a deployed version" in lab.blobwatch("audit", "--exposure", row["rootname"]).stdout
+
+
+def test_an_audit_needs_no_mlflow_and_no_dvc(small):
+    """Offline and quick: the two are not even loaded."""
+    code = (
+        "import sys; from blobwatch.lineage.audit import audit; from pathlib import Path; audit(Path('.'));"
+    )
+    code += "print([name for name in ('mlflow', 'dvc', 'torch', 'sklearn') if name in sys.modules])"
+    done = small.call("python", "-c", code)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,262 @@
+"""A version becomes the champion in log, folder and registry, and what was cut short is settled."""
+
+import json
+import shutil
+
+import pytest
+from lineage.project import (
+    MLFLOW_WARNING,
+    Project,
+    alias,
+    champion,
+    fresh_clone,
+    make_project,
+    promote,
+    register,
+)
+
+from blobwatch.artefact import STAGING, Model
+from blobwatch.errors import BlobwatchError
+from blobwatch.lineage import deployment, registry
+from blobwatch.lineage.deployment import alone, ensure_champion, recover
+from blobwatch.lineage.mirror import look
+from blobwatch.lineage.origin import fingerprint_of
+from blobwatch.lineage.promotion import rollback
+from blobwatch.lineage.store import open_store
+
+pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
+
+
+def cut_short(project, monkeypatch, version, where):
+    """Promote, and die at a certain step of the deployment itself, not of settling before it."""
+    original = getattr(*where)
+
+    def die(*arguments):
+        if (project.root / STAGING).exists():
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*where, die)
+        with pytest.raises(KeyboardInterrupt):
+            promote(project.root, version, "good")
+
+
+def test_promote_writes_champion_log_and_alias(project):
+    promote(project.root, register(project), "the first")
+    assert champion(project) == "onnx one"
+    (line,) = project.lines()
+    deployed = json.loads((project.root / "models/champion/deployed.json").read_text())
+    known = {"name": "blobwatch", "version": 1, "run_id": line["run_id"]}
+    known |= {"promotion": project.line_hashes()[0], "manifest_sha256": line["files"]["manifest.json"]}
+    assert deployed == known
+    assert line["files"] == Model.load(project.root / "models/champion").files
+    assert line["commit"] == project.git("rev-parse", "HEAD")
+    assert line["metrics"]["subframes.auc"] == 0.98
+    assert line["metrics"]["subframes.auc_low"] == pytest.approx(0.88)
+    assert line["data"] == Model.load(project.candidate).manifest["data"]
+    assert (line["action"], line["reason"], line["previous"]) == ("promote", "the first", "")
+    assert "forced" not in line
+    assert alias(project) == 1
+    tags = registry.get_version(open_store(project.root), 1).tags
+    assert (tags["promotion"], tags["promoted_by"]) == (known["promotion"], line["who"])
+    assert not (project.root / STAGING).exists()
+
+
+def test_a_second_promotion_continues_the_chain(project):
+    promote(project.root, register(project), "the first")
+    promote(project.root, register(project, "two"), "better")
+    assert [line["version"] for line in project.lines()] == [1, 2]
+    assert champion(project) == "onnx two"
+    assert alias(project) == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("where", "deployed"),
+    [
+        ((registry, "write_deployable"), False),
+        ((deployment.promotions, "append"), False),
+        ((deployment, "settle_files"), True),
+        ((deployment, "mirror"), True),
+        ((registry, "set_champion"), True),
+    ],
+)
+def test_a_promotion_that_was_cut_short_is_finished_or_never_was(
+    project, monkeypatch, where, deployed, first
+):
+    version = register(project)
+    if not first:
+        promote(project.root, version, "the first")
+        version = register(project, "two")
+    cut_short(project, monkeypatch, version, where)
+    assert (project.root / STAGING).exists()
+    recover(project.root)
+    assert not (project.root / STAGING).exists()
+    expected = version if deployed else version - 1
+    assert len(project.lines()) == expected
+    if expected:
+        assert expected == alias(project)
+        assert champion(project) == ("onnx one" if expected == 1 else "onnx two")
+    else:
+        assert not (project.root / "models/champion").exists()
+    assert "blobwatch-promotion" not in registered_models(project)
+
+
+def registered_models(project) -> list[str]:
+    return [model.name for model in open_store(project.root).client.search_registered_models()]
+
+
+def test_a_champion_that_was_removed_is_put_back_from_wherever_it_is(project):
+    promote(project.root, register(project), "the first")
+    promote(project.root, register(project, "two"), "better")
+    project.commit()
+    shutil.rmtree(project.root / "models/champion")
+    project.train("three")  # the candidate is another by now: git has it
+    ensure_champion(project.root, open_store(project.root))
+    assert champion(project) == "onnx two"
+
+
+def test_a_fresh_clone_is_given_the_champion_under_its_number(project, tmp_path, blank_database):
+    register(project)
+    promote(project.root, register(project, "two"), "good")
+    trained = project.lines()[-1]["commit"]
+    clone = fresh_clone(project, tmp_path / "clone", blank_database)
+    store = open_store(clone.root)
+    for _ in "12":
+        model, number = ensure_champion(clone.root, store)
+        assert number == 2 == alias(clone)
+        assert [int(one.version) for one in registry.versions(store)] == [2]
+    version = registry.get_version(store, 2)
+    run = store.client.get_run(version.run_id)
+    assert version.tags["commit"] == trained == run.data.tags["mlflow.source.git.commit"]
+    assert run.data.tags["blobwatch.rebuilt"] == "true"
+    assert run.data.tags["blobwatch.fingerprint"] == fingerprint_of(model).sha256
+    assert deployment.next_number(clone.root) == 3
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda folder: (folder / "model.onnx").write_text("evil"), "sha256 differs"),
+        (lambda folder: (folder.parent / "promotions.jsonl").unlink(), "knows of no promotion"),
+        (lambda folder: (folder.parent / "promotions.jsonl").write_text("{}\n"), "line 1 lacks"),
+    ],
+)
+def test_a_champion_that_is_not_that_of_the_log_is_refused(project, break_it, sentence):
+    promote(project.root, register(project), "good")
+    break_it(project.root / "models/champion")
+    with pytest.raises(BlobwatchError, match=sentence):
+        ensure_champion(project.root, open_store(project.root))
+
+
+def test_a_swapped_champion_is_refused(project):
+    promote(project.root, register(project), "good")
+    project.train("two")
+    shutil.copytree(project.candidate, project.root / "models/champion", dirs_exist_ok=True)
+    with pytest.raises(BlobwatchError, match="is not the one that was deployed"):
+        ensure_champion(project.root, open_store(project.root))
+    (project.root / "models/champion/deployed.json").unlink()
+    with pytest.raises(BlobwatchError, match="is not version 1"):
+        ensure_champion(project.root, open_store(project.root))
+    assert champion(project) == "onnx two"
+
+
+def test_an_alias_that_was_moved_by_hand_is_set_back(project):
+    promote(project.root, register(project), "good")
+    registry.set_alias(open_store(project.root), "champion", register(project, "two"))
+    ensure_champion(project.root, open_store(project.root))
+    assert alias(project) == 1
+
+
+def test_a_worktree_neither_promotes_nor_moves_the_alias(project, tmp_path):
+    promote(project.root, register(project), "good")
+    project.commit()
+    project.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
+    promote(project.root, register(project, "two"), "better")
+    assert ensure_champion(tmp_path / "side", open_store(tmp_path / "side"))[1] == 1
+    assert alias(project) == 2
+    for verb in (lambda root: promote(root, 2, "again"), lambda root: rollback(root, "again")):
+        with pytest.raises(BlobwatchError, match="side checkout"):
+            verb(tmp_path / "side")
+
+
+def test_a_clone_that_was_not_pulled_moves_no_alias_and_promotes_nothing(project, tmp_path, monkeypatch):
+    """Two clones, one registry."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'mlflow.db'}")
+    promote(project.root, register(project), "the first")
+    project.commit()
+    project.git("clone", "--quiet", str(project.root), str(tmp_path / "clone"))
+    promote(project.root, register(project, "two"), "better")
+    behind = Project(tmp_path / "clone")
+    ensure_champion(behind.root, open_store(behind.root))
+    assert alias(project) == 2
+    third = register(project, "three")
+    before = (behind.root / "models/promotions.jsonl").read_bytes()
+    with pytest.raises(BlobwatchError, match=r"made version 2 the champion, .* `git pull` the line"):
+        promote(behind.root, third, "mine")
+    assert (behind.root / "models/promotions.jsonl").read_bytes() == before
+    assert champion(behind) == "onnx one"
+    assert alias(project) == 2
+    project.commit()
+    behind.git("pull", "--quiet")
+    promote(behind.root, third, "mine, on top of theirs")
+    assert alias(project) == 3
+
+
+def test_a_registry_that_someone_else_holds_is_left_alone(project):
+    version, store = register(project), open_store(project.root)
+    held = registry.claimed(store, "elsewhere:/home/anna/blobwatch", "Anna")
+    with held, pytest.raises(BlobwatchError, match=r"Anna promotes in elsewhere:/home/anna/blobwatch since"):
+        promote(project.root, version, "mine")
+    assert project.lines() == []
+    promote(project.root, version, "mine")
+    assert len(project.lines()) == 1
+
+
+def test_a_second_promotion_in_this_folder_is_told_to_wait(project):
+    version = register(project)
+    with (
+        alone(project.root),
+        pytest.raises(BlobwatchError, match="another promotion is going on in this folder"),
+    ):
+        promote(project.root, version, "mine")
+    assert project.lines() == []
+
+
+def test_without_a_champion_there_is_none(tmp_path, blank_database, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = make_project(tmp_path / "project")
+    shutil.copyfile(blank_database, made.root / "mlflow.db")
+    assert ensure_champion(made.root, open_store(made.root)) is None
+
+
+def test_the_mirror_says_what_mlflow_says(project):
+    promote(project.root, register(project), "good")
+    registry.set_alias(open_store(project.root), "challenger", register(project, "two"))
+    store, seen = open_store(project.root), look(project.root)
+    assert seen.aliases == {"champion": 1, "challenger": 2}
+    for version in registry.versions(store):
+        mirrored = seen.versions[int(version.version)]
+        assert (mirrored.run_id, mirrored.source) == (version.run_id, version.source)
+        assert mirrored.tags == dict(version.tags)
+        run = store.client.get_run(version.run_id)
+        assert seen.runs[version.run_id].fingerprint == run.data.tags["blobwatch.fingerprint"]
+        assert seen.runs[version.run_id].metrics == run.data.metrics
+        assert not seen.runs[version.run_id].deleted
+    store.client.delete_run(version.run_id)
+    store.client.delete_model_version("blobwatch", "2")
+    seen = look(project.root)
+    assert seen.runs[version.run_id].deleted
+    assert list(seen.versions) == [1]
+
+
+def test_looking_makes_no_store(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = make_project(tmp_path / "project")
+    with pytest.raises(BlobwatchError, match="no MLflow store here; `blobwatch sync` makes one"):
+        look(made.root)
+    assert not (made.root / "mlflow.db").exists()
+    (made.root / "mlflow.db").write_text("no database")
+    with pytest.raises(BlobwatchError, match="the MLflow store does not answer"):
+        look(made.root)

@@ -1,0 +1,46 @@
+"""A promotion that is killed at any moment: the next command finds the old champion or the new one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lineage.project import MLFLOW_WARNING, promote, register
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(MLFLOW_WARNING),
+    pytest.mark.usefixtures("ungated"),
+]
+TESTS = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(("old", "points"), [(None, 12), (1, 28)])
+def test_killed_at_any_line(project, old, points):
+    version = register(project)
+    if old:
+        promote(project.root, version, "the first")
+        version = register(project, "two")
+    killer = str(TESTS / "lineage/killer.py")
+    done = subprocess.run(
+        [sys.executable, killer, str(project.root), str(version), str(points)],
+        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len({one["where"] for one in found}) == len(found) >= points - 1
+    before = list(range(1, version))
+    for one in found:
+        assert one["log"] in (before, [*before, version]), one
+        deployed = one["log"][-1] if one["log"] else None
+        assert one["champion"] == one["number"] == one["alias"] == deployed, one
+        assert one["predicts"] in (old, version), one
+        assert one["left"] == [], one
+    outcomes = [len(one["log"]) for one in found]
+    assert outcomes == sorted(outcomes)  # once deployed, it stays so, however late the kill
+    assert set(outcomes) == {len(before), len(before) + 1}

@@ -1,0 +1,397 @@
+"""The page of an audit: what it says, that it needs nothing else, and that it runs nothing."""
+
+import json
+from base64 import b64decode
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from hashlib import md5
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+
+import pytest
+
+from blobwatch.lineage.audit import Audit
+from blobwatch.lineage.claims import Link
+from blobwatch.lineage.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.mirror import Version
+from blobwatch.lineage.page import HISTORY, PICTURE, day, page, short
+from blobwatch.lineage.pipeline import Locked
+from blobwatch.lineage.restore import Snapshot
+from blobwatch.lineage.subject import Known, Subject
+
+NOW = datetime(2026, 11, 24, 6, 15, 42, tzinfo=UTC)
+NAMES = [name for names in PICTURE.values() for name in names]
+CURVES = "epoch,train_loss,val_loss,val_auc\n0,0.6,0.5,0.9\n1,0.3,,0.97\n"
+VOID = {"meta", "img", "br"}
+RECORD = {
+    "action": "promote",
+    "version": 3,
+    "who": "Ada <ada@example.org>",
+    "when": "2026-11-22T23:32:42+00:00",
+    "reason": "finds fainter blobs",
+    "run_id": "1301cc9762fb40dd91ee40256223bcb5",
+    "files": {"manifest.json": "01" * 32},
+    "fingerprint": "84" * 32,
+    "commit": "43" * 20,
+    "metrics": {
+        "blobs.false_per_100": None,
+        "subframes.auc": 0.98419,
+        "subframes.auc_low": 0.9798,
+        "subframes.auc_high": 0.98903,
+    },
+}
+
+
+class Parsed(HTMLParser):
+    """A page as a tree; every element must be closed in its turn."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.builder, self.open = TreeBuilder(), []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.root: Element = self.builder.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.builder.start(tag, {key: value or "" for key, value in attributes})
+        self.open.append(tag)
+        if tag in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        self.builder.end(tag)
+
+    def handle_data(self, data):
+        if self.open:
+            self.builder.data(data)
+
+
+def tree(found: Audit) -> Element:
+    return Parsed(page(found, NOW)).root
+
+
+def said(element: Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def section(root: Element, title: str) -> Element:
+    return next(one for one in root.iter("section") if title in (one.findtext("h2") or ""))
+
+
+def cells(table: Element) -> list[list[str]]:
+    return [[said(cell) for cell in row] for row in table.iter("tr")]
+
+
+def subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subject:
+    contents = {} if manifest is None else {"manifest.json": json.dumps(manifest).encode()}
+    known = Known([record] if record else [], None, "there is no MLflow store here")
+    registered = None if record else Version("aa" * 16, "", {"commit": "cc" * 20})
+    return Subject(Path("."), 3, known, record, registered, {}, contents, "")
+
+
+def exposure(number: int, role: str, status: str, **other: str) -> dict:
+    row = {"rootname": f"izzz000{number}q", "role": role, "status": status, "md5": f"{number:032x}"}
+    return row | {"expstart": "57390.62125324", "filter": "F153M", "programme": "11696"} | other
+
+
+def made(statuses: dict[str, str] | None = None, **other) -> Audit:
+    """An audit with all the links, ok but for those that are given."""
+    statuses = statuses or {}
+    links = [
+        Link(name, statuses.get(name, OK), f"{number:064x}", f"{number + 16:064x}", f"about {name}")
+        for number, name in enumerate(NAMES, start=1)
+    ]
+    return Audit(subject(), links, **other)
+
+
+def snapshot(folder: Path, content: str, locked: str | None = None) -> Snapshot:
+    (folder / HISTORY).parent.mkdir(parents=True)
+    (folder / HISTORY).write_text(content)
+    outs = {HISTORY: md5((content if locked is None else locked).encode()).hexdigest()}
+    return Snapshot(folder, None, {"train": Locked("blobwatch train", {}, {}, outs)})
+
+
+SENTENCES = {
+    OK: "Every link was checked, and every byte is what it was.",
+    "incomplete": "Nothing contradicts, but 1 of 12 links could not be checked here:",
+    MISMATCH: "Something is not what it was.",
+}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"), [({}, OK), ({"run": MISSING}, "incomplete"), ({"run": MISMATCH}, MISMATCH)]
+)
+def test_verdict_comes_first_with_the_sentence_that_it_means(statuses, verdict):
+    root = tree(made(statuses))
+    first = root.find(".//main")[0]
+    assert first.get("class") == f"verdict {verdict}"
+    assert said(first.find("h1")) == f"Audit of version 3, champion {verdict}"
+    assert first.find("h1//use").get("href") == f"#{verdict}"
+    assert [words for words in SENTENCES.values() if words in said(first)] == [SENTENCES[verdict]]
+    assert ("run: about run" in said(first)) == bool(statuses)
+    assert verdict in said(root.find(".//title"))
+
+
+def test_verdict_names_what_could_not_be_checked_once_per_reason():
+    found = made({"registry": MISSING, "run": MISSING, "alias": MISMATCH})
+    silent = [replace(link, note="no store") if link.status == MISSING else link for link in found.links]
+    first = tree(replace(found, links=silent)).find(".//main")[0]
+    assert [said(one) for one in first.iter("li")] == ["alias: about alias", "registry, run: no store"]
+    assert "Besides, 2 of 12 links could not be checked here:" in said(first)
+
+
+def test_commands_in_notes_are_set_as_code():
+    found = Audit(subject(), [Link("run", MISSING, note="gone; `blobwatch sync` & <b>")])
+    (note,) = (one for one in tree(found).find(".//main")[0].iter("li") if "gone" in said(one))
+    assert said(note) == "run: gone; blobwatch sync & <b>"
+    assert said(note.find("code")) == "blobwatch sync"
+
+
+def test_promotion_says_who_when_why_and_from_what():
+    place = section(tree(made()), "Who deployed it")
+    facts = {
+        said(one.find("dt")): said(one.find("dd")) for one in place.iter("div") if one.find("dt") is not None
+    }
+    assert facts == {
+        "Version": "3, champion",
+        "By": "Ada <ada@example.org>",
+        "On": "2026-11-22 23:32:42 UTC",
+        "By way of": "a promotion",
+        "Reason": "finds fainter blobs",
+        "Commit": "43" * 20,
+        "Fingerprint": "84" * 32,
+        "Run": "1301cc9762fb40dd91ee40256223bcb5",
+    }
+
+
+def test_figures_stand_beside_their_intervals():
+    table = section(tree(made()), "Who deployed it").find(".//table")
+    assert cells(table) == [
+        ["figure", "value", "interval"],
+        ["AUC of the test subframes", "0.9842", "0.9798 to 0.989"],
+        ["false blobs per 100 exposures", "not measured", "not in the log"],
+    ]
+
+
+def test_forced_promotion_names_the_gates():
+    record = RECORD | {"forced": ["AUC is 0.8; at least 0.9 required"]}
+    root = tree(replace(made(), subject=subject(record)))
+    assert "AUC is 0.8; at least 0.9 required" in said(section(root, "Who deployed it"))
+    assert "promoted by force" in said(root.find(".//main")[0])
+    assert "by force" not in said(tree(made())).lower()
+
+
+def test_picture_has_each_status_as_colour_symbol_and_word():
+    statuses = {"registry": MISSING, "raw exposures": MISMATCH}
+    boxes = list(section(tree(made(statuses)), "The chain").findall("ol/li"))
+    assert [said(box.find("b")) for box in boxes] == NAMES
+    for box, name in zip(boxes, NAMES, strict=True):
+        status = statuses.get(name, OK)
+        mark = box.find("span")
+        assert (box.get("class"), mark.find(".//use").get("href"), said(mark)) == (
+            status,
+            f"#{status}",
+            status,
+        )
+        assert said(box.find("p")).endswith("?")
+
+
+def test_hashes_are_short_in_the_picture_and_whole_in_the_table():
+    root = tree(made())
+    assert said(section(root, "The chain").find("ol/li/code")) == f"{'0' * 12}…"
+    rows = cells(section(root, "Each link").find(".//table"))
+    assert rows[0] == ["link", "status", "expected", "found", "note"]
+    assert rows[1] == ["promotions log", "ok", f"{1:064x}", f"{17:064x}", "about promotions log"]
+    assert len(rows) == 13
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("c268fec08427444ffc095323f838022e.dir", "c268fec08427…"),
+        ("manifest.json 0115691aaff0, model.onnx 5b6d6f4ce972", "2 files"),
+        ("2", "2"),
+        ("", ""),
+    ],
+)
+def test_short_form_of_what_was_expected(text, shown):
+    assert short(text) == shown
+
+
+def test_chain_that_broke_before_its_end_is_no_whole_one():
+    found = replace(made(), links=made().links[:10])
+    root = tree(found)
+    assert "2 of 12 links could not be checked here" in said(root.find(".//main")[0])
+    assert SENTENCES[OK] not in said(root)
+    assert [one.get("class") for one in section(root, "The chain").findall("ol/li")][-3:] == [
+        OK,
+        MISSING,
+        MISSING,
+    ]
+
+
+def test_link_of_another_name_is_in_the_picture():
+    found = replace(made(), links=[*made().links, Link("dark frames", MISMATCH)])
+    assert said(section(tree(found), "The chain").findall("ol")[-1][-1]) == "mismatch dark frames"
+
+
+def test_exposures_are_counted_by_role_and_listed():
+    rows = [
+        exposure(1, "train", OK),
+        exposure(2, "train", MISMATCH),
+        exposure(3, "test", MISSING, rootname="icqt0203q"),
+        exposure(4, "train", OK),
+    ]
+    counts, table = section(tree(made(exposures=rows)), "The exposures").iter("table")
+    assert cells(counts) == [
+        ["role", "exposures", "ok", "missing", "mismatch"],
+        ["train", "3", "2", "0", "1"],
+        ["test", "1", "0", "1", "0"],
+    ]
+    assert said(counts.find("caption")).startswith("4 exposures, 3 of them simulated")
+    head, first, second, *_ = cells(table)
+    assert head == ["rootname", "date, UTC", "MJD", "filter", "programme", "role", "md5", "status"]
+    assert first[:4] == ["izzz0001q", "2016-01-03", "57390.62125324", "F153M"]
+    assert first[4:] == ["11696", "train", f"{1:032x}", "ok"]
+    assert second[-1] == "mismatch"
+
+
+@pytest.mark.parametrize(
+    ("mjd", "date"),
+    [("0", "1858-11-17"), ("51544.99", "2000-01-01"), ("51545", "2000-01-02"), ("57447.5", "2016-02-29")]
+    + [(odd, "") for odd in ("", "nan", "inf", "1e12", "yesterday")],
+)
+def test_dates_of_exposures(mjd, date):
+    assert day(mjd) == date
+
+
+def test_without_exposures_it_says_so():
+    assert "names no exposures, since it is not here." in said(section(tree(made()), "The exposures"))
+    there = replace(made(), subject=subject(manifest={"name": "blobwatch"}))
+    assert "names no exposures." in said(section(tree(there), "The exposures"))
+
+
+def test_curves_are_in_the_page(tmp_path):
+    (image,) = tree(made(snapshot=snapshot(tmp_path, CURVES))).iter("img")
+    kind, _, content = image.get("src").partition(",")
+    png = b64decode(content, validate=True)
+    assert kind == "data:image/png;base64"
+    assert png.startswith(b"\x89PNG")
+    assert b"Software" not in png
+    # width and height in the head of a PNG
+    size = [int.from_bytes(png[at : at + 4], "big") for at in (16, 20)]
+    assert size == [int(image.get("width")), int(image.get("height"))]
+    assert image.get("alt")
+
+
+def test_altered_history_is_not_drawn(tmp_path):
+    root = tree(made(snapshot=snapshot(tmp_path, CURVES, locked=CURVES + "2,0.1,0.1,0.99\n")))
+    assert list(root.iter("img")) == []
+    assert f"{HISTORY} is not the one that dvc.lock names" in said(section(root, "How the training"))
+
+
+@pytest.mark.parametrize("content", ["epoch,train_loss\n0,0.6\n", "epoch\nfirst\n", "epoch\n0,1,2\n"])
+def test_history_without_curves_is_said_to_be_so(tmp_path, content):
+    root = tree(made(snapshot=snapshot(tmp_path, content)))
+    assert list(root.iter("img")) == []
+    assert f"{HISTORY} holds no curves of loss and AUC." in said(section(root, "How the training"))
+
+
+def test_absent_history_is_said_to_be_so(tmp_path):
+    for there in (None, Snapshot(tmp_path, None, {})):
+        root = tree(made(snapshot=there))
+        assert list(root.iter("img")) == []
+        assert f"{HISTORY} of this training is not here" in said(section(root, "How the training"))
+
+
+def test_broken_log_still_gives_a_page():
+    root = tree(
+        Audit(None, [Link("promotions log", MISMATCH, note="line 2 does not continue; `git checkout`")])
+    )
+    first = root.find(".//main")[0]
+    assert said(first.find("h1")) == "Audit of the log of promotions mismatch"
+    assert "line 2 does not continue; git checkout" in said(first)
+    assert "Do not rely on what is deployed" in said(first)
+    assert len(cells(section(root, "Each link").find(".//table"))) == 2
+    assert said(root).count("cannot be said while the log of promotions is broken") == 2
+
+
+def test_version_that_was_never_promoted():
+    place = section(tree(replace(made(), subject=subject(record=None))), "Who deployed it")
+    assert "Version 3 was never promoted: it is registered" in said(place)
+    assert "cc" * 20 in said(place)
+    assert place.find(".//table") is None
+
+
+def test_what_others_wrote_is_text(tmp_path):
+    evil = "<script>alert(1)</script>"
+    record = RECORD | {"reason": evil, "who": evil, "forced": [f"`{evil}`"], "metrics": {evil: 1.0}}
+    row = exposure(1, evil, OK, rootname=evil, programme=evil, expstart=evil, filter=evil, md5=evil)
+    links = [Link("run", MISSING, evil, evil, f"`{evil}` {evil}"), Link(evil, MISMATCH, evil, "", evil)]
+    text = page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES)), NOW)
+    assert "<script" not in text
+    assert list(Parsed(text).root.iter("script")) == []
+    assert said(Parsed(text).root).count(evil) > 15
+
+
+def test_page_needs_nothing_but_itself(tmp_path):
+    root = tree(
+        made({"run": MISMATCH}, exposures=[exposure(1, "val", OK)], snapshot=snapshot(tmp_path, CURVES))
+    )
+    known = {one.get("id") for one in root.iter() if one.get("id")}
+    assert known >= {"ok", "missing", "mismatch", "incomplete"}
+    for one in root.iter():
+        assert one.tag not in {"script", "link", "iframe", "object", "embed", "form", "base"}
+        assert not [name for name in one.attrib if name.startswith("on")]
+        assert one.get("src", "data:").startswith("data:")
+        assert one.get("href", "#ok").removeprefix("#") in known
+    style = said(root.find(".//style"))
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "@font-face" not in style
+
+
+def test_page_is_plain_html_with_headings_and_captions():
+    text = page(made(exposures=[exposure(1, "val", OK)]), NOW)
+    root = Parsed(text).root
+    assert text.startswith("<!DOCTYPE html>\n")
+    assert root.get("lang") == "en"
+    levels = [int(one.tag[1]) for one in root.iter() if one.tag in {"h1", "h2", "h3"}]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    boxes = [one.find("table") for one in root.iter("div") if one.get("class") == "wide"]
+    assert len(boxes) == len(list(root.iter("table"))) == 4
+    for table in boxes:
+        assert said(table.find("caption"))
+        assert {head.get("scope") for head in table.find("thead").iter("th")} == {"col"}
+        assert {row[0].get("scope") for row in table.find("tbody")} == {"row"}
+
+
+def test_same_audit_at_the_same_minute_gives_the_same_page(tmp_path):
+    found = made(snapshot=snapshot(tmp_path, CURVES))
+    assert page(found, NOW) == page(found, NOW.replace(second=1))
+    assert page(found, NOW) != page(found, NOW + timedelta(minutes=1))
+
+
+def test_date_of_the_audit_is_utc():
+    noon = NOW.astimezone(timezone(timedelta(hours=10)))
+    root = Parsed(page(made(), noon)).root
+    assert said(root.find(".//time")) == "2026-11-24 06:15 UTC"
+    assert root.find(".//time").get("datetime") == "2026-11-24T06:15Z"
+
+
+def test_date_of_the_audit_is_now():
+    before = datetime.now(UTC).replace(second=0, microsecond=0)
+    written = Parsed(page(made())).root.find(".//time").get("datetime")
+    assert before <= datetime.fromisoformat(written) <= datetime.now(UTC)
+
+
+def test_footer_says_what_the_page_cannot_show():
+    footer = said(tree(made()).find(".//footer"))
+    assert "A fresh clone has no bytes of data" in footer
+    assert "blobwatch verify" in footer

@@ -1,0 +1,127 @@
+"""The whole pipeline with small numbers: built once by DVC, and copied for each test that does it harm."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+NUMBERS = {
+    "threads": 1,
+    "simulate": {"days": 96.0, "exposures": 24, "new_blobs_per_month": 3.0},
+    "difference": {"days": 10.0, "minimum": 2},
+    "subframes": {"train": {"count": 60}, "val": {"count": 20}, "test": {"count": 20}},
+    "train": {"width": 1, "epochs": 1},
+    "baseline": {"epochs": 1},
+    "evaluate": {"bootstrap": 100, "clean_frames": 1},
+}
+
+
+@dataclass(frozen=True)
+class Small:
+    """A project whose stages have run and whose only version was promoted."""
+
+    root: Path
+
+    def call(self, *command: str, status: int | None = 0, **environment: str) -> subprocess.CompletedProcess:
+        own = {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "true", "COLUMNS": "200"}
+        own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        own |= {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org"}
+        own |= {"GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.org"}
+        inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=inherited | own | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if status is not None:
+            assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def blobwatch(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess:
+        return self.call(sys.executable, "-m", "blobwatch.cli", *arguments, status=status)
+
+    def dvc(self, *arguments: str, **named) -> subprocess.CompletedProcess:
+        return self.call(sys.executable, "-m", "dvc", *arguments, **named)
+
+    def git(self, *arguments: str) -> str:
+        return self.call("git", *arguments).stdout.strip()
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "state", "--allow-empty")
+
+    def audit(self, *arguments: str) -> dict:
+        """Return the audit, and check that the exit status goes with its verdict."""
+        done = self.blobwatch("audit", "--json", *arguments, status=None)
+        found = json.loads(done.stdout)
+        assert done.returncode == (1 if found["verdict"] == "mismatch" else 0), done.stderr
+        return found
+
+    def edit(self, path: str, change) -> None:
+        """Change the text of a file."""
+        (self.root / path).write_text(change((self.root / path).read_text()))
+
+    def params(self, **sections: dict) -> None:
+        """Change numbers of ``params.yaml``."""
+        content = yaml.safe_load((self.root / "params.yaml").read_text())
+        (self.root / "params.yaml").write_text(yaml.safe_dump(changed(content, sections)))
+
+
+def changed(params: dict, values: dict) -> dict:
+    """Return parameters with some values replaced, at any depth."""
+    new = {
+        key: changed(params[key], value) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
+    return params | new
+
+
+def build(root: Path, blank_database: Path) -> Small:
+    """Make the project, run its stages by DVC, commit, promote its version, commit."""
+    root.mkdir()
+    for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", root)
+    shutil.copyfile(blank_database, root / "mlflow.db")
+    small = Small(root)
+    small.params(**NUMBERS)
+    small.git("init", "--quiet", "--initial-branch=main")
+    small.dvc("init", "--quiet")
+    small.commit()
+    (root / "said.txt").write_text(small.dvc("repro").stderr)
+    small.git("add", "dvc.lock", "reports")
+    small.git("commit", "--quiet", "--message", "what the stages made")
+    small.blobwatch("promote", "1", "--reason", "small as it is", "--force")
+    small.git("add", "models")
+    small.git("commit", "--quiet", "--message", "the first champion")
+    return small
+
+
+def copy(small: Small, root: Path) -> Small:
+    """Copy a project whole, and tell its MLflow store where it lies now."""
+    subprocess.run(["cp", "--recursive", "--reflink=auto", str(small.root), str(root)], check=True)
+    places = [
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    ]
+    with sqlite3.connect(root / "mlflow.db") as database:
+        for table, column in places:
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(small.root), str(root))
+            )
+    database.close()
+    return Small(root)
