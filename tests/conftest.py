@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
-from small import Small, build, copy
+from small import Small, build, copy, season_with
 
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.stack import median_stack
@@ -83,18 +83,35 @@ def box_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory, blank_database) -> Small:  # noqa: F811
     """The whole pipeline with small numbers, built once for all processes of the tests; not to be changed."""
+    return built_once(tmp_path_factory, "small", lambda root: build(root, blank_database))
+
+
+@pytest.fixture(scope="session")
+def seasoned(tmp_path_factory, small) -> Small:
+    """The same with a second version, trained at another rate: promoted, and rolled back from."""
+    return built_once(tmp_path_factory, "seasoned", lambda root: season_with(copy(small, root)))
+
+
+def built_once(tmp_path_factory, name: str, make) -> Small:
+    """Make a project unless another process of the tests has; return it."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):  # one of several processes
         shared = shared.parent
-    done = shared / "small.done"
-    with FileLock(shared / "small.lock"):
+    done = shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
         if not done.exists():
-            build(shared / "small", blank_database)
+            make(shared / name)
             done.touch()
-    return Small(shared / "small")
+    return Small(shared / name)
 
 
 @pytest.fixture
 def lab(small, tmp_path) -> Small:
-    """A copy of it, to do harm to."""
+    """A copy of the first, to do harm to."""
     return copy(small, tmp_path / "project")
+
+
+@pytest.fixture
+def old_lab(seasoned, tmp_path) -> Small:
+    """A copy of the second, to do harm to."""
+    return copy(seasoned, tmp_path / "project")

@@ -109,6 +109,20 @@ def build(root: Path, blank_database: Path) -> Small:
     return small
 
 
+def season_with(small: Small) -> Small:
+    """Train a second version at another rate, promote it, roll back, and commit all of that."""
+    small.params(train={"learning_rate": 0.004})
+    small.commit()
+    small.dvc("repro")
+    small.git("add", "dvc.lock", "reports")
+    small.git("commit", "--quiet", "--message", "what the stages made")
+    small.blobwatch("promote", "2", "--reason", "another", "--force")
+    small.blobwatch("rollback", "--reason", "it was not better")
+    small.git("add", "models")
+    small.git("commit", "--quiet", "--message", "the first champion again")
+    return small
+
+
 def copy(small: Small, root: Path) -> Small:
     """Copy a project whole, and tell its MLflow store where it lies now."""
     subprocess.run(["cp", "--recursive", "--reflink=auto", str(small.root), str(root)], check=True)

@@ -7,7 +7,7 @@ from lineage.project import MLFLOW_WARNING
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take
 from blobwatch.lineage.store import open_store
-from blobwatch.lineage.tracking import find_run, flat, training
+from blobwatch.lineage.tracking import create_run, find_run, flat, training
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 ROW = {"epoch": 0, "train_loss": np.float32(0.5), "val_auc": 0.75}
@@ -82,14 +82,25 @@ def test_an_interrupted_run_goes_on_and_logs_no_epoch_twice(project, taken, erro
     assert find_run(store, taken.sha256).info.run_id == run.run_id
 
 
-def test_a_finished_run_is_not_written_again_and_the_newest_is_found(project, taken):
-    with training(project.root, taken) as first:
+def test_a_training_that_is_done_again_is_the_same_run_and_logs_no_epoch_twice(project, taken):
+    for _ in "12":
+        with training(project.root, taken) as run:
+            run.log_epoch(ROW)
+    store = run.store
+    assert len(store.client.search_runs([store.experiment_id])) == 1
+    assert len(store.client.get_metric_history(run.run_id, "val_auc")) == 1
+    assert find_run(store, taken.sha256).info.run_id == run.run_id
+    assert find_run(store, "0" * 64) is None
+
+
+def test_an_interrupted_run_goes_before_a_finished_one(project, taken):
+    with training(project.root, taken) as finished:
         pass
-    with training(project.root, taken) as second:
-        pass
-    assert first.run_id != second.run_id
-    assert find_run(second.store, taken.sha256).info.run_id == second.run_id
-    assert find_run(second.store, "0" * 64) is None
+    store = finished.store
+    interrupted = create_run(store, project.root, taken).info.run_id
+    store.client.set_terminated(interrupted, "KILLED")
+    with training(project.root, taken) as run:
+        assert run.run_id == interrupted
 
 
 def test_a_run_whose_inputs_change_does_not_end_well(project, taken):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import ROOT
-from lineage.project import MLFLOW_WARNING, make_project
+from lineage.project import EXPOSED, MLFLOW_WARNING, make_project
 from made import easy_set, random_network, write_model
 from sklearn.metrics import roc_auc_score
 
@@ -54,7 +54,7 @@ def evaluated(folder, blank_database):
     write_model(project.candidate)
     taken = take(project.root, "train")
     manifest = json.loads((project.candidate / "manifest.json").read_text())
-    manifest |= {"fingerprint": {"sha256": taken.sha256, "parts": taken.parts}, "data": taken.parts["data"]}
+    manifest |= {"fingerprint": taken.as_json(), "data": taken.parts["data"], "exposures": EXPOSED}
     write_json(project.candidate / "manifest.json", manifest)
     write_model(project.root / "models/baseline", random_network("predecessor"), name="predecessor")
     (project.root / "reports/train").mkdir(parents=True)

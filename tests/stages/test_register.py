@@ -1,24 +1,19 @@
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from lineage.project import MLFLOW_WARNING, Project, blank_database, project  # noqa: F401
+from lineage.project import MLFLOW_WARNING, Project, promote, settings
 
-from blobwatch.detector import scoring
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, write_json
-from blobwatch.lineage import registry
-from blobwatch.lineage.promotion import promote
+from blobwatch.lineage import gate, registry
+from blobwatch.lineage.merit import Judgement
 from blobwatch.lineage.store import open_store
-from blobwatch.params import Register, load_params
 from blobwatch.stages.register import register
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
-SETTINGS = Register(auc=0.9, recall_above_15=0.97, false_per_100=10.0, position_error=2.0, tolerance=0.0)
-PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
-EVALUATE = PARAMS.evaluate.model_copy(update={"bootstrap": 100, "confidence": 0.95})
+PARAMS = settings()
 LABELS = np.arange(200) % 2
 ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(200)])
 
@@ -27,16 +22,17 @@ ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(200)])
 def scores(monkeypatch):
     """Models are as good as their weights say: "bad" ones guess, others nearly know."""
 
-    def scores_on_test(folder, subframes):
-        noise = 5.0 if "bad" in (folder / "model.onnx").read_text() else 0.3
-        return LABELS, ROOTNAMES, LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
+    def judgement(model, subframes, radius):
+        noise = 5.0 if "bad" in (model.folder / "model.onnx").read_text() else 0.3
+        drawn = LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
+        return Judgement(LABELS, ROOTNAMES, drawn, np.ones(len(LABELS), dtype=bool), ROOTNAMES)
 
-    monkeypatch.setattr(scoring, "scores_on_test", scores_on_test)
+    monkeypatch.setattr(gate, "judgement", judgement)
+    monkeypatch.setattr(gate, "agrees", lambda model: "")
 
 
 def run(made: Project) -> dict:
-    out = made.root / "reports/register"
-    return register(made.root, made.candidate, made.reports, made.subframes, out, SETTINGS, EVALUATE, seed=7)
+    return register(made.root, made.candidate, made.reports, made.root / "reports/register", PARAMS)
 
 
 def again(made: Project, weights: str, **metrics: float) -> dict:
@@ -63,7 +59,14 @@ def other_inputs(made: Project) -> None:
     made.commit()
 
 
-def test_the_first_good_candidate_is_promoted(project):  # noqa: F811
+def same_weights_of_other_inputs(made: Project) -> None:
+    """A comment was changed: the training gave the same bytes, under another fingerprint."""
+    other_inputs(made)
+    made.train("one")
+    made.evaluate()
+
+
+def test_the_first_good_candidate_is_promoted(project):
     decision = run(project)
     assert (decision["verdict"], decision["version"], decision["reasons"]) == ("promoted", 1, [])
     assert (project.root / "models/champion/model.onnx").read_text() == "onnx one"
@@ -72,7 +75,7 @@ def test_the_first_good_candidate_is_promoted(project):  # noqa: F811
     assert report(project, "decision.json") == decision
 
 
-def test_a_second_run_changes_nothing(project):  # noqa: F811
+def test_a_second_run_changes_nothing(project):
     run(project)
     gate = (project.root / "reports/register/gate.json").read_bytes()
     log = (project.root / "models/promotions.jsonl").read_bytes()
@@ -83,13 +86,13 @@ def test_a_second_run_changes_nothing(project):  # noqa: F811
     assert (project.root / "models/promotions.jsonl").read_bytes() == log
 
 
-def test_the_gate_report_knows_nothing_of_the_registry(project):  # noqa: F811
+def test_the_gate_report_knows_nothing_of_the_registry(project, blank_database):
     run(project)
     other_inputs(project)
     again(project, "two")
     held = (project.root / "reports/register/gate.json").read_bytes()
-    store = open_store(project.root)
-    registry.set_alias(store, "champion", 2)
+    shutil.copyfile(blank_database, project.root / "mlflow.db")
+    shutil.rmtree(project.root / "mlartifacts")
     shutil.rmtree(project.root / "models/champion")
     (project.root / "models/promotions.jsonl").unlink()
     assert run(project)["verdict"] == "promoted"
@@ -97,7 +100,7 @@ def test_the_gate_report_knows_nothing_of_the_registry(project):  # noqa: F811
     assert set(report(project, "gate.json")) == {"fingerprint", "files", "checks", "passed"}
 
 
-def test_a_rebuild_on_another_processor_changes_nothing(project):  # noqa: F811
+def test_a_rebuild_on_another_processor_changes_nothing(project):
     run(project)
     retrained_elsewhere(project)
     decision = run(project)
@@ -107,12 +110,12 @@ def test_a_rebuild_on_another_processor_changes_nothing(project):  # noqa: F811
     assert len(registry.versions(open_store(project.root))) == 1
 
 
-def test_a_better_candidate_follows(project):  # noqa: F811
+def test_a_better_candidate_follows(project):
     run(project)
     other_inputs(project)
     decision = again(project, "two")
     assert (decision["verdict"], decision["version"]) == ("promoted", 2)
-    assert [check["name"] for check in decision["checks"]][-1] == "not_worse"
+    assert [check["name"] for check in decision["checks"]][-1] == "not_worse_recall"
     assert registry.alias_of(open_store(project.root), "champion") == 2
 
 
@@ -124,30 +127,30 @@ def test_a_better_candidate_follows(project):  # noqa: F811
         ("bad", {}, "significantly worse"),
     ],
 )
-def test_what_fails_the_gate_stays_challenger(project, weights, metrics, reason):  # noqa: F811
+def test_what_fails_the_gate_stays_challenger(project, weights, metrics, reason):
     run(project)
     other_inputs(project)
     decision = again(project, weights, **metrics)
     assert decision["verdict"] == "refused"
-    assert decision["command"] == 'blobwatch promote 2 --reason "..."'
+    assert decision["command"] == 'blobwatch promote 2 --reason "..." --force'
     assert len(decision["reasons"]) == 1
     assert reason in decision["reasons"][0]
     store = open_store(project.root)
     assert registry.alias_of(store, "champion") == 1
     assert registry.alias_of(store, "challenger") == 2
     assert (project.root / "models/champion/model.onnx").read_text() == "onnx one"
-    promote(project.root, 2, "all the same")
+    promote(project.root, 2, "all the same", force=True)
     assert (project.root / "models/champion/model.onnx").read_text() == f"onnx {weights}"
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda made: (made.root / "src/pkg/new.py").write_text(""), "not committed: src/pkg/new.py"),
-        (other_inputs, "not trained from what is here: src/pkg differs"),
+        (lambda made: (made.root / "params.yaml").write_text(made.reworded()), "not committed: params.yaml"),
+        (other_inputs, "stage 'train' is not up to date: src/pkg"),
     ],
 )
-def test_a_good_candidate_of_other_inputs_is_held(project, change, reason):  # noqa: F811
+def test_a_good_candidate_of_other_inputs_is_held(project, change, reason):
     change(project)
     decision = run(project)
     assert decision["verdict"] == "held"
@@ -158,7 +161,7 @@ def test_a_good_candidate_of_other_inputs_is_held(project, change, reason):  # n
     assert run(project)["version"] == 1
 
 
-def test_a_worktree_promotes_nothing(project, tmp_path):  # noqa: F811
+def test_a_worktree_promotes_nothing(project, tmp_path):
     project.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
     side = Project(tmp_path / "side")
     shutil.copytree(project.root / "data", side.root / "data", dirs_exist_ok=True)
@@ -169,7 +172,7 @@ def test_a_worktree_promotes_nothing(project, tmp_path):  # noqa: F811
     assert "worktree or a queued experiment" in decision["reasons"][0]
 
 
-def test_says_what_it_decided(project, capsys):  # noqa: F811
+def test_says_what_it_decided(project, capsys):
     run(project)
     said = capsys.readouterr()
     assert said.out == ""
@@ -177,8 +180,18 @@ def test_says_what_it_decided(project, capsys):  # noqa: F811
     assert "version 1 is the champion; commit models/champion" in said.err
 
 
-def test_an_altered_candidate_is_refused(project):  # noqa: F811
+def test_an_altered_candidate_is_refused(project):
     (project.candidate / "model.onnx").write_text("evil")
     with pytest.raises(BlobwatchError, match="sha256 differs"):
         run(project)
     assert not (project.root / "reports/register").exists()
+
+
+def test_the_same_weights_of_other_inputs_are_a_version_that_only_a_person_promotes(project):
+    run(project)
+    same_weights_of_other_inputs(project)
+    decision = run(project)
+    assert (decision["verdict"], decision["version"]) == ("held", 2)
+    assert "answers byte for byte as the champion, version 1, does" in decision["reasons"][0]
+    promote(project.root, 2, "its lineage is the better one")
+    assert [line["version"] for line in project.lines()] == [1, 2]

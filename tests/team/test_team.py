@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(MLFLOW_WARNING)]
 OUTPUTS = ("data/subframes", "models/candidate", "reports/evaluate")
 ON_SERVER = ("registry", "alias", "run")  # links of an audit
 HELD = 10.0  # seconds that a promotion is held for another to be refused
-CLAIMED = "promotes in .*; wait, `git pull`, and look again"
+CLAIMED = "promotes in .*; wait, `git pull`"
 PROMOTED = "made version . the champion, and .* does not know it; `git pull`"
 
 
@@ -71,11 +71,9 @@ def team(served, tmp_path) -> Team:
             client.delete_registered_model(one.name)
 
 
-@pytest.fixture
-def login(tmp_path) -> Login:
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    with sshd(folder) as running:
+@pytest.fixture(scope="module")
+def login(tmp_path_factory) -> Login:
+    with sshd(tmp_path_factory.mktemp("sshd")) as running:
         yield running
 
 
@@ -242,33 +240,59 @@ def test_an_audit_goes_on_without_the_server(team, database, tmp_path, monkeypat
     assert alone == asked | dict.fromkeys(ON_SERVER, "missing")
 
 
-def dvc(root: Path, *arguments: object) -> str:
+def run_dvc(root: Path, *arguments: object) -> subprocess.CompletedProcess:
     """Run DVC as someone who has nothing in ``~/.ssh`` and no settings but those of the project."""
     home = root.parent / "home"
     home.mkdir(exist_ok=True)
     own = {"HOME": str(home), "PATH": os.environ["PATH"], "DVC_NO_ANALYTICS": "true"}
     own |= {"DVC_SITE_CACHE_DIR": str(home / "site")}
     command = [sys.executable, "-m", "dvc", *map(str, arguments)]
-    done = subprocess.run(command, cwd=root, env=own, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=root, env=own, capture_output=True, text=True, check=False)
+
+
+def dvc(root: Path, *arguments: object) -> None:
+    done = run_dvc(root, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
-def test_outputs_go_to_a_remote_over_ssh_and_come_back(login, tmp_path):
-    made = make_project(tmp_path / "made")
+@pytest.fixture(scope="module")
+def pushed(login, tmp_path_factory) -> Project:
+    """A project whose outputs were pushed to ``remote/`` beside it; DVC is to check what it pulls."""
+    made = make_project(tmp_path_factory.mktemp("pushed") / "made")
     made.train()
     made.evaluate()
     (made.root / "dvc.lock").unlink()
     dvc(made.root, "init", "--quiet")
-    dvc(made.root, "remote", "add", "-d", "team", login.address(tmp_path / "remote"))
+    dvc(made.root, "remote", "add", "--default", "team", login.address(made.root.parent / "remote"))
+    dvc(made.root, "remote", "modify", "team", "verify", "true")
     dvc(made.root, "remote", "modify", "--local", "team", "keyfile", login.key)
     dvc(made.root, "commit", "--force")
     made.commit()
     dvc(made.root, "push")
-    made.git("clone", "--quiet", str(made.root), str(tmp_path / "clone"))
-    clone = Project(tmp_path / "clone")
-    dvc(clone.root, "remote", "modify", "--local", "team", "keyfile", login.key)
+    return made
+
+
+def clone_with_key(made: Project, login: Login, to: Path) -> Project:
+    made.git("clone", "--quiet", str(made.root), str(to))
+    dvc(to, "remote", "modify", "--local", "team", "keyfile", login.key)
+    return Project(to)
+
+
+def test_outputs_come_back_from_a_remote_over_ssh(pushed, login, tmp_path):
+    clone = clone_with_key(pushed, login, tmp_path / "clone")
     assert not clone.subframes.exists()
     dvc(clone.root, "pull")
     for folder in OUTPUTS:
-        assert content(clone.root / folder) == content(made.root / folder) != {}
+        assert content(clone.root / folder) == content(pushed.root / folder) != {}
+
+
+def test_what_was_swapped_on_the_remote_is_refused(pushed, login, tmp_path):
+    remote = shutil.copytree(pushed.root.parent / "remote", tmp_path / "remote")
+    (kept,) = (path for path in remote.rglob("*") if path.is_file() and path.read_bytes() == b"onnx one")
+    kept.write_bytes(b"onnx two")
+    clone = clone_with_key(pushed, login, tmp_path / "clone")
+    dvc(clone.root, "remote", "modify", "--local", "team", "url", login.address(remote))
+    pulled = run_dvc(clone.root, "pull")
+    assert pulled.returncode != 0
+    assert "models/candidate" in pulled.stderr
+    assert not (clone.candidate / "model.onnx").exists()

@@ -182,7 +182,10 @@ def evaluation(subject: Subject, found: list[Snapshot]) -> Link:
         content = snapshot.read(METRICS)
         if content is None or "evaluate" not in snapshot.locked:
             continue
-        against = altered(snapshot, content) or differs(content, relied)
+        forged = altered(snapshot, content)
+        if forged:
+            return Link("evaluation", MISMATCH, note=forged)
+        against = differs(content, relied)
         if not against:
             named = f"{len(relied)} figures, {place(snapshot)}"
             return Link("evaluation", OK, md5(content).hexdigest(), md5(content).hexdigest(), named)

@@ -3,6 +3,7 @@
 ``dvc gc`` knows nothing of promotions, and removes what the deployed version was trained on.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,14 +78,23 @@ def undisturbed(root: Path) -> Iterator[None]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    running = read_file(root / ".dvc/tmp/rwlock") or b"{}"
     try:
         with Repo(str(root)).lock:
-            if running.strip() not in (b"", b"{}"):
+            if is_running(root):
                 raise BlobwatchError("a stage of the pipeline is running; wait until it has ended")
             yield
     except LockError:
         raise BlobwatchError("DVC is at work in this project; wait until it has ended") from None
+
+
+def is_running(root: Path) -> bool:
+    """Tell whether a stage runs: DVC notes what each reads and writes, and may leave a killed one's."""
+    from psutil import pid_exists
+
+    noted = json.loads(read_file(root / ".dvc/tmp/rwlock") or b"{}")
+    writers = list(noted.get("write", {}).values())
+    readers = [one for several in noted.get("read", {}).values() for one in several]
+    return any(pid_exists(one["pid"]) for one in [*readers, *writers])
 
 
 def needed_here(root: Path, cache: Cache) -> set[str]:

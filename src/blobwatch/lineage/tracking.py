@@ -80,14 +80,15 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
 
 @contextmanager
 def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
-    """Yield the run of a training: an interrupted one with this fingerprint goes on, else a new one starts.
+    """Yield the run of a training: the one with this fingerprint goes on, else a new one starts.
 
-    It ends as ``FINISHED``, or as ``FAILED`` or ``KILLED`` when the block is left by an error or by Ctrl-C.
+    A training that DVC asks for again, as after a parameter was changed and changed back, is the same run. It
+    ends as ``FINISHED``, or as ``FAILED`` or ``KILLED`` when the block is left by an error or by Ctrl-C.
     It fails, too, if an input of stage ``train`` is no longer what the fingerprint says: a finished run is
     one whose fingerprint is true.
     """
     store = open_store(root)
-    run = find_run(store, fingerprint.sha256, unfinished=True)
+    run = find_run(store, fingerprint.sha256, unfinished=True) or find_run(store, fingerprint.sha256)
     if run is None:
         run = create_run(store, root, fingerprint)
     run_id = run.info.run_id

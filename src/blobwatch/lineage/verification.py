@@ -153,7 +153,9 @@ def environment(clone: Path) -> list[str]:
         if not pinned or name.startswith("#"):
             continue
         try:
-            found = importlib.metadata.version(name)
+            found = importlib.metadata.version(name).removesuffix(
+                "+cpu"
+            )  # of torch, built for no accelerator
         except importlib.metadata.PackageNotFoundError:
             found = "absent"
         if found != wanted:

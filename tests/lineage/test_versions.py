@@ -1,0 +1,152 @@
+"""Versions side by side, the space that is freed, a version rebuilt, and runs that are never lost."""
+
+import json
+import os
+from hashlib import md5
+
+import pytest
+from small import Small
+
+pytestmark = pytest.mark.slow
+
+
+def runs(lab: Small) -> dict[str, str]:
+    """The finished runs of trainings, by their fingerprint."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{lab.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("blobwatch").experiment_id
+    found = client.search_runs([experiment])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    tags = [run.data.tags["blobwatch.fingerprint"] for run in found]
+    assert len(set(tags)) == len(tags)
+    return {run.data.tags["blobwatch.fingerprint"]: run.data.params["train.learning_rate"] for run in found}
+
+
+def test_models_lists_each_version_with_its_state_metrics_and_data(seasoned):
+    first, second = json.loads(seasoned.blobwatch("models", "--json").stdout)
+    assert [(one["version"], one["state"]) for one in (first, second)] == [(1, "champion"), (2, "challenger")]
+    assert first["reason"] == "it was not better"
+    assert second["reason"] == "another"
+    assert second["forced"]
+    assert first["data"] == second["data"] == json.loads(manifest(seasoned))["data"]
+    auc = first["metrics"]["auc"]
+    assert auc["low"] <= auc["value"] <= auc["high"]
+    said = seasoned.blobwatch("models").stdout
+    assert "champion" in said
+    assert "challenger (forced)" in said
+
+
+def manifest(lab: Small) -> str:
+    return (lab.root / "models/champion/manifest.json").read_text()
+
+
+def test_compare_says_what_differs_and_by_how_much_on_the_same_subframes(seasoned):
+    found = json.loads(seasoned.blobwatch("compare", "1", "2", "--json").stdout)
+    assert found["versions"] == [1, 2]
+    assert found["params"] == {"train.learning_rate": [0.005, 0.004]}
+    assert (found["data"], found["code"]) == ({}, [])
+    assert found["exposures"] == {"only_first": [], "only_second": [], "altered": []}
+    assert found["test"]["subframes"] == 20
+    rows = {(row["slice"], row["part"]): row for row in found["results"]}
+    assert {"all", "snr", "half-width", "region", "contaminant"} == {name for name, _ in rows}
+    for row in rows.values():
+        assert row["difference"]["value"] == pytest.approx(row["b"]["value"] - row["a"]["value"], abs=1e-9)
+    metrics = json.loads((seasoned.root / "reports/evaluate/metrics.json").read_text())
+    measured = metrics["subframes"]["auc"]["value"]
+    assert rows["all", "subframe AUC"]["b"]["value"] == pytest.approx(measured, abs=1e-6)
+    same = json.loads(seasoned.blobwatch("compare", "champion", "1", "--json").stdout)
+    assert all(row["difference"] == {"value": 0, "low": 0, "high": 0} for row in same["results"])
+    assert "train.learning_rate" in seasoned.blobwatch("compare", "1", "2").stdout
+
+
+def test_gc_frees_what_no_promoted_version_needs_and_nothing_else(old_lab):
+    lab = old_lab
+    cache = lab.root / ".dvc/cache/files/md5"
+    (lab.root / "loose").mkdir()
+    (lab.root / "loose/big.bin").write_bytes(os.urandom(5000))
+    lab.dvc("add", "loose")
+    (lab.root / "loose.dvc").unlink()
+    before = {path for path in cache.rglob("*") if path.is_file()}
+    found = json.loads(lab.blobwatch("gc", "--json").stdout)
+    assert not found["deleted"]
+    assert {path for path in cache.rglob("*") if path.is_file()} == before
+    assert len(found["objects"]) == 2  # the folder's listing, and the file in it
+    found = json.loads(lab.blobwatch("gc", "--delete", "--json").stdout)
+    gone = before - {path for path in cache.rglob("*") if path.is_file()}
+    assert {path.parent.name + path.name for path in gone} == set(found["objects"])
+    assert [lab.audit(version)["verdict"] for version in ("1", "2")] == ["ok", "ok"]
+    assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
+    assert "nothing is there that nobody needs" in lab.blobwatch("gc").stdout
+
+
+def test_gc_keeps_a_promoted_version_of_which_dvc_knows_no_more(old_lab):
+    """The first version is deployed, and what lies here is the second: plain ``dvc gc`` removes the first."""
+    lab = old_lab
+    weights = md5((lab.root / "models/champion/model.safetensors").read_bytes()).hexdigest()
+    cached = lab.root / ".dvc/cache/files/md5" / weights[:2] / weights[2:]
+    assert weights not in (lab.root / "dvc.lock").read_text()
+    lab.blobwatch("gc", "--delete")
+    assert cached.is_file()
+    lab.dvc("gc", "--workspace", "--force")
+    assert not cached.exists()
+
+
+def test_gc_refuses_where_it_might_harm(old_lab):
+    lab = old_lab
+    (lab.root / ".dvc/tmp").mkdir(exist_ok=True)
+    note = {"write": {str(lab.root / "data/difference"): {"pid": os.getpid(), "cmd": "dvc repro"}}}
+    (lab.root / ".dvc/tmp/rwlock").write_text(json.dumps(note))
+    assert "a stage of the pipeline is running" in lab.blobwatch("gc", status=1).stderr
+    (lab.root / ".dvc/tmp/rwlock").unlink()
+    lab.dvc("cache", "dir", "--local", str(lab.root.parent / "shared"))
+    assert "may serve other projects" in lab.blobwatch("gc", "--delete", status=1).stderr
+
+
+def test_a_version_comes_out_again_and_the_workspace_is_left_alone(seasoned):
+    status = seasoned.git("status", "--porcelain")
+    lock = (seasoned.root / "dvc.lock").read_bytes()
+    files = {path: path.stat().st_mtime_ns for path in (seasoned.root / "data").rglob("*")}
+    before = runs(seasoned)
+    found = json.loads(seasoned.blobwatch("verify", "2", "--json").stdout)
+    assert (found["version"], found["verdict"], found["first"]) == (2, "equal", None)
+    assert found["stages"] == dict.fromkeys(("simulate", "difference", "subframes", "train"), "equal")
+    assert found["environment"] == []
+    assert seasoned.git("status", "--porcelain") == status
+    assert (seasoned.root / "dvc.lock").read_bytes() == lock
+    assert {path: path.stat().st_mtime_ns for path in (seasoned.root / "data").rglob("*")} == files
+    assert runs(seasoned) == before
+
+
+def test_a_parameter_changed_and_changed_back_leaves_two_runs(lab):
+    first = runs(lab)
+    for rate in (0.004, 0.005):
+        lab.params(train={"learning_rate": rate})
+        lab.dvc("repro", "train")
+    assert sorted(runs(lab).values()) == ["0.004", "0.005"]
+    assert runs(lab).items() >= first.items()
+    lab.blobwatch("sync")
+    assert len(runs(lab)) == 2
+
+
+def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(small, tmp_path):
+    """The data come from the first project's cache; there is no MLflow store before the two begin."""
+    small.git("clone", "--quiet", str(small.root), str(tmp_path / "clone"))
+    clone = Small(tmp_path / "clone")
+    clone.dvc("remote", "add", "--default", "first", str(small.root / ".dvc/cache"))
+    clone.commit()
+    clone.dvc("pull")
+    for rate in ("0.003", "0.006"):
+        clone.dvc("exp", "run", "--queue", "--set-param", f"train.learning_rate={rate}", "train")
+    clone.dvc("queue", "start", "--jobs", "2")
+    clone.dvc("queue", "logs", "--follow", first_task(clone, 0))
+    clone.dvc("queue", "logs", "--follow", first_task(clone, 1))
+    said = clone.dvc("queue", "status").stdout
+    assert said.count("Success") == 2, said
+    assert sorted(runs(clone).values()) == ["0.003", "0.006"]
+
+
+def first_task(lab: Small, number: int) -> str:
+    """The name of a queued experiment."""
+    lines = [line for line in lab.dvc("queue", "status").stdout.splitlines() if line[:1].isalnum()]
+    return lines[1 + number].split()[0]
