@@ -148,7 +148,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Past the gates; the log will say so.")] = False,
 ) -> None:
     """Make a registered version the champion, if it passes the gates."""
-    from blobwatch.lineage.promotion import promote as run
+    from blobwatch.lineage.promotion.verbs import promote as run
     from blobwatch.params import load_params
 
     record = run(Path.cwd(), version, reason, load_params(), force)
@@ -158,7 +158,7 @@ def promote(
 @app.command(rich_help_panel=LINEAGE)
 def rollback(reason: Reason) -> None:
     """Go back to what was deployed before."""
-    from blobwatch.lineage.promotion import rollback as run
+    from blobwatch.lineage.promotion.verbs import rollback as run
 
     tell_deployed(run(Path.cwd(), reason))
 
@@ -228,7 +228,7 @@ def gc(
 @app.command(rich_help_panel=LINEAGE)
 def sync() -> None:
     """Find or rebuild the MLflow runs that DVC took from its cache, and the champion's version."""
-    from blobwatch.lineage.sync import sync as run
+    from blobwatch.lineage.tracking.sync import sync as run
 
     run(Path.cwd())
 

@@ -91,7 +91,7 @@ def find_model(name: str = "champion") -> Path:
         if Path(name).is_dir():
             return Path(name)
         if name.isdigit():
-            from blobwatch.lineage.registry import fetch_version
+            from blobwatch.lineage.tracking.registry import fetch_version
 
             return fetch_version(int(name))
         raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")

@@ -12,13 +12,14 @@ import yaml
 
 from blobwatch.artefact import Model
 from blobwatch.files import file_hash, write_json, write_table
-from blobwatch.lineage import promotion, promotions, registry
-from blobwatch.lineage.deployment import next_number
 from blobwatch.lineage.fingerprint import EXPOSURES, dependency_hash, take
 from blobwatch.lineage.origin import commit_of, fingerprint_of
 from blobwatch.lineage.pipeline import read_stages
-from blobwatch.lineage.recording import record_evaluation
-from blobwatch.lineage.store import open_store
+from blobwatch.lineage.promotion import promotions, verbs
+from blobwatch.lineage.promotion.deployment import next_number
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.recording import record_evaluation
+from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import Params, load_params
 
 # MLflow 3.17 uses a loader strategy that SQLAlchemy 2.1 deprecates.
@@ -153,7 +154,7 @@ def register(project: Project, weights: str | None = None) -> int:
 
 def promote(root: Path, version: int, reason: str, force: bool = False) -> dict:
     """Promote with the project's own parameters."""
-    return promotion.promote(root, version, reason, settings(), force)
+    return verbs.promote(root, version, reason, settings(), force)
 
 
 def alias(project: Project) -> int | None:
@@ -201,7 +202,7 @@ def settings() -> Params:
 @pytest.fixture
 def ungated(monkeypatch):
     """Promotions that no gate looks at: the models of these tests are text, and no detectors."""
-    monkeypatch.setattr("blobwatch.lineage.promotion.judge", lambda *arguments: [])
+    monkeypatch.setattr("blobwatch.lineage.promotion.verbs.judge", lambda *arguments: [])
 
 
 @pytest.fixture(scope="session")

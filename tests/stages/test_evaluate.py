@@ -18,8 +18,8 @@ from blobwatch.detector import cleanframes
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, write_json
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.store import open_store
-from blobwatch.lineage.tracking import find_run
+from blobwatch.lineage.tracking.runs import find_run
+from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
 from blobwatch.stages.evaluate import evaluate, rounded
 

@@ -7,9 +7,10 @@ from lineage.project import MLFLOW_WARNING, Project, promote, settings
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, write_json
-from blobwatch.lineage import gate, registry
-from blobwatch.lineage.merit import Judgement
-from blobwatch.lineage.store import open_store
+from blobwatch.lineage.promotion import gate
+from blobwatch.lineage.promotion.merit import Judgement
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.store import open_store
 from blobwatch.stages.register import register
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)

@@ -21,8 +21,8 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.lineage.fingerprint import take
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.store import open_store
-from blobwatch.lineage.tracking import find_run
+from blobwatch.lineage.tracking.runs import find_run
+from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
 from blobwatch.stages import train as stage
 from blobwatch.stages.train import UNFINISHED, architecture_of, plan_of, train
@@ -151,7 +151,7 @@ class Stopped(Exception):
 
 def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank_database, monkeypatch):
     made = new_project(tmp_path / "project", blank_database)
-    original = stage.tracking.Run.log_epoch
+    original = stage.runs.Run.log_epoch
     seen = []
 
     def log_epoch(self, row):
@@ -160,7 +160,7 @@ def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank
         if seen == [0]:
             raise Stopped
 
-    monkeypatch.setattr(stage.tracking.Run, "log_epoch", log_epoch)
+    monkeypatch.setattr(stage.runs.Run, "log_epoch", log_epoch)
     with pytest.raises(Stopped):
         run_train(made)
     assert not made.candidate.exists()

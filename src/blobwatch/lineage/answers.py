@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from blobwatch.files import write_text
-from blobwatch.lineage import audit
-from blobwatch.lineage.deployment import recover
-from blobwatch.lineage.evidence import MISMATCH, OK
+from blobwatch.lineage.audit import walk
+from blobwatch.lineage.audit.evidence import MISMATCH, OK
+from blobwatch.lineage.promotion.deployment import recover
 from blobwatch.progress import console
 
 COLOURS = {OK: "green", "incomplete": "yellow", "missing": "yellow", MISMATCH: "red"}
@@ -19,9 +19,9 @@ COLOURS = {OK: "green", "incomplete": "yellow", "missing": "yellow", MISMATCH: "
 def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> bool:
     """Print the audit of a version, or write its page; return whether nothing mismatches."""
     recover(root)
-    found = audit.audit(root, version)
+    found = walk.audit(root, version)
     if html:
-        from blobwatch.lineage.page import page
+        from blobwatch.lineage.audit.page import page
 
         write_text(html, page(found))
         console.print(f"page: {html}", markup=False, highlight=False, soft_wrap=True)
@@ -32,7 +32,7 @@ def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> 
     return found.verdict != MISMATCH
 
 
-def print_audit(found: audit.Audit) -> None:
+def print_audit(found: walk.Audit) -> None:
     """Print the verdict, the links, and how many exposures stand behind them."""
     out = Console()
     subject = found.subject
@@ -58,7 +58,7 @@ def coloured(status: str) -> str:
 def answer_exposure(root: Path, rootname: str, as_json: bool) -> None:
     """Print which versions an exposure touched, and whether one of them is deployed."""
     recover(root)
-    touched = audit.touched_by(root, rootname)
+    touched = walk.touched_by(root, rootname)
     deployed = any(row["deployed"] for row in touched)
     if as_json:
         print(json.dumps({"exposure": rootname, "deployed": deployed, "versions": touched}))

@@ -11,10 +11,11 @@ from hashlib import md5
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import chain, checkout
+from blobwatch.lineage import checkout
+from blobwatch.lineage.audit import chain
 from blobwatch.lineage.cache import Cache
-from blobwatch.lineage.deployment import alone, recover
 from blobwatch.lineage.pipeline import parse_lock
+from blobwatch.lineage.promotion.deployment import alone, recover
 from blobwatch.lineage.restore import Snapshot, read_file, snapshots
 from blobwatch.lineage.subject import Known, Subject
 

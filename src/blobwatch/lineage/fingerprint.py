@@ -64,6 +64,11 @@ def differing(one: dict, other: dict) -> list[str]:
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
+def some(names: list[str]) -> str:
+    """Return the first few of some names."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def dependency_hash(path: Path) -> str:
     """Return the hash that DVC gives a file, or a folder without its caches."""
     if path.is_file():

@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import listing_hash
-from blobwatch.lineage import mirror, promotions
 from blobwatch.lineage.fingerprint import Fingerprint
-from blobwatch.lineage.mirror import Mirror
-from blobwatch.lineage.promotions import LOG
+from blobwatch.lineage.promotion import promotions
+from blobwatch.lineage.promotion.promotions import LOG
 from blobwatch.lineage.restore import find_files
+from blobwatch.lineage.tracking import mirror
+from blobwatch.lineage.tracking.mirror import Mirror
 
 SHA256 = "sha256."  # prefix of the tag of a version that holds the hash of a file
 

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
-from blobwatch.lineage import chain
+from blobwatch.lineage.audit import chain
+from blobwatch.lineage.audit.chain import METRICS
 from blobwatch.lineage.cache import Cache
-from blobwatch.lineage.chain import METRICS
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Locked, parse_lock, read_stages, upstream
 from blobwatch.lineage.restore import CANDIDATE, snapshots

@@ -13,9 +13,9 @@ from blobwatch.detector.metrics import auc
 from blobwatch.detector.scoring import Scored, score_model
 from blobwatch.detector.tables import parts_of
 from blobwatch.lineage.fingerprint import differing
-from blobwatch.lineage.merit import FLOORS
+from blobwatch.lineage.promotion.merit import FLOORS
 from blobwatch.lineage.subject import Known, Subject
-from blobwatch.lineage.tracking import flat
+from blobwatch.lineage.tracking.runs import flat
 from blobwatch.params import Params
 from blobwatch.progress import track
 

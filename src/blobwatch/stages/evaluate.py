@@ -15,7 +15,7 @@ from blobwatch.detector.evaluation import Bootstrap, final_report, report
 from blobwatch.detector.tables import SNR_EDGES, completeness, confusion, roc_curve, slices
 from blobwatch.figures import cases, evaluation
 from blobwatch.files import read_table, whole_folder, write_json, write_table, write_text
-from blobwatch.lineage.recording import read_history, record_evaluation
+from blobwatch.lineage.tracking.recording import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console
 

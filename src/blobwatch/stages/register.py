@@ -5,14 +5,15 @@ from pathlib import Path
 
 from blobwatch.artefact import Model
 from blobwatch.files import whole_folder, write_json
-from blobwatch.lineage import checkout, registry
-from blobwatch.lineage.deployment import alone, deploy, next_number, settle
-from blobwatch.lineage.gate import OF_STATE, judge
-from blobwatch.lineage.merit import Check, floors
+from blobwatch.lineage import checkout
 from blobwatch.lineage.origin import commit_of, fingerprint_of
-from blobwatch.lineage.promotion import record_of, tell
-from blobwatch.lineage.recording import read_metrics, record_evaluation
-from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.promotion.deployment import alone, deploy, next_number, settle
+from blobwatch.lineage.promotion.gate import OF_STATE, judge
+from blobwatch.lineage.promotion.merit import Check, floors
+from blobwatch.lineage.promotion.verbs import record_of, tell
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.recording import read_metrics, record_evaluation
+from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
 

@@ -15,8 +15,8 @@ from blobwatch.detector.scoring import score_model
 from blobwatch.detector.training import Plan, best_logits, prepare_torch, train_with_bar
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table, whole_folder, write_json, write_table
-from blobwatch.lineage import tracking
 from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take
+from blobwatch.lineage.tracking import runs
 from blobwatch.params import Params
 from blobwatch.progress import console
 
@@ -41,7 +41,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     refuse_other_data(root, fingerprint, subframes)
     train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
     # The run ends with an error if an input changed meanwhile, and then nothing is written.
-    with tracking.training(root, fingerprint) as run:
+    with runs.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
         network = build(**architecture_of(params))
         network = network.to(memory_format=torch.channels_last)

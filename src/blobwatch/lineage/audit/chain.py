@@ -11,14 +11,14 @@ import yaml
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import listing_hash
 from blobwatch.lineage import checkout
-from blobwatch.lineage.claims import Link
-from blobwatch.lineage.evidence import MISMATCH, MISSING, OK, Evidence, examine, some
-from blobwatch.lineage.fingerprint import DATA, differing, read_receipt, receipt_path
+from blobwatch.lineage.audit.claims import Link
+from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK, Evidence, examine
+from blobwatch.lineage.fingerprint import DATA, differing, read_receipt, receipt_path, some
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import look_up, maker, parse_lock
-from blobwatch.lineage.recording import metric_values
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, read_file, snapshots
 from blobwatch.lineage.subject import Subject
+from blobwatch.lineage.tracking.recording import metric_values
 
 METRICS = "reports/evaluate/metrics.json"
 SAID = {"subframes": "subframes", "difference": "difference images"}  # of what a stage makes

@@ -6,15 +6,17 @@ from pathlib import Path
 
 from blobwatch.artefact import ONNX, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import checkout, promotions, registry
-from blobwatch.lineage.deployment import alone, deploy, restored, settle
-from blobwatch.lineage.gate import judge
-from blobwatch.lineage.merit import FLOORS, Check
+from blobwatch.lineage import checkout
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
-from blobwatch.lineage.promotions import FORCED, LOG
-from blobwatch.lineage.recording import INTERVAL, metric_values, read_metrics
+from blobwatch.lineage.promotion import promotions
+from blobwatch.lineage.promotion.deployment import alone, deploy, restored, settle
+from blobwatch.lineage.promotion.gate import judge
+from blobwatch.lineage.promotion.merit import FLOORS, Check
+from blobwatch.lineage.promotion.promotions import FORCED, LOG
 from blobwatch.lineage.restore import CANDIDATE
-from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.recording import INTERVAL, metric_values, read_metrics
+from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blobwatch.files import file_hash, listing_hash
 from blobwatch.lineage.cache import Cache
+from blobwatch.lineage.fingerprint import some
 from blobwatch.progress import track
 
 OK, MISSING, MISMATCH = "ok", "missing", "mismatch"
@@ -83,8 +84,3 @@ def hash_all(files: dict[str, Path], place: str) -> dict[str, str]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashed = pool.map(lambda path: file_hash(path, "md5"), files.values())
         return dict(zip(files, track(hashed, len(files), f"hashing {place}"), strict=True))
-
-
-def some(names: list[str]) -> str:
-    """Return the first few of some names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

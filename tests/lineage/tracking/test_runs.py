@@ -6,8 +6,8 @@ from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.store import open_store
-from blobwatch.lineage.tracking import create_run, find_run, flat, training
+from blobwatch.lineage.tracking.runs import create_run, find_run, flat, training
+from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 ROW = {"epoch": 0, "train_loss": np.float32(0.5), "val_auc": 0.75}

@@ -3,10 +3,10 @@ from lineage.project import MLFLOW_WARNING
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import registry
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.recording import record_evaluation
-from blobwatch.lineage.store import open_store
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.recording import record_evaluation
+from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 

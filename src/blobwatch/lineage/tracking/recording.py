@@ -8,8 +8,8 @@ from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, read_table
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
-from blobwatch.lineage.store import Store, open_store
-from blobwatch.lineage.tracking import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
+from blobwatch.lineage.tracking.runs import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
+from blobwatch.lineage.tracking.store import Store, open_store
 
 RECORDED = "blobwatch.recorded"  # hash of what was logged last, written when all of it is there
 INTERVAL = ("value", "low", "high")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
+from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 DELETED = "Deleted_Internal"  # the stage of a version that was deleted

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.filterwarnings(MLFLOW_WARNING),
     pytest.mark.usefixtures("ungated"),
 ]
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("old", "points"), [(None, 12), (1, 28)])
@@ -23,7 +23,7 @@ def test_killed_at_any_line(project, old, points):
     if old:
         promote(project.root, version, "the first")
         version = register(project, "two")
-    killer = str(TESTS / "lineage/killer.py")
+    killer = str(TESTS / "lineage/promotion/killer.py")
     done = subprocess.run(
         [sys.executable, killer, str(project.root), str(version), str(points)],
         env=os.environ | {"PYTHONPATH": str(TESTS)},

@@ -3,9 +3,9 @@ from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.recording import RECORDED, metric_values, record_evaluation
-from blobwatch.lineage.store import open_store
-from blobwatch.lineage.tracking import training
+from blobwatch.lineage.tracking.recording import RECORDED, metric_values, record_evaluation
+from blobwatch.lineage.tracking.runs import training
+from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 

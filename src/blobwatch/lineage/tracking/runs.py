@@ -11,7 +11,7 @@ from pathlib import Path
 
 from blobwatch.lineage import checkout
 from blobwatch.lineage.fingerprint import Fingerprint, refuse_change
-from blobwatch.lineage.store import FINGERPRINT, Store, open_store
+from blobwatch.lineage.tracking.store import FINGERPRINT, Store, open_store
 
 REBUILT = "blobwatch.rebuilt"
 IS_DIRTY = "blobwatch.dirty"

@@ -5,10 +5,11 @@ from hashlib import sha256
 
 from blobwatch.artefact import CHAMPION, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import checkout, promotions
-from blobwatch.lineage.evidence import MISMATCH, MISSING, OK, some
-from blobwatch.lineage.fingerprint import differing
-from blobwatch.lineage.promotions import FORCED, LOG
+from blobwatch.lineage import checkout
+from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.fingerprint import differing, some
+from blobwatch.lineage.promotion import promotions
+from blobwatch.lineage.promotion.promotions import FORCED, LOG
 from blobwatch.lineage.restore import local_folder, read_file
 from blobwatch.lineage.subject import Subject, hashes_in
 

@@ -7,13 +7,13 @@ run behind a model is rebuilt from the model's manifest and the reports.
 from pathlib import Path
 
 from blobwatch.artefact import MANIFEST, Model
-from blobwatch.lineage.deployment import ensure_champion
 from blobwatch.lineage.fingerprint import dependency_hash
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock
-from blobwatch.lineage.recording import record_evaluation, run_of
-from blobwatch.lineage.store import Store, open_store
-from blobwatch.lineage.tracking import find_run
+from blobwatch.lineage.promotion.deployment import ensure_champion
+from blobwatch.lineage.tracking.recording import record_evaluation, run_of
+from blobwatch.lineage.tracking.runs import find_run
+from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.progress import console
 
 CANDIDATE = Path("models/candidate")

@@ -6,7 +6,7 @@ import pytest
 from lineage.project import MLFLOW_WARNING, make_project
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.store import EXPERIMENT, open_store, tracking_uri
+from blobwatch.lineage.tracking.store import EXPERIMENT, open_store, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 
@@ -40,7 +40,7 @@ def test_address_from_the_environment(made, monkeypatch, given, expected):
 
 
 def test_two_processes_can_open_a_fresh_store_at_once(made):
-    script = "import sys; from pathlib import Path; from blobwatch.lineage.store import open_store\n"
+    script = "import sys; from pathlib import Path; from blobwatch.lineage.tracking.store import open_store\n"
     script += "print(open_store(Path(sys.argv[1])).experiment_id)"
     command = [sys.executable, "-W", "ignore", "-c", script, str(made.root)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

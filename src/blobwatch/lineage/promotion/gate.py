@@ -11,11 +11,10 @@ from pathlib import Path
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import checkout
-from blobwatch.lineage.evidence import some
-from blobwatch.lineage.fingerprint import dependency_hash, take
-from blobwatch.lineage.merit import Check, Judgement, floors, not_worse
+from blobwatch.lineage.fingerprint import dependency_hash, some, take
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
+from blobwatch.lineage.promotion.merit import Check, Judgement, floors, not_worse
 from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.params import Params
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import chain, claims
-from blobwatch.lineage.claims import Link
-from blobwatch.lineage.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.audit import chain, claims
+from blobwatch.lineage.audit.claims import Link
+from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
 from blobwatch.lineage.restore import Snapshot, snapshots
 from blobwatch.lineage.subject import Known, Subject
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from lineage.project import settings
 
 from blobwatch.artefact import STAGING, Model
-from blobwatch.lineage import deployment, promotion, promotions, registry
-from blobwatch.lineage.deployment import ensure_champion, recover
-from blobwatch.lineage.store import open_store
+from blobwatch.lineage.promotion import deployment, promotions, verbs
+from blobwatch.lineage.promotion.deployment import ensure_champion, recover
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.store import open_store
 from blobwatch.predict import find_model
 
-WATCHED = {module.__file__ for module in (deployment, promotion, promotions, registry)}
+WATCHED = {module.__file__ for module in (deployment, promotions, registry, verbs)}
 WATCHED.add(sys.modules["blobwatch.files"].__file__)
 
 
@@ -53,9 +54,9 @@ def promote_until(version: int, last: int, count: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         return trace
 
-    promotion.judge = lambda *arguments: []
+    verbs.judge = lambda *arguments: []
     sys.settrace(trace)
-    promotion.promote(Path.cwd(), version, "good", settings())
+    verbs.promote(Path.cwd(), version, "good", settings())
     sys.settrace(None)
     count.write_text(str(done))
 

@@ -11,8 +11,8 @@ from blobwatch.artefact import DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.recording import log_model
-from blobwatch.lineage.store import MODEL, Store, open_store
+from blobwatch.lineage.tracking.recording import log_model
+from blobwatch.lineage.tracking.store import MODEL, Store, open_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"

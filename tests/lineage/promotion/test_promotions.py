@@ -4,7 +4,7 @@ import json
 import pytest
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import promotions
+from blobwatch.lineage.promotion import promotions
 
 
 def record(version: int) -> dict:

@@ -17,12 +17,13 @@ from lineage.project import (
 
 from blobwatch.artefact import STAGING, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import deployment, registry
-from blobwatch.lineage.deployment import alone, ensure_champion, recover
-from blobwatch.lineage.mirror import look
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.promotion import rollback
-from blobwatch.lineage.store import open_store
+from blobwatch.lineage.promotion import deployment
+from blobwatch.lineage.promotion.deployment import alone, ensure_champion, recover
+from blobwatch.lineage.promotion.verbs import rollback
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.mirror import look
+from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
 

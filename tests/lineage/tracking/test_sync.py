@@ -4,11 +4,11 @@ import pytest
 from lineage.project import MLFLOW_WARNING, Project, promote
 
 from blobwatch.artefact import Model
-from blobwatch.lineage import registry
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.store import open_store
-from blobwatch.lineage.sync import sync
-from blobwatch.lineage.tracking import find_run, training
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.runs import find_run, training
+from blobwatch.lineage.tracking.store import open_store
+from blobwatch.lineage.tracking.sync import sync
 
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
 

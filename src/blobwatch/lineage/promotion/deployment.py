@@ -15,11 +15,13 @@ from pathlib import Path
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder
-from blobwatch.lineage import checkout, promotions, registry
-from blobwatch.lineage.promotions import LOG
-from blobwatch.lineage.recording import run_of
+from blobwatch.lineage import checkout
+from blobwatch.lineage.promotion import promotions
+from blobwatch.lineage.promotion.promotions import LOG
 from blobwatch.lineage.restore import find_files
-from blobwatch.lineage.store import Store, open_store
+from blobwatch.lineage.tracking import registry
+from blobwatch.lineage.tracking.recording import run_of
+from blobwatch.lineage.tracking.store import Store, open_store
 
 LOCK = Path(".dvc/tmp/blobwatch/promotion.lock")
 RESTORE = f"restore both with `git checkout {CHAMPION} {LOG}`"

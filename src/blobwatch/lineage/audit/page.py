@@ -13,10 +13,10 @@ from markupsafe import Markup, escape
 
 from blobwatch.detector.card import SIMULATED
 from blobwatch.figures.evaluation import learning_curves
-from blobwatch.lineage.audit import Audit
-from blobwatch.lineage.claims import Link
-from blobwatch.lineage.evidence import MISMATCH, MISSING
-from blobwatch.lineage.merit import FLOORS
+from blobwatch.lineage.audit.claims import Link
+from blobwatch.lineage.audit.evidence import MISMATCH, MISSING
+from blobwatch.lineage.audit.walk import Audit
+from blobwatch.lineage.promotion.merit import FLOORS
 from blobwatch.lineage.restore import Snapshot
 
 HISTORY = "reports/train/history.csv"
@@ -53,7 +53,7 @@ def page(found: Audit, checked: datetime | None = None) -> str:
         picture[row_of.get(link.link, "What it learned from")].append(link)
     curves, silence = training_curves(found.snapshot)
     environment = Environment(
-        loader=PackageLoader("blobwatch.lineage", ""),
+        loader=PackageLoader("blobwatch.lineage.audit", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
