@@ -16,7 +16,7 @@ from lineage.project import settings
 
 from blobwatch.artefact import STAGING, Model
 from blobwatch.lineage.promotion import deployment, promotions, verbs
-from blobwatch.lineage.promotion.deployment import ensure_champion, recover
+from blobwatch.lineage.promotion.deployment import ensure_champion
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.predict import find_model
@@ -67,10 +67,9 @@ def promote_until(version: int, last: int, count: Path) -> None:
 
 
 def tell(result: Path) -> None:
-    """Write what the next commands find: predict at once, then one that settles."""
+    """Write what the next commands find: predict at once, then any that settles first."""
     folder = find_model("champion")  # an absolute one is that of the package, where the project has none
     predicts = None if folder.is_absolute() else Model.load(folder).version
-    recover(Path.cwd())
     store = open_store(Path.cwd())
     champion = ensure_champion(Path.cwd(), store)
     models = [model.name for model in store.client.search_registered_models()]
