@@ -41,10 +41,10 @@ def run(command: list[str], cwd: Path = ROOT) -> tuple[float, float]:
     return seconds, float(os.read(read, 64) or "nan")
 
 
-def repeated(command: list[str], runs: int = 5) -> tuple[float, float]:
+def repeated(command: list[str], cwd: Path = ROOT, runs: int = 5) -> tuple[float, float]:
     """Return the medians of several runs after a warm-up."""
-    run(command)
-    results = [run(command) for _ in range(runs)]
+    run(command, cwd)
+    results = [run(command, cwd) for _ in range(runs)]
     return tuple(statistics.median(column) for column in zip(*results, strict=True))
 
 
@@ -75,6 +75,16 @@ def main() -> None:
     print(f"| `blobwatch --help` | {seconds:.2f} s |")
     seconds, _ = repeated([str(BIN / "dvc"), "repro"], runs=3)
     print(f"| `dvc repro`, nothing to do | {seconds:.1f} s |")
+    folders = ("data/raw/simulated", "data/difference", "data/subframes")
+    size = sum(one.stat().st_size for name in folders for one in (ROOT / name).rglob("*") if one.is_file())
+    seconds, peak = repeated([str(BIN / "blobwatch"), "audit", "--json"])
+    print(f"| `blobwatch audit`, {size / 1e6:.0f} MB hashed | {seconds:.1f} s, {peak:.0f} MB |")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), folder], check=True)
+        seconds, _ = repeated([str(BIN / "blobwatch"), "audit", "--json"], Path(folder))
+        print(f"| the same in a fresh clone, where no data are | {seconds:.2f} s |")
+    seconds, _ = repeated([str(BIN / "blobwatch"), "models", "--json"])
+    print(f"| `blobwatch models` | {seconds:.2f} s |")
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "subframes")
         command = [str(BIN / "blobwatch"), "subframes", "data/difference", "data/raw/simulated", out]

@@ -150,3 +150,31 @@ def first_task(lab: Small, number: int) -> str:
     """The name of a queued experiment."""
     lines = [line for line in lab.dvc("queue", "status").stdout.splitlines() if line[:1].isalnum()]
     return lines[1 + number].split()[0]
+
+
+def test_real_exposures_pinned_by_dvc_are_audited_and_come_out_again(lab):
+    """Exposures that no stage made: their ``.dvc`` file is the root of the chain."""
+    (lab.root / "data/raw/simulated").rename(lab.root / "data/raw/archive")
+    (lab.root / "data/raw/archive/truth.csv").unlink()
+    lab.params(data={"exposures": "data/raw/archive"})
+    lab.dvc("add", "data/raw/archive")
+    lab.commit()
+    lab.dvc("repro", "register")
+    lab.commit()
+    lab.blobwatch("promote", "2", "--reason", "real ones", "--force")
+    lab.commit()
+    found = lab.audit()
+    assert (found["version"], found["verdict"]) == (2, "ok")
+    assert {row["path"].rpartition("/")[0] for row in found["exposures"]} == {"data/raw/archive"}
+    done = json.loads(lab.blobwatch("verify", "--json").stdout)
+    assert done["verdict"] == "equal"
+    assert list(done["stages"]) == ["difference", "subframes", "train"]
+    exposure = lab.root / found["exposures"][0]["path"]
+    exposure.write_bytes(exposure.read_bytes()[:-2880])
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert [row["status"] for row in found["exposures"]].count("mismatch") == 1
+    lab.dvc("add", "data/raw/archive")  # another state now; what trained the champion is in the cache
+    assert lab.audit()["verdict"] == "ok"
+    lab.dvc("gc", "--workspace", "--force")
+    assert lab.audit()["verdict"] == "incomplete"
