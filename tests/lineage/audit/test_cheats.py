@@ -140,6 +140,44 @@ def test_an_output_forged_and_committed_to_dvc(lab, stage, path, link):
     assert f"is not what stage '{stage}' made: it was committed to DVC by hand" in broken(found)[link]
 
 
+@pytest.mark.parametrize(
+    ("stage", "link"),
+    [
+        ("train", "dvc.lock"),
+        ("evaluate", "evaluation"),
+        ("subframes", "subframes"),
+        ("difference", "difference images"),
+        ("simulate", "raw exposures"),
+    ],
+)
+def test_what_a_stage_left_and_someone_removed(lab, stage, link):
+    """Without it nobody knows what the stage made, so the link is not ok."""
+    path = f"reports/{stage}/fingerprint.json"
+    (lab.root / path).unlink()
+    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
+    outs = lock["stages"][stage]["outs"]
+    lock["stages"][stage]["outs"] = [out for out in outs if out["path"] != path]
+    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    lab.commit()
+    found = lab.audit()
+    assert found["verdict"] != "ok"
+    assert path in broken(found)[link]
+
+
+def test_a_stage_cut_out_of_the_lock(lab):
+    """The chain must not end earlier than at the raw exposures."""
+    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
+    for stage in ("simulate", "difference", "subframes"):
+        del lock["stages"][stage]
+    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    shutil.rmtree(lab.root / ".git")  # and with it the locks of the history
+    lab.git("init", "--quiet", "--initial-branch=main")
+    lab.commit()
+    found = lab.audit()
+    assert found["verdict"] != "ok"
+    assert {"difference images", "raw exposures"} <= broken(found).keys()
+
+
 def test_a_candidate_forged_and_promoted(old_lab):
     """Another threshold, a manifest that agrees with itself, ``dvc commit``, and promoted past the gates."""
     lab = old_lab

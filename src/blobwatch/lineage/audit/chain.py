@@ -160,10 +160,10 @@ def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link
     if not subject.contents or subject.fingerprint is None:
         return Link("dvc.lock", MISSING, note="the model's files are not here")
     if snapshot is not None:
-        against = chain[0].against
-        found = snapshot.outs[CANDIDATE]
-        status, note = (MISMATCH, against) if against else (OK, place(snapshot))
-        return Link("dvc.lock", status, chain[0].expected, found, note)
+        status, note = as_left(snapshot, "train", OK, place(snapshot))
+        if chain[0].against:
+            status, note = MISMATCH, chain[0].against
+        return Link("dvc.lock", status, chain[0].expected, snapshot.outs[CANDIDATE], note)
     for other in snapshots(subject.root):
         if "train" in other.locked and not subject.fingerprint.against_lock(other.locked["train"]):
             note = f"the dvc.lock {place(other)} says that these inputs made another model"
@@ -187,8 +187,8 @@ def evaluation(subject: Subject, found: list[Snapshot]) -> Link:
             return Link("evaluation", MISMATCH, note=forged)
         against = differs(content, relied)
         if not against:
-            named = f"{len(relied)} figures, {place(snapshot)}"
-            return Link("evaluation", OK, md5(content).hexdigest(), md5(content).hexdigest(), named)
+            status, note = as_left(snapshot, "evaluate", OK, f"{len(relied)} figures, {place(snapshot)}")
+            return Link("evaluation", status, md5(content).hexdigest(), md5(content).hexdigest(), note)
     return Link("evaluation", MISMATCH if found and "no report" not in against else MISSING, note=against)
 
 
@@ -244,10 +244,19 @@ def link_of(step: Step, snapshot: Snapshot | None, evidence: Evidence) -> Link:
         status, note = MISMATCH, step.against
     elif snapshot is None:
         status, note = (MISSING if status == OK else status), f"no dvc.lock says how it was made; {note}"
-    elif step.stage and snapshot.read(receipt_path(step.stage)) is None:
-        left = f"{receipt_path(step.stage)} is not there: the stage ran before stages left one"
-        status, note = (MISSING if status == OK else status), f"{note}; {left}"
+    elif step.stage:
+        status, note = as_left(snapshot, step.stage, status, note)
     return Link(step.link, status, step.expected, evidence.found, note)
+
+
+def as_left(snapshot: Snapshot, stage: str, status: str, note: str) -> tuple[str, str]:
+    """Return status and note of a link, no better than missing where its stage left no fingerprint."""
+    if snapshot.read(receipt_path(stage)) is not None:
+        return status, note
+    left = (
+        f"{note}; {receipt_path(stage)} is not there: the stage ran before stages left one, or it was removed"
+    )
+    return MISSING if status == OK else status, left
 
 
 def check(row: dict, path: str, evidence: Evidence) -> dict[str, str]:
