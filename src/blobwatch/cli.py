@@ -1,6 +1,8 @@
 """``blobwatch <verb>``, in the order of the flow. Heavy libraries are loaded by the verb that needs them."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +39,16 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+@contextmanager
+def errors_as(status: int) -> Iterator[None]:
+    """Let what the user can mend end with another exit status than an answer has."""
+    try:
+        yield
+    except BlobwatchError as error:
+        typer.echo(f"blobwatch: {error}", err=True)
+        raise typer.Exit(status) from None
 
 
 @app.command(rich_help_panel=STAGES)
@@ -199,10 +211,11 @@ def audit(
     """Check which data trained a version, down to the hash of each exposure."""
     from blobwatch.lineage.answers import answer_audit, answer_exposure
 
-    if exposure:
-        answer_exposure(Path.cwd(), exposure, as_json)
-    elif not answer_audit(Path.cwd(), version, as_json, html):
-        raise typer.Exit(1)
+    with errors_as(2):  # 1 is a mismatch
+        if exposure:
+            answer_exposure(Path.cwd(), exposure, as_json)
+        elif not answer_audit(Path.cwd(), version, as_json, html):
+            raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=LINEAGE)
@@ -210,19 +223,21 @@ def verify(version: Version = "champion", as_json: AsJson = False) -> None:
     """Rebuild a version from its commit, in a clone of its own, and compare."""
     from blobwatch.lineage.answers import answer_verify
 
-    if not answer_verify(Path.cwd(), version, as_json):
-        raise typer.Exit(1)
+    with errors_as(2):
+        if not answer_verify(Path.cwd(), version, as_json):
+            raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=LINEAGE)
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Really; else it is only listed.")] = False,
+    lost: Annotated[bool, typer.Option("--lost", help="What has no listing here is lost anyway.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove from DVC's cache what neither a promoted version nor the project as it lies here needs."""
     from blobwatch.lineage.answers import answer_gc
 
-    answer_gc(Path.cwd(), delete, as_json)
+    answer_gc(Path.cwd(), delete, lost, as_json)
 
 
 @app.command(rich_help_panel=LINEAGE)

@@ -58,21 +58,25 @@ def coloured(status: str) -> str:
 def answer_exposure(root: Path, rootname: str, as_json: bool) -> None:
     """Print which versions an exposure touched, and whether one of them is deployed."""
     recover(root)
-    touched = walk.touched_by(root, rootname)
-    deployed = any(row["deployed"] for row in touched)
+    found = walk.touched_by(root, rootname)
     if as_json:
-        print(json.dumps({"exposure": rootname, "deployed": deployed, "versions": touched}))
+        print(json.dumps(found))
         return
     out = Console()
-    if not touched:
-        out.print(f"{escape(rootname)} is behind no version whose files are here", highlight=False)
-        return
-    what = "[red]a deployed version[/]" if deployed else "no deployed version"
-    out.print(f"{escape(rootname)} is behind {what}", highlight=False)
+    what = {
+        True: "[red]a deployed version[/]",
+        False: "no deployed version",
+        None: "nobody knows which version",
+    }
+    out.print(f"{escape(rootname)} is behind {what[found['deployed']]}", highlight=False)
     table = Table("version", "state", "role", "md5 then", box=None, pad_edge=False)
-    for row in touched:
+    for row in found["versions"]:
         table.add_row(str(row["version"]), row["state"], row["role"], row["md5"])
-    out.print(table)
+    if found["versions"]:
+        out.print(table)
+    if found["unknown"]:
+        numbers = ", ".join(map(str, found["unknown"]))
+        out.print(f"not known of version {numbers}: their manifests name no exposures", highlight=False)
 
 
 def answer_models(root: Path, as_json: bool) -> None:
@@ -149,23 +153,26 @@ def answer_verify(root: Path, version: str, as_json: bool) -> bool:
     out.print(f"version {found.version}, rebuilt from its commit: {found.verdict}", highlight=False)
     table = Table("stage", "outputs", box=None, pad_edge=False)
     for stage, status in found.stages.items():
-        table.add_row(stage, status if status == verification.EQUAL else f"first to differ: {status}")
+        table.add_row(stage, f"first to differ: {status}" if stage == found.first else status)
     out.print(table)
     for line in [*found.against, *(f"not the environment of then: {one}" for one in found.environment)]:
         out.print(line, highlight=False, markup=False)
     return found.verdict != verification.DIFFERS
 
 
-def answer_gc(root: Path, delete: bool, as_json: bool) -> None:
+def answer_gc(root: Path, delete: bool, lost: bool, as_json: bool) -> None:
     """Print what was removed from DVC's cache, or would be."""
     from blobwatch.lineage.cleanup import clean_up
 
-    found = clean_up(root, delete)
+    found = clean_up(root, delete, lost)
     if as_json:
         about = {"deleted": delete, "objects": sorted(found.removable), "bytes": found.size}
-        print(json.dumps(about | {"kept": found.kept, "deleted_runs": found.deleted_runs}))
+        about |= {"kept": found.kept, "unknown": found.unknown, "deleted_runs": found.deleted_runs}
+        print(json.dumps(about))
         return
     out = Console()
+    for who, folders in found.unknown.items():
+        out.print(f"{who}: nobody knows what {len(folders)} folders hold, their listings are not here")
     for who, count in found.kept.items():
         out.print(f"kept: {count} objects of {who}", highlight=False)
     what = f"{len(found.removable)} objects, {found.size / 1e6:.1f} MB"

@@ -44,10 +44,11 @@ class Cache:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def needed(self, md5: str) -> set[str]:
-        """Return the hashes under which a file, or a folder and all in it, lies here."""
-        inside = self.listing(md5) if md5.endswith(".dir") else None
-        return {md5, *(inside or {}).values()}
+    def needed(self, hashes: set[str]) -> tuple[set[str], set[str]]:
+        """Return hashes with those of all that is in the folders, and the folders without a listing."""
+        inside = {one: self.listing(one) for one in hashes if one.endswith(".dir")}
+        unknown = {one for one, listing in inside.items() if listing is None}
+        return hashes.union(*(listing.values() for listing in inside.values() if listing)), unknown
 
     def stored(self) -> dict[str, Path]:
         """Return all that lies here, by its hash."""

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-INPUTS = ("src", "params.yaml", "dvc.yaml", "requirements.lock")
+INPUTS = ("src", "params.yaml", "dvc.yaml", "requirements.lock", ":(glob)data/**/*.dvc")
 
 
 def git(root: Path, *arguments: str) -> str | None:
@@ -55,7 +55,7 @@ def branch(root: Path) -> str:
 
 
 def uncommitted(root: Path) -> list[str]:
-    """Return the paths among code, parameters, pipeline and lock file that differ from the commit.
+    """Return the paths among code, parameters, pipeline, environment and pinned data that the commit lacks.
 
     Outside a repository nothing is committed, so all of them are named.
     """

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import checkout
-from blobwatch.lineage.audit import chain
-from blobwatch.lineage.cache import Cache
-from blobwatch.lineage.pipeline import parse_lock
+from blobwatch.lineage.cache import FILES, Cache
+from blobwatch.lineage.pipeline import Locked, parse_lock
 from blobwatch.lineage.promotion.deployment import alone, recover
-from blobwatch.lineage.restore import Snapshot, read_file, snapshots
+from blobwatch.lineage.restore import pinned_in, read_file
 from blobwatch.lineage.subject import Known, Subject
 
 
@@ -31,6 +30,8 @@ class Cleanup:
         Bytes that they take.
     kept : dict of str to int
         How many objects each version, and the project as it lies here, needs of those that are here.
+    unknown : dict of str to list of str
+        For whom nobody knows what some folders hold, since their listings are not here.
     deleted_runs : list of str
         Runs that were deleted in MLflow and that no promoted version needs.
     """
@@ -38,11 +39,20 @@ class Cleanup:
     removable: dict[str, Path]
     size: int
     kept: dict[str, int]
+    unknown: dict[str, list[str]]
     deleted_runs: list[str]
 
 
-def clean_up(root: Path, delete: bool = False) -> Cleanup:
+def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
     """Find what nothing needs; with ``delete``, remove it.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+    delete : bool
+    lost : bool
+        Folders whose listings are not here are lost anyway: what they held may go.
 
     Raises
     ------
@@ -53,34 +63,42 @@ def clean_up(root: Path, delete: bool = False) -> Cleanup:
     root = Path(root)
     recover(root)
     cache = Cache.of(root)
-    if not cache.own:
-        raise BlobwatchError(
-            f"the cache {cache.home} is set in .dvc/config and may serve other projects; nothing is removed"
-        )
-    with alone(root, wait=0), undisturbed(root):
+    with alone(root, wait=0), undisturbed(root, cache):
         known = Known.of(root)
-        needs = {"the project as it lies here": needed_here(root, cache)}
+        named = {"the project as it lies here": named_here(root)}
         for version in sorted({record["version"] for record in known.records}):
-            needs[f"version {version}"] = needed_by(Subject.find(root, known, version), cache)
-        stored = cache.stored()
-        keep = set().union(*needs.values())
+            named[f"version {version}"] = named_by(Subject.find(root, known, version))
+        needs = {who: cache.needed(hashes) for who, hashes in named.items()}
+        unknown = {who: sorted(folders) for who, (_, folders) in needs.items() if folders}
+        stored, keep = cache.stored(), set().union(*(hashes for hashes, _ in needs.values()))
         removable = {name: path for name, path in stored.items() if name not in keep}
         size = sum(path.stat().st_size for path in removable.values())
+        if delete and unknown and removable and not lost:
+            raise BlobwatchError(
+                f"nobody knows what folders of {', '.join(unknown)} hold, since their listings are not here; "
+                "`dvc fetch` brings them, or say with --lost that what they held is lost anyway"
+            )
         if delete:
             for path in removable.values():
                 path.unlink()
-    kept = {who: len(hashes & stored.keys()) for who, hashes in needs.items()}
-    return Cleanup(removable, size, kept, deleted_runs(known))
+    kept = {who: len(hashes & stored.keys()) for who, (hashes, _) in needs.items()}
+    return Cleanup(removable, size, kept, unknown, deleted_runs(known))
 
 
 @contextmanager
-def undisturbed(root: Path) -> Iterator[None]:
-    """Hold DVC's lock, so that nothing is added meanwhile; refuse while a stage runs."""
+def undisturbed(root: Path, cache: Cache) -> Iterator[None]:
+    """Hold DVC's lock, so that nothing is added; refuse while a stage runs, or on a shared cache."""
     from dvc.lock import LockError
     from dvc.repo import Repo
 
+    repo = Repo(str(root))
+    if not cache.own or Path(repo.cache.local.path).resolve() != (cache.home / FILES).resolve():
+        raise BlobwatchError(
+            f"the cache {repo.cache.local.path} is set in DVC's configuration and may serve other projects; "
+            "nothing is removed"
+        )
     try:
-        with Repo(str(root)).lock:
+        with repo.lock:
             if is_running(root):
                 raise BlobwatchError("a stage of the pipeline is running; wait until it has ended")
             yield
@@ -98,17 +116,21 @@ def is_running(root: Path) -> bool:
     return any(pid_exists(one["pid"]) for one in [*readers, *writers])
 
 
-def needed_here(root: Path, cache: Cache) -> set[str]:
+def named_here(root: Path) -> set[str]:
     """Return the hashes that ``dvc.lock`` and the ``.dvc`` files name, as they lie here and as committed."""
-    named = [chain.dvc_file(path.read_bytes()) for path in root.glob("data/**/*.dvc")]
-    locks = [read_file(root / "dvc.lock"), checkout.files_at(root, "HEAD", ["dvc.lock"]).get("dvc.lock")]
-    for content in filter(None, locks):
-        for entry in parse_lock(content.decode()).values():
-            named += [*entry.deps.values(), *entry.outs.values()]
-    return set().union(*(cache.needed(one) for one in named if one))
+    tracked = (checkout.git(root, "ls-files", "--", "*.dvc") or "").splitlines()
+    there = checkout.files_at(root, "HEAD", ["dvc.lock", *tracked])
+    lying = [
+        path for path in root.rglob("*.dvc") if path.is_file() and not path.is_relative_to(root / ".dvc")
+    ]
+    locks = [content for content in (read_file(root / "dvc.lock"), there.pop("dvc.lock", None)) if content]
+    named = {one for content in locks for one in hashes_of(parse_lock(content.decode()))}
+    for content in [*there.values(), *(path.read_bytes() for path in lying)]:
+        named.update(pinned_in(content))
+    return named
 
 
-def needed_by(subject: Subject, cache: Cache) -> set[str]:
+def named_by(subject: Subject) -> set[str]:
     """Return the hashes of all that made a promoted version, its own files too.
 
     Raises
@@ -116,7 +138,7 @@ def needed_by(subject: Subject, cache: Cache) -> set[str]:
     BlobwatchError
         If its files or the ``dvc.lock`` that made it are not found, so that nobody knows.
     """
-    found = list(snapshots(subject.root, subject.folder_hash)) if subject.contents else []
+    found = subject.snapshots()
     if not found:
         raise BlobwatchError(
             f"nobody knows what version {subject.version} needs: its files or its dvc.lock are not found, so "
@@ -124,18 +146,21 @@ def needed_by(subject: Subject, cache: Cache) -> set[str]:
         )
     named = {md5(content).hexdigest() for content in subject.contents.values()}
     named |= {row["md5"] for row in subject.exposures}
-    for snapshot in found:
-        named |= locked_in(snapshot)
-    return set().union(*(cache.needed(one) for one in named))
+    return named.union(*(hashes_of(snapshot.locked) for snapshot in found))
 
 
-def locked_in(snapshot: Snapshot) -> set[str]:
+def hashes_of(locked: dict[str, Locked]) -> set[str]:
     """Return every hash that a ``dvc.lock`` names."""
-    return {one for entry in snapshot.locked.values() for one in [*entry.deps.values(), *entry.outs.values()]}
+    return {one for entry in locked.values() for one in [*entry.deps.values(), *entry.outs.values()]}
 
 
 def deleted_runs(known: Known) -> list[str]:
-    """Return the runs that were deleted in MLflow, but for those of promoted versions."""
-    promoted = {record["run_id"] for record in known.records}
+    """Return the runs that were deleted in MLflow, but for those of promoted and of registered versions."""
+    promoted = {record["fingerprint"] for record in known.records}
     runs = known.mirror.runs if known.mirror else {}
-    return sorted(run for run, state in runs.items() if state.deleted and run not in promoted)
+    used = {version.run_id for version in known.mirror.versions.values()} if known.mirror else set()
+    return sorted(
+        run
+        for run, state in runs.items()
+        if state.deleted and state.fingerprint not in promoted and run not in used
+    )

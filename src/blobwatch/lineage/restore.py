@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import yaml
+
 from blobwatch.artefact import CHAMPION, MANIFEST
 from blobwatch.lineage import checkout
 from blobwatch.lineage.cache import Cache
-from blobwatch.lineage.pipeline import Locked, parse_lock
+from blobwatch.lineage.fingerprint import differing, read_receipt, receipt_path, some
+from blobwatch.lineage.pipeline import Loader, Locked, parse_lock
 
 CANDIDATE = "models/candidate"
 Read = Callable[[str], bytes | None]
@@ -80,6 +83,11 @@ class Snapshot:
         """The hash of each output of each stage."""
         return {path: md5 for one in self.locked.values() for path, md5 in one.outs.items()}
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return f"of commit {self.commit[:12]}" if self.commit else "that lies here"
+
     def read(self, path: str) -> bytes | None:
         """Return the content of a file that lies in git, None where there is none."""
         if self.commit is None:
@@ -87,14 +95,46 @@ class Snapshot:
         return checkout.files_at(self.root, self.commit, [path]).get(path)
 
 
-def snapshots(root: Path, naming: str = CANDIDATE) -> Iterator[Snapshot]:
-    """Yield each ``dvc.lock`` that holds a text: the one that lies here, then those of all branches."""
+def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
+    """Yield each ``dvc.lock`` that made a candidate, or one with a hash: that here, then the history's."""
     here = read_file(Path(root) / "dvc.lock")
     versions = [(None, here)] if here else []
     for commit, content in [*versions, *checkout.versions_of(root, "dvc.lock")]:
-        locked = parse_lock(content.decode()) if naming.encode() in content else {}
-        if any(CANDIDATE in one.outs for one in locked.values()):
-            yield Snapshot(Path(root), commit, locked)
+        locked = parse_lock(content.decode()) if (made or CANDIDATE).encode() in content else {}
+        found = Snapshot(Path(root), commit, locked)
+        if CANDIDATE in found.outs and made in (None, found.outs[CANDIDATE]):
+            yield found
+
+
+def contradiction(snapshot: Snapshot, stage: str) -> str:
+    """Say in what ``dvc.lock`` contradicts what a stage left when it ran."""
+    entry, where = snapshot.locked[stage], snapshot.place
+    content = snapshot.read(receipt_path(stage))
+    if content is None:
+        return ""
+    receipt = read_receipt(content)
+    if receipt is None or entry.outs.get(receipt_path(stage)) not in (None, hashlib.md5(content).hexdigest()):
+        return f"{receipt_path(stage)} {where} was altered"
+    for path, md5sum in entry.outs.items():
+        written = snapshot.read(path)  # of what lies in git; data does not
+        if written is not None and hashlib.md5(written).hexdigest() != md5sum:
+            return f"{path} {where} is not what the dvc.lock names"
+    ran, left = receipt
+    odd = ran.against_lock(entry)
+    if odd:
+        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(odd)}"
+    outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
+    odd = differing(left, outs)
+    return f"{some(odd)} is not what stage {stage!r} made: it was committed to DVC by hand" if odd else ""
+
+
+def pinned_in(content: bytes | None) -> list[str]:
+    """Return the hashes that the content of a ``.dvc`` file pins."""
+    try:
+        outs = yaml.load(content or b"", Loader)["outs"]
+        return [out["md5"] for out in outs if "md5" in out]
+    except (yaml.YAMLError, KeyError, TypeError):
+        return []
 
 
 def local_folder(source: str | None) -> Path | None:

@@ -15,7 +15,7 @@ from blobwatch.files import listing_hash
 from blobwatch.lineage.fingerprint import Fingerprint
 from blobwatch.lineage.promotion import promotions
 from blobwatch.lineage.promotion.promotions import LOG
-from blobwatch.lineage.restore import find_files
+from blobwatch.lineage.restore import Snapshot, find_files, snapshots
 from blobwatch.lineage.tracking import mirror
 from blobwatch.lineage.tracking.mirror import Mirror
 
@@ -93,7 +93,7 @@ class Subject:
         BlobwatchError
             If nothing is deployed, or nobody knows such a version.
         """
-        if name != "champion" and not name.isdigit():
+        if name != "champion" and not (name.isdecimal() and name.isascii()):
             raise BlobwatchError(f"{name} is no version; give champion or a number out of `blobwatch models`")
         if name == "champion" and known.deployed is None:
             raise BlobwatchError("nothing is deployed yet; `blobwatch promote` deploys a version")
@@ -142,6 +142,10 @@ class Subject:
     def folder_hash(self) -> str:
         """The hash that DVC gives the folder of its files."""
         return listing_hash({name: md5(content).hexdigest() for name, content in self.contents.items()})
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return each ``dvc.lock`` that made it, the newest first; none where its files are not here."""
+        return list(snapshots(self.root, self.folder_hash)) if self.contents else []
 
     @property
     def run_id(self) -> str:
@@ -196,8 +200,11 @@ def find_registered(known: Mirror | None, version: int, record: dict | None) -> 
     versions = known.versions if known else {}
     if record is None:
         return versions.get(version)
-    wanted = record["files"][MANIFEST]
-    return next((one for one in versions.values() if one.tags.get(SHA256 + MANIFEST) == wanted), None)
+    wanted, numbered = record["files"][MANIFEST], versions.get(version)
+    found = next((one for one in versions.values() if one.tags.get(SHA256 + MANIFEST) == wanted), None)
+    if found is None and numbered and numbered.tags.get("fingerprint") == record["fingerprint"]:
+        return numbered  # its hashes were altered
+    return found
 
 
 def hashes_in(tags: dict[str, str]) -> dict[str, str]:

@@ -11,12 +11,14 @@ from tempfile import TemporaryDirectory
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
+from blobwatch.lineage import checkout
 from blobwatch.lineage.audit import chain
 from blobwatch.lineage.audit.chain import METRICS
 from blobwatch.lineage.cache import Cache
+from blobwatch.lineage.fingerprint import receipt_path
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Locked, parse_lock, read_stages, upstream
-from blobwatch.lineage.restore import CANDIDATE, snapshots
+from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.lineage.subject import Known, Subject
 from blobwatch.progress import console
 
@@ -80,13 +82,14 @@ def verify(root: Path, name: str = "champion") -> Verification:
         raise BlobwatchError(
             f"the inputs of version {subject.version} were not committed, so nobody can rebuild it"
         )
-    snapshot, _ = chain.choose(
-        subject, list(snapshots(root, subject.folder_hash)) if subject.contents else []
-    )
+    snapshot, steps = chain.choose(subject, subject.snapshots())
     if snapshot is None:
         raise BlobwatchError(
             f"no dvc.lock is found that made version {subject.version}, so there is nothing to compare with"
         )
+    against = next((step.against for step in steps if step.forged), "")
+    if against:
+        raise BlobwatchError(f"{against}; `blobwatch audit {subject.version}` says more")
     with TemporaryDirectory() as folder:
         clone = clone_at(root, Path(folder) / "clone", subject.commit)
         differs = environment(clone)
@@ -105,8 +108,10 @@ def verify(root: Path, name: str = "champion") -> Verification:
 
 def clone_at(root: Path, clone: Path, commit: str) -> Path:
     """Clone a project and check a commit out; inputs that are pinned come from the project's cache."""
-    run(["git", "clone", "--quiet", "--no-checkout", str(root), str(clone)], clone.parent)
+    top = checkout.git(root, "rev-parse", "--show-toplevel") or str(root)
+    run(["git", "clone", "--quiet", "--no-checkout", top, str(clone)], clone.parent)
     run(["git", "checkout", "--quiet", commit], clone)
+    clone = clone / (checkout.git(root, "rev-parse", "--show-prefix") or "")
     pinned = sorted(str(path.relative_to(clone)) for path in clone.glob("data/**/*.dvc"))
     if pinned:
         run([*DVC, "remote", "add", "--local", "--default", "origin", str(Cache.of(root).home)], clone)
@@ -139,7 +144,8 @@ def compare_stages(committed: dict[str, Locked], clone: Path) -> dict[str, str]:
     found, stages = parse_lock((clone / "dvc.lock").read_text()), read_stages(clone)
     result = {}
     for name in upstream(stages, "train"):
-        outs = committed[name].outs if name in committed else {}
+        outs = dict(committed[name].outs) if name in committed else {}
+        outs.pop(receipt_path(name), None)  # it differs wherever an input does: the outputs say enough
         odd = sorted(path for path, md5 in outs.items() if found[name].outs.get(path) != md5)
         result[name] = EQUAL if outs and not odd else ", ".join(odd) or "not in the committed dvc.lock"
     return result

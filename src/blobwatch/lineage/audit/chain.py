@@ -1,8 +1,8 @@
 """The further links of an audit: commit, ``dvc.lock``, report, and the data back to each raw exposure."""
 
 import json
-import re
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import md5
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from blobwatch.files import listing_hash
 from blobwatch.lineage import checkout
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK, Evidence, examine
-from blobwatch.lineage.fingerprint import DATA, differing, read_receipt, receipt_path, some
+from blobwatch.lineage.fingerprint import DATA, read_receipt, receipt_path, some
 from blobwatch.lineage.origin import DIRTY
-from blobwatch.lineage.pipeline import look_up, maker, parse_lock
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, read_file, snapshots
+from blobwatch.lineage.pipeline import Loader, look_up, maker, parse_lock
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, pinned_in, read_file, snapshots
 from blobwatch.lineage.subject import Subject
 from blobwatch.lineage.tracking.recording import metric_values
 
@@ -31,11 +31,11 @@ def commit(subject: Subject) -> Link:
     if parts is None or expected.endswith(DIRTY):
         note = "its inputs were not committed" if parts else "the manifest is not here"
         return Link("commit", MISSING, expected, "", note)
-    there = checkout.files_at(subject.root, expected, [*parts["code"], "params.yaml"])
+    there = committed(subject.root, expected)
     if not there:
         return Link("commit", MISSING, expected, "", "this clone does not have it; `git fetch --unshallow`")
     odd = [path for path, md5sum in parts["code"].items() if hash_at(there, path) != md5sum]
-    params = yaml.safe_load(there.get("params.yaml", b"{}"))
+    params = yaml.load(there.get("params.yaml", b"{}"), Loader)
     for name, value in parts["params"].items():
         try:
             same = look_up(params, name) == value
@@ -90,8 +90,8 @@ def steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
         path, expected = todo.pop(0)
         if path in [step.path for step in chain]:
             continue
-        stage = maker(snapshot.locked, path) if snapshot else None
-        chain.append(step_to(path, expected, stage, snapshot, path in exposed))
+        chain.append(step_to(subject, path, expected, snapshot, path in exposed))
+        stage = chain[-1].stage
         deps = snapshot.locked[stage].deps if stage else {}
         todo += [(dep, deps[dep]) for dep in deps if dep.startswith(DATA)]
     return sorted(chain, key=lambda step: ORDER.index(step.link))
@@ -102,57 +102,58 @@ def trained(subject: Subject, snapshot: Snapshot) -> Step:
     entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
     against = ""
     if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
-        against = f"the dvc.lock {place(snapshot)} has no stage 'train' that makes it"
+        against = f"the dvc.lock {snapshot.place} has no stage 'train' that makes it"
     elif odd := subject.fingerprint.against_lock(entry):
-        against = f"the dvc.lock {place(snapshot)} says that it was trained on another {some(odd)}"
+        against = f"the dvc.lock {snapshot.place} says that it was trained on another {some(odd)}"
     elif receipt and receipt[0] != subject.fingerprint:
-        against = f"{receipt_path('train')} {place(snapshot)} is of another training"
+        against = f"{receipt_path('train')} {snapshot.place} is of another training"
     else:
         against = contradiction(snapshot, "train")
     return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", against, forged=bool(against))
 
 
-def step_to(path: str, expected: str, stage: str | None, snapshot: Snapshot | None, is_raw: bool) -> Step:
+def step_to(subject: Subject, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool) -> Step:
     """Return the step to a folder of data; only raw exposures may come from no stage."""
+    stage = maker(snapshot.locked, path) if snapshot else None
     link = SAID.get(stage or path.rpartition("/")[2], "raw exposures")
     if snapshot is None:
         return Step(link, path, expected, stage)
     if stage is None:
-        said = pinned(snapshot, path)
-        against = f"{path}.dvc {place(snapshot)} names {said}" if said not in (None, expected) else ""
-        against = against if is_raw else f"no stage of the dvc.lock {place(snapshot)} makes {path}"
-        return Step(link, path, expected, stage, against)
+        against = "" if is_raw else f"no stage of the dvc.lock {snapshot.place} makes {path}"
+        return Step(
+            link, path, expected, stage, against or pinned_otherwise(subject, snapshot, path, expected)
+        )
     against = contradiction(snapshot, stage)
-    if against or snapshot.locked[stage].outs[path] == expected:
-        return Step(link, path, expected, stage, against, forged=bool(against))
-    return Step(link, path, expected, stage, f"the dvc.lock {place(snapshot)} names another {path}")
+    if against:
+        return Step(link, path, expected, stage, against, forged=True)
+    if snapshot.locked[stage].outs[path] != expected:
+        against = f"the dvc.lock {snapshot.place} names another {path}"
+    return Step(link, path, expected, stage, against or other_code(subject, snapshot, stage))
 
 
-def pinned(snapshot: Snapshot, path: str) -> str | None:
-    """Return the hash that a ``.dvc`` file beside a path pins, None where there is none."""
-    return dvc_file(snapshot.read(f"{path}.dvc"))
+def pinned_otherwise(subject: Subject, snapshot: Snapshot, path: str, expected: str) -> str:
+    """Say whether the ``.dvc`` file of raw exposures, beside the lock or in the commit, names others."""
+    then = Snapshot(subject.root, subject.commit.removesuffix(DIRTY), {})
+    for one in (snapshot, then):
+        said = pinned_in(one.read(f"{path}.dvc"))
+        if said and said != [expected]:
+            return f"{path}.dvc {one.place} names {some(said)}"
+    return ""
 
 
-def contradiction(snapshot: Snapshot, stage: str) -> str:
-    """Say in what ``dvc.lock`` contradicts what a stage left when it ran."""
-    entry, where = snapshot.locked[stage], place(snapshot)
-    content = snapshot.read(receipt_path(stage))
-    if content is None:
-        return ""
-    receipt = read_receipt(content)
-    if receipt is None or entry.outs.get(receipt_path(stage)) not in (None, md5(content).hexdigest()):
-        return f"{receipt_path(stage)} {where} was altered"
-    for path, md5sum in entry.outs.items():
-        written = snapshot.read(path)  # of what lies in git; data does not
-        if written is not None and md5(written).hexdigest() != md5sum:
-            return f"{path} {where} is not what the dvc.lock names"
-    ran, left = receipt
-    odd = ran.against_lock(entry)
-    if odd:
-        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(odd)}"
-    outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
-    odd = differing(left, outs)
-    return f"{some(odd)} is not what stage {stage!r} made: it was committed to DVC by hand" if odd else ""
+def other_code(subject: Subject, snapshot: Snapshot, stage: str) -> str:
+    """Say which code of a stage is not that of the version's commit; nothing where that is not here."""
+    there = committed(subject.root, subject.commit)
+    deps = snapshot.locked[stage].deps
+    code = [path for path in deps if path.startswith("src/") or path in there]
+    odd = [path for path in code if hash_at(there, path) != deps[path]] if there else []
+    return f"stage {stage!r} ran on another {some(odd)} than commit {subject.commit[:12]} has" if odd else ""
+
+
+@cache
+def committed(root: Path, commit: str) -> dict[str, bytes]:
+    """Return code, environment and parameters of a commit."""
+    return checkout.files_at(root, commit, ["src", "requirements.lock", "params.yaml"])
 
 
 def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:
@@ -160,13 +161,13 @@ def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link
     if not subject.contents or subject.fingerprint is None:
         return Link("dvc.lock", MISSING, note="the model's files are not here")
     if snapshot is not None:
-        status, note = as_left(snapshot, "train", OK, place(snapshot))
+        status, note = as_left(snapshot, "train", OK, snapshot.place)
         if chain[0].against:
             status, note = MISMATCH, chain[0].against
         return Link("dvc.lock", status, chain[0].expected, snapshot.outs[CANDIDATE], note)
     for other in snapshots(subject.root):
         if "train" in other.locked and not subject.fingerprint.against_lock(other.locked["train"]):
-            note = f"the dvc.lock {place(other)} says that these inputs made another model"
+            note = f"the dvc.lock {other.place} says that these inputs made another model"
             return Link("dvc.lock", MISMATCH, subject.folder_hash, other.outs[CANDIDATE], note)
     note = "no dvc.lock here or in the history names it; commit the one that does"
     return Link("dvc.lock", MISSING, subject.folder_hash, "", note)
@@ -187,7 +188,7 @@ def evaluation(subject: Subject, found: list[Snapshot]) -> Link:
             return Link("evaluation", MISMATCH, note=forged)
         against = differs(content, relied)
         if not against:
-            status, note = as_left(snapshot, "evaluate", OK, f"{len(relied)} figures, {place(snapshot)}")
+            status, note = as_left(snapshot, "evaluate", OK, f"{len(relied)} figures, {snapshot.place}")
             return Link("evaluation", status, md5(content).hexdigest(), md5(content).hexdigest(), note)
     return Link("evaluation", MISMATCH if found and "no report" not in against else MISSING, note=against)
 
@@ -202,7 +203,7 @@ def differs(content: bytes, relied: dict[str, float]) -> str:
 def altered(snapshot: Snapshot, content: bytes) -> str:
     """Say whether a report is another than the one that its stage wrote."""
     if snapshot.outs.get(METRICS) != md5(content).hexdigest():
-        return f"the dvc.lock {place(snapshot)} names another {METRICS}"
+        return f"the dvc.lock {snapshot.place} names another {METRICS}"
     return contradiction(snapshot, "evaluate")
 
 
@@ -271,15 +272,4 @@ def claimed(root: Path):
     """Return what gives the hash that ``dvc.lock`` or a ``.dvc`` file gives a path as it lies here."""
     here = parse_lock((read_file(root / "dvc.lock") or b"").decode())
     outs = {path: md5sum for one in here.values() for path, md5sum in one.outs.items()}
-    return lambda path: outs.get(path) or dvc_file(read_file(root / f"{path}.dvc"))
-
-
-def dvc_file(content: bytes | None) -> str | None:
-    """Return the hash that the content of a ``.dvc`` file pins."""
-    found = re.search(rb"md5: (\w+(?:\.dir)?)", content or b"")
-    return found[1].decode() if found else None
-
-
-def place(snapshot: Snapshot) -> str:
-    """Return where a ``dvc.lock`` is."""
-    return f"of commit {snapshot.commit[:12]}" if snapshot.commit else "that lies here"
+    return lambda path: outs.get(path) or next(iter(pinned_in(read_file(root / f"{path}.dvc"))), None)

@@ -1,9 +1,10 @@
 """The first links of an audit: what the log, the registry and the manifest claim of a version."""
 
+import json
 from dataclasses import dataclass
 from hashlib import sha256
 
-from blobwatch.artefact import CHAMPION, Model
+from blobwatch.artefact import CHAMPION, DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import checkout
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
@@ -12,6 +13,7 @@ from blobwatch.lineage.promotion import promotions
 from blobwatch.lineage.promotion.promotions import FORCED, LOG
 from blobwatch.lineage.restore import local_folder, read_file
 from blobwatch.lineage.subject import Subject, hashes_in
+from blobwatch.lineage.tracking.registry import deployed_content
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Link:
     expected: str = ""
     found: str = ""
     note: str = ""
+
+
+# The log of this repository was begun anew on its first day, before anything was released.
+BEGUN_ANEW = "7ffe512ebc26cc854c533118429cdbd94e9dba77"
 
 
 def log(subject: Subject) -> Link:
@@ -44,6 +50,8 @@ def log(subject: Subject) -> Link:
     notes = [f"{len(lines)} lines, unbroken"]
     if earlier:
         notes.append(f"an earlier log was removed and begun anew in commit {earlier[:12]}")
+        if earlier != BEGUN_ANEW:
+            return Link(name, MISMATCH, last, last, "; ".join(notes))
     if subject.record.get(FORCED):
         notes.append(f"promoted by force past: {'; '.join(subject.record[FORCED])}")
     return Link(name, OK, last, last, "; ".join(notes))
@@ -73,9 +81,21 @@ def files(subject: Subject) -> Link:
         absent = sorted(name for name, content in there.items() if content is None)
         if absent:
             return Link("model files", MISSING, expected, found, f"{CHAMPION} is without {some(absent)}")
+        said_there, due = read_file(subject.root / CHAMPION / DEPLOYED), deployed_as(subject)
+        if said_there is None:
+            return Link("model files", MISSING, expected, found, f"{CHAMPION} is without {DEPLOYED}")
+        if json.loads(said_there) != due:
+            note = f"{CHAMPION}/{DEPLOYED} does not say what the last line of the log says"
+            return Link("model files", MISMATCH, expected, found, note)
     if not subject.contents:
         return Link("model files", MISSING, expected, "", "they are nowhere here; `dvc pull`, or `dvc repro`")
     return Link("model files", OK, expected, expected, f"found in {subject.where}")
+
+
+def deployed_as(subject: Subject) -> dict:
+    """Return what the champion's folder must say of itself: it follows from the last line of the log."""
+    record, line = subject.known.records[-1], promotions.hashes(subject.root / LOG)[-1]
+    return deployed_content(record["version"], record["run_id"], record["files"][MANIFEST], line)
 
 
 def registry(subject: Subject) -> Link:
@@ -123,7 +143,8 @@ def alias(subject: Subject) -> Link:
     tags = state.versions[state.champion].tags if state.champion in state.versions else {}
     found, expected = hashes_in(tags), records[-1]["files"]
     numbers = str(subject.known.deployed), str(state.champion)
-    if found == expected:
+    last = promotions.hashes(subject.root / LOG)[-1]
+    if found == expected and tags.get("promotion") in (None, last):
         return Link("alias", OK, *numbers, "champion")
     newer = tags.get("promotion") and tags["promotion"] not in promotions.hashes(subject.root / LOG)
     note = (

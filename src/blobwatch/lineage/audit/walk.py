@@ -11,7 +11,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.audit import chain, claims
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
-from blobwatch.lineage.restore import Snapshot, snapshots
+from blobwatch.lineage.restore import Snapshot
 from blobwatch.lineage.subject import Known, Subject
 
 
@@ -59,26 +59,34 @@ def audit(root: Path, name: str = "champion") -> Audit:
         return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
     subject = Subject.named(root, known, name)
     links = [check(subject) for check in claims.LINKS]
-    found = list(snapshots(root, subject.folder_hash)) if subject.contents else []
+    found = subject.snapshots()
     snapshot, steps = chain.choose(subject, found)
     links += [chain.commit(subject), chain.lock(subject, snapshot, steps), chain.evaluation(subject, found)]
     behind, exposures = chain.data(subject, snapshot, steps)
     return Audit(subject, links + behind, exposures, snapshot)
 
 
-def touched_by(root: Path, rootname: str) -> list[dict]:
+def touched_by(root: Path, rootname: str) -> dict:
     """Return the versions that an exposure trained, tuned or judged.
 
     Returns
     -------
-    list of dict
-        ``version``, ``state``, ``deployed``, ``role`` (train, val or test), ``md5`` as it was then.
+    dict
+        ``exposure``; ``versions``, each with ``version``, ``state``, ``deployed``, ``role`` (train, val or
+        test) and ``md5`` as it was then; ``unknown``, the versions that do not say which exposures made them,
+        or whose manifest is not here; ``deployed``, None where it is one of these.
     """
-    known, touched = Known.of(root), []
+    known, touched, unknown = Known.of(root), [], []
     for version in known.versions:
         subject = Subject.find(root, known, version)
+        if not subject.exposures:
+            unknown.append(subject)
         about = {"version": version, "state": subject.state, "deployed": subject.is_deployed}
         for row in subject.exposures:
-            if row["rootname"] == rootname:
+            if row["rootname"] == rootname.lower():
                 touched.append(about | {"role": row["role"], "md5": row["md5"]})
-    return touched
+    deployed = any(row["deployed"] for row in touched)
+    if not deployed and any(subject.is_deployed for subject in unknown):
+        deployed = None
+    numbers = [subject.version for subject in unknown]
+    return {"exposure": rootname, "deployed": deployed, "versions": touched, "unknown": numbers}

@@ -9,12 +9,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_folder
+from blobwatch.files import whole_folder, write_text
 from blobwatch.lineage import checkout
 from blobwatch.lineage.promotion import promotions
 from blobwatch.lineage.promotion.promotions import LOG
@@ -22,6 +23,7 @@ from blobwatch.lineage.restore import find_files
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.recording import run_of
 from blobwatch.lineage.tracking.store import Store, open_store
+from blobwatch.progress import console
 
 LOCK = Path(".dvc/tmp/blobwatch/promotion.lock")
 RESTORE = f"restore both with `git checkout {CHAMPION} {LOG}`"
@@ -55,8 +57,13 @@ def deploy(root: Path, store: Store, model: Model, record: dict) -> dict:
     """
     root = Path(root)
     (root / STAGING).mkdir(parents=True, exist_ok=True)  # first: it tells that something may be left to do
-    with registry.claimed(store, name_of(root), record["who"]):
-        refuse_old_log(root, store)
+    with ExitStack() as held:
+        try:
+            held.enter_context(registry.claimed(store, name_of(root), record["who"]))
+            refuse_old_log(root, store)
+        except BlobwatchError:
+            shutil.rmtree(root / STAGING)  # nothing was begun
+            raise
         record, line = promotions.compose(root / LOG, record)
         with whole_folder(root / STAGING / "next") as folder:
             registry.write_deployable(
@@ -70,8 +77,12 @@ def deploy(root: Path, store: Store, model: Model, record: dict) -> dict:
 
 
 def name_of(root: Path) -> str:
-    """Return what a checkout is called where several use one registry."""
-    return f"{socket.gethostname()}:{root.resolve()}"
+    """Return what a checkout is called in a registry; containers may have equal hosts and paths."""
+    known = checkout.main_checkout(root) / LOCK.with_name("checkout")
+    if not known.is_file():
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_text(known, uuid4().hex)
+    return f"{socket.gethostname()}:{root.resolve()} ({known.read_text()[:8]})"
 
 
 def settle(root: Path, store: Store) -> tuple[Model, int] | None:
@@ -93,7 +104,10 @@ def settle_files(root: Path) -> None:
     """Put the files that were made ready for the last line of the log in the champion's place."""
     ready, old = root / STAGING / "next", root / STAGING / "old"
     last = promotions.hashes(root / LOG)[-1:]
-    if not ready.is_dir() or [Model.load(ready).promotion] != last:
+    try:
+        if [Model.load(ready).promotion] != last:
+            return
+    except BlobwatchError:  # there is none, or a kill while it was removed left a part
         return
     if (root / CHAMPION).exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -156,7 +170,8 @@ def refuse_old_log(root: Path, store: Store) -> None:
         who = registry.get_version(store, alias).tags.get(registry.PROMOTED_BY, "someone")
         raise BlobwatchError(
             f"{who} made version {alias} the champion, and {LOG} here does not know it; "
-            "`git pull` the line and look again whether yours is better"
+            "`git pull` the line and look again whether yours is better. If it was given up, delete the "
+            f"alias {registry.CHAMPION} of {registry.MODEL} in MLflow and run `blobwatch sync`"
         )
 
 
@@ -198,9 +213,18 @@ def ensure_champion(root: Path, store: Store) -> tuple[Model, int] | None:
 
 
 def recover(root: Path) -> None:
-    """Settle a promotion that was cut short, if there was one; where not, MLflow is not even loaded."""
-    if (Path(root) / STAGING).exists():
+    """Settle a promotion that was cut short, if there was one; where not, MLflow is not even loaded.
+
+    Where that cannot be done now, the files alone are put in their place: whoever reads is not kept from it.
+    """
+    if not (Path(root) / STAGING).exists():
+        return
+    try:
         ensure_champion(root, open_store(root))
+    except BlobwatchError as error:
+        console.print(f"a promotion was cut short and is not settled: {error}", markup=False, soft_wrap=True)
+        with alone(root):
+            settle_files(Path(root))
 
 
 def next_number(root: Path) -> int:

@@ -15,7 +15,7 @@ from blobwatch.lineage.fingerprint import dependency_hash, some, take
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
 from blobwatch.lineage.promotion.merit import Check, Judgement, floors, not_worse
-from blobwatch.lineage.restore import CANDIDATE
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction
 from blobwatch.params import Params
 
 REPORTED = "evaluate"  # the stage whose report is what a promotion rests on
@@ -81,6 +81,8 @@ def up_to_date(root: Path) -> str:
         odd += [path for path, md5 in locked[name].outs.items() if hash_of(Path(root) / path) != md5]
         if odd:
             return f"stage {name!r} is not up to date: {some(odd)} changed since it ran; run `dvc repro`"
+        if against := contradiction(Snapshot(Path(root), None, locked), name):
+            return f"{against}; run `dvc repro --force {name}`"
     return ""
 
 

@@ -83,8 +83,7 @@ def rollback(root: Path, reason: str) -> dict:
                 f"{LOG} knows of nothing that was deployed before; there is nothing to go back to"
             )
         with restored(root, before, store) as model:
-            record = {key: value for key, value in before.items() if key != FORCED}
-            return deploy(root, store, model, record | signed(root, "rollback", reason))
+            return deploy(root, store, model, before | signed(root, "rollback", reason))
 
 
 def refuse_without_reason(reason: str) -> None:

@@ -7,6 +7,7 @@ not; a server is asked through MLflow.
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
@@ -61,7 +62,7 @@ def look(root: Path) -> Mirror:
     try:
         return of_server(uri) if uri.startswith("http") else of_database(uri)
     except Exception as error:  # whatever is wrong with a store, the files can still be checked
-        reason = str(error).splitlines()[0][:200]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise BlobwatchError(f"the MLflow store does not answer: {reason}") from error
 
 
@@ -80,7 +81,7 @@ def of_database(uri: str) -> Mirror:
     from sqlalchemy import create_engine, text
 
     if uri.startswith(LOCAL):
-        uri = f"{LOCAL}file:{uri.removeprefix(LOCAL)}?mode=ro&uri=true"
+        uri = f"{LOCAL}file:{quote(uri.removeprefix(LOCAL))}?mode=ro&uri=true"
     engine, meant = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT}
     with engine.connect() as connection:
         rows = {name: connection.execute(text(query), meant).all() for name, query in QUERIES.items()}

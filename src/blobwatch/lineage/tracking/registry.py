@@ -12,7 +12,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.tracking.recording import log_model
-from blobwatch.lineage.tracking.store import MODEL, Store, open_store
+from blobwatch.lineage.tracking.store import MODEL, Store, create_once, open_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -68,7 +68,8 @@ def versions(store: Store) -> list:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        store.client.create_registered_model(MODEL, description="Detects new IR blobs in WFC3 frames.")
+        about = "Detects new IR blobs in WFC3 frames."
+        create_once(lambda: store.client.create_registered_model(MODEL, description=about))
     found = store.client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
     return sorted(found, key=lambda version: int(version.version))
 
@@ -134,8 +135,13 @@ def write_deployable(folder: Path, model: Model, version: int, run_id: str, prom
     """Write the files of a model, and beside them what it is called and which line of the log deployed it."""
     for name in model.files:
         shutil.copyfile(model.folder / name, folder / name)
+    write_json(folder / DEPLOYED, deployed_content(version, run_id, model.files[MANIFEST], promotion))
+
+
+def deployed_content(version: int, run_id: str, manifest: str, promotion: str) -> dict:
+    """Return what lies beside a model: what it is called, and the hash of the line that deployed it."""
     known = {"name": MODEL, "version": version, "run_id": run_id, "promotion": promotion}
-    write_json(folder / DEPLOYED, known | {"manifest_sha256": model.files[MANIFEST]})
+    return known | {"manifest_sha256": manifest}
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:
@@ -187,11 +193,11 @@ def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
     try:
         yield
     finally:
-        store.client.delete_registered_model(CLAIM)
+        release(store, checkout)
 
 
 def release(store: Store, checkout: str) -> None:
-    """Give back the claim that a killed promotion of a checkout left."""
+    """Give back the claim of a checkout, if it is still its own."""
     if holder_of(store).get("checkout") == checkout:
         store.client.delete_registered_model(CLAIM)
 
@@ -202,5 +208,7 @@ def holder_of(store: Store) -> dict[str, str]:
 
     try:
         return dict(store.client.get_registered_model(CLAIM).tags)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return {"who": "someone", "checkout": "another checkout", "since": "a moment ago"}

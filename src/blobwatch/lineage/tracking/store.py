@@ -2,10 +2,13 @@
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.checkout import main_checkout
@@ -19,6 +22,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for answers
 }
 LOCAL = "sqlite:///"
 
@@ -65,19 +69,46 @@ def open_store(root: Path) -> Store:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri, home = tracking_uri(root), main_checkout(root)
     artifacts = (home / "mlartifacts").as_uri()
+    if uri.startswith("http"):
+        refuse_silent(uri)
     with creation_lock(uri):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             # A server keeps artifacts itself; for a database the default would be relative to this process.
             place = None if uri.startswith("http") else artifacts
-            return Store(uri, client, client.create_experiment(EXPERIMENT, artifact_location=place))
+            create_once(lambda: client.create_experiment(EXPERIMENT, artifact_location=place))
+            experiment = client.get_experiment_by_name(EXPERIMENT)
     if uri == f"{LOCAL}{home / 'mlflow.db'}" and experiment.artifact_location != artifacts:
         raise BlobwatchError(
             f"{home / 'mlflow.db'} came from another folder: its artifacts are in "
             f"{experiment.artifact_location}. Move it away and run `blobwatch sync`, which makes a new one"
         )
     return Store(uri, client, experiment.experiment_id)
+
+
+def refuse_silent(uri: str) -> None:
+    """Ask a server once whether it is there: MLflow would ask for four minutes."""
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            return
+    except HTTPError:
+        return  # it answers
+    except OSError as error:
+        raise BlobwatchError(
+            f"the MLflow server at {uri} does not answer: {error}; start it, or mend MLFLOW_TRACKING_URI"
+        ) from error
+
+
+def create_once(create: Callable[[], object]) -> None:
+    """Create what another client of the same server may create at this moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def creation_lock(uri: str):
