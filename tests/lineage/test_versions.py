@@ -92,6 +92,32 @@ def test_gc_keeps_a_promoted_version_of_which_dvc_knows_no_more(old_lab):
     assert not cached.exists()
 
 
+def test_gc_keeps_what_a_dvc_file_anywhere_names(old_lab):
+    lab = old_lab
+    (lab.root / "notes").mkdir()
+    (lab.root / "notes/big.bin").write_bytes(os.urandom(5000))
+    lab.dvc("add", "notes/big.bin")
+    assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
+    lab.commit()
+    (lab.root / "notes/big.bin.dvc").unlink()  # the commit has it still
+    assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
+
+
+def test_gc_does_not_forget_what_a_lost_listing_named(old_lab):
+    lab = old_lab
+    name = json.loads(manifest(lab))["data"]["data/subframes"]
+    listing = lab.root / ".dvc/cache/files/md5" / name[:2] / name[2:]
+    listing.unlink()
+    found = json.loads(lab.blobwatch("gc", "--json").stdout)
+    assert found["unknown"]["version 1"] == [name]
+    assert found["objects"]
+    said = lab.blobwatch("gc", "--delete", status=1).stderr
+    assert "nobody knows what folders of" in said
+    assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == found["objects"]
+    lab.blobwatch("gc", "--delete", "--lost")
+    assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
+
+
 def test_gc_refuses_where_it_might_harm(old_lab):
     lab = old_lab
     (lab.root / ".dvc/tmp").mkdir(exist_ok=True)
@@ -169,6 +195,14 @@ def test_real_exposures_pinned_by_dvc_are_audited_and_come_out_again(lab):
     done = json.loads(lab.blobwatch("verify", "--json").stdout)
     assert done["verdict"] == "equal"
     assert list(done["stages"]) == ["difference", "subframes", "train"]
+    other = lab.root / found["exposures"][-1]["path"]
+    original = other.read_bytes()
+    other.write_bytes(original[:-2880])
+    lab.dvc("add", "data/raw/archive")  # as `dvc repro` does it by itself
+    said = lab.blobwatch("promote", "1", "--reason", "again", status=1).stderr
+    assert "its inputs are not committed: data/raw/archive.dvc" in said
+    other.write_bytes(original)
+    lab.dvc("add", "data/raw/archive")
     exposure = lab.root / found["exposures"][0]["path"]
     exposure.write_bytes(exposure.read_bytes()[:-2880])
     found = lab.audit()

@@ -301,12 +301,93 @@ def test_a_fresh_clone_audits_as_far_as_it_can_and_wholly_after_pull_and_sync(la
 
 def test_which_versions_an_exposure_touched(lab):
     row = exposure(lab, "test")
-    found = json.loads(lab.blobwatch("audit", "--exposure", row["rootname"], "--json").stdout)
+    found = json.loads(lab.blobwatch("audit", "--exposure", row["rootname"].upper(), "--json").stdout)
     about = {"version": 1, "state": "champion", "deployed": True, "role": "test", "md5": row["md5"]}
-    assert found == {"exposure": row["rootname"], "deployed": True, "versions": [about]}
+    assert (found["deployed"], found["versions"], found["unknown"]) == (True, [about], [])
     nowhere = json.loads(lab.blobwatch("audit", "--exposure", "izzz9999q", "--json").stdout)
-    assert nowhere == {"exposure": "izzz9999q", "deployed": False, "versions": []}
+    assert (nowhere["deployed"], nowhere["versions"], nowhere["unknown"]) == (False, [], [])
     assert "behind a deployed version" in lab.blobwatch("audit", "--exposure", row["rootname"]).stdout
+
+
+def test_of_a_version_whose_manifest_is_lost_nobody_knows_which_exposures_it_had(lab):
+    for path in (lab.root / "models/champion", lab.root / "models/candidate", lab.root / "mlartifacts"):
+        shutil.rmtree(path)
+    shutil.rmtree(lab.root / ".dvc/cache")
+    shutil.rmtree(lab.root / ".git")
+    found = json.loads(lab.blobwatch("audit", "--exposure", "izzz0000q", "--json").stdout)
+    assert (found["deployed"], found["versions"], found["unknown"]) == (None, [], [1])
+    said = lab.blobwatch("audit", "--exposure", "izzz0000q").stdout
+    assert "nobody knows" in said
+
+
+def test_what_is_wrong_with_the_question_is_no_mismatch(lab):
+    for name in ("9", "two", "\u00b2"):
+        assert "blobwatch: " in lab.blobwatch("audit", name, status=2).stderr
+
+
+def test_a_run_that_went_as_far_as_the_training_only(old_lab):
+    """The champion is untouched: what lies here is a candidate that was not evaluated yet."""
+    lab = old_lab
+    lab.params(train={"learning_rate": 0.003})
+    lab.dvc("repro", "train")
+    assert broken(lab.audit("2")) == {}
+    assert broken(lab.audit("1")) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "link"),
+    [
+        (lambda known: known | {"version": 99}, "model files"),
+        (lambda known: known | {"run_id": "deadbeef"}, "model files"),
+        (lambda known: known | {"promotion": ""}, "model files"),
+        (None, "model files"),
+    ],
+)
+def test_what_the_champions_folder_says_of_itself(lab, change, link):
+    path = lab.root / "models/champion/deployed.json"
+    if change:
+        path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    else:
+        path.unlink()
+    found = lab.audit()
+    assert found["verdict"] == ("mismatch" if change else "incomplete")
+    assert "deployed.json" in broken(found)[link]
+
+
+def test_a_log_that_was_removed_and_begun_anew(lab):
+    """Two commits that launder it: what git had before is not forgotten."""
+    log = (lab.root / "models/promotions.jsonl").read_text()
+    lab.git("rm", "--quiet", "models/promotions.jsonl")
+    lab.commit()
+    (lab.root / "models/promotions.jsonl").write_text(log)
+    lab.commit()
+    found = lab.audit()
+    assert found["verdict"] == "mismatch"
+    assert "an earlier log was removed and begun anew" in broken(found)["promotions log"]
+
+
+def test_a_forged_report_does_not_pass_the_gate(old_lab):
+    lab = old_lab
+    lab.edit(
+        "reports/evaluate/metrics.json",
+        lambda text: re.sub(r'"value": [0-9.]+', '"value": 0.999', text, count=1),
+    )
+    lab.dvc("commit", "--force", "evaluate")
+    said = lab.blobwatch("promote", "2", "--reason", "so good", status=1).stderr
+    assert "is not what stage 'evaluate' made: it was committed to DVC by hand" in said
+
+
+def test_a_promotion_left_unfinished_keeps_nobody_from_the_audit(lab):
+    """The server is away, and a part of what was made ready lies there."""
+    (lab.root / "models/.promotion/next").mkdir(parents=True)
+    (lab.root / "models/.promotion/next/model.onnx").write_text("half")
+    done = lab.call(
+        "python", "-m", "blobwatch.cli", "audit", "--json", MLFLOW_TRACKING_URI="http://127.0.0.1:9", status=0
+    )
+    assert json.loads(done.stdout)["verdict"] == "incomplete"
+    assert "does not answer" in done.stderr
+    assert lab.audit()["verdict"] == "ok"  # with its own store it is settled
+    assert not (lab.root / "models/.promotion").exists()
 
 
 def test_an_audit_needs_no_mlflow_and_no_dvc(small):

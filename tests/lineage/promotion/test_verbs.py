@@ -149,8 +149,8 @@ def test_rollback_restores_the_files_from_where_they_are(project, tmp_path, blan
         assert champion(project) == "onnx one"
 
 
-def test_a_forced_promotion_is_rolled_back_without_its_force(project, monkeypatch):
+def test_a_rollback_to_a_forced_promotion_says_so(project, monkeypatch):
     monkeypatch.setattr(verbs, "judge", lambda *arguments: [Check("auc", False, "bad")])
     promote(project.root, register(project), "the first", force=True)
     promote(project.root, register(project, "two"), "the second", force=True)
-    assert "forced" not in rollback(project.root, "worse")
+    assert rollback(project.root, "worse")["forced"] == ["bad"]
