@@ -57,7 +57,7 @@ def interval(value, low, high) -> dict:
             interval(1.0, 1.0, 1.0),
             interval(0.99, 0.98, 1.0),
             True,
-        ),  # all were found: the other's range holds it
+        ),  # all found
         (interval(None, None, None), interval(None, None, None), True),
         (interval(None, None, None), interval(0.5, 0.4, 0.6), False),
     ],
