@@ -13,6 +13,7 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import checkout
 from blobwatch.lineage.cache import FILES, Cache
+from blobwatch.lineage.fingerprint import DATA
 from blobwatch.lineage.pipeline import Locked, parse_lock
 from blobwatch.lineage.promotion.deployment import alone, recover
 from blobwatch.lineage.restore import pinned_in, read_file
@@ -150,8 +151,12 @@ def named_by(subject: Subject) -> set[str]:
 
 
 def hashes_of(locked: dict[str, Locked]) -> set[str]:
-    """Return every hash that a ``dvc.lock`` names."""
-    return {one for entry in locked.values() for one in [*entry.deps.values(), *entry.outs.values()]}
+    """Return the hash of all data that a ``dvc.lock`` names; code lies in git and not in the cache."""
+    made = {md5sum for entry in locked.values() for md5sum in entry.outs.values()}
+    taken = {
+        md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if path.startswith(DATA)
+    }
+    return made | taken
 
 
 def deleted_runs(known: Known) -> list[str]:
