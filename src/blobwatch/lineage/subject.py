@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import listing_hash
+from blobwatch.lineage import checkout
 from blobwatch.lineage.fingerprint import Fingerprint
 from blobwatch.lineage.promotion import promotions
 from blobwatch.lineage.promotion.promotions import LOG
@@ -47,8 +48,9 @@ class Known:
         Raises
         ------
         BlobwatchError
-            If a line of the log was altered.
+            If a line of the log was altered, or this is not under git.
         """
+        refuse_outside_git(root)
         records = promotions.read(Path(root) / LOG)
         try:
             return cls(records, mirror.look(root))
@@ -193,6 +195,12 @@ class Subject:
             for name, content in self.contents.items():
                 (Path(folder) / name).write_bytes(content)
             yield Model.load(folder)
+
+
+def refuse_outside_git(root: Path) -> None:
+    """Refuse a folder of which git knows nothing: what was deployed lies in its history."""
+    if not checkout.commit(root):
+        raise BlobwatchError(f"{Path(root).resolve()} is under no git with a commit; run this in a clone")
 
 
 def find_registered(known: Mirror | None, version: int, record: dict | None) -> mirror.Version | None:

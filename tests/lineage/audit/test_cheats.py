@@ -314,6 +314,10 @@ def test_of_a_version_whose_manifest_is_lost_nobody_knows_which_exposures_it_had
         shutil.rmtree(path)
     shutil.rmtree(lab.root / ".dvc/cache")
     shutil.rmtree(lab.root / ".git")
+    for question in (("models",), ("audit",), ("audit", "--exposure", "izzz0000q")):
+        assert "is under no git with a commit" in lab.blobwatch(*question, status=None).stderr
+    lab.git("init", "--quiet", "--initial-branch=main")
+    lab.commit()
     found = json.loads(lab.blobwatch("audit", "--exposure", "izzz0000q", "--json").stdout)
     assert (found["deployed"], found["versions"], found["unknown"]) == (None, [], [1])
     said = lab.blobwatch("audit", "--exposure", "izzz0000q").stdout

@@ -12,7 +12,7 @@ from blobwatch.lineage.audit import chain, claims
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
 from blobwatch.lineage.restore import Snapshot
-from blobwatch.lineage.subject import Known, Subject
+from blobwatch.lineage.subject import Known, Subject, refuse_outside_git
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ def audit(root: Path, name: str = "champion") -> Audit:
         If there is no such version, or nothing is deployed.
     """
     root = Path(root)
+    refuse_outside_git(root)
     try:
         known = Known.of(root)
     except BlobwatchError as error:  # the log is broken, and with it all that follows from it
