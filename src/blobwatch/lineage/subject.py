@@ -19,8 +19,7 @@ from blobwatch.lineage.promotion.promotions import LOG
 from blobwatch.lineage.restore import Snapshot, find_files, snapshots
 from blobwatch.lineage.tracking import mirror
 from blobwatch.lineage.tracking.mirror import Mirror
-
-SHA256 = "sha256."  # prefix of the tag of a version that holds the hash of a file
+from blobwatch.lineage.tracking.registry import SHA256
 
 
 @dataclass(frozen=True)

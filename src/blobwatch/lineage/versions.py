@@ -15,6 +15,7 @@ from blobwatch.detector.tables import parts_of
 from blobwatch.lineage.fingerprint import differing
 from blobwatch.lineage.promotion.merit import FLOORS
 from blobwatch.lineage.subject import Known, Subject
+from blobwatch.lineage.tracking.registry import DATA
 from blobwatch.lineage.tracking.runs import flat
 from blobwatch.params import Params
 from blobwatch.progress import track
@@ -40,7 +41,7 @@ def describe(subject: Subject) -> dict:
     """Return what is known of one version."""
     record = subject.record or {}
     tags = subject.registered.tags if subject.registered else {}
-    data = {name.removeprefix("data."): value for name, value in tags.items() if name.startswith("data.")}
+    data = {name.removeprefix(DATA): value for name, value in tags.items() if name.startswith(DATA)}
     about = {"version": subject.version, "state": subject.state, "sha256": subject.promised.get(ONNX)}
     about |= {"run_id": subject.run_id, "commit": subject.commit, "data": record.get("data") or data}
     names = {name: f"{section}.{name}" for name, (section, *_) in FLOORS.items()}
