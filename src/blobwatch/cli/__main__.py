@@ -1,0 +1,5 @@
+"""``python -m blobwatch.cli``."""
+
+from blobwatch.cli import main
+
+main()

@@ -1,0 +1,54 @@
+"""The program: its options that many verbs share, and how it ends where something is wrong."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blobwatch.errors import BlobwatchError
+
+app = typer.Typer(
+    help="Watch for new IR blobs in dark-Earth exposures of Hubble's WFC3.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Which extra of the package brings a library that is not there.
+EXTRAS = {
+    "archive": ("astroquery", "boto3", "dask", "distributed", "pyarrow", "requests", "tenacity"),
+    "monitor": ("sqlalchemy", "apprise"),
+}
+
+Folder = Annotated[Path, typer.Argument(show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is said in a sentence, with exit status 1."""
+    try:
+        app(prog_name="blobwatch")
+    except BlobwatchError as error:
+        typer.echo(f"blobwatch: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").split(".")[0]
+        extra = next((extra for extra, brought in EXTRAS.items() if library in brought), "train")
+        typer.echo(
+            f"blobwatch: this verb needs {library}; install it with: pip install 'blobwatch[{extra}]'",
+            err=True,
+        )
+        sys.exit(1)
+
+
+@contextmanager
+def errors_as(status: int) -> Iterator[None]:
+    """Let what the user can mend end with another exit status than an answer has."""
+    try:
+        yield
+    except BlobwatchError as error:
+        typer.echo(f"blobwatch: {error}", err=True)
+        raise typer.Exit(status) from None
