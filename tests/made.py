@@ -103,10 +103,10 @@ def write_image(path: Path, image: np.ndarray, **cards) -> Path:
     return path
 
 
-def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), **cards) -> Path:
+def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), light=1.0, **cards) -> Path:
     """Write a ``flt`` of even light with blobs; exposure ``number`` is taken on day ``number``."""
     rng = np.random.default_rng([9, number])
-    seen = transmission(list(blobs)) * rng.normal(1.0, 0.007, (1024, 1024))
+    seen = light * transmission(list(blobs)) * rng.normal(1.0, 0.007, (1024, 1024))
     inner = slice(5, -5)
     planes = {
         "SCI": 17.0 * seen[inner, inner],

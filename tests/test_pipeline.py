@@ -118,6 +118,8 @@ DOORS = {
         "instrument/fitsfile.py",
         "instrument/exposures.py",
         "instrument/differences.py",
+        "instrument/modes.py",
+        "instrument/ramp.py",
         "instrument/season.py",
         "stages/difference.py",
         "detector/card.py",  # dates of exposures

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from astropy.io import fits
 from made import NOISE, box_detector, image_with, random_network, write_exposure, write_image, write_model
 
 from blobwatch.artefact import ONNX
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.figures.prediction import prediction as draw
 from blobwatch.files import file_hash
 from blobwatch.images.peaks import Peaks
@@ -276,7 +276,7 @@ def test_too_few_exposures_are_said(predictor, month):
 
 
 def test_the_defaults_are_those_of_params(params):
-    assert vars(Differencing()) == params.difference.model_dump()
+    assert asdict(Differencing()) == params.difference.model_dump()
 
 
 # Models
@@ -340,3 +340,27 @@ def test_the_picture_shows_frame_probabilities_and_circles(answer):
 def test_the_picture_of_nothing(predictor):
     figure = draw(predictor(image_with([], seed=3), rootname="a"))
     assert figure.axes[0].get_title().startswith("a: no new blob")
+
+
+def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
+    """Its glow would dim what is looked for; were the bad ones in the stack, it would be of five."""
+    light = np.linspace(1.0, 6.0, 1024)[None, :] * np.ones((1024, 1))
+    good = [write_exposure(tmp_path, number) for number in range(3)]
+    bad = [write_exposure(tmp_path, number, light=light) for number in (3, 4)]
+    last = write_exposure(tmp_path, 5, [Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)])
+    predictor = Predictor.load(box_model)
+    listed = list_exposures(tmp_path, "F153M")
+    answer = predictor.predict_file(last, history=listed)
+    for path in bad:
+        path.unlink()
+    alone = predictor.predict_file(last, history=list_exposures(tmp_path, "F153M"))
+    assert np.array_equal(answer.frame, alone.frame, equal_nan=True)
+    assert len(answer.blobs) == 1
+    bad = write_exposure(tmp_path, 4, light=light)
+    with pytest.raises(Unfit, match=r"iaaa0401q_flt\.fits is a bad exposure \(glow gradient [0-9.]+ above"):
+        predictor.predict_file(bad, history=listed)
+    good[0].unlink()
+    write_exposure(tmp_path, 0, light=light)
+    said = r"of 4 exposures in the 30 days before it 2 are unfit \(iaaa0001q, iaaa0401q\), a stack needs 3;"
+    with pytest.raises(BlobwatchError, match=said):
+        predictor.predict_file(last, history=list_exposures(tmp_path, "F153M"))

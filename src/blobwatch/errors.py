@@ -6,3 +6,7 @@ class BlobwatchError(ValueError):
 
     The command line prints the message without a traceback and exits with status 1.
     """
+
+
+class Unfit(BlobwatchError):
+    """A sound file that is no use here: another kind of observation, or one that went wrong."""

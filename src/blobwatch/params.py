@@ -43,6 +43,7 @@ class Simulate(Section):
     start: Positive
     days: Positive
     exposures: Count
+    bad_exposures: Annotated[int, Field(ge=0)]
     background: Range
     new_blobs_per_month: Annotated[float, Field(ge=0)]
     burst_share: Share
@@ -55,12 +56,23 @@ class Simulate(Section):
     unflagged_cosmic_rays: Share
 
 
+class Quality(Section):
+    """The most that an exposure may have."""
+
+    gradient: Positive
+    streaks: Share
+    noise: Positive
+    excess: Positive
+    flagged: Share
+
+
 class Difference(Section):
     """Blob images, stacks, differences."""
 
     days: Positive
     minimum: Annotated[int, Field(ge=2)]
     box: Literal[16, 32, 64, 128]
+    quality: Quality
 
 
 class Split(Section):

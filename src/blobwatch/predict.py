@@ -3,16 +3,16 @@
 Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
-from blobwatch.errors import BlobwatchError
-from blobwatch.images.blobimage import blob_image
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
+from blobwatch.images.quality import Limits, fit_image, read_fit
 from blobwatch.images.scaling import level_and_noise, scale_frame
 from blobwatch.images.stack import difference_image, median_stack, trailing
 from blobwatch.images.tiling import tiles
@@ -208,6 +208,7 @@ class Differencing:
     days: float = 30.0
     minimum: int = 3
     box: int = 64
+    quality: Limits = field(default_factory=Limits)
 
 
 def difference_of(
@@ -220,17 +221,35 @@ def difference_of(
 
     Raises
     ------
+    Unfit
+        If the exposure is a bad one.
     BlobwatchError
-        If there is neither, or too few exposures in the window.
+        If there is neither, or too few good exposures in the window.
     """
     if stack is None and history is None:
         raise BlobwatchError(
             f"{exposure.path} is an exposure; give its median stack with --stack FILE, "
             "or the folder of earlier exposures with --history DIR"
         )
+    image = fit_image(exposure, settings.box, settings.quality)
     if stack is None:
-        times = [one.expstart for one in history]
-        chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
-        earlier = [read_exposure(history[i].path) for i in chosen]
-        stack = median_stack([blob_image(one.image, one.dq, settings.box) for one in earlier])
-    return difference_image(stack, blob_image(exposure.image, exposure.dq, settings.box))
+        stack = stack_before(exposure, history, settings)
+    return difference_image(stack, image)
+
+
+def stack_before(exposure: Exposure, history: list[Listed], settings: Differencing) -> np.ndarray:
+    """Return the median stack of the good exposures in the days before one."""
+    times = [one.expstart for one in history]
+    chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
+    images, bad = [], []
+    for one in (history[i] for i in chosen):
+        try:
+            images.append(read_fit(one.path, settings.box, settings.quality))
+        except Unfit:
+            bad.append(one.rootname)
+    if len(images) < settings.minimum:
+        raise BlobwatchError(
+            f"{exposure.rootname}: of {len(chosen)} exposures in the {settings.days:g} days before it "
+            f"{len(bad)} are unfit ({', '.join(bad)}), a stack needs {settings.minimum}; add earlier ones"
+        )
+    return median_stack(images)

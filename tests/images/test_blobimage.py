@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from blobwatch.images.blobimage import blob_image, interpolation, large_scale, median_without_nan
+from blobwatch.images.blobimage import (
+    blob_image,
+    interpolation,
+    large_scale,
+    median_without_nan,
+    medians_of_long_rows,
+)
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.contaminants import glow
@@ -14,6 +20,18 @@ NOISE = 0.0078  # of a single frame
 @pytest.fixture
 def no_flags():
     return np.zeros((1024, 1024), dtype=np.int16)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95, 1.0])
+@pytest.mark.parametrize("length", [1, 2, 7, 4096])
+def test_medians_of_long_rows_are_the_same_numbers(share, length):
+    rng = np.random.default_rng(3)
+    for dtype in (np.float32, np.float64):
+        values = rng.normal(1.0, 0.1, (40, length)).astype(dtype)
+        values[rng.uniform(size=values.shape) < share] = np.nan
+        before = values.copy()
+        np.testing.assert_array_equal(medians_of_long_rows(values), median_without_nan(values))
+        np.testing.assert_array_equal(values, before)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999, 1.0])

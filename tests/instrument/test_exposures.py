@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import (
     FRACTION_STEP,
@@ -84,17 +84,65 @@ def test_ima_keeps_its_frame_and_loses_the_reference_border(tmp_path):
     assert read.dq[3, 7] == 4
 
 
-def test_raw_is_the_newest_read_minus_the_zeroth_per_second(tmp_path):
-    zeroth = np.full((1024, 1024), 1000.0, dtype=np.float32)
-    newest = zeroth + 50 * ramp()
-    middle = zeroth + 20 * ramp()
-    reads = [
-        *group(newest, "COUNTS", 1),
-        *group(middle, "COUNTS", 2),
-        *group(zeroth, "COUNTS", 3),
-    ]
-    read = read_exposure(written(tmp_path / "a_raw.fits", primary(), *reads))
-    assert read.image[701, 300] == pytest.approx(50 * ramp()[701, 300] / 100.0)
+def raw(path, signal: np.ndarray, nsamp: int = 4, drift: float = 7.0, **cards):
+    """Write a ramp as calibration gets it: unsigned counts, newest read first, a bias that drifts.
+
+    Every pixel begins at a reset level of its own; the zeroth read has 3 % of the signal. The outermost
+    reference pixels follow a pattern of their own, and two inner ones are bad.
+    """
+    rng = np.random.default_rng(7)
+    reset = 11000 + rng.integers(0, 500, (1024, 1024))
+    light = np.zeros((1024, 1024))
+    light[5:-5, 5:-5] = signal[5:-5, 5:-5]
+    hdus = [primary(NSAMP=nsamp, EXPTIME=100.0, **cards)]
+    for version in range(1, nsamp + 1):
+        share = 1 - (version - 1) / (nsamp - 1)  # of the time since the zeroth read
+        read = reset + light * (0.03 + share) + drift * (nsamp - version)
+        read[:, [0, -1]] += 900 * version
+        read[200, 2] += 30000 * share
+        dq = np.zeros((1024, 1024), dtype=np.int16)
+        dq[200, 2] = wfc3ir.DQ_BAD_REFERENCE
+        science = fits.ImageHDU(np.round(read).astype(np.uint16), name="SCI", ver=version)
+        science.header.update({"BUNIT": "COUNTS", "SAMPTIME": 2.0 + 100.0 * share})
+        error = fits.ImageHDU(name="ERR", ver=version)
+        error.header.update({"NPIX1": 1024, "NPIX2": 1024, "PIXVALUE": 0.0})
+        hdus += [science, error, fits.ImageHDU(dq, name="DQ", ver=version)]
+    return written(path, *hdus)
+
+
+def test_raw_is_the_newest_read_minus_the_zeroth_without_the_drift_of_the_bias(tmp_path):
+    signal = np.zeros((1024, 1024))
+    signal[5:-5, 5:-5] = 4000.0 + ramp()[5:-5, 5:-5] % 97
+    for drift in (0.0, 7.0, -40.0):
+        read = read_exposure(raw(tmp_path / f"a{drift}_raw.fits", signal, drift=drift))
+        inner = slice(5, -5)
+        assert np.abs(read.image[inner, inner] - signal[inner, inner] / 100.0).max() < 0.011  # rounding
+        assert np.isnan(read.image[:5]).all()
+        assert read.gain == pytest.approx(2.35, abs=0.01)
+
+
+def test_full_wells_of_a_raw_are_flagged(tmp_path):
+    signal = np.full((1024, 1024), 4000.0)
+    signal[700, 300] = 1.1 * wfc3ir.SATURATION / 2.35
+    read = read_exposure(raw(tmp_path / "a_raw.fits", signal))
+    assert read.dq[700, 300] == wfc3ir.DQ_SATURATED
+    assert (read.dq[5:-5, 5:-5] != 0).sum() == 1
+
+
+def test_a_ramp_that_lost_a_read_or_is_the_wrong_way_round(tmp_path):
+    signal = np.full((1024, 1024), 4000.0)
+    whole = raw(tmp_path / "a_raw.fits", signal)
+    with fits.open(whole) as hdus:
+        written(tmp_path / "lost_raw.fits", *hdus[:-3])
+        for version, hdu in zip((4, 3, 2, 1), [h for h in hdus if h.name == "SCI"], strict=True):
+            hdu.ver = version
+        hdus.writeto(tmp_path / "reversed_raw.fits")
+    with pytest.raises(BlobwatchError, match="holds 3 of 4 reads; fetch or copy it again"):
+        read_exposure(tmp_path / "lost_raw.fits")
+    with pytest.raises(BlobwatchError, match="has its oldest read first"):
+        read_exposure(tmp_path / "reversed_raw.fits")
+    with pytest.raises(BlobwatchError, match="holds a single read; without its zeroth read"):
+        read_exposure(written(tmp_path / "one_raw.fits", primary(NSAMP=1), *group(ramp(), "COUNTS")))
 
 
 def test_a_single_read_in_counts_is_divided_by_the_time(tmp_path):
@@ -364,7 +412,32 @@ def test_science_and_quality_of_unlike_shape(tmp_path):
         read_exposure(written(tmp_path / "a_flt.fits", primary(), science, dq))
 
 
-def test_subarray_and_uvis_are_refused_by_name(tmp_path):
+@pytest.mark.parametrize(
+    ("cards", "said"),
+    [
+        ({"FILTER": "G141"}, r"is a grism exposure \(G141\)"),
+        ({"FILTER": "F153M", "OBSTYPE": "SPECTROSCOPIC"}, "is a grism exposure"),
+        ({"IMAGETYP": "DARK"}, "is a dark, which saw no light"),
+        ({"TARGNAME": "DARK", "FILTER": "Blank"}, "is a dark"),
+        ({"IMAGETYP": "BIAS"}, "is a bias"),
+        ({"DETECTOR": "UVIS"}, "is a UVIS frame"),
+        ({"INSTRUME": "ACS"}, "is a frame of ACS"),
+        ({"SUBARRAY": True}, "is a subarray"),
+    ],
+)
+def test_other_observations_are_refused_by_name(tmp_path, cards, said):
+    path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
+    with pytest.raises(Unfit, match=rf"a_flt\.fits {said}"):
+        read_exposure(path)
+
+
+def test_the_dark_earth_is_no_dark(tmp_path):
+    cards = {"TARGNAME": "DARK-EARTH-CALIB", "IMAGETYP": "EXT", "INSTRUME": "WFC3", "OBSTYPE": "IMAGING"}
+    path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
+    assert read_exposure(path).targname == "DARK-EARTH-CALIB"
+
+
+def test_subarray_and_uvis_differences_are_refused_by_name(tmp_path):
     image = ramp(wfc3ir.FLT_SIZE)
     subarray = written(tmp_path / "s_flt.fits", primary(SUBARRAY=True), *group(image))
     uvis = written(tmp_path / "u_flt.fits", primary(DETECTOR="UVIS"), *group(image))

@@ -15,7 +15,7 @@ from blobwatch.images.blobimage import blob_image
 from blobwatch.instrument.differences import FRACTION_STEP, read_difference
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, list_exposures
-from blobwatch.stages.difference import INDEX, difference, normalised, plan
+from blobwatch.stages.difference import INDEX, MEASURED, difference, normalised, plan
 from blobwatch.stages.simulate import simulate
 
 
@@ -28,7 +28,7 @@ def settings(params):
 def exposures(params, tmp_path_factory):
     """Five exposures within ten days."""
     folder = tmp_path_factory.mktemp("raw") / "simulated"
-    own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5})
+    own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5, "bad_exposures": 0})
     simulate(folder, own, seed=3, workers=1)
     return folder
 
@@ -66,7 +66,9 @@ def test_index_says_what_was_made_and_why_not(made, exposures):
     assert rows[2]["reason"].startswith(f"{names[2]}: 2 exposures in the 30 days before it, a stack needs 3;")
     assert rows[4]["stack"].split() == names[:4]
     assert rows[4]["reason"] == ""
-    assert sorted(path.name for path in made.iterdir()) == sorted([INDEX, *(r["path"] for r in rows[3:])])
+    assert sorted(path.name for path in made.iterdir()) == sorted(
+        [INDEX, MEASURED, *(r["path"] for r in rows[3:])]
+    )
 
 
 def test_product_is_the_median_of_the_earlier_ones_minus_the_exposure(made, exposures, settings):
@@ -118,6 +120,36 @@ def test_a_product_does_not_know_the_later_exposures(made, exposures, settings, 
     difference(earlier, tmp_path / "difference", settings, "F153M", workers=1)
     name = f"{listed[3].rootname}_diff.fits"
     assert (tmp_path / "difference" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_bad_exposures_and_other_kinds_are_set_apart_and_enter_no_stack(
+    made, exposures, params, settings, tmp_path
+):
+    folder = tmp_path / "raw"
+    own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5, "bad_exposures": 3})
+    simulate(folder, own, seed=3, workers=2)
+    names = [one.rootname for one in list_exposures(exposures, "F153M")]
+    changed_copy(
+        folder / f"{names[0]}_flt.fits", folder / "izzzdark0_flt.fits", IMAGETYP="DARK", ROOTNAME="izzzdark0"
+    )
+    assert difference(folder, tmp_path / "difference", settings, "F153M", workers=2) == 2
+    for name in names[3:]:  # as if the others were not there
+        product = f"{name}_diff.fits"
+        assert (tmp_path / "difference" / product).read_bytes() == (made / product).read_bytes()
+    with (tmp_path / "difference" / MEASURED).open(newline="") as stream:
+        measured = {row["rootname"]: row for row in csv.DictReader(stream)}
+    assert len(measured) == 9
+    assert [measured[name]["fault"] for name in names] == [""] * 5
+    assert 0.9 < float(measured[names[0]]["excess"]) < 1.1
+    bad = {
+        row["rootname"]: row["reason"]
+        for row in rows_of(tmp_path / "difference")
+        if row["rootname"] not in names
+    }
+    assert len(bad) == 4
+    assert bad["izzzdark0"].startswith("izzzdark0_flt.fits is a dark, which saw no light")
+    assert {reason.split()[0] for reason in bad.values()} == {"izzzdark0_flt.fits", "glow", "share", "noise"}
+    assert bad == {name: measured[name]["fault"] for name in bad}
 
 
 # What cannot be done

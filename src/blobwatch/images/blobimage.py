@@ -46,8 +46,8 @@ def large_scale(image: np.ndarray, box: int, beyond: bool = True) -> np.ndarray:
     ndarray, shape (ny, nx), float64
     """
     rows, columns = image.shape[0] // box, image.shape[1] // box
-    boxes = image.reshape(rows, box, columns, box).swapaxes(1, 2).reshape(rows, columns, box * box)
-    mesh = median_without_nan(boxes)
+    boxes = image.reshape(rows, box, columns, box).swapaxes(1, 2).reshape(rows * columns, box * box)
+    mesh = medians_of_long_rows(boxes).reshape(rows, columns)
     mesh = np.where(np.isfinite(mesh), mesh, median_without_nan(mesh.ravel()))
     down, across = (interpolation(size, box, beyond) for size in image.shape)
     return down @ mesh @ across.T
@@ -86,3 +86,26 @@ def median_without_nan(values: np.ndarray) -> np.ndarray:
     high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), axis=-1)
     middle = (low.astype(np.float64) + high) / 2
     return np.where(count > 0, middle, np.nan)[..., 0]
+
+
+def medians_of_long_rows(values: np.ndarray) -> np.ndarray:
+    """Return `median_without_nan` of a few long rows, the same numbers in half the time.
+
+    What is unknown is put below and above all else in turn, so that the middle of each row stays nearly in
+    the same place, and the rows need not be sorted but for it.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, n)
+    """
+    total = values.shape[-1]
+    values = values.copy()
+    unknown = np.flatnonzero(~np.isfinite(values))
+    values.flat[unknown[::2]], values.flat[unknown[1::2]] = np.inf, -np.inf
+    starts = np.searchsorted(unknown, np.arange(len(values) + 1) * total)
+    count, below = total - np.diff(starts), np.diff(starts // 2)
+    low, high = (np.clip(below + place, 0, total - 1) for place in ((count - 1) // 2, count // 2))
+    values.partition(np.unique([low, high]), axis=-1)
+    rows = np.arange(len(values))
+    middle = np.where(count > 0, values[rows, low], np.nan).astype(np.float64)
+    return (middle + np.where(count > 0, values[rows, high], np.nan)) / 2

@@ -8,8 +8,9 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.exposures import is_exposure, refuse_other_modes
+from blobwatch.instrument.exposures import is_exposure
 from blobwatch.instrument.fitsfile import compressed, first_image, open_fits, plane, save, whole_steps
+from blobwatch.instrument.modes import refuse_other_frames
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
 # reaches to 4 times the background either way, which no loss of light can.
@@ -73,7 +74,7 @@ def read_difference(
     first = first_image(hdus)
     if first is None:
         raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
-    refuse_other_modes(hdus[0].header, path)
+    refuse_other_frames(hdus[0].header, path)
     image = frame_of(first, path)
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")

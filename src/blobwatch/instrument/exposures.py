@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.fitsfile import compressed, open_fits, plane, save
+from blobwatch.instrument.fitsfile import compressed, open_fits, save
+from blobwatch.instrument.modes import refuse_other_exposures
+from blobwatch.instrument.ramp import read_rate
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
 # without loss, and comes out equal on every processor.
@@ -32,6 +34,8 @@ class Exposure:
         Start, MJD (UTC).
     exptime : float
         Seconds.
+    gain : float
+        Electrons per unit of ``image`` times second: 1, or that of the amplifiers for a raw.
     filter, targname, proposid : str
         As in the primary header.
     path : Path
@@ -43,6 +47,7 @@ class Exposure:
     dq: np.ndarray
     expstart: float
     exptime: float
+    gain: float
     filter: str
     targname: str
     proposid: str
@@ -65,8 +70,10 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
 
     Raises
     ------
+    Unfit
+        If the file is sound but no image of an evenly lit field in a full WFC3/IR frame.
     BlobwatchError
-        If the file is unreadable, is no full WFC3/IR frame, or lacks a keyword that is needed.
+        If it is unreadable, or lacks a read or a keyword that is needed.
     """
     path = Path(path)
     if hdus is None:
@@ -75,26 +82,27 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     header = hdus[0].header
     if not is_exposure(hdus):
         raise BlobwatchError(f"{path} has no SCI and DQ extensions; give a raw, ima or flt exposure")
-    refuse_other_modes(header, path)
+    refuse_other_exposures(header, path)
     begin, seconds = moment(header, "EXPSTART", path), moment(header, "EXPTIME", path)
     if not seconds > 0:
-        raise BlobwatchError(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
+        raise Unfit(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
     try:
-        image = wfc3ir.embed(science_rate(hdus, path))
-        dq = wfc3ir.embed(plane(hdus["DQ", 1], path).astype(np.int16), fill=0)
+        rate, dq, gain = read_rate(hdus, path)
+        image, dq = wfc3ir.embed(rate), wfc3ir.embed(dq, fill=0)
     except BlobwatchError as error:
         message = str(error)
-        raise BlobwatchError(message if str(path) in message else f"{path}: {message}") from None
+        raise type(error)(message if str(path) in message else f"{path}: {message}") from None
     if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
         image = outside_border_nan(image)
     if not np.isfinite(image).any():
-        raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
+        raise Unfit(f"{path} holds no finite pixel; leave it out")
     return Exposure(
         rootname=rootname(header, path),
         image=image,
         dq=dq,
         expstart=begin,
         exptime=seconds,
+        gain=gain,
         filter=str(header.get("FILTER", "")).strip(),
         targname=str(header.get("TARGNAME", "")).strip(),
         proposid=str(header.get("PROPOSID", "")).strip(),
@@ -116,28 +124,6 @@ def moment(header: fits.Header, key: str, path: Path) -> float:
 def rootname(header: fits.Header, path: Path) -> str:
     """Return the rootname: the header's, else what the file's name begins with."""
     return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
-
-
-def refuse_other_modes(header: fits.Header, path: Path) -> None:
-    """Refuse by name what is not a full frame of the infrared channel."""
-    if str(header.get("DETECTOR", "IR")).strip() != "IR":
-        raise BlobwatchError(
-            f"{path} is a {str(header['DETECTOR']).strip()} frame; only the IR channel has IR blobs"
-        )
-    if header.get("SUBARRAY") is True:
-        raise BlobwatchError(f"{path} is a subarray; give a full 1024 x 1024 frame")
-
-
-def science_rate(hdus: fits.HDUList, path: Path) -> np.ndarray:
-    """Return the science plane per second, float64; a raw ramp is its last read minus its zeroth."""
-    science = plane(hdus["SCI", 1], path).astype(np.float64)
-    reads = sum(hdu.name == "SCI" for hdu in hdus)
-    unit = str(hdus["SCI", 1].header.get("BUNIT", "")).strip().upper()
-    if unit.endswith("/S"):
-        return science
-    if reads > 1 and unit.startswith("COUNT"):
-        science = science - plane(hdus["SCI", reads], path)  # the newest read comes first
-    return science / float(hdus[0].header["EXPTIME"])
 
 
 def outside_border_nan(image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from astropy.io import fits
 from astropy.time import Time
 
 from blobwatch.instrument import contaminants, detector, wfc3ir
+from blobwatch.instrument.badframes import FAULTS, Fault, draw_fault
 from blobwatch.instrument.blobs import Blob, draw_blob, old_blobs, radius_at, transmission
 
 TRUTH = "truth.csv"  # beside the exposures: all blobs, with the date of the new ones
@@ -38,6 +39,7 @@ class Pointing:
     rootname: str
     expstart: float
     nsamp: int
+    fault: str = ""  # one of `badframes.FAULTS` where the exposure goes wrong
 
     @property
     def exptime(self) -> float:
@@ -56,7 +58,7 @@ class Season:
         MJD.
     sky : Sky
     pointings : list of Pointing
-        In the order of time.
+        The good ones in the order of time, then those that go wrong in theirs.
     detector : Detector
     old : list of Blob
         There before the season.
@@ -73,7 +75,7 @@ class Season:
     new: list[tuple[float, Blob]]
 
 
-def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky) -> Season:
+def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky, bad: int = 0) -> Season:
     """Draw the schedule, the detector and the blobs of a season.
 
     Parameters
@@ -85,8 +87,10 @@ def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky) 
     days : float
         Length.
     exposures : int
-        How many, spread irregularly, at least 0.4 days apart on average.
+        How many good ones, spread irregularly, at least 0.4 days apart on average.
     sky : Sky
+    bad : int
+        How many more go wrong; they leave the good ones as they are.
     """
     rng = np.random.default_rng([seed, 0])
     # One exposure in each of `exposures` equal intervals, anywhere in its inner 80 %.
@@ -96,6 +100,7 @@ def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky) 
         Pointing(n, rootname(n), round(float(moment), 8), int(nsamp))
         for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True))
     ]
+    pointings += bad_pointings(np.random.default_rng([seed, 6]), start, days, exposures, bad)
     return Season(
         seed=seed,
         start=start,
@@ -107,6 +112,18 @@ def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky) 
         old=old_blobs(np.random.default_rng([seed, 2])),
         new=new_blobs(np.random.default_rng([seed, 3]), start, days, sky),
     )
+
+
+def bad_pointings(
+    rng: np.random.Generator, start: float, days: float, first: int, count: int
+) -> list[Pointing]:
+    """Draw the exposures that go wrong, each kind of fault in turn, numbered from ``first``."""
+    moments = np.sort(rng.uniform(start, start + days, count))
+    nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), count)
+    return [
+        Pointing(n, rootname(n), round(float(moment), 8), int(nsamp), FAULTS[(n - first) % len(FAULTS)])
+        for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True), start=first)
+    ]
 
 
 def rootname(number: int) -> str:
@@ -139,9 +156,14 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     rng = np.random.default_rng([season.seed, 4, pointing.number])
     background = rng.uniform(*sky.background)  # electrons per pixel
     seconds = pointing.exptime
+    fault, spoiler = Fault(), np.random.default_rng([season.seed, 7, pointing.number])
+    if pointing.fault:
+        fault = draw_fault(spoiler, pointing.fault)
+        background *= fault.dimming
 
     present = season.old + [blob for moment, blob in season.new if moment <= pointing.expstart]
     lit = contaminants.glow(rng, scattered=light_of_limb(rng, sky)) + excess_light(rng, sky)
+    lit += fault.light
     scene = lit * det.sensitivity * transmission(present)  # fractions of the background
     stripes = rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[None, :]
     stripes = stripes + rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[:, None]
@@ -160,7 +182,11 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     electrons[missed] += background * rays[missed]
     electrons[found] += rng.normal(0.0, 2.0 * wfc3ir.READ_NOISE, int(found.sum()))
 
+    if fault.noise:
+        electrons += background * spoiler.normal(0.0, fault.noise, scene.shape)
     dq = data_quality(season, present, age, electrons, found)
+    dq[fault.lost] |= 1  # Reed-Solomon error
+    electrons[fault.lost] = 0.0
     rate = electrons / seconds
     error = np.sqrt(np.maximum(electrons, 0.0) + wfc3ir.READ_NOISE**2) / seconds
     samples = np.where(found, pointing.nsamp - 2, pointing.nsamp - 1)
@@ -270,5 +296,6 @@ def primary_header(season: Season, pointing: Pointing) -> fits.Header:
         ),
         ("SIMULATD", True, "made by blobwatch simulate, not by HST"),
         ("SIMSEED", season.seed, "seed of the simulated season"),
+        *([("SIMFAULT", pointing.fault, "what went wrong")] if pointing.fault else []),
     ]
     return fits.Header([fits.Card(*card) for card in cards])

@@ -8,9 +8,10 @@ import numpy as np
 from astropy.io import fits
 
 from blobwatch import __version__
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.images.blobimage import blob_image
+from blobwatch.images.quality import Limits, Quality, fault_of, measure_quality
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
 from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.exposures import read_exposure
@@ -19,7 +20,7 @@ from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.params import Difference
 from blobwatch.progress import console, in_processes
 
-INDEX = "index.csv"
+INDEX, MEASURED = "index.csv", "quality.csv"
 COLUMNS = ["rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack", "reason"]
 
 
@@ -32,20 +33,51 @@ class Job:
 
 
 def difference(exposures: Path, out: Path, settings: Difference, only_filter: str, workers: int = 2) -> int:
-    """Write a difference product for each exposure that has a stack, and an index of all; return how many."""
+    """Write a difference product for each good exposure that has a stack, and tables; return how many.
+
+    ``index.csv`` lists all exposures, with the reason where there is no product; ``quality.csv`` has what
+    was measured of each, and sets apart those that are bad: they enter no stack.
+    """
     listed = list_exposures(exposures, only_filter)
-    jobs, without = plan(listed, settings)
+    judged = list(in_processes(partial(judge, settings), listed, "quality", workers))
+    unfit = [(one, verdict["fault"]) for one, verdict in zip(listed, judged, strict=True) if verdict["fault"]]
+    jobs, without = plan([one for one in listed if one not in dict(unfit)], settings)
     if not jobs:
-        raise BlobwatchError(f"no exposure of {exposures} has a stack: {without[0][1]}")
+        raise BlobwatchError(f"no exposure of {exposures} has a stack: {(without or unfit)[0][1]}")
     with whole_folder(out) as folder:
         make = partial(write_product, folder, settings)
         rows = list(in_processes(make, jobs, "difference", workers))
-        rows += [about(one) | {"reason": why} for one, why in without]
+        rows += [about(one) | {"reason": why} for one, why in without + unfit]
         write_table(folder / INDEX, sorted(rows, key=lambda row: row["expstart"]), COLUMNS)
+        write_table(folder / MEASURED, judged)
     console.print(
-        f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack"
+        f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack, "
+        f"{len(unfit)} are unfit"
     )
     return len(jobs)
+
+
+def judge(settings: Difference, one: Listed) -> dict:
+    """Return the row of an exposure in the table of qualities; its fault is empty where it is fit."""
+    row = {"rootname": one.rootname, "expstart": one.expstart}
+    try:
+        exposure = read_exposure(one.path)
+    except Unfit as other:
+        return row | dict.fromkeys(Quality.__annotations__, "") | {"fault": unplaced(other, one.path)}
+    image = blob_image(exposure.image, exposure.dq, settings.box)
+    quality = measure_quality(exposure, image, settings.box)
+    measures = {name: f"{value:.5g}" for name, value in quality.as_dict().items()}
+    return row | measures | {"fault": fault_of(quality, limits_of(settings))}
+
+
+def limits_of(settings: Difference) -> Limits:
+    """Return the limits of the section of ``params.yaml``."""
+    return Limits(**settings.quality.model_dump())
+
+
+def unplaced(error: Unfit, path: Path) -> str:
+    """Return what is wrong with a file by its name alone: a table knows no folders of this machine."""
+    return str(error).replace(str(path), path.name)
 
 
 def plan(listed: list[Listed], settings: Difference) -> tuple[list[Job], list[tuple[Listed, str]]]:
@@ -64,7 +96,7 @@ def plan(listed: list[Listed], settings: Difference) -> tuple[list[Job], list[tu
 
 @lru_cache(maxsize=24)
 def normalised(path: Path, box: int) -> np.ndarray:
-    """Return the blob image of a file; the cache holds a month, since stacks of neighbours overlap."""
+    """Return the blob image of a fit file; the cache holds a month, since stacks of neighbours overlap."""
     exposure = read_exposure(path)
     return blob_image(exposure.image, exposure.dq, box)
 

@@ -14,7 +14,9 @@ from blobwatch.progress import in_processes
 
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
     """Write the exposures of a season as ``flt`` files into ``out``, and beside them the truth table."""
-    season = plan_season(seed, settings.start, settings.days, settings.exposures, sky_of(settings))
+    season = plan_season(
+        seed, settings.start, settings.days, settings.exposures, sky_of(settings), settings.bad_exposures
+    )
     with whole_folder(out) as folder:
         take = partial(write_exposure, season, folder)
         for _ in in_processes(take, season.pointings, "simulate", workers):
@@ -25,7 +27,7 @@ def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Seas
 
 def sky_of(settings: Simulate) -> Sky:
     """Return the simulator's own settings out of the section of ``params.yaml``."""
-    own = settings.model_dump(exclude={"start", "days", "exposures"})
+    own = settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"})
     return Sky(**own)
 
 

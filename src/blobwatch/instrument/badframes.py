@@ -1,0 +1,83 @@
+"""Exposures that went wrong, as a season has some: the limb in the field, lights, noise, lost lines.
+
+Notes
+-----
+That they are common is documented: of one dark-Earth programme 11 exposures were rejected by hand. How bad
+they are is not, so the strengths here are chosen, each beyond what a usable exposure shows: there the
+lit limb doubles the left 200 columns at most [DHB 7.10], streaks have 0.6 sigma, the noise is 0.76 %.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.contaminants import SIGMA, line
+from blobwatch.instrument.detector import grid
+
+FAULTS = ("limb", "streaks", "dim", "noise", "lost")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one exposure.
+
+    Attributes
+    ----------
+    light : ndarray, shape (1024, 1024), or 0.0, fraction of the background
+        Added to the scene.
+    dimming : float
+        Of the background, a factor.
+    noise : float
+        Added per pixel, fraction of the background.
+    lost : ndarray of bool, shape (1024, 1024), or False
+        Pixels that never arrived.
+    """
+
+    light: np.ndarray | float = 0.0
+    dimming: float = 1.0
+    noise: float = 0.0
+    lost: np.ndarray | bool = False
+
+
+def draw_fault(rng: np.random.Generator, kind: str) -> Fault:
+    """Draw how an exposure goes wrong in one of the ways of ``FAULTS``."""
+    if kind == "limb":
+        return Fault(light=limb(rng))
+    if kind == "streaks":
+        return Fault(light=storm(rng))
+    if kind == "dim":
+        return Fault(dimming=float(rng.uniform(0.02, 0.4)))
+    if kind == "noise":
+        return Fault(noise=float(rng.uniform(0.006, 0.04)))
+    return Fault(lost=lost_lines(rng))
+
+
+def limb(rng: np.random.Generator) -> np.ndarray:
+    """Return the lit limb in the field: several times the background at one edge."""
+    y, x = grid()
+    along = (x, wfc3ir.SIZE - 1 - x, y, wfc3ir.SIZE - 1 - y)[rng.integers(4)]
+    reach = rng.uniform(250.0, 1000.0)  # pixels
+    shown = np.broadcast_to(along, (wfc3ir.SIZE, wfc3ir.SIZE))
+    return rng.uniform(1.5, 8.0) * np.clip(1.0 - shown / reach, 0.0, 1.0) ** 2
+
+
+def storm(rng: np.random.Generator) -> np.ndarray:
+    """Return the trails of many bright lights, all one way."""
+    image = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
+    tilt = rng.uniform(-90.0, 90.0)
+    for _ in range(int(rng.integers(40, 200))):
+        x, y = rng.uniform(0, wfc3ir.SIZE, 2)
+        strength = rng.uniform(2.0, 20.0) * SIGMA
+        line(image, x, y, rng.uniform(200, 1000), tilt, rng.uniform(3, 6), strength)
+    return image
+
+
+def lost_lines(rng: np.random.Generator) -> np.ndarray:
+    """Return which pixels never arrived: whole lines, in runs."""
+    lost = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE), dtype=bool)
+    wanted = rng.uniform(0.12, 0.7)
+    while lost.mean() < wanted:
+        start = int(rng.integers(0, wfc3ir.SIZE))
+        lost[start : start + int(rng.integers(10, 80))] = True
+    return lost

@@ -1,0 +1,52 @@
+"""Kinds of observation that show no IR blob, or none that can be compared: refused by name."""
+
+from pathlib import Path
+
+from astropy.io import fits
+
+from blobwatch.errors import Unfit
+
+GRISMS = ("G102", "G141")
+
+
+def word(header: fits.Header, key: str, default: str = "") -> str:
+    """Return a keyword's text in capitals, without blanks at its ends."""
+    return str(header.get(key, default)).strip().upper()
+
+
+def refuse_other_frames(header: fits.Header, path: Path) -> None:
+    """Refuse what is not a full frame of the infrared channel.
+
+    Raises
+    ------
+    Unfit
+        For another instrument, the UVIS channel, and subarrays.
+    """
+    instrument, channel = word(header, "INSTRUME", "WFC3"), word(header, "DETECTOR", "IR")
+    if instrument != "WFC3":
+        raise Unfit(f"{path} is a frame of {instrument}; only WFC3's IR channel has IR blobs")
+    if channel != "IR":
+        raise Unfit(f"{path} is a {channel} frame; only the IR channel has IR blobs")
+    if header.get("SUBARRAY") is True:
+        raise Unfit(f"{path} is a subarray; give a full 1024 x 1024 frame")
+
+
+def refuse_other_exposures(header: fits.Header, path: Path) -> None:
+    """Refuse exposures that are no image of an evenly lit field.
+
+    A dark-Earth exposure (target ``DARK-EARTH-CALIB``) is no dark.
+
+    Raises
+    ------
+    Unfit
+        For a grism, whose orders overlap, and for darks and biases, which see no light that a blob could
+        take away; as well as for what `refuse_other_frames` refuses.
+    """
+    refuse_other_frames(header, path)
+    chosen = word(header, "FILTER")
+    if chosen in GRISMS or word(header, "OBSTYPE") == "SPECTROSCOPIC":
+        raise Unfit(f"{path} is a grism exposure ({chosen or 'no filter named'}); give one through a filter")
+    kind = word(header, "IMAGETYP")
+    if kind in ("DARK", "BIAS") or word(header, "TARGNAME") in ("DARK", "BIAS") or chosen == "BLANK":
+        name = "bias" if "BIAS" in (kind, word(header, "TARGNAME")) else "dark"
+        raise Unfit(f"{path} is a {name}, which saw no light that a blob could take away; leave it out")
