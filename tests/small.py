@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = {
     "threads": 1,
-    "simulate": {"days": 96.0, "exposures": 24, "new_blobs_per_month": 3.0},
+    "simulate": {"days": 96.0, "exposures": 24, "bad_exposures": 2, "new_blobs_per_month": 3.0},
     "difference": {"days": 10.0, "minimum": 2},
     "subframes": {"train": {"count": 60}, "val": {"count": 20}, "test": {"count": 20}},
     "train": {"width": 1, "epochs": 1},
@@ -94,6 +94,7 @@ def build(root: Path, blank_database: Path) -> Small:
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", root)
+    shutil.copytree(ROOT / "data" / "labels", root / "data" / "labels")
     shutil.copyfile(blank_database, root / "mlflow.db")
     small = Small(root)
     small.params(**NUMBERS)

@@ -19,7 +19,7 @@ VERBS = [command.callback.__name__ for command in app.registered_commands]
 PLACES = {
     "simulate": 1,
     "difference": 2,
-    "subframes": 3,
+    "subframes": 4,
     "train": 3,
     "baseline": 3,
     "evaluate": 5,

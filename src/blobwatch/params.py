@@ -92,6 +92,7 @@ class Subframes(Section):
     test: Split
     shares: tuple[Share, Share]
     snr: Range
+    labelled: Share
 
 
 class Train(Section):

@@ -9,9 +9,11 @@ import pytest
 from astropy.io import fits
 from made import NOISE, image_with
 
+from blobwatch.dataset.labels import LABELS, Label, read_labels, write_labels
 from blobwatch.dataset.shards import read_shard, read_split
+from blobwatch.dataset.subframes import FAINT
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import folder_hash, read_table
+from blobwatch.files import folder_hash, folder_listing, read_table
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.differences import write_difference
 from blobwatch.lineage.fingerprint import EXPOSURES
@@ -25,12 +27,13 @@ SETTINGS = Subframes(
     test=Split(count=8, blobs=(2, 3), contaminated=0.5, wide=False),
     shares=(0.5, 0.25),
     snr=(5.0, 30.0),
+    labelled=0.5,
 )
 NEW = Blob(x=700.0, y=200.0, half_width=6.0, depth=0.06)  # appears on day 17
 
 
 @pytest.fixture(scope="module")
-def season(tmp_path_factory) -> tuple[Path, Path]:
+def season(tmp_path_factory) -> tuple[Path, Path, Path]:
     """Twenty-four days with a difference image each, against the three days before; a table of the truth."""
     folder = tmp_path_factory.mktemp("season")
     differences, exposures = folder / "difference", folder / "raw"
@@ -38,7 +41,7 @@ def season(tmp_path_factory) -> tuple[Path, Path]:
     exposures.mkdir()
     lines = [",".join(COLUMNS)]
     for day in range(24):
-        name, stack = f"i{day:02d}", [f"i{d:02d}" for d in range(max(0, day - 3), day)]
+        name, stack = f"izzz000{day:02d}", [f"izzz000{d:02d}" for d in range(max(0, day - 3), day)]
         path = ""
         if len(stack) == 3 and day in (3, 5, 9, 16, 21, 23):
             path = f"{name}_diff.fits"
@@ -53,7 +56,7 @@ def season(tmp_path_factory) -> tuple[Path, Path]:
         "kind,x,y,depth,appeared_mjd,half_width,axis_ratio,exponent,edge,hole\n"
         f"new,{NEW.x},{NEW.y},{NEW.depth},58020.5,{NEW.half_width},1.08,1.25,5.0,0.0\n"
     )
-    return differences, exposures
+    return differences, exposures, folder / "labels"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_whole_test_frames_hold_the_seasons_own_blobs(made):
     assert len(final) == 16 * len(set(test.rootnames))
     assert set(final.rootnames) == set(test.rootnames)
     blob = final.blobs[0]
-    assert final.rootnames[blob["subframe"]] == "i21"
+    assert final.rootnames[blob["subframe"]] == "izzz00021"
     assert (blob["frame_x"], blob["frame_y"], blob["injected"]) == (NEW.x, NEW.y, 0)
 
 
@@ -175,8 +178,80 @@ def test_every_exposure_behind_a_split_is_named_once_with_its_hash_and_its_role(
             behind[row["split"]] |= {row["rootname"], *row["stack"].split()}
     for split, names in behind.items():
         assert {row["rootname"] for row in rows if row["role"] == split} == names
-    assert "i10" not in {row["rootname"] for row in rows}  # in no difference image
+    assert "izzz00010" not in {row["rootname"] for row in rows}  # in no difference image
     first = rows[0]
-    assert first["path"] == (season[1] / "i00_flt.fits").as_posix()
+    assert first["path"] == (season[1] / "izzz00000_flt.fits").as_posix()
     assert (first["md5"], first["expstart"]) == ("0" * 32, "58000")
     assert (first["filter"], first["programme"]) == ("F153M", "11111")
+
+
+def label(rootname, x, y, radius=9.0, what="blob") -> Label:
+    return Label(rootname, x, y, radius, what, "Ann", "2016-02-03")
+
+
+def labelled_season(season, tmp_path, *labels) -> Path:
+    """Return the subframes of the season with labels, of which train has the exposures 3, 5 and 9."""
+    (tmp_path / "labels").mkdir()
+    write_labels(tmp_path / "labels", list(labels))
+    subframes(*season[:2], tmp_path / "labels", tmp_path / "out", SETTINGS, seed=3, workers=1)
+    return tmp_path / "out"
+
+
+def test_labels_of_other_exposures_change_no_subframe(made, season, tmp_path):
+    out = labelled_season(season, tmp_path, label("ich219i8q", 300.0, 400.0))
+    without = {name: md5 for name, md5 in folder_listing(out).items() if name != LABELS}
+    assert without == {name: md5 for name, md5 in folder_listing(made).items() if name != LABELS}
+    assert read_labels(out) == []
+
+
+def covering(shard, x: float, y: float) -> np.ndarray:
+    """Tell which subframes show a place."""
+    left, bottom = shard.subframes["x0"], shard.subframes["y0"]
+    return (np.abs(left + 127.5 - x) < 128) & (np.abs(bottom + 127.5 - y) < 128)
+
+
+def test_a_labelled_blob_is_there_from_its_exposure_on_and_unclear_before(season, tmp_path):
+    """No truth is known; exposure 21 shows the blob, in 23 the stack has taken it in, of 16 nobody knows."""
+    (tmp_path / "raw").mkdir()
+    seen = label("izzz00021", NEW.x + 0.4, NEW.y - 0.3, 6.5)
+    out = labelled_season((season[0], tmp_path / "raw"), tmp_path, seen)
+    assert read_labels(out) == [seen]
+    test, val, final = (read_split(out, split) for split in ("test", "val", "final"))
+    mine = covering(test, NEW.x, NEW.y)
+    assert mine.any()
+    assert set(test.rootnames[mine]) == {"izzz00021"}
+    own = test.blobs[test.blobs["injected"] == 0]
+    assert sorted(own["subframe"]) == np.flatnonzero(mine).tolist()
+    assert np.allclose((own["frame_x"], own["frame_y"]), ([seen.x], [seen.y]))
+    assert test.labels[mine].all()
+    assert not covering(val, NEW.x, NEW.y).any()
+    clear = final.blobs[final.blobs["snr"] >= FAINT]
+    assert final.rootnames[clear["subframe"]].tolist() == ["izzz00021"]
+    assert set(final.rootnames[final.labels == 1]) == {"izzz00021"}
+
+
+def test_cuts_are_aimed_at_labelled_places(made, season, tmp_path):
+    """A place that was labelled as something else is no blob, and is shown more often than by chance."""
+    where = (812.0, 633.0)
+    others = [label(f"izzz000{n:02d}", *where, 9.0, "other") for n in (3, 5, 9)]
+    train, before = read_split(labelled_season(season, tmp_path, *others), "train"), read_split(made, "train")
+    near = np.hypot(train.blobs["frame_x"] - where[0], train.blobs["frame_y"] - where[1]) < 1
+    assert not near.any()
+    aimed = covering(train, *where).sum()
+    assert aimed >= 4
+    assert aimed >= 3 * covering(before, *where).sum()
+
+
+def test_a_label_on_a_blob_that_the_truth_knows_adds_nothing(made, season, tmp_path):
+    out = labelled_season(season, tmp_path, label("izzz00021", NEW.x + 3, NEW.y - 2))
+    final = read_split(out, "final")
+    assert len(final.blobs) == len(read_split(made, "final").blobs)
+
+
+def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        BlobwatchError, match=r"labels\.csv, line 3: the place \(300\.0, 1030\.0\) lies outside"
+    ):
+        labelled_season(season, tmp_path, label("izzz00005", 30.0, 40.0), label("izzz00005", 300.0, 1030.0))
+    assert list((tmp_path / "out").iterdir()) == []

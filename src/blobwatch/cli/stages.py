@@ -32,15 +32,17 @@ def difference(exposures: Folder, out: Folder, workers: Workers = 2) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-def subframes(differences: Folder, exposures: Folder, out: Folder, workers: Workers = 2) -> None:
+def subframes(
+    differences: Folder, exposures: Folder, labels: Folder, out: Folder, workers: Workers = 2
+) -> None:
     """Cut labelled subframes for train, val and test out of the difference images."""
     from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.subframes import subframes as run
 
     params = load_params()
-    with witnessed(Path.cwd(), "subframes", differences, exposures, out):
-        run(differences, exposures, out, params.subframes, params.seed, workers)
+    with witnessed(Path.cwd(), "subframes", differences, exposures, labels, out):
+        run(differences, exposures, labels, out, params.subframes, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)

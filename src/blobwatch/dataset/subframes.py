@@ -1,6 +1,6 @@
 """Cutting labelled subframes out of one difference image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
 from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import tiles
-from blobwatch.instrument.blobs import Blob, snr_of
+from blobwatch.instrument.blobs import Blob, depth_for, snr_of
 from blobwatch.instrument.differences import Difference
 
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
@@ -27,6 +27,7 @@ class Recipe:
     blobs: tuple[int, int]
     contaminated: float
     wide: bool = False  # blob shapes and noise far wider than the instrument's, for training
+    labelled: float = 0.0  # share of the cuts that are made around a labelled place, where there is one
 
     @property
     def draw(self) -> Draw:
@@ -57,6 +58,8 @@ class Frame:
     hard : ndarray, shape (k, 2)
         Places ``x, y`` that could be taken for a blob, or that hold an old one.
     rootname : str
+    labelled : ndarray, shape (k, 2)
+        Places ``x, y`` of which somebody said what they hold.
     """
 
     image: np.ndarray
@@ -67,17 +70,33 @@ class Frame:
     faint: list[Blob]
     hard: np.ndarray
     rootname: str
+    labelled: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
 
 
-def prepare(difference: Difference, new: list[Blob]) -> Frame:
-    """Make a difference image ready for cutting."""
+def prepare(
+    difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray | None = None
+) -> Frame:
+    """Make a difference image ready for cutting.
+
+    Parameters
+    ----------
+    difference : Difference
+    new : list of Blob
+        Those that it shows, with the depth that it shows.
+    unclear : list of Blob
+        Places of blobs of which nobody knows whether they are there yet.
+    labelled : ndarray, shape (k, 2), optional
+        Places ``x, y`` of which somebody said what they hold.
+    """
     level, noise = level_and_noise(difference.image)
     stack = difference.stack
     light = np.nan_to_num((1.0 if stack is None else stack) - difference.image, nan=1.0)
     clear = [blob for blob in new if snr_of(blob, noise) >= FAINT]
     faint = [blob for blob in new if snr_of(blob, noise) < FAINT]
-    hard = hard_places(difference.image, stack, new)
-    return Frame(difference.image, light, level, noise, clear, faint, hard, difference.rootname)
+    faint += [replace(blob, depth=min(blob.depth, depth_for(blob, FAINT / 2, noise))) for blob in unclear]
+    hard = hard_places(difference.image, stack, [*new, *unclear])
+    labelled = np.empty((0, 2)) if labelled is None else labelled
+    return Frame(difference.image, light, level, noise, clear, faint, hard, difference.rootname, labelled)
 
 
 def hard_places(image: np.ndarray, stack: np.ndarray | None, new: list[Blob], most: int = 60) -> np.ndarray:
@@ -141,7 +160,7 @@ def cut_subframes(
     blobs: list[tuple] = []
     for index in range(count):
         positive = (start + index) % 2 == 0
-        x0, y0, hard = place_cut(rng, frame, positive)
+        x0, y0, hard = place_cut(rng, frame, positive, recipe.labelled)
         cut = frame.image[y0 : y0 + SIZE, x0 : x0 + SIZE].astype(np.float64)
         light = frame.light[y0 : y0 + SIZE, x0 : x0 + SIZE]
         own = [blob for blob in frame.new if inside(blob, x0, y0)]
@@ -161,17 +180,20 @@ def cut_subframes(
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, frame.rootname))
 
 
-def place_cut(rng: np.random.Generator, frame: Frame, positive: bool) -> tuple[int, int, bool]:
-    """Draw where to cut: anywhere, or, for half of them, around a hard place.
+def place_cut(
+    rng: np.random.Generator, frame: Frame, positive: bool, labelled: float = 0.0
+) -> tuple[int, int, bool]:
+    """Draw where to cut: around a labelled place, anywhere, or, for half of the rest, around a hard place.
 
     A cut that is to hold no blob avoids the season's own; any cut avoids faint ones, and those that
     reach into it from outside.
     """
     last = frame.image.shape[0] - SIZE
     for _ in range(100):
-        hard = bool(rng.uniform() < 0.5) and len(frame.hard) > 0
+        places = frame.labelled if len(frame.labelled) and rng.uniform() < labelled else frame.hard
+        hard = places is frame.labelled or (bool(rng.uniform() < 0.5) and len(frame.hard) > 0)
         if hard:
-            x, y = frame.hard[rng.integers(len(frame.hard))]
+            x, y = np.round(places[rng.integers(len(places))]).astype(int)
             x0, y0 = (int(np.clip(c - rng.integers(16, SIZE - 16), 0, last)) for c in (x, y))
         else:
             x0, y0 = (int(c) for c in rng.integers(0, last + 1, 2))

@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-INPUTS = ("src", "params.yaml", "dvc.yaml", "requirements.lock", ":(glob)data/**/*.dvc")
+INPUTS = ("src", "params.yaml", "dvc.yaml", "requirements.lock", "data/labels", "data/templates")
+INPUTS += (":(glob)data/**/*.dvc",)
 
 
 def git(root: Path, *arguments: str) -> str | None:

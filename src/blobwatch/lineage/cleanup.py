@@ -13,7 +13,7 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import checkout
 from blobwatch.lineage.cache import FILES, Cache
-from blobwatch.lineage.fingerprint import DATA
+from blobwatch.lineage.fingerprint import is_data
 from blobwatch.lineage.pipeline import Locked, parse_lock
 from blobwatch.lineage.promotion.deployment import alone, recover
 from blobwatch.lineage.restore import pinned_in, read_file
@@ -151,11 +151,9 @@ def named_by(subject: Subject) -> set[str]:
 
 
 def hashes_of(locked: dict[str, Locked]) -> set[str]:
-    """Return the hash of all data that a ``dvc.lock`` names; code lies in git and not in the cache."""
+    """Return the hash of all data that a ``dvc.lock`` names; what lies in git is not in the cache."""
     made = {md5sum for entry in locked.values() for md5sum in entry.outs.values()}
-    taken = {
-        md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if path.startswith(DATA)
-    }
+    taken = {md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if is_data(path)}
     return made | taken
 
 

@@ -18,6 +18,7 @@ from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
 EXPOSURES = "exposures.csv"  # in data/subframes: the raw exposures behind it, with their hashes
 DATA = "data/"  # below it lies what was measured, and what is made of it
+GIVEN = ("data/labels", "data/templates")  # but for what people give: that lies in git, as code does
 RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 
@@ -78,6 +79,11 @@ def dependency_hash(path: Path) -> str:
     return folder_hash(path)
 
 
+def is_data(path: str) -> bool:
+    """Tell whether a dependency is data, which DVC keeps, rather than something that lies in git."""
+    return path.startswith(DATA) and path not in GIVEN
+
+
 def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
     """Take the fingerprint of a stage of ``dvc.yaml`` from the files as they are now.
 
@@ -101,9 +107,9 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
     entry, made = stages[stage], [out for one in stages.values() for out in one.outs]
     parts = {"code": {}, "data": {}, "params": {}, "command": entry.command}
     for path in entry.deps:
-        is_data = path.startswith(DATA) or any(Path(path).is_relative_to(out) for out in made)
-        parts["data" if is_data else "code"][path] = hash_of(root / path)
-        if is_data and (root / path / EXPOSURES).is_file():
+        data = is_data(path) or any(Path(path).is_relative_to(out) for out in made)
+        parts["data" if data else "code"][path] = hash_of(root / path)
+        if data and (root / path / EXPOSURES).is_file():
             rows = read_table(root / path / EXPOSURES)
             parts["exposures"] = {row["rootname"]: row["md5"] for row in rows}
     parts["params"] = {name: look_up(params, name) for name in entry.params}

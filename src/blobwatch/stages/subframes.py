@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blobwatch.dataset.labels import Labelled, apply_labels, read_labels, write_labels
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.splits import SPLITS, Source, exposures_of, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
@@ -15,7 +16,7 @@ from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Subframes
-from blobwatch.progress import in_processes
+from blobwatch.progress import console, in_processes
 
 INDEX = "index.csv"
 
@@ -31,10 +32,21 @@ class Job:
 
 
 def subframes(
-    differences: Path, exposures: Path, out: Path, settings: Subframes, seed: int, workers: int = 2
+    differences: Path,
+    exposures: Path,
+    labels: Path,
+    out: Path,
+    settings: Subframes,
+    seed: int,
+    workers: int = 2,
 ) -> None:
-    """Write one shard per split and difference image, whole test frames, an index, and the exposures."""
-    splits = split_by_time(read_sources(differences), settings.shares)
+    """Write one shard per split and difference image, whole test frames, an index, exposures and labels."""
+    sources, given = read_sources(differences), read_labels(labels)
+    splits = split_by_time(sources, settings.shares)
+    truth = read_truth(exposures / TRUTH)
+    labelled = apply_labels(given, sources, truth, lambda path: read_difference(path, only_image=True).image)
+    if given:
+        console.print(f"subframes: {len(labelled.used)} of {len(given)} labels are of exposures used here")
     jobs = []
     for split in SPLITS:
         counts = share_out(getattr(settings, split).count, len(splits[split]))
@@ -42,10 +54,11 @@ def subframes(
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
     with whole_folder(out) as folder:
-        make = partial(make_shard, folder, read_truth(exposures / TRUTH), settings, seed)
+        make = partial(make_shard, folder, truth, labelled, settings, seed)
         rows = list(in_processes(make, jobs, "subframes", workers))
         write_table(folder / INDEX, rows)
         write_table(folder / EXPOSURES, exposures_of(differences, exposures, splits))
+        write_labels(folder, labelled.used)
 
 
 def share_out(total: int, parts: int) -> list[int]:
@@ -53,18 +66,25 @@ def share_out(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
 
 
-def make_shard(folder: Path, truth: list[Appearance], settings: Subframes, seed: int, job: Job) -> dict:
+def make_shard(
+    folder: Path, truth: list[Appearance], labelled: Labelled, settings: Subframes, seed: int, job: Job
+) -> dict:
     """Make and write one shard; return its row of the index."""
     source = job.source
-    new = new_in(truth, source.expstart, list(source.stack_times))
-    frame = prepare(read_difference(source.path), new)
+    when, earlier = source.expstart, list(source.stack_times)
+    seen = new_in(labelled.appearances, when, earlier)
+    unclear = [one.blob for one in labelled.appearances if when < one.moment]
+    places = np.array([(blob.x, blob.y) for blob in seen]).reshape(-1, 2)
+    others = labelled.others.get(source.rootname, np.empty((0, 2)))
+    new = new_in(truth, when, earlier) + seen
+    frame = prepare(read_difference(source.path), new, unclear, np.concatenate([places, others]))
     if job.split == "final":
         shard = whole_frame(frame)
     else:
         # The stream hangs on the rootname, so an exposure more or less changes no other shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
         split = getattr(settings, job.split)
-        recipe = Recipe(settings.snr, split.blobs, split.contaminated, split.wide)
+        recipe = Recipe(settings.snr, split.blobs, split.contaminated, split.wide, settings.labelled)
         shard = cut_subframes(rng, frame, job.count, recipe, job.start)
     path = Path(job.split) / f"{source.rootname}.npz"
     (folder / job.split).mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from blobwatch.files import listing_hash
 from blobwatch.lineage import checkout
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK, Evidence, examine
-from blobwatch.lineage.fingerprint import DATA, read_receipt, receipt_path, some
+from blobwatch.lineage.fingerprint import GIVEN, is_data, read_receipt, receipt_path, some
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Loader, look_up, maker, parse_lock
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, pinned_in, read_file, snapshots
@@ -93,7 +93,7 @@ def steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
         chain.append(step_to(subject, path, expected, snapshot, path in exposed))
         stage = chain[-1].stage
         deps = snapshot.locked[stage].deps if stage else {}
-        todo += [(dep, deps[dep]) for dep in deps if dep.startswith(DATA)]
+        todo += [(dep, deps[dep]) for dep in deps if is_data(dep)]
     return sorted(chain, key=lambda step: ORDER.index(step.link))
 
 
@@ -145,15 +145,15 @@ def other_code(subject: Subject, snapshot: Snapshot, stage: str) -> str:
     """Say which code of a stage is not that of the version's commit; nothing where that is not here."""
     there = committed(subject.root, subject.commit)
     deps = snapshot.locked[stage].deps
-    code = [path for path in deps if path.startswith("src/") or path in there]
+    code = [path for path in deps if not is_data(path)]
     odd = [path for path in code if hash_at(there, path) != deps[path]] if there else []
     return f"stage {stage!r} ran on another {some(odd)} than commit {subject.commit[:12]} has" if odd else ""
 
 
 @cache
 def committed(root: Path, commit: str) -> dict[str, bytes]:
-    """Return code, environment and parameters of a commit."""
-    return checkout.files_at(root, commit, ["src", "requirements.lock", "params.yaml"])
+    """Return code, environment, parameters, and what people gave, of a commit."""
+    return checkout.files_at(root, commit, ["src", "requirements.lock", "params.yaml", *GIVEN])
 
 
 def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:

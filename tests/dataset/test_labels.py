@@ -1,0 +1,104 @@
+"""The table of labels: what is right is read, what is wrong is named."""
+
+import numpy as np
+import pytest
+from made import NOISE, image_with
+
+from blobwatch.dataset.labels import COLUMNS, LABELS, Label, apply_labels, blob_of, read_labels, write_labels
+from blobwatch.dataset.splits import Source
+from blobwatch.dataset.truth import Appearance
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
+
+GOOD = "ich219i8q,411.8,89.1,10.2,blob,Ann,2016-02-03T10:00:00"
+
+
+def table(folder, *rows: str, columns: str = ",".join(COLUMNS)):
+    (folder / LABELS).write_text("\n".join([columns, *rows]) + "\n")
+    return folder
+
+
+def test_rows_are_read_as_they_are_written(tmp_path):
+    labels = read_labels(table(tmp_path, GOOD, " ich219i8q , 5,6, 3 ,other, Ben ,2016-02-03"))
+    assert labels[0] == Label("ich219i8q", 411.8, 89.1, 10.2, "blob", "Ann", "2016-02-03T10:00:00")
+    assert labels[1] == Label("ich219i8q", 5.0, 6.0, 3.0, "other", "Ben", "2016-02-03")
+    write_labels(tmp_path, labels)
+    assert read_labels(tmp_path) == labels
+
+
+def test_no_table_and_an_empty_one(tmp_path):
+    assert read_labels(tmp_path) == []
+    assert read_labels(table(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (GOOD.replace("411.8", "left"), "x is 'left'; give pixels of the 1024 frame"),
+        (GOOD.replace("411.8", "nan"), "the place \\(nan, 89.1\\) lies outside the 1024 frame"),
+        (GOOD.replace("89.1", "1023.6"), "the place \\(411.8, 1023.6\\) lies outside"),
+        (GOOD.replace("89.1", "-0.6"), "lies outside"),
+        (GOOD.replace("10.2", "0"), "radius is 0; give pixels, above 0 and up to 60"),
+        (GOOD.replace("10.2", "61"), "radius is 61"),
+        (GOOD.replace("10.2", "inf"), "radius is inf"),
+        (GOOD.replace("ich219i8q", "../etc/pw"), "rootname is '../etc/pw'; give the nine characters"),
+        (GOOD.replace("blob", "maybe"), "label is 'maybe'; give blob or other"),
+        (GOOD.replace("Ann", " "), "who is empty; give the name"),
+        (GOOD.replace("2016-02-03T10:00:00", "3 Feb"), "when is '3 Feb'; give a date like"),
+        (GOOD + ",more", "give 7 cells: rootname, x"),
+        ("ich219i8q,411.8", "give 7 cells"),
+        (GOOD, "there already: Ann said the same of it on 2016-02-03T10:00:00; keep one"),
+        (GOOD.replace("411.8", "405").replace("blob", "other"), "Ann said 'blob' of it"),
+    ],
+)
+def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
+    with pytest.raises(BlobwatchError, match=rf"labels\.csv, line 3: .*{said}"):
+        read_labels(table(tmp_path, GOOD, row))
+
+
+def test_other_columns_and_no_text_at_all(tmp_path):
+    with pytest.raises(
+        BlobwatchError, match=r"has the columns x, y; give rootname, x, y, radius, label, who"
+    ):
+        read_labels(table(tmp_path, "1,2", columns="x,y"))
+    (tmp_path / LABELS).write_bytes(b"\xff\xfe\x00" * 9)
+    with pytest.raises(BlobwatchError, match="is no text; write it as CSV in UTF-8"):
+        read_labels(tmp_path)
+
+
+def test_the_same_place_in_another_exposure_is_no_contradiction(tmp_path):
+    assert len(read_labels(table(tmp_path, GOOD, GOOD.replace("ich219i8q", "ich219i9q")))) == 2
+
+
+def sources(tmp_path) -> list[Source]:
+    return [Source(f"iaaa0{n}01q", 58000.0 + n, tmp_path / f"{n}", (), ()) for n in (3, 1, 2)]
+
+
+def given(rootname: str, x: float, y: float, label: str = "blob") -> Label:
+    return Label(rootname, x, y, 9.0, label, "Ann", "2016-02-03")
+
+
+def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tmp_path):
+    labels = [given("iaaa0301q", 303.0, 402.0), given("iaaa0201q", 300.0, 400.0)]
+    labels += [given("iaaa0201q", 800.0, 40.0, "other"), given("ich219i8q", 1.0, 2.0)]
+    found = apply_labels(labels, sources(tmp_path), [], lambda path: image_with([]))
+    assert [(one.moment, one.blob.x) for one in found.appearances] == [(58002.0, 300.0)]
+    assert {name: places.tolist() for name, places in found.others.items()} == {"iaaa0201q": [[800.0, 40.0]]}
+    assert found.used == labels[:3]
+
+
+def test_what_the_truth_knows_is_not_doubled(tmp_path):
+    truth = [Appearance(58001.5, Blob(305.0, 400.0, 6.0, 0.03))]
+    labels = [given("iaaa0201q", 300.0, 400.0), given("iaaa0201q", 320.0, 400.0)]
+    found = apply_labels(labels, sources(tmp_path), truth, lambda path: image_with([]))
+    assert [one.blob.x for one in found.appearances] == [320.0]
+
+
+def test_a_labelled_blob_is_as_deep_as_the_image_shows_it():
+    blob = Blob(x=411.8, y=89.1, half_width=float(half_width_at(411.8, 89.1)), depth=4 * NOISE)
+    label = Label("iaaa0201q", 411.8, 89.1, float(radius_at(411.8, 89.1)), "blob", "Ann", "2016-02-03")
+    found = blob_of(label, image_with([blob]))
+    assert found.depth == pytest.approx(blob.depth, rel=0.1)
+    assert found.half_width == pytest.approx(blob.half_width)
+    assert 0 < blob_of(label, image_with([])).depth < 0.3 * blob.depth
+    assert np.hypot(found.x - 411.8, found.y - 89.1) == 0
