@@ -1,14 +1,27 @@
-"""The progress bar of long work, on stderr, so that stdout stays clean."""
+"""The progress of long work and what is said on the way, on stderr, so that stdout stays clean."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 T = TypeVar("T")
 console = Console(stderr=True)
+
+
+def say(text: str, style: str) -> None:
+    """Print a sentence on stderr, unwrapped and as it is."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def bar(*extra: TextColumn) -> Progress:
@@ -39,3 +52,15 @@ def in_processes(work, items: list, description: str, workers: int) -> Iterator:
         return
     with ProcessPoolExecutor(workers) as pool:
         yield from track(pool.map(work, items), len(items), description)
+
+
+def byte_bar() -> Progress:
+    """Return a progress bar of bytes, with their rate and the time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )

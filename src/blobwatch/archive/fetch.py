@@ -1,0 +1,181 @@
+"""Exposures fetched from the archive into a folder, each whole and checked, and listed in its manifest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from blobwatch.archive import cloud, mast
+from blobwatch.archive.download import WAIT, Ask, Broken, Part, complete
+from blobwatch.archive.folder import alone, check_space, known_rows, states, tell_of_changes
+from blobwatch.archive.manifest import MANIFEST, write_manifest
+from blobwatch.archive.wanted import Product, Wanted, day_of
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.progress import byte_bar, console, say
+
+QUESTIONS = 4  # times that MAST is asked for its list, with the waits some ten seconds
+GIVEN_UP = 3  # files in a row after which the archive, not a file, is taken to be in trouble
+
+
+@dataclass
+class Outcome:
+    """What became of the files: rows of the manifest, and why the others are not here."""
+
+    fetched: list[dict] = field(default_factory=list)
+    kept: list[dict] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def look_up(wanted: Wanted, wait=WAIT) -> list[Product]:
+    """Return the files that the archive lists, in the order of time.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is none, or the archive cannot be asked.
+    """
+    again = Retrying(
+        retry=retry_if_exception_type(Broken), stop=stop_after_attempt(QUESTIONS), wait=wait, reraise=True
+    )
+    try:
+        with console.status("asking MAST"):
+            found = again(mast.find, wanted)
+    except Broken as trouble:
+        raise BlobwatchError(
+            f"MAST ({mast.server()}) did not answer: {trouble}; check the network, or try again later"
+        ) from None
+    if not found:
+        raise BlobwatchError(f"MAST lists no {wanted}; check the names and the days")
+    return found
+
+
+def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAIT) -> Outcome:
+    """Fetch what is not here yet, one file after the other; the manifest knows each before it has its name.
+
+    Parameters
+    ----------
+    products : list of Product
+        All of one kind and public.
+    out : Path
+    from_cloud : bool
+        From the public copy in the cloud instead of MAST.
+    wait : tenacity wait strategy
+        Between tries.
+
+    Raises
+    ------
+    BlobwatchError
+        If nothing can be written to ``out``, or another fetch writes there. What concerns one file alone is
+        in the outcome.
+    """
+    with alone(out):
+        rows = known_rows(out, products[0].product)
+        found = states(out, products, rows)
+        tell_of_changes(out, products, rows, found)
+        outcome = Outcome(kept=[rows[name] for name, how in found.items() if how == "here"])
+        missing = [one for one in products if found[one.name] != "here"]
+        if missing:
+            check_space(out, missing)
+            fetch_missing(missing, out, rows, outcome, way(from_cloud), wait)
+    return outcome
+
+
+def way(from_cloud: bool) -> Callable[[Product], tuple[str, Ask]]:
+    """Return what gives for a file its address and the door to it."""
+    if from_cloud:
+        client = cloud.open_client()
+        return lambda product: (cloud.uri(product), partial(cloud.ask, client, product))
+    session = mast.open_session()
+    return lambda product: (product.uri, partial(mast.ask, session, product))
+
+
+def fetch_missing(missing: list[Product], out: Path, rows: dict, outcome: Outcome, opened, wait) -> None:
+    """Fetch files and note the outcome of each; a refused one stops no other."""
+    given_up = 0
+    with byte_bar() as progress:
+        bar = progress.add_task("", total=sum(one.size or 0 for one in missing))
+        done = 0
+        for product in missing:
+            progress.update(bar, description=product.rootname)
+            try:
+                came = lambda have, done=done: progress.update(bar, completed=done + have)  # noqa: E731
+                outcome.fetched.append(fetch_one(product, out, rows, *opened(product), came, wait))
+                given_up = 0
+            except BlobwatchError as error:
+                refuse(outcome, product.name, str(error))
+            except Broken as trouble:
+                given_up += 1
+                refuse(outcome, product.name, f"given up: {trouble}; run the same command again, it goes on")
+                if given_up == GIVEN_UP:
+                    refuse(outcome, "the rest", "not asked for, since the archive is in trouble")
+                    return
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                return
+            done += product.size or 0
+            progress.update(bar, completed=done)
+
+
+def refuse(outcome: Outcome, name: str, why: str) -> None:
+    """Note and say why a file is not here."""
+    outcome.refused[name] = why
+    say(f"{name}: {why}", "red")
+
+
+def fetch_one(product: Product, out: Path, rows: dict, uri: str, ask: Ask, came, wait) -> dict:
+    """Fetch one file, check it, write it into the manifest, give it its name; return its row."""
+    part = Part(out / product.name, uri, product.size)
+    try:
+        complete(part, ask, came, wait)
+        try:
+            row = row_of(part, product)
+        except BlobwatchError:
+            part.drop()
+            raise
+        # First the row, then the name: killed between the two, the next start finds all of it here.
+        rows[product.name] = row
+        write_manifest(out / MANIFEST, list(rows.values()))
+        part.finish()
+        return row
+    finally:
+        part.close()
+
+
+def row_of(part: Part, product: Product) -> dict:
+    """Return the row of a file that is whole, by its own header.
+
+    Raises
+    ------
+    BlobwatchError
+        If it is no whole FITS file, its own checksums contradict it, or it is another exposure.
+    """
+    try:
+        with open_fits(part.path) as hdus:
+            header = hdus[0].header
+            found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
+            # Of a tile-compressed image the sum is that of other bytes; 2 says that there is none.
+            sums = [hdu.verify_datasum() for hdu in hdus if not hasattr(hdu, "compression_type")]
+    except BlobwatchError as error:
+        why = str(error).replace(str(part.path), "the file").split("; ")[0]
+        raise BlobwatchError(f"not what it should be: {why}; try again later") from None
+    if found != product.rootname:
+        raise BlobwatchError(f"the archive sent {found} under this name; tell MAST's help desk")
+    if 0 in sums:
+        raise BlobwatchError("damaged: a DATASUM in it is not that of its data; try again later")
+    return {
+        "rootname": product.rootname,
+        "uri": part.uri,
+        "size": part.have,
+        "md5": part.md5,
+        "expstart": expstart,
+        "date": day_of(expstart),
+        "filter": str(header.get("FILTER", product.filter)).strip(),
+        "programme": str(header.get("PROPOSID", product.programme)).strip(),
+        "product": product.product,
+        "path": product.name,
+    }
