@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archive.program import archive, program  # noqa: F401
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
 from small import Small, build, copy, season_with

@@ -12,8 +12,8 @@ from blobwatch.archive.download import CHUNK, Broken, Outdated, Piece
 from blobwatch.archive.wanted import Product
 from blobwatch.errors import BlobwatchError
 
-# Astroquery's own way there asks MAST for each path, at an address that cannot be set, asks for the head of each
-# object twice, can go on after no break and compares no hash.
+# Astroquery's own way there asks MAST for each path, at an address that cannot be set, asks twice for the
+# head of each object, goes on after no break and compares no hash.
 BUCKET = "stpubdata"
 
 

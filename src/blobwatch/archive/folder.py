@@ -58,6 +58,8 @@ def state(out: Path, product: Product, row: dict | None) -> str:
 def states(out: Path, products: list[Product], rows: dict[str, dict]) -> dict[str, str]:
     """Return the state of each file by its name."""
     present = [one for one in products if (out / one.name).exists()]
+    if not present:
+        return dict.fromkeys((one.name for one in products), "absent")
     known = {
         one.name: state(out, one, rows.get(one.name))
         for one in track(present, len(present), f"checking {out}")

@@ -159,9 +159,7 @@ def ask(session: requests.Session, product: Product, offset: int, validator: str
         headers["If-Range"] = validator  # a file that changed meanwhile comes from its beginning
     url, about = server().rstrip("/") + DOWNLOAD, {"uri": product.uri}
     with troubles():
-        response = session.get(
-            url, params={"uri": product.uri}, headers=headers, stream=True, timeout=TIMEOUT
-        )
+        response = session.get(url, params=about, headers=headers, stream=True, timeout=TIMEOUT)
         if response.status_code == 416:
             raise Outdated("the archive's file is shorter than what is here of it")
         if response.status_code in (401, 403):
