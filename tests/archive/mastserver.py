@@ -79,7 +79,7 @@ class MastServer:
     after them all is well. ``drop N``: N bytes, then the line is dead. ``hold N``: N bytes, then nothing
     until `release`. ``503``, or any status. ``page``: a page in HTML with status 200. ``all``: Range is
     ignored. ``chunked``: no length is said. ``long``: some bytes more than listed. ``shift``: another part
-    than asked for. ``hang up``: the line dies before any answer.
+    than asked for. ``hang up``: the line dies before any answer. ``silent``: no answer until `release`.
     """
 
     holds: list[Held]
@@ -187,7 +187,9 @@ class Answers(BaseHTTPRequestHandler):
             return self.send(b"down", status=int(how), kind="text/plain")
         if how == "page":
             return self.send(b"<html>down for maintenance</html>", kind="text/html")
-        if how == "hang up":
+        if how == "silent":
+            self.archive.release.wait(60)
+        if how in ("hang up", "silent"):
             return self.die()
         question = json.loads(unquote(body.removeprefix("request=")))
         self.archive.questions.append(question)
@@ -254,7 +256,7 @@ class Answers(BaseHTTPRequestHandler):
         if word == "hold":
             self.archive.holding.set()
             self.archive.release.wait(60)
-        if word in ("hold", "drop"):
+        if number:
             self.die()
 
     def send(self, body: bytes, status: int = 200, kind: str = "text/html") -> None:

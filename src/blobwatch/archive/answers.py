@@ -133,7 +133,7 @@ def tell_outcome(outcome: Outcome, count: int, out: Path) -> None:
     left = count - len(outcome.fetched) - len(outcome.kept)
     said += f", {left} of {count} are missing" if left else ""
     if outcome.interrupted:
-        say(f"interrupted: {said}; run the same command again, it goes on from here", "yellow")
+        say(said, "yellow")
     else:
         say(f"{said}; {out / MANIFEST} lists them", "red" if left else "green")
 

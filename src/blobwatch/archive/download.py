@@ -80,7 +80,7 @@ class Part:
         else:
             self.validator, self.expected_md5 = known["validator"], known["md5"]
             self.total = known["total"]
-        self.stream = self.path.open("a+b", buffering=0)  # unbuffered: a kill loses nothing that came
+        self.stream = self.path.open("a+b")
         self.stream.seek(0)
         self.hash = hashlib.file_digest(self.stream, "md5")
         self.have = self.furthest = self.stream.tell()
@@ -130,6 +130,7 @@ class Part:
             self.restart()
             raise BlobwatchError(f"{self.uri} is longer than the {self.total} bytes announced; not fetched")
         self.stream.write(chunk)
+        self.stream.flush()  # so that a kill loses nothing of it
         self.hash.update(chunk)
         self.have += len(chunk)
 
@@ -139,14 +140,16 @@ class Part:
         self.hash, self.have = hashlib.md5(), 0
 
     def close(self) -> None:
-        """Leave the part as it is, to go on from."""
+        """Leave the part as it is, to go on from; where nothing is here, leave nothing."""
         self.stream.close()
+        if not self.have:
+            self.path.unlink(missing_ok=True)
+            self.note.unlink(missing_ok=True)
 
     def drop(self) -> None:
-        """Remove the part and its note."""
+        """Throw away what is here, and the note of it."""
+        self.restart()
         self.close()
-        self.path.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Put the whole file in its place."""

@@ -1,6 +1,7 @@
 """Exposures fetched from the archive into a folder, each whole and checked, and listed in its manifest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -81,17 +82,23 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
         missing = [one for one in products if found[one.name] != "here"]
         if missing:
             check_space(out, missing)
-            fetch_missing(missing, out, rows, outcome, way(from_cloud), wait)
+            try:
+                with way(from_cloud) as opened:
+                    fetch_missing(missing, out, rows, outcome, opened, wait)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
     return outcome
 
 
-def way(from_cloud: bool) -> Callable[[Product], tuple[str, Ask]]:
-    """Return what gives for a file its address and the door to it."""
+@contextmanager
+def way(from_cloud: bool) -> Iterator[Callable[[Product], tuple[str, Ask]]]:
+    """Yield what gives for a file its address and the door to it."""
     if from_cloud:
-        client = cloud.open_client()
-        return lambda product: (cloud.uri(product), partial(cloud.ask, client, product))
-    session = mast.open_session()
-    return lambda product: (product.uri, partial(mast.ask, session, product))
+        with closing(cloud.open_client()) as client:
+            yield lambda product: (cloud.uri(product), partial(cloud.ask, client, product))
+    else:
+        with mast.open_session() as session:
+            yield lambda product: (product.uri, partial(mast.ask, session, product))
 
 
 def fetch_missing(missing: list[Product], out: Path, rows: dict, outcome: Outcome, opened, wait) -> None:
@@ -100,10 +107,10 @@ def fetch_missing(missing: list[Product], out: Path, rows: dict, outcome: Outcom
     with byte_bar() as progress:
         bar = progress.add_task("", total=sum(one.size or 0 for one in missing))
         done = 0
-        for product in missing:
+        for number, product in enumerate(missing, start=1):
             progress.update(bar, description=product.rootname)
             try:
-                came = lambda have, done=done: progress.update(bar, completed=done + have)  # noqa: E731
+                came = partial(show, progress, bar, done)
                 outcome.fetched.append(fetch_one(product, out, rows, *opened(product), came, wait))
                 given_up = 0
             except BlobwatchError as error:
@@ -112,13 +119,17 @@ def fetch_missing(missing: list[Product], out: Path, rows: dict, outcome: Outcom
                 given_up += 1
                 refuse(outcome, product.name, f"given up: {trouble}; run the same command again, it goes on")
                 if given_up == GIVEN_UP:
-                    refuse(outcome, "the rest", "not asked for, since the archive is in trouble")
+                    rest = {one.name: "not asked for: the archive is in trouble" for one in missing[number:]}
+                    outcome.refused |= rest
+                    say(f"the archive is in trouble: {len(rest)} more files are not asked for", "red")
                     return
-            except KeyboardInterrupt:
-                outcome.interrupted = True
-                return
             done += product.size or 0
             progress.update(bar, completed=done)
+
+
+def show(progress, bar, done: int, have: int) -> None:
+    """Move the bar: ``done`` bytes of the files before, ``have`` of this one."""
+    progress.update(bar, completed=done + have)
 
 
 def refuse(outcome: Outcome, name: str, why: str) -> None:
@@ -158,14 +169,13 @@ def row_of(part: Part, product: Product) -> dict:
         with open_fits(part.path) as hdus:
             header = hdus[0].header
             found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
-            # Of a tile-compressed image the sum is that of other bytes; 2 says that there is none.
-            sums = [hdu.verify_datasum() for hdu in hdus if not hasattr(hdu, "compression_type")]
+            sound = all(is_sound(hdu) for hdu in hdus)
     except BlobwatchError as error:
         why = str(error).replace(str(part.path), "the file").split("; ")[0]
         raise BlobwatchError(f"not what it should be: {why}; try again later") from None
     if found != product.rootname:
         raise BlobwatchError(f"the archive sent {found} under this name; tell MAST's help desk")
-    if 0 in sums:
+    if not sound:
         raise BlobwatchError("damaged: a DATASUM in it is not that of its data; try again later")
     return {
         "rootname": product.rootname,
@@ -179,3 +189,13 @@ def row_of(part: Part, product: Product) -> dict:
         "product": product.product,
         "path": product.name,
     }
+
+
+def is_sound(hdu) -> bool:
+    """Tell whether the data of an HDU have the sum that its header names, where it names one."""
+    if hasattr(hdu, "compression_type"):  # the sum of a tile-compressed image is that of other bytes
+        return True
+    try:
+        return hdu.verify_datasum() != 0  # 2 says that there is none
+    except ValueError:  # it is no number
+        return False

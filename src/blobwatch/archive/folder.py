@@ -17,8 +17,8 @@ from blobwatch.progress import say, track
 
 def check_folder(out: Path) -> None:
     """Refuse a folder that is none, or that DVC has pinned and not brought yet."""
-    pinned = out.with_name(f"{out.name}.dvc")
-    if not out.exists() and pinned.exists():
+    pinned = f"{out}.dvc"
+    if not out.exists() and Path(pinned).exists():
         raise BlobwatchError(
             f"{out} is pinned by {pinned} and not here; run `dvc pull {pinned}` first, or what is pinned "
             "would be replaced by what is fetched now"
@@ -100,7 +100,8 @@ def alone(out: Path) -> Iterator[None]:
     check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out.parent / f".{out.name}.partial-lock", timeout=0):
+        beside = out.absolute()  # the name of "." is that of the folder
+        with FileLock(beside.parent / f".{beside.name}.partial-lock", timeout=0):
             yield
     except Timeout:
         raise BlobwatchError(f"another fetch writes into {out}; wait for it, or give another --out") from None

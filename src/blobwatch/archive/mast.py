@@ -43,7 +43,7 @@ def find(wanted: Wanted) -> list[Product]:
     archive = mast.ObservationsClass()
     for scheme in ("https://", "http://"):
         archive._session.mount(scheme, Patient())
-    with troubles(), warnings.catch_warnings():
+    with troubles(), archive._session, warnings.catch_warnings():
         warnings.simplefilter("ignore", NoResultsWarning)
         observations = {}
         for criteria in questions(wanted):
@@ -160,16 +160,23 @@ def ask(session: requests.Session, product: Product, offset: int, validator: str
     url, about = server().rstrip("/") + DOWNLOAD, {"uri": product.uri}
     with troubles():
         response = session.get(url, params=about, headers=headers, stream=True, timeout=TIMEOUT)
-        if response.status_code == 416:
-            raise Outdated("the archive's file is shorter than what is here of it")
-        if response.status_code in (401, 403):
-            raise BlobwatchError(f"{product.uri} is not public (status {response.status_code}); leave it out")
-        if response.status_code in (404, 410):
-            raise BlobwatchError(
-                f"{product.uri} is not in the archive, though in its list; ask MAST's help desk"
-            )
-        response.raise_for_status()
-        return piece_of(response)
+        try:
+            refuse_other(response, product)
+            return piece_of(response)
+        except BaseException:
+            response.close()
+            raise
+
+
+def refuse_other(response: requests.Response, product: Product) -> None:
+    """Refuse an answer that is not the bytes asked for."""
+    if response.status_code == 416:
+        raise Outdated("the archive's file is shorter than what is here of it")
+    if response.status_code in (401, 403):
+        raise BlobwatchError(f"{product.uri} is not public (status {response.status_code}); leave it out")
+    if response.status_code in (404, 410):
+        raise BlobwatchError(f"{product.uri} is not in the archive, though in its list; ask MAST's help desk")
+    response.raise_for_status()
 
 
 def piece_of(response: requests.Response) -> Piece:

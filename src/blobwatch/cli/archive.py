@@ -37,6 +37,7 @@ def fetch(
     try:
         well = answer_fetch(wanted, out, cloud, dry_run, as_json, dvc)
     except KeyboardInterrupt:
+        typer.echo("blobwatch: interrupted; run the same command again, it goes on from here", err=True)
         raise typer.Exit(130) from None  # as a shell calls what Ctrl-C ended
     if not well:
         raise typer.Exit(1)
