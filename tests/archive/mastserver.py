@@ -86,7 +86,7 @@ class MastServer:
     plan: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     asked: list[Asked] = field(default_factory=list)
     questions: list[dict] = field(default_factory=list)
-    etags: bool = True
+    tags: str = "strong"  # or weak: then with the time of the last change; or none
     multipart: bool = False
     holding: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
@@ -243,8 +243,10 @@ class Answers(BaseHTTPRequestHandler):
         self.send_response(206 if first else 200)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
-        if self.archive.etags:
-            self.send_header("ETag", tag)
+        if self.archive.tags != "none":
+            self.send_header("ETag", tag if self.archive.tags == "strong" else f"W/{tag}")
+        if self.archive.tags == "weak":
+            self.send_header("Last-Modified", "Wed, 13 Jan 2016 06:00:00 GMT")
         self.send_header("Content-Type", "application/fits")
         if word == "chunked":
             self.send_header("Connection", "close")

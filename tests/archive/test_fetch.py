@@ -7,7 +7,7 @@ from tenacity import wait_none
 
 from blobwatch.archive import folder as folder_module
 from blobwatch.archive.answers import answer_fetch
-from blobwatch.archive.download import TRIES, Part
+from blobwatch.archive.download import TRIES
 from blobwatch.archive.fetch import GIVEN_UP, QUESTIONS, fetch, look_up
 from blobwatch.archive.manifest import read_manifest
 from blobwatch.archive.wanted import Wanted
@@ -77,12 +77,13 @@ def test_a_file_that_is_not_the_manifest_s_is_fetched_anew_and_kept_until_then(a
     assert f"{path} {said}; fetched anew" in capsys.readouterr().err
 
 
-def test_killed_between_the_row_and_the_name_nothing_is_fetched_again(archive, out, monkeypatch):
-    def killed(_):
+@pytest.mark.parametrize("at", ["write_manifest", "Part.finish"])
+def test_killed_at_the_end_of_a_file_nothing_is_fetched_again(archive, out, monkeypatch, at):
+    def killed(*_):
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(Part, "finish", killed)
+        patch.setattr(f"blobwatch.archive.fetch.{at}", killed)
         with pytest.raises(SystemExit):
             fetched(out)
     assert not (out / NAMES[0]).exists()
@@ -182,6 +183,14 @@ def test_an_archive_in_trouble_is_left_alone(archive, out):
     assert there(out) == []
 
 
+def test_single_files_in_trouble_are_no_reason_to_stop(archive, out):
+    archive.holds += [Held(f"icxx03a{letter}q", 57404.0) for letter in "ab"]
+    bad = [NAMES[0], NAMES[2], "icxx03aaq_flt.fits"]
+    for name in bad:
+        archive.plan[name] = ["503"] * TRIES
+    assert list(fetched(out).refused) == bad
+
+
 def test_an_object_in_the_cloud_that_was_swapped(archive, out, monkeypatch):
     """The md5 that S3 tells is not that of what it sends."""
     from blobwatch.archive import cloud
@@ -205,6 +214,8 @@ def test_no_room(archive, out, monkeypatch):
 
 
 def test_the_disk_runs_full(archive, out, monkeypatch):
+    from blobwatch.archive.download import Part
+
     def full(self, chunk):
         raise OSError(28, "No space left on device")
 

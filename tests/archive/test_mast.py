@@ -1,5 +1,6 @@
 """The door to MAST, by the real astroquery and requests, against a local server."""
 
+import hashlib
 from datetime import date
 
 import pytest
@@ -153,9 +154,13 @@ def test_another_file_comes_from_its_beginning(archive, asked):
     assert asked(1000, '"another"').start == 0
 
 
-def test_a_weak_tag_promises_nothing(archive, asked):
-    archive.etags = False
-    assert asked().validator == ""
+@pytest.mark.parametrize(
+    ("tags", "validator"), [("strong", "the tag"), ("weak", "Wed, 13 Jan 2016 06:00:00 GMT"), ("none", "")]
+)
+def test_a_weak_tag_promises_nothing(archive, asked, tags, validator):
+    archive.tags = tags
+    tag = '"' + hashlib.md5(archive.holds[0].content).hexdigest() + '"'
+    assert asked().validator == validator.replace("the tag", tag)
 
 
 @pytest.mark.parametrize(

@@ -235,4 +235,5 @@ def receive(part: Part, piece: Piece, came: Callable[[int], None]) -> None:
 def tell(state: RetryCallState, part: Part) -> None:
     """Say that a try failed and when the next one comes."""
     trouble, seconds = state.outcome.exception(), state.next_action.sleep
-    say(f"{part.place.name}: {trouble}; going on from byte {part.have} in {seconds:.0f} s", "yellow")
+    again = f"going on from byte {part.have}" if part.have else "again"
+    say(f"{part.place.name}: {trouble}; {again} in {seconds:.0f} s", "yellow")
