@@ -242,7 +242,7 @@ def test_another_product_of_the_same_exposures(archive, out):
 
 def test_a_pinned_folder_that_is_not_here(archive, out):
     out.with_name("exposures.dvc").touch()
-    with pytest.raises(BlobwatchError, match=r"run `dvc pull .*exposures\.dvc` first"):
+    with pytest.raises(BlobwatchError, match=r"bring it with `dvc pull .*exposures\.dvc`"):
         fetched(out)
     assert not out.exists()
 

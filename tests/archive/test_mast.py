@@ -122,6 +122,14 @@ def test_refusals(archive, how, reason):
         mast.find(EARTH)
 
 
+def test_a_question_that_takes_too_long(archive, monkeypatch):
+    from astroquery.mast.discovery_portal import PortalAPI
+
+    monkeypatch.setattr(PortalAPI, "TIMEOUT", 0)
+    with pytest.raises(BlobwatchError, match="MAST was not ready after 600 s; ask for fewer days"):
+        mast.find(EARTH)
+
+
 def test_nobody_there(archive, monkeypatch):
     from astroquery.mast.discovery_portal import PortalAPI
 

@@ -154,4 +154,6 @@ def pin_folder(out: Path) -> None:
         raise BlobwatchError(
             f"the files are here, and `dvc add {out}` failed: {reason.removeprefix('ERROR: ').strip()}"
         )
-    say(f"pinned: commit {out}.dvc and {out.parent / '.gitignore'}, then `dvc push`", "green")
+    ignored = out.parent / ".gitignore"  # DVC writes none where the project ignores the folder already
+    both = f"{out}.dvc and {ignored}" if ignored.exists() else f"{out}.dvc"
+    say(f"pinned: commit {both}, then `dvc push`", "green")

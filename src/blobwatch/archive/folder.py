@@ -20,8 +20,8 @@ def check_folder(out: Path) -> None:
     pinned = f"{out}.dvc"
     if not out.exists() and Path(pinned).exists():
         raise BlobwatchError(
-            f"{out} is pinned by {pinned} and not here; run `dvc pull {pinned}` first, or what is pinned "
-            "would be replaced by what is fetched now"
+            f"{out} is pinned by {pinned} and not here; bring it with `dvc pull {pinned}` (without a remote, "
+            "`dvc checkout`), or what is pinned would be replaced by what is fetched now"
         )
     if out.exists() and not out.is_dir():
         raise BlobwatchError(f"{out} is a file; give a folder with --out")

@@ -226,8 +226,11 @@ def troubles() -> Iterator[None]:
         raise BlobwatchError(
             f"the archive cannot be asked ({error}); check astroquery's [mast] server"
         ) from None
-    except TimeoutError:
-        raise Broken("it worked on the question for too long") from None
+    except TimeoutError:  # astroquery's own: it asks again and again until the answer is ready
+        raise BlobwatchError(
+            f"MAST was not ready after {mast.conf.timeout} s; ask for fewer days, or set a longer [mast] "
+            "timeout in astroquery's configuration"
+        ) from None
     except (RemoteServiceError, InvalidQueryError) as error:
         raise BlobwatchError(f"MAST refused the question: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
