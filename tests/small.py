@@ -11,6 +11,8 @@ from pathlib import Path
 
 import yaml
 
+from blobwatch.lineage.fingerprint import GIVEN
+
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = {
     "threads": 1,
@@ -94,7 +96,8 @@ def build(root: Path, blank_database: Path) -> Small:
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", root)
-    shutil.copytree(ROOT / "data" / "labels", root / "data" / "labels")
+    for given in GIVEN:
+        shutil.copytree(ROOT / given, root / given)
     shutil.copyfile(blank_database, root / "mlflow.db")
     small = Small(root)
     small.params(**NUMBERS)

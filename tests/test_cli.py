@@ -14,12 +14,12 @@ from blobwatch.cli import app, main
 from blobwatch.instrument.blobs import Blob
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
-VERBS = [command.callback.__name__ for command in app.registered_commands]
+VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
 # The stages come first; how many places each takes.
 PLACES = {
     "simulate": 1,
     "difference": 2,
-    "subframes": 4,
+    "subframes": 5,
     "train": 3,
     "baseline": 3,
     "evaluate": 5,
@@ -74,7 +74,9 @@ def test_every_verb_explains_itself(run, verb):
     assert status == 0
     assert f"blobwatch {verb}" in out
     assert (
-        next(c for c in app.registered_commands if c.callback.__name__ == verb).callback.__doc__.split()[0]
+        next(
+            c for c in app.registered_commands if c.callback.__name__.replace("_", "-") == verb
+        ).callback.__doc__.split()[0]
         in out
     )
 

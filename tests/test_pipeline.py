@@ -121,6 +121,7 @@ DOORS = {
         "instrument/modes.py",
         "instrument/ramp.py",
         "instrument/season.py",
+        "instrument/templates.py",
         "stages/difference.py",
         "detector/card.py",  # dates of exposures
     },

@@ -93,6 +93,7 @@ class Subframes(Section):
     shares: tuple[Share, Share]
     snr: Range
     labelled: Share
+    templates: Share
 
 
 class Train(Section):

@@ -12,7 +12,7 @@ from blobwatch.dataset.contamination import (
     vary_noise,
 )
 from blobwatch.dataset.shards import SUBFRAME
-from blobwatch.instrument.blobs import draw_blob, unit_shape
+from blobwatch.instrument.blobs import draw_blob, parametric_shape
 
 SHAPE = (256, 256)
 
@@ -170,7 +170,7 @@ def test_a_positive_point_source_is_narrower_than_the_narrowest_blob(wide):
         widths[sign].append(width_of_brightest(sign * np.pad(scene, 1, mode="edge")))
     rng = np.random.default_rng(3)
     blobs = (draw_blob(rng, 1018.0, 1018.0) for _ in range(200))  # where they are smallest
-    areas = [(unit_shape(blob, 6)[0] > 0.5).sum() for blob in blobs]
+    areas = [(parametric_shape(blob, 6)[0] > 0.5).sum() for blob in blobs]
     assert max(widths[1]) < np.sqrt(4 * min(areas) / np.pi)
     assert max(widths[1]) <= 2.25
     assert min(widths[1] + widths[-1]) >= 1.05

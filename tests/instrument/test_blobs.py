@@ -12,11 +12,11 @@ from blobwatch.instrument.blobs import (
     half_width_at,
     old_blobs,
     overlap,
+    parametric_shape,
     radius_at,
     shape,
     snr_of,
     transmission,
-    unit_shape,
 )
 
 
@@ -88,7 +88,7 @@ def test_what_is_given_is_kept():
 
 
 def test_shape_is_a_diamond_with_its_points_on_the_axes():
-    stamp, x0, y0 = unit_shape(
+    stamp, x0, y0 = parametric_shape(
         Blob(300.0, 700.0, half_width=8.0, depth=0.1, axis_ratio=1.0, exponent=1.0, edge=20.0), 8
     )
     at = {(dx, dy): stamp[700 + dy - y0, 300 + dx - x0] for dx in range(-9, 10) for dy in range(-9, 10)}
@@ -103,13 +103,13 @@ def test_shape_is_a_diamond_with_its_points_on_the_axes():
 
 def test_half_width_is_where_the_profile_is_one_half():
     blob = Blob(300.0, 700.0, half_width=7.0, depth=0.1, axis_ratio=1.2, exponent=1.25, edge=4.0)
-    stamp, x0, y0 = unit_shape(blob, 9)
+    stamp, x0, y0 = parametric_shape(blob, 9)
     assert stamp[700 - y0, 307 - x0] == pytest.approx(0.5, abs=0.02)
     assert np.interp(8.4, range(12), stamp[700 - y0 : 712 - y0, 300 - x0]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_ring_has_a_hole_of_half_the_depth_and_a_dot():
-    stamp, x0, y0 = unit_shape(Blob(200.0, 200.0, half_width=10.0, depth=0.1, edge=15.0, hole=0.5), 8)
+    stamp, x0, y0 = parametric_shape(Blob(200.0, 200.0, half_width=10.0, depth=0.1, edge=15.0, hole=0.5), 8)
     row = stamp[200 - y0, 200 - x0 :]
     assert row[0] > 0.9  # the dot
     assert row[3] == pytest.approx(0.5, abs=0.1)  # the hole
@@ -122,8 +122,8 @@ def test_a_ring_has_a_hole_of_half_the_depth_and_a_dot():
 def test_a_collar_has_the_opposite_sign_and_its_strength(strength, edge):
     bare = Blob(300.0, 700.0, half_width=7.0, depth=0.1, axis_ratio=1.2, edge=edge)
     collared = replace(bare, collar=strength)
-    stamp, x0, y0 = unit_shape(collared, 4)
-    wide, _, _ = unit_shape(replace(collared, collar=1e-9), 4)  # the same stamp, all but without
+    stamp, x0, y0 = parametric_shape(collared, 4)
+    wide, _, _ = parametric_shape(replace(collared, collar=1e-9), 4)  # the same stamp, all but without
     added = stamp - wide
     assert added.max() <= 1e-8
     assert added.min() == pytest.approx(-strength, rel=0.02)

@@ -16,6 +16,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, folder_listing, read_table
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.differences import write_difference
+from blobwatch.instrument.templates import make_template, write_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Split, Subframes
 from blobwatch.stages.difference import COLUMNS
@@ -28,12 +29,13 @@ SETTINGS = Subframes(
     shares=(0.5, 0.25),
     snr=(5.0, 30.0),
     labelled=0.5,
+    templates=0.5,
 )
 NEW = Blob(x=700.0, y=200.0, half_width=6.0, depth=0.06)  # appears on day 17
 
 
 @pytest.fixture(scope="module")
-def season(tmp_path_factory) -> tuple[Path, Path, Path]:
+def season(tmp_path_factory) -> tuple[Path, Path, Path, Path]:
     """Twenty-four days with a difference image each, against the three days before; a table of the truth."""
     folder = tmp_path_factory.mktemp("season")
     differences, exposures = folder / "difference", folder / "raw"
@@ -56,7 +58,7 @@ def season(tmp_path_factory) -> tuple[Path, Path, Path]:
         "kind,x,y,depth,appeared_mjd,half_width,axis_ratio,exponent,edge,hole\n"
         f"new,{NEW.x},{NEW.y},{NEW.depth},58020.5,{NEW.half_width},1.08,1.25,5.0,0.0\n"
     )
-    return differences, exposures, folder / "labels"
+    return differences, exposures, folder / "labels", folder / "templates"
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +195,7 @@ def labelled_season(season, tmp_path, *labels) -> Path:
     """Return the subframes of the season with labels, of which train has the exposures 3, 5 and 9."""
     (tmp_path / "labels").mkdir()
     write_labels(tmp_path / "labels", list(labels))
-    subframes(*season[:2], tmp_path / "labels", tmp_path / "out", SETTINGS, seed=3, workers=1)
+    subframes(*season[:2], tmp_path / "labels", season[-1], tmp_path / "out", SETTINGS, seed=3, workers=1)
     return tmp_path / "out"
 
 
@@ -214,7 +216,7 @@ def test_a_labelled_blob_is_there_from_its_exposure_on_and_unclear_before(season
     """No truth is known; exposure 21 shows the blob, in 23 the stack has taken it in, of 16 nobody knows."""
     (tmp_path / "raw").mkdir()
     seen = label("izzz00021", NEW.x + 0.4, NEW.y - 0.3, 6.5)
-    out = labelled_season((season[0], tmp_path / "raw"), tmp_path, seen)
+    out = labelled_season((season[0], tmp_path / "raw", season[-1]), tmp_path, seen)
     assert read_labels(out) == [seen]
     test, val, final = (read_split(out, split) for split in ("test", "val", "final"))
     mine = covering(test, NEW.x, NEW.y)
@@ -255,3 +257,18 @@ def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
     ):
         labelled_season(season, tmp_path, label("izzz00005", 30.0, 40.0), label("izzz00005", 300.0, 1030.0))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_templates_change_train_alone(made, season, tmp_path):
+    """Of the size that the frame's middle asks for, so that it fits many places, not all."""
+    y, x = np.mgrid[:21, :21] - 10
+    square = 3.0 * ((np.abs(x) < 6) & (np.abs(y) < 5))
+    write_templates(tmp_path, [make_template("1", square)], season[0] / INDEX)
+    subframes(*season[:3], tmp_path, tmp_path / "out", SETTINGS, seed=3, workers=1)
+    for split in ("val", "test", "final"):
+        ours, before = (read_split(folder, split) for folder in (tmp_path / "out", made))
+        assert np.array_equal(ours.images, before.images)
+    ours, before = (read_split(folder, "train") for folder in (tmp_path / "out", made))
+    assert not np.array_equal(ours.images, before.images)
+    width = np.float32(make_template("1", square).half_width)
+    assert 0.1 < np.isclose(ours.blobs["half_width"], width).mean() < 0.7

@@ -33,7 +33,12 @@ def difference(exposures: Folder, out: Folder, workers: Workers = 2) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def subframes(
-    differences: Folder, exposures: Folder, labels: Folder, out: Folder, workers: Workers = 2
+    differences: Folder,
+    exposures: Folder,
+    labels: Folder,
+    templates: Folder,
+    out: Folder,
+    workers: Workers = 2,
 ) -> None:
     """Cut labelled subframes for train, val and test out of the difference images."""
     from blobwatch.lineage.fingerprint import witnessed
@@ -41,8 +46,8 @@ def subframes(
     from blobwatch.stages.subframes import subframes as run
 
     params = load_params()
-    with witnessed(Path.cwd(), "subframes", differences, exposures, labels, out):
-        run(differences, exposures, labels, out, params.subframes, params.seed, workers)
+    with witnessed(Path.cwd(), "subframes", differences, exposures, labels, templates, out):
+        run(differences, exposures, labels, templates, out, params.subframes, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -7,6 +7,7 @@ import numpy as np
 
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
+from blobwatch.instrument.templates import Template, TemplateBlob
 
 SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
 DEEPEST = 0.6  # fraction of the background
@@ -63,6 +64,24 @@ def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
         hole=float(rng.uniform(0.25, 0.6)) if ring else 0.0,
         collar=float(rng.uniform(0.0, 0.2)) if rng.uniform() < 0.4 else 0.0,
     )
+
+
+def with_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
+    """Return how to draw a blob that has, in a share of the cases, the shape of a template.
+
+    A template must be of the size that its place asks for. It is shown mirrored too: no side is special.
+    """
+
+    def drawn(rng: np.random.Generator, x: float, y: float) -> Blob:
+        fitting = [one for one in templates if one.fits(x, y)]
+        if not fitting or rng.uniform() >= share:
+            return draw(rng, x, y)
+        chosen = fitting[int(rng.integers(len(fitting)))]
+        down, left = (-1 if rng.integers(2) else 1 for _ in range(2))
+        mirrored = replace(chosen, profile=chosen.profile[::down, ::left])
+        return TemplateBlob(x=x, y=y, half_width=chosen.half_width, depth=0.01, template=mirrored)
+
+    return drawn if templates else draw
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

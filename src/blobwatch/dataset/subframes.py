@@ -5,7 +5,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from blobwatch.dataset.contamination import contaminate, vary_noise
-from blobwatch.dataset.injection import Draw, draw_injected, draw_known, draw_wide, inject
+from blobwatch.dataset.injection import (
+    Draw,
+    draw_injected,
+    draw_known,
+    draw_wide,
+    inject,
+    with_templates,
+)
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.scaling import level_and_noise, scale_frame, to_steps
@@ -13,6 +20,7 @@ from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, depth_for, snr_of
 from blobwatch.instrument.differences import Difference
+from blobwatch.instrument.templates import Template
 
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
 EDGE = 15  # pixels; a blob this far outside a cut still shows in it
@@ -27,12 +35,15 @@ class Recipe:
     blobs: tuple[int, int]
     contaminated: float
     wide: bool = False  # blob shapes and noise far wider than the instrument's, for training
+    templates: tuple[Template, ...] = ()  # shapes of real blobs, beside the drawn ones
+    template_share: float = 0.0
     labelled: float = 0.0  # share of the cuts that are made around a labelled place, where there is one
 
     @property
     def draw(self) -> Draw:
         """How a blob's shape is drawn."""
-        return draw_wide if self.wide else draw_known
+        shapes = draw_wide if self.wide else draw_known
+        return with_templates(shapes, list(self.templates), self.template_share)
 
     @property
     def margin(self) -> float:

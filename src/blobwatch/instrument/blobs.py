@@ -61,6 +61,10 @@ class Blob:
         """Return the parameters as plain numbers."""
         return {key: float(value) for key, value in asdict(self).items()}
 
+    def unit_shape(self) -> tuple[np.ndarray, int, int]:
+        """Return `shape`."""
+        return parametric_shape(replace(self, depth=1.0))
+
 
 def half_width_at(x: float, y: float) -> float:
     """Return the mean half-width (pixels) of a blob at a place; the defocus grows to the lower left."""
@@ -125,11 +129,11 @@ def shape(blob: Blob) -> tuple[np.ndarray, int, int]:
     x0, y0 : int
         Pixel of the frame on which ``stamp[0, 0]`` falls; may lie outside.
     """
-    return unit_shape(replace(blob, depth=1.0))
+    return blob.unit_shape()
 
 
 @lru_cache(maxsize=64)
-def unit_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
+def parametric_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
     """Return `shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
     reach = 10.0 ** (1.0 / blob.edge)  # in half-widths; below 0.1 % outside
     reach = blob.half_width * max(1.0, blob.axis_ratio) * (max(reach, 3.0) if blob.collar else reach)

@@ -14,6 +14,7 @@ from blobwatch.dataset.truth import Appearance, new_in, read_truth
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
+from blobwatch.instrument.templates import Template, read_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Subframes
 from blobwatch.progress import console, in_processes
@@ -35,6 +36,7 @@ def subframes(
     differences: Path,
     exposures: Path,
     labels: Path,
+    templates: Path,
     out: Path,
     settings: Subframes,
     seed: int,
@@ -54,7 +56,7 @@ def subframes(
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
     with whole_folder(out) as folder:
-        make = partial(make_shard, folder, truth, labelled, settings, seed)
+        make = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
         rows = list(in_processes(make, jobs, "subframes", workers))
         write_table(folder / INDEX, rows)
         write_table(folder / EXPOSURES, exposures_of(differences, exposures, splits))
@@ -67,7 +69,13 @@ def share_out(total: int, parts: int) -> list[int]:
 
 
 def make_shard(
-    folder: Path, truth: list[Appearance], labelled: Labelled, settings: Subframes, seed: int, job: Job
+    folder: Path,
+    truth: list[Appearance],
+    labelled: Labelled,
+    templates: tuple[Template, ...],
+    settings: Subframes,
+    seed: int,
+    job: Job,
 ) -> dict:
     """Make and write one shard; return its row of the index."""
     source = job.source
@@ -84,7 +92,15 @@ def make_shard(
         # The stream hangs on the rootname, so an exposure more or less changes no other shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
         split = getattr(settings, job.split)
-        recipe = Recipe(settings.snr, split.blobs, split.contaminated, split.wide, settings.labelled)
+        recipe = Recipe(
+            settings.snr,
+            split.blobs,
+            split.contaminated,
+            split.wide,
+            templates if job.split == "train" else (),  # so that what trained does not test
+            settings.templates,
+            settings.labelled,
+        )
         shard = cut_subframes(rng, frame, job.count, recipe, job.start)
     path = Path(job.split) / f"{source.rootname}.npz"
     (folder / job.split).mkdir(exist_ok=True)
