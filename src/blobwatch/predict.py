@@ -3,6 +3,7 @@
 Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed
+
+ReadFit = Callable[[Path, int, Limits], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ class Predictor:
         stack: np.ndarray | None = None,
         history: list[Listed] | None = None,
         settings: "Differencing | None" = None,
+        read: "ReadFit" = read_fit,
     ) -> Prediction:
         """Judge one FITS file: a difference image as it is, an exposure against its stack.
 
@@ -172,13 +176,15 @@ class Predictor:
         history : list of Listed, optional
             Earlier exposures, out of which the stack is made; those that it needs are read.
         settings : Differencing, optional
+        read : callable, optional
+            Gives the blob image of an earlier exposure, as `read_fit` does; one that remembers spares work.
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus):
                 known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
-        image = difference_of(exposure, stack, history, settings or Differencing())
+        image = difference_of(exposure, stack, history, settings or Differencing(), read)
         return self._judge(image, str(path), exposure.rootname, "exposure")
 
     def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
@@ -216,6 +222,7 @@ def difference_of(
     stack: np.ndarray | None,
     history: list[Listed] | None,
     settings: Differencing,
+    read: ReadFit = read_fit,
 ) -> np.ndarray:
     """Return the difference image of an exposure against a stack, given or made of earlier exposures.
 
@@ -233,18 +240,20 @@ def difference_of(
         )
     image = fit_image(exposure, settings.box, settings.quality)
     if stack is None:
-        stack = stack_before(exposure, history, settings)
+        stack = stack_before(exposure, history, settings, read)
     return difference_image(stack, image)
 
 
-def stack_before(exposure: Exposure, history: list[Listed], settings: Differencing) -> np.ndarray:
+def stack_before(
+    exposure: Exposure, history: list[Listed], settings: Differencing, read: ReadFit = read_fit
+) -> np.ndarray:
     """Return the median stack of the good exposures in the days before one."""
     times = [one.expstart for one in history]
     chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
     images, bad = [], []
     for one in (history[i] for i in chosen):
         try:
-            images.append(read_fit(one.path, settings.box, settings.quality))
+            images.append(read(one.path, settings.box, settings.quality))
         except Unfit:
             bad.append(one.rootname)
     if len(images) < settings.minimum:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import app
+from blobwatch.cli.app import AsJson, Workers, app
 
 PANEL = "Use"
 
@@ -23,4 +23,30 @@ def predict(
     from blobwatch.answers import answer_files
 
     if not answer_files(files, model, stack, history, as_json, plot):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PANEL)
+def scan(
+    source: Annotated[Path, typer.Argument(show_default=False, help="A folder, or a manifest of fetch.")],
+    out: Annotated[Path, typer.Option(show_default=False, help="The table, as parquet; goes on with it.")],
+    model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
+    history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures, if elsewhere.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster, like tcp://host:8786.")] = None,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Judge thousands of files, here or on a Dask cluster, and write a table of the answers."""
+    import json
+
+    from blobwatch.archive.scan import scan as run
+
+    found = run(source, out, model, history, scheduler, workers)
+    typer.echo(
+        json.dumps(found | {"out": str(out)})
+        if as_json
+        else f"{found['files']} files, {found['judged']} judged now: {found['blobs']} blobs, "
+        f"{found['errors']} files could not be used; {out} has a row for each"
+    )
+    if found["errors"]:
         raise typer.Exit(1)

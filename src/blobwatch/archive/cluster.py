@@ -1,0 +1,97 @@
+"""The one door to Dask: processes here, or a cluster elsewhere, and work given to them piece by piece."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+from uuid import uuid4
+
+from blobwatch.errors import BlobwatchError
+
+WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
+FAILURES = 1  # workers that a job may lose before it is blamed; one may die of something else
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+class Killed:
+    """What stands for the outcome of a job that took its workers with it."""
+
+
+@contextmanager
+def cluster(scheduler: str | None, workers: int) -> Iterator:
+    """Yield a client of a scheduler, or of processes on this machine that end with the block.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Like ``tcp://host:8786``.
+    workers : int
+        Processes on this machine, where no scheduler is given.
+
+    Raises
+    ------
+    BlobwatchError
+        If the scheduler does not answer, or has no worker.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        with (
+            dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,  # what a worker holds is bounded by its work
+                silence_logs=50,  # a worker that dies is told by its files
+            ) as local,
+            Client(local) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=WAIT)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise BlobwatchError(
+            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WAIT)
+        except TimeoutError:
+            raise BlobwatchError(
+                f"the scheduler at {scheduler} has no worker; start one with `dask worker {scheduler}`"
+            ) from None
+        yield client
+
+
+def compute(
+    client, work: Callable[[Job], Outcome], jobs: Iterable[Job], most: int
+) -> Iterator[tuple[Job, Outcome | Killed]]:
+    """Yield each job with its outcome as it is done, with no more than ``most`` given out at a time.
+
+    A job whose worker dies is done by another; one that takes several with it has the outcome `Killed`.
+    """
+    from distributed import KilledWorker, as_completed
+
+    jobs, given, pool = iter(jobs), {}, as_completed(with_results=False)
+    for job in islice(jobs, most):
+        future = client.submit(work, job, pure=False, key=f"blobwatch-{uuid4()}")
+        given[future.key] = job
+        pool.add(future)
+    for future in pool:
+        job = given.pop(future.key)
+        error = future.exception()
+        if error is not None and not isinstance(error, KilledWorker):
+            raise error
+        outcome = Killed() if error is not None else future.result()
+        future.release()
+        for following in islice(jobs, 1):
+            another = client.submit(work, following, pure=False, key=f"blobwatch-{uuid4()}")
+            given[another.key] = following
+            pool.add(another)
+        yield job, outcome

@@ -1,0 +1,83 @@
+"""What thousands of files are, by their headers: exposures or differences, when, through which filter."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobwatch.archive.manifest import read_manifest
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.differences import is_difference
+from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.progress import track
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a scan.
+
+    Attributes
+    ----------
+    path : Path
+    stamp : str
+        Size and time of change: what tells an altered file without reading it.
+    expstart : float or None
+        MJD, where the header has it.
+    filter : str
+    listed : Listed or None
+        Where it is an exposure.
+    """
+
+    path: Path
+    stamp: str
+    expstart: float | None = None
+    filter: str = ""
+    listed: Listed | None = None
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the files of a folder, or those that a manifest names."""
+    if source.is_dir():
+        return find_exposures(source)
+    if source.suffix != ".csv":
+        raise BlobwatchError(f"{source} is neither a folder nor a manifest (.csv); give one of these")
+    return [source.parent / row["path"] for row in read_manifest(source)]
+
+
+def survey(paths: list[Path]) -> Iterator[File]:
+    """Yield what is known of each file by its header; a file that cannot be read is as good as any here."""
+    for path in track(paths, len(paths), "headers"):
+        try:
+            about = path.stat()
+            stamp = f"{about.st_size} {about.st_mtime_ns}"
+        except OSError:
+            stamp = ""
+        try:
+            with open_fits(path, only_image=True) as hdus:
+                header, is_exposure = hdus[0].header, not is_difference(hdus)
+            when = moment(header, "EXPSTART", path) if is_exposure or "EXPSTART" in header else None
+            used, name = str(header.get("FILTER", "")).strip(), rootname(header, path)
+        except BlobwatchError:
+            yield File(path, stamp)
+        else:
+            yield File(path, stamp, when, used, Listed(path, name, when, used) if is_exposure else None)
+
+
+def in_time(files: Iterable[File]) -> list[File]:
+    """Return files in the order of time, those without a date last, in the order of their names."""
+    return sorted(
+        files, key=lambda one: (float("inf") if one.expstart is None else one.expstart, str(one.path))
+    )
+
+
+def exposures_of(files: list[File]) -> list[Listed]:
+    """Return the exposures among files, each rootname once, though it may be there as raw and flt."""
+    return list({one.listed.rootname: one.listed for one in reversed(files) if one.listed}.values())[::-1]
+
+
+def before(listed: list[Listed], first: float, last: float, days: float) -> list[Listed]:
+    """Return the exposures that may be in the stack of one between two moments."""
+    times = [one.expstart for one in listed]
+    return listed[bisect_left(times, first - days) : bisect_left(times, last)]

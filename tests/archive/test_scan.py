@@ -1,0 +1,262 @@
+"""A scan: equal to one file after the other, whoever does the work, and whoever dies of it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from made import image_with, write_exposure, write_image
+from pyarrow import parquet
+
+from blobwatch.archive.manifest import write_manifest
+from blobwatch.archive.results import answered, parts_of, write_part
+from blobwatch.archive.scan import ENDED, alone, scan
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.blobs import Blob
+from blobwatch.instrument.folder import list_exposures
+from blobwatch.predict import Predictor
+
+LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
+# Loaded by each worker: one file holds the worker that has it, another ends it.
+PRELOAD = """
+import os
+import blobwatch.archive.scan as scan
+
+real = vars(scan).setdefault("real_row_of", scan.row_of)  # Dask may load this twice
+
+def row_of(judge, file, identity, earlier):
+    if "deadly" in file.path.name:
+        os._exit(1)
+    hold = file.path.parent / "hold"
+    if "slow" in file.path.name and hold.exists():
+        with open(hold, "w") as told:  # waits until somebody reads
+            told.write(str(os.getpid()))
+        with open(file.path.parent / "go") as waited:
+            waited.read()
+    return real(judge, file, identity, earlier)
+
+scan.row_of = row_of
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Difference images, and one file that is no FITS file at all."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(6):
+        blobs = [LOUD] if number % 2 else []
+        write_image(folder / f"d{number}.fits", image_with(blobs, seed=number), EXPSTART=58000.0 - number)
+    (folder / "broken.fits").write_text("no FITS")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers as processes of their own."""
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "preload.py").write_text(PRELOAD)
+    environment = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+
+    def start(program: str, *options: str):
+        command = [
+            sys.executable,
+            "-m",
+            f"distributed.cli.{program}",
+            "--host",
+            "127.0.0.1",
+            "--no-dashboard",
+        ]
+        return subprocess.Popen(
+            [*command, "--no-dashboard", *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=environment,
+        )
+
+    scheduler = start("dask_scheduler", "--port", "0")
+    address = said_after(scheduler, "Scheduler at:")
+    options = ["--nthreads", "1", "--preload", "preload.py", "--local-directory", "."]
+    workers = [start("dask_worker", address, *options) for _ in range(2)]
+    for worker in workers:
+        said_after(worker, "Registered to:")
+    yield address
+    for process in (*workers, scheduler):
+        process.terminate()
+    for process in (*workers, scheduler):
+        process.wait()
+
+
+def said_after(process, words: str) -> str:
+    """Return what a process says behind some words; from then on it talks to nobody."""
+    for line in process.stderr:
+        if words in line:
+            Thread(target=listen, args=[process.stderr], daemon=True).start()
+            return line.split(words)[1].split()[0]
+    raise AssertionError(f"{process.args} ended without saying {words!r}")
+
+
+def listen(stream) -> None:
+    with stream:
+        stream.read()
+
+
+def rows_of(out: Path) -> list[dict]:
+    return parquet.read_table(out).to_pylist()
+
+
+def holding(folder: Path, copies: int, target: Path) -> Path:
+    """Return a copy of a folder with more names for the same files, the last of which holds its worker."""
+    shutil.copytree(folder, target)
+    for number in range(copies):
+        (target / f"x{number:02d}.fits").hardlink_to(target / f"d{number % 6}.fits")
+    (target / "slow.fits").hardlink_to(target / "d0.fits")  # the latest
+    for name in ("hold", "go"):
+        os.mkfifo(target / name)
+    return target
+
+
+def test_answers_are_those_of_one_file_after_the_other(folder, box_model, tmp_path):
+    out = tmp_path / "r.parquet"
+    assert scan(folder, out, str(box_model), workers=1) == {"files": 7, "judged": 7, "blobs": 3, "errors": 1}
+    rows, predictor = rows_of(out), Predictor.load(box_model)
+    names = [f"d{number}.fits" for number in range(5, -1, -1)]  # in the order of time
+    assert [Path(row["image"]).name for row in rows] == [*names, "broken.fits"]
+    for row in rows[:-1]:
+        alone = predictor.predict_file(row["image"]).as_json()
+        assert row["probabilities"] == [one["probability"] for one in alone["subframes"]]
+        assert row["blobs"] == alone["blobs"]
+        assert row["probability"] == max(row["probabilities"])
+        assert row["model_sha256"] == alone["model"]["sha256"]
+        assert (row["kind"], row["error"], row["count"]) == ("difference", None, len(alone["blobs"]))
+    assert "is not a readable FITS file; fetch or copy it again" in rows[-1]["error"]
+    assert rows[-1]["probabilities"] is None
+    assert not parts_of(out).exists()
+
+    scan(folder, tmp_path / "two.parquet", str(box_model), workers=2)
+    assert (tmp_path / "two.parquet").read_bytes() == out.read_bytes()
+    assert scan(folder, out, str(box_model))["judged"] == 0
+
+
+def test_exposures_are_judged_against_those_before_them(box_model, tmp_path, cluster):
+    folder, out = tmp_path / "e", tmp_path / "r.parquet"
+    folder.mkdir()
+    for number in range(5):
+        write_exposure(folder, number, [LOUD] if number == 4 else [])
+    listed = list_exposures(folder, "F153M")
+    manifest = [
+        {"rootname": one.rootname, "uri": "mast:", "size": 1, "md5": "0" * 32, "path": one.path.name}
+        | {"expstart": one.expstart}
+        for one in listed
+    ]
+    write_manifest(folder / "manifest.csv", manifest)
+    found = scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)
+    assert found == {"files": 5, "judged": 5, "blobs": 1, "errors": 3}
+    rows = rows_of(out)
+    assert rows[2]["error"].startswith("iaaa0201q: 2 exposures in the 30 days before it, a stack needs 3")
+    alone = Predictor.load(box_model).predict_file(listed[4].path, history=listed).as_json()
+    assert rows[4]["blobs"] == alone["blobs"] != []
+    assert (rows[4]["kind"], rows[4]["filter"], rows[4]["expstart"]) == ("exposure", "F153M", 58004.0)
+    # Another exposure of day 1 changes itself and what is held against it, and not the one before.
+    write_exposure(folder, 1, [LOUD])
+    assert scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)["judged"] == 4
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(folder, box_model, tmp_path, cluster):
+    many = holding(folder, 40, tmp_path / "many")
+
+    def kill() -> None:
+        with open(many / "hold") as told:
+            held = int(told.read())
+        (many / "hold").unlink()
+        os.kill(held, signal.SIGKILL)
+
+    killer = Thread(target=kill)
+    killer.start()
+    found = scan(many, tmp_path / "r.parquet", str(box_model), scheduler=cluster)
+    killer.join()
+    assert found == {"files": 48, "judged": 48, "blobs": 23, "errors": 1}
+    rows = rows_of(tmp_path / "r.parquet")
+    names = [Path(row["image"]).name for row in rows]
+    assert sorted(names) == sorted(path.name for path in many.glob("*.fits"))
+    assert [name for name, row in zip(names, rows, strict=True) if row["error"]] == ["broken.fits"]
+
+
+def test_a_file_that_ends_its_workers_costs_its_own_row_and_is_tried_again(
+    folder, box_model, tmp_path, cluster
+):
+    some = tmp_path / "some"
+    shutil.copytree(folder, some)
+    (some / "deadly.fits").hardlink_to(some / "d1.fits")
+    out = tmp_path / "r.parquet"
+    found = scan(some, out, str(box_model), scheduler=cluster)
+    assert found == {"files": 8, "judged": 8, "blobs": 3, "errors": 2}
+    rows = {Path(row["image"]).name: row for row in rows_of(out)}
+    assert rows["deadly.fits"]["error"] == ENDED
+    assert rows["d1.fits"]["count"] == 1
+    assert scan(some, out, str(box_model), workers=1) == {"files": 8, "judged": 1, "blobs": 4, "errors": 1}
+
+
+def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, tmp_path, cluster):
+    """The parts of the first are kept; a file that changed since is judged again."""
+    many, out = holding(folder, 20, tmp_path / "many"), tmp_path / "r.parquet"
+    command = [sys.executable, "-m", "blobwatch.cli", "scan", str(many), "--out", str(out)]
+    first = subprocess.Popen(
+        [*command, "--model", str(box_model), "--scheduler", cluster],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with open(many / "hold") as told:  # by then a worker has the last files
+        told.read()
+    while not answered(out):  # those before them are on their way
+        assert first.poll() is None
+    first.kill()
+    first.wait()
+    (many / "hold").unlink()
+    with open(many / "go", "w") as go:
+        go.write("on")
+    kept = len(answered(out))
+    assert 0 < kept < 28
+    found = scan(many, out, str(box_model), scheduler=cluster)
+    assert found == {"files": 28, "judged": 28 - kept, "blobs": 13, "errors": 1}
+    assert len(rows_of(out)) == 28
+    os.utime(many / "d3.fits", (0, 0))  # and all names of the same file
+    changed = sum(path.stat().st_mtime == 0 for path in many.glob("*.fits"))
+    assert scan(many, out, str(box_model), workers=1)["judged"] == changed >= 4
+
+
+# What cannot be done
+
+
+def test_two_scans_into_one_table(folder, tmp_path, box_model):
+    with alone(tmp_path / "r.parquet"), pytest.raises(BlobwatchError, match="another scan writes"):
+        scan(folder, tmp_path / "r.parquet", str(box_model))
+
+
+def test_wrong_places(folder, tmp_path, box_model):
+    with pytest.raises(BlobwatchError, match=r"give a file that ends in \.parquet"):
+        scan(folder, tmp_path / "r.csv", str(box_model))
+    with pytest.raises(BlobwatchError, match="is neither a folder nor a manifest"):
+        scan(folder / "d0.fits", tmp_path / "r.parquet", str(box_model))
+    (tmp_path / "r.parquet").write_text("no table")
+    with pytest.raises(BlobwatchError, match="is no table of a scan; give another --out"):
+        scan(folder, tmp_path / "r.parquet", str(box_model))
+    assert (tmp_path / "r.parquet").read_text() == "no table"
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere://x"])
+def test_no_scheduler(folder, tmp_path, box_model, monkeypatch, address):
+    monkeypatch.setattr("blobwatch.archive.cluster.WAIT", 0.2)
+    with pytest.raises(BlobwatchError, match=f"no Dask scheduler answers at {address}"):
+        scan(folder, tmp_path / "r.parquet", str(box_model), scheduler=address)
+
+
+def test_a_part_is_never_written_over(tmp_path):
+    out = tmp_path / "r.parquet"
+    for name in "ab":
+        write_part(out, [{"image": name, "identity": name}])
+    assert list(answered(out)) == ["a", "b"]
