@@ -134,6 +134,7 @@ DOORS = {
         "figures/instrument.py",
         "figures/cases.py",
         "figures/evaluation.py",
+        "figures/inspection.py",
         "figures/prediction.py",
         "lineage/tracking/runs.py",  # imports it early, since MLflow's own late import deadlocks
     },
@@ -166,7 +167,7 @@ FLOORS = [
     "errors files progress",
     "instrument",
     "images",
-    "artefact predict",
+    "artefact predict inspection",
     "dataset",
     "detector",
     "params lineage figures answers archive",

@@ -1,7 +1,8 @@
-"""The answers of ``blobwatch predict``: a line of JSON or a table per file; a bad file stops no other."""
+"""The answers of ``predict`` and ``inspect``: JSON or tables per file; a bad file stops no other."""
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.images.quality import WORDS, Limits
 from blobwatch.images.tiling import PER_SIDE
+from blobwatch.inspection import Inspection, inspect
 from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
@@ -80,11 +83,17 @@ def make_folder(folder: Path) -> None:
 def save_picture(answer: Prediction, folder: Path) -> None:
     """Write the picture of an answer under the name of its file."""
     from blobwatch.figures.prediction import prediction
+
+    write_picture(prediction(answer), folder, Path(answer.image))
+
+
+def write_picture(figure, folder: Path, image: Path) -> None:
+    """Write a figure under the name of its file, and say where."""
     from blobwatch.files import whole_file
 
-    path = folder / f"{Path(answer.image).name.split('.')[0]}.png"
+    path = folder / f"{image.name.split('.')[0]}.png"
     with whole_file(path) as partial:
-        prediction(answer).savefig(partial, dpi=100)
+        figure.savefig(partial, dpi=100)
     console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -116,3 +125,79 @@ def print_table(answer: Prediction) -> None:
         chances = answer.probabilities[row * PER_SIDE : (row + 1) * PER_SIDE]
         grid.add_row(*(f"[bold]{p:.2f}[/bold]" if p >= answer.threshold else f"{p:.2f}" for p in chances))
     out.print(grid)
+
+
+def answer_inspect(files: list[Path], as_json: bool, plot: Path | None) -> bool:
+    """Look at files one after the other; print what each is; return whether all could be read."""
+    if plot:
+        make_folder(plot)
+    all_well = True
+    for path in files:
+        try:
+            found = inspect(path)
+        except BlobwatchError as error:
+            all_well = False
+            if as_json:
+                print(json.dumps({"file": str(path), "error": str(error)}))
+            console.print(f"blobwatch: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            continue
+        if plot and found.image is not None and found.statistics:
+            from blobwatch.figures.inspection import inspected
+
+            write_picture(inspected(found), plot, path)
+        if as_json:
+            print(json.dumps(found.as_json()))
+        else:
+            print_inspection(found)
+    return all_well
+
+
+def print_inspection(found: Inspection) -> None:
+    """Print what a file is, for people."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    out = Console()
+    out.print(f"\n[bold]{escape(str(found.path))}[/bold]  {found.kind}", soft_wrap=True)
+    out.print(escape(found.use), soft_wrap=True, style="green" if found.usable else "red")
+    extensions = Table("", "extension", "shape", "stored as", title="extensions", title_justify="left")
+    for one in found.extensions:
+        shape = " x ".join(map(str, one["shape"])) or "-"
+        extensions.add_row(str(one["number"]), f"{one['name']},{one['version']}", shape, one["stored"])
+    out.print(extensions)
+    header = Table(title="header", show_header=False, title_justify="left")
+    for key, value in found.header.items():
+        header.add_row(key, escape(str(value)))
+    out.print(header)
+    for title, rows in tables_of(found):
+        table = Table(title=title, show_header=False, title_justify="left")
+        for name, value in rows:
+            table.add_row(name, value)
+        out.print(table)
+    if found.statistics:
+        from blobwatch.figures.inspection import REACH, histogram
+
+        counts, _ = histogram(found.image, 48)
+        bars = "▁▂▃▄▅▆▇█"
+        heights = np.log1p(counts) / np.log1p(counts.max()) * (len(bars) - 1)
+        out.print("".join(bars[round(height)] for height in heights))
+        out.print(f"pixels, logarithmic, {-REACH:g} to {REACH:g} sigma about the level, ends with all beyond")
+
+
+def tables_of(found: Inspection) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the tables of numbers of an inspected file: title and rows."""
+    tables = []
+    if known := found.statistics:
+        rows = [("level", f"{known['level']:.5g}"), ("noise per pixel", f"{known['noise']:.3g}")]
+        rows += [("finite", f"{100 * known['finite']:.2f} %")]
+        rows += [(f"{step} % below", f"{value:.5g}") for step, value in known["percentiles"].items()]
+        tables.append((f"pixels, {known['unit'] or 'no unit'}", rows))
+    if found.quality:
+        limits = asdict(Limits())
+        rows = [(WORDS[k], f"{v:.3g} (at most {limits[k]:g})") for k, v in found.quality.as_dict().items()]
+        tables.append(("quality", rows))
+    if found.flags:
+        rows = [(str(bit), f"{count} ({100 * count / 1014**2:.2f} %)") for bit, count in found.flags.items()]
+        tables.append(("data-quality bits", rows))
+    return tables

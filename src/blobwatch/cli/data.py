@@ -11,6 +11,19 @@ PANEL = "Data"
 
 
 @app.command(rich_help_panel=PANEL)
+def inspect(
+    files: Annotated[list[Path], typer.Argument(show_default=False, help="FITS files of any kind.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each file.")] = None,
+) -> None:
+    """Say what FITS files are, and whether and how blobwatch would use them."""
+    from blobwatch.answers import answer_inspect
+
+    if not answer_inspect(files, as_json, plot):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PANEL)
 def import_blobs(
     file: Annotated[Path, typer.Argument(show_default=False, help="The predecessor's blob_dict.npy.")],
     out: Annotated[Path, typer.Option(help="Folder of the templates.")] = Path("data/templates"),

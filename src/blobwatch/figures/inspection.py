@@ -1,0 +1,50 @@
+"""The picture of a file: the image as blobwatch would use it, and the histogram of its pixels."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from blobwatch.images.scaling import level_and_noise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from blobwatch.inspection import Inspection
+
+BINS, REACH = 80, 6.0  # of the histogram, and how far it goes either way, in units of the noise
+
+
+def histogram(image: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts, and the edges of bins in units of the noise about the level; the ends hold all beyond.
+
+    Parameters
+    ----------
+    image : ndarray, any shape
+        NaN is left out.
+    """
+    level, noise = level_and_noise(image)
+    scaled = (image[np.isfinite(image)] - level) / noise
+    return np.histogram(np.clip(scaled, -REACH, REACH), bins, (-REACH, REACH))
+
+
+def inspected(found: "Inspection") -> "Figure":
+    """Draw the image of an inspected file, and its histogram beside that of pure noise."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6.4), layout="constrained")
+    shown, below = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    level, noise = level_and_noise(found.image)
+    picture = shown.imshow(
+        found.image, origin="lower", cmap="gray", vmin=level - 4 * noise, vmax=level + 5 * noise
+    )
+    figure.colorbar(picture, ax=shown, label="fraction of the background", shrink=0.8)
+    shown.set(xlabel="x [pixel]", ylabel="y [pixel]", title=f"{found.path.name} ({found.kind})")
+    counts, edges = histogram(found.image)
+    middles = (edges[1:] + edges[:-1]) / 2
+    below.stairs(counts, edges, color="#0072B2", label="pixels")
+    normal = np.exp(-(middles**2) / 2) * counts.sum() * (edges[1] - edges[0]) / np.sqrt(2 * np.pi)
+    below.plot(middles, normal, color="#D55E00", ls="--", label="noise alone")
+    below.set(yscale="log", ylim=(0.5, None), xlabel="sigma above the level", ylabel="pixels")
+    below.legend()
+    below.set_title(found.use.split(":")[0])
+    return figure
