@@ -1,0 +1,110 @@
+"""Measure reading, stacking and scanning on this machine: a table for docs/performance.md.
+
+Run it with ``.venv/bin/python benchmarks/archive.py [files]`` (2,000 by default). It makes a few
+real-size files in a temporary folder and gives them many names. Ratios come from one run.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from astropy.io import fits
+from measure import timed
+
+from blobwatch.images.blobimage import blob_image
+from blobwatch.images.quality import Limits, read_fit
+from blobwatch.images.scaling import scale_frame
+from blobwatch.images.stack import median_stack
+from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.season import Sky, expose, plan_season
+from blobwatch.params import load_params
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_files(folder: Path) -> Path:
+    """Write one exposure as the archive has it (plain), and five differences; return the exposure."""
+    own = load_params(ROOT / "params.yaml").simulate
+    sky = Sky(**own.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
+    season = plan_season(7, own.start, own.days, 6, sky)
+    taken = [expose(season, pointing) for pointing in season.pointings]
+    path = folder / "a_flt.fits"
+    hdus = [fits.PrimaryHDU(header=taken[0][0])]
+    for name, plane in taken[0][1].items():
+        kept = plane.astype(np.int16 if name in ("DQ", "SAMP") else np.float32)
+        hdus.append(fits.ImageHDU(kept, name=name, ver=1))
+    hdus[1].header["BUNIT"] = "ELECTRONS/S"
+    fits.HDUList(hdus).writeto(path)
+    images = []
+    for _, planes in taken:
+        framed = np.full((1024, 1024), np.nan)
+        framed[5:-5, 5:-5] = planes["SCI"]
+        dq = np.zeros((1024, 1024), dtype=np.int16)
+        dq[5:-5, 5:-5] = planes["DQ"]
+        images.append(blob_image(framed, dq))
+    (folder / "differences").mkdir()
+    for number, image in enumerate(images[1:]):
+        fits.PrimaryHDU(images[0] - image).writeto(folder / "differences" / f"d{number}.fits")
+    return path
+
+
+def scan(folder: Path, out: Path, workers: int) -> tuple[float, float]:
+    """Return the seconds of a scan as a whole process, and the peak memory (MB) of all its processes."""
+    command = [sys.executable, "-m", "blobwatch.cli", "scan", str(folder), "--out", str(out)]
+    start, peak = time.perf_counter(), 0
+    with subprocess.Popen([*command, "--workers", str(workers)], stderr=subprocess.DEVNULL) as process:
+        family = psutil.Process(process.pid)
+        while process.poll() is None:
+            try:
+                members = [family, *family.children(recursive=True)]
+                peak = max(peak, sum(one.memory_info().rss for one in members))
+            except psutil.NoSuchProcess:
+                pass
+            time.sleep(0.1)
+    return time.perf_counter() - start, peak / 2**20
+
+
+def named(folder: Path, many: Path, count: int) -> Path:
+    """Give the differences of a folder ``count`` names."""
+    many.mkdir()
+    files = sorted(folder.iterdir())
+    for number in range(count):
+        (many / f"f{number:05d}.fits").hardlink_to(files[number % len(files)])
+    return many
+
+
+def main(count: int) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        exposure = write_files(folder)
+        scaled = timed(lambda: scale_frame(read_exposure(exposure).image))
+        print(f"reading an flt and scaling it: {scaled:.0f} ms")
+        image = timed(lambda: blob_image(*(lambda e: (e.image, e.dq))(read_exposure(exposure))))
+        print(f"the same up to the blob image: {image:.0f} ms")
+        fit = timed(lambda: read_fit(exposure, 64, Limits()))
+        print(f"the same with the quality check: {fit:.0f} ms")
+        start = time.perf_counter()
+        median_stack([read_fit(exposure, 64, Limits()) for _ in range(30)])
+        memory = psutil.Process().memory_info().rss / 2**20
+        print(
+            f"a stack of 30 exposures, read and checked: {time.perf_counter() - start:.2f} s, {memory:.0f} MB"
+        )
+        few = named(folder / "differences", folder / "few", count // 10)
+        many = named(folder / "differences", folder / "many", count)
+        results = {}
+        for label, files, workers in (("few", few, 2), ("many", many, 2), ("one worker", many, 1)):
+            seconds, peak = scan(files, folder / f"{label}.parquet", workers)
+            total = len(list(files.iterdir()))
+            results[label] = total / seconds, peak
+            print(f"scan, {total} files, {workers} workers: {total / seconds:.1f} a second, {peak:.0f} MB")
+        print(f"two workers over one: {results['many'][0] / results['one worker'][0]:.2f}")
+        print(f"memory, {count} files over {count // 10}: {results['many'][1] / results['few'][1]:.3f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
