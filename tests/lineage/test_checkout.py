@@ -43,6 +43,10 @@ def test_uncommitted_names_inputs_only(made):
     assert checkout.uncommitted(made.root) == []
     (made.root / "src/pkg/new.py").write_text("")
     (made.root / "params.yaml").write_text("seed: 1\n")
-    assert checkout.uncommitted(made.root) == ["params.yaml", "src/pkg/new.py"]
+    (made.root / ".gitignore").write_text("/data/subframes\n")
+    (made.root / "data/labels").mkdir()
+    (made.root / "data/labels/labels.csv").write_text("what people saw\n")
+    changed = ["data/labels/labels.csv", "params.yaml", "src/pkg/new.py"]
+    assert checkout.uncommitted(made.root) == changed
     made.commit()
     assert checkout.uncommitted(made.root) == []

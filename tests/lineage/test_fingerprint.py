@@ -14,6 +14,7 @@ from blobwatch.lineage.fingerprint import (
     EXPOSURES,
     Fingerprint,
     dependency_hash,
+    is_data,
     read_receipt,
     receipt_path,
     refuse_change,
@@ -233,3 +234,10 @@ def test_what_a_lock_says_otherwise_is_named(root):
         parts["command"] + " --fast", locked.deps | {"src/pkg": "0"}, locked.params | {"seed": 8}, {}
     )
     assert taken.against_lock(other) == ["src/pkg", "seed", "command"]
+
+
+def test_what_people_give_counts_as_code_since_it_lies_in_git():
+    assert not is_data("data/labels")
+    assert not is_data("data/templates")
+    assert is_data("data/raw/archive")
+    assert not is_data("src/blobwatch/dataset")
