@@ -1,5 +1,6 @@
 """A scan: equal to one file after the other, whoever does the work, and whoever dies of it."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,10 +15,12 @@ from pyarrow import parquet
 
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.results import answered, parts_of, write_part
-from blobwatch.archive.scan import ENDED, alone, scan
+from blobwatch.archive.scan import ENDED, Judge, alone, row_of, scan
+from blobwatch.archive.survey import in_time, survey
+from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob
-from blobwatch.instrument.folder import list_exposures
+from blobwatch.instrument.folder import find_exposures, list_exposures
 from blobwatch.predict import Predictor
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
@@ -161,6 +164,8 @@ def test_exposures_are_judged_against_those_before_them(box_model, tmp_path, clu
     alone = Predictor.load(box_model).predict_file(listed[4].path, history=listed).as_json()
     assert rows[4]["blobs"] == alone["blobs"] != []
     assert (rows[4]["kind"], rows[4]["filter"], rows[4]["expstart"]) == ("exposure", "F153M", 58004.0)
+    elsewhere = rows_of(out)[4]["image"]
+    assert Path(elsewhere).is_absolute()  # a worker may stand in another folder
     # Another exposure of day 1 changes itself and what is held against it, and not the one before.
     write_exposure(folder, 1, [LOUD])
     assert scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)["judged"] == 4
@@ -227,6 +232,45 @@ def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, t
     os.utime(many / "d3.fits", (0, 0))  # and all names of the same file
     changed = sum(path.stat().st_mtime == 0 for path in many.glob("*.fits"))
     assert scan(many, out, str(box_model), workers=1)["judged"] == changed >= 4
+
+
+def test_what_an_answer_depends_on_is_in_its_identity(folder, box_model, tmp_path):
+    """Another threshold is another answer, though the network is the same."""
+    out, model = tmp_path / "r.parquet", tmp_path / "model"
+    scan(folder, out, str(box_model), workers=1)
+    shutil.copytree(box_model, model)
+    manifest = json.loads((model / "manifest.json").read_text())
+    (model / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.9999999}))
+    found = scan(folder, out, str(model), workers=1)
+    assert found == {"files": 7, "judged": 7, "blobs": 0, "errors": 1}
+
+
+def test_a_worker_sees_that_an_earlier_exposure_has_changed(tmp_path, box_model):
+    """Workers outlive a scan, and keep blob images."""
+    for number in range(4):
+        write_exposure(tmp_path, number, [LOUD] if number == 3 else [])
+    judge = Judge.of(Model.load(box_model))
+
+    def blobs() -> int:
+        files = in_time(survey(find_exposures(tmp_path)))
+        return row_of(judge, files[3], "", tuple(files[:3]))["count"]
+
+    assert blobs() == 1
+    for number in range(3):
+        write_exposure(tmp_path, number, [LOUD])  # now the stack has it
+    assert blobs() == 0
+
+
+def test_no_header_stops_the_survey(tmp_path):
+    odd = [{"EXPSTART": "x"}, {"EXPSTART": True}, {"FILTER": 3}, {"ROOTNAME": 7.5}, {"EXPSTART": 1e300}]
+    for number, cards in enumerate(odd):
+        write_image(tmp_path / f"c{number}.fits", image_with([]), **cards)
+    (tmp_path / "d.fits").write_bytes(b"SIMPLE" * 900)
+    (tmp_path / "e.fits.gz").write_bytes(b"no gzip")
+    found = list(survey(find_exposures(tmp_path)))
+    assert len(found) == 7
+    assert [one.filter for one in found] == ["", "", "3", "", "", "", ""]
+    assert len(in_time(found)) == 7
 
 
 # What cannot be done

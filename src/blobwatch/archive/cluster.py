@@ -75,8 +75,14 @@ def compute(
     """Yield each job with its outcome as it is done, with no more than ``most`` given out at a time.
 
     A job whose worker dies is done by another; one that takes several with it has the outcome `Killed`.
+
+    Raises
+    ------
+    BlobwatchError
+        If the scheduler is lost.
     """
     from distributed import KilledWorker, as_completed
+    from distributed.client import FutureCancelledError
 
     jobs, given, pool = iter(jobs), {}, as_completed(with_results=False)
     for job in islice(jobs, most):
@@ -85,7 +91,12 @@ def compute(
         pool.add(future)
     for future in pool:
         job = given.pop(future.key)
-        error = future.exception()
+        try:
+            error = future.exception()
+        except FutureCancelledError:
+            raise BlobwatchError(
+                "the Dask scheduler was lost; what was done is kept, and the same command goes on"
+            ) from None
         if error is not None and not isinstance(error, KilledWorker):
             raise error
         outcome = Killed() if error is not None else future.result()

@@ -17,7 +17,7 @@ from blobwatch.archive.survey import File, before, exposures_of, files_of, in_ti
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.quality import Limits, read_fit
-from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.instrument.folder import find_exposures
 from blobwatch.predict import Differencing, Predictor, find_model
 from blobwatch.progress import bar
 
@@ -32,13 +32,15 @@ class Judge:
     """The model and the settings of a scan, as they travel to a worker."""
 
     model: Model = field(compare=False)
-    sha256: str
     settings: Differencing
+    identity: str  # what an answer depends on besides the files
 
-    @property
-    def identity(self) -> str:
-        """What an answer depends on besides the files."""
-        return f"{self.sha256} {__version__} {json.dumps(asdict(self.settings), sort_keys=True)}"
+    @classmethod
+    def of(cls, model: Model) -> "Judge":
+        """Return the judge with a model: its files, threshold and manifest too, and its version count."""
+        settings = Differencing()
+        parts = [model.files, model.version, __version__, asdict(settings)]
+        return cls(model, settings, json.dumps(parts, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Chunk:
 
     judge: Judge
     pairs: tuple[tuple[File, str], ...]  # with the identity of each answer
-    earlier: tuple[Listed, ...]
+    earlier: tuple[File, ...]
 
 
 def scan(
@@ -82,8 +84,7 @@ def scan(
     dict
         ``files``, ``judged`` of them anew, ``blobs``, ``errors``.
     """
-    loaded = Model.load(find_model(model))
-    judge = Judge(loaded, loaded.sha256, Differencing())
+    judge = Judge.of(Model.load(find_model(model)))
     with alone(out):
         had = answered(out, but=ENDED)
         files = in_time(survey(files_of(source)))
@@ -117,19 +118,19 @@ def alone(out: Path) -> Iterator[None]:
 
 def identities_of(judge: Judge, files: list[File], earlier: list[File]) -> list[str]:
     """Return the identity of each file's answer."""
-    listed, stamps = exposures_of(earlier), {one.path: one.stamp for one in earlier}
+    exposures = exposures_of(earlier)
     made = []
     for file in files:
         parts = [judge.identity, str(file.path), file.stamp]
         if file.listed:
-            stack = before(listed, file.expstart, file.expstart, judge.settings.days)
-            parts += [f"{one.path} {stamps[one.path]}" for one in stack if one.filter == file.filter]
+            stack = before(exposures, file.expstart, file.expstart, judge.settings.days)
+            parts += [f"{one.path} {one.stamp}" for one in stack if one.filter == file.filter]
         made.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
     return made
 
 
 def judged(
-    judge: Judge, todo: list[tuple[File, str]], listed: list[Listed], scheduler: str | None, workers: int
+    judge: Judge, todo: list[tuple[File, str]], exposures: list[File], scheduler: str | None, workers: int
 ) -> Iterator[list[dict]]:
     """Yield the rows of each chunk as it is done; one that ends its workers is done file by file."""
     if not todo:
@@ -137,22 +138,22 @@ def judged(
     with cluster(scheduler, workers) as client:
         most = GIVEN * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         guilty = []
-        for chunk, rows in compute(client, answer, chunks(judge, todo, listed, CHUNK), most):
+        for chunk, rows in compute(client, answer, chunks(judge, todo, exposures, CHUNK), most):
             if isinstance(rows, Killed):
                 guilty += chunk.pairs
             else:
                 yield rows
         # One at a time, so that no file is blamed for its neighbour.
-        for chunk, rows in compute(client, answer, chunks(judge, guilty, listed, 1), 1):
+        for chunk, rows in compute(client, answer, chunks(judge, guilty, exposures, 1), 1):
             yield [ended(judge, *chunk.pairs[0])] if isinstance(rows, Killed) else rows
 
 
-def chunks(judge: Judge, todo: list[tuple[File, str]], listed: list[Listed], size: int) -> Iterator[Chunk]:
+def chunks(judge: Judge, todo: list[tuple[File, str]], exposures: list[File], size: int) -> Iterator[Chunk]:
     """Yield the work in chunks of neighbours."""
     for start in range(0, len(todo), size):
         pairs = tuple(todo[start : start + size])
         times = [file.expstart for file, _ in pairs if file.listed]
-        stack = before(listed, min(times), max(times), judge.settings.days) if times else []
+        stack = before(exposures, min(times), max(times), judge.settings.days) if times else []
         yield Chunk(judge, pairs, tuple(stack))
 
 
@@ -168,16 +169,24 @@ def predictor_of(judge: Judge) -> Predictor:
 
 
 @lru_cache(maxsize=KEPT)
-def kept(path: Path, box: int, limits: Limits) -> np.ndarray:
-    """Return the blob image of an earlier exposure, which the stacks of its neighbours want too."""
+def kept(path: Path, box: int, limits: Limits, stamp: str) -> np.ndarray:
+    """Return the blob image of an earlier exposure, which the stacks of its neighbours want too.
+
+    A worker outlives a scan: the stamp tells whether the file is still the one that was read.
+    """
     return read_fit(path, box, limits)
 
 
-def row_of(judge: Judge, file: File, identity: str, earlier: tuple[Listed, ...]) -> dict:
+def row_of(judge: Judge, file: File, identity: str, earlier: tuple[File, ...]) -> dict:
     """Return the row of one file; whatever is wrong with it is in its row."""
-    history = [one for one in earlier if one.filter == file.filter]
+    history = [one.listed for one in earlier if one.filter == file.filter]
+    stamps = {one.path: one.stamp for one in earlier}
+
+    def read(path: Path, box: int, limits: Limits) -> np.ndarray:
+        return kept(path, box, limits, stamps[path])
+
     try:
-        answer = predictor_of(judge).predict_file(file.path, None, history, judge.settings, kept).as_json()
+        answer = predictor_of(judge).predict_file(file.path, None, history, judge.settings, read).as_json()
     except BlobwatchError as error:
         return blank(judge, file, identity, str(error))
     except Exception as error:  # a file must never stop the others
@@ -202,7 +211,7 @@ def blank(judge: Judge, file: File, identity: str, error: str | None) -> dict:
         "filter": file.filter or None,
         "error": error,
         "model_version": judge.model.version,
-        "model_sha256": judge.sha256,
+        "model_sha256": judge.model.sha256,
         "identity": identity,
     }
 

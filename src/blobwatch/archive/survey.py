@@ -48,7 +48,7 @@ def files_of(source: Path) -> list[Path]:
 
 def survey(paths: list[Path]) -> Iterator[File]:
     """Yield what is known of each file by its header; a file that cannot be read is as good as any here."""
-    for path in track(paths, len(paths), "headers"):
+    for path in track([path.absolute() for path in paths], len(paths), "headers"):  # for workers elsewhere
         try:
             about = path.stat()
             stamp = f"{about.st_size} {about.st_mtime_ns}"
@@ -59,7 +59,7 @@ def survey(paths: list[Path]) -> Iterator[File]:
                 header, is_exposure = hdus[0].header, not is_difference(hdus)
             when = moment(header, "EXPSTART", path) if is_exposure or "EXPSTART" in header else None
             used, name = str(header.get("FILTER", "")).strip(), rootname(header, path)
-        except BlobwatchError:
+        except Exception:  # whatever is wrong with it will be in its row
             yield File(path, stamp)
         else:
             yield File(path, stamp, when, used, Listed(path, name, when, used) if is_exposure else None)
@@ -72,12 +72,12 @@ def in_time(files: Iterable[File]) -> list[File]:
     )
 
 
-def exposures_of(files: list[File]) -> list[Listed]:
+def exposures_of(files: list[File]) -> list[File]:
     """Return the exposures among files, each rootname once, though it may be there as raw and flt."""
-    return list({one.listed.rootname: one.listed for one in reversed(files) if one.listed}.values())[::-1]
+    return list({one.listed.rootname: one for one in reversed(files) if one.listed}.values())[::-1]
 
 
-def before(listed: list[Listed], first: float, last: float, days: float) -> list[Listed]:
+def before(exposures: list[File], first: float, last: float, days: float) -> list[File]:
     """Return the exposures that may be in the stack of one between two moments."""
-    times = [one.expstart for one in listed]
-    return listed[bisect_left(times, first - days) : bisect_left(times, last)]
+    times = [one.expstart for one in exposures]
+    return exposures[bisect_left(times, first - days) : bisect_left(times, last)]
