@@ -142,6 +142,8 @@ DOORS = {
     "dask": {"archive/cluster.py"},
     "distributed": {"archive/cluster.py"},
     "pyarrow": {"archive/results.py"},
+    "pickle": {"dataset/predecessor.py"},
+    "pickletools": {"dataset/predecessor.py"},
     "sklearn": {
         "detector/calibration.py",
         "detector/evaluation.py",

@@ -1,102 +1,186 @@
-"""Templates: shapes of real blobs, without the noise, the level and the edge of their cutouts."""
+"""Templates are injected where they fit; without them nothing is other than it was."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from made import NOISE, frame_of, image_with
 
-from blobwatch.dataset.injection import draw_known, with_templates
+from blobwatch.dataset.injection import draw_injected, draw_known, draw_wide, inject, with_templates
+from blobwatch.dataset.subframes import Recipe, cut_subframes
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_hash
 from blobwatch.instrument.blobs import Blob, depth_for, half_width_at, parametric_shape, shape, snr_of
-from blobwatch.instrument.templates import SCATTER, TemplateBlob, make_template, read_templates
+from blobwatch.instrument.templates import (
+    FILE,
+    SCATTER,
+    Template,
+    TemplateBlob,
+    read_templates,
+    write_templates,
+)
+
+PLACE = (512.0, 512.0)  # where the law says 6.6
 
 
-def cutout(half_width: float = 4.0, side: int = 21, level: float = 0.0, x: float = 10.0, y: float = 10.0):
-    """Return a parametric blob of depth 1 on a level, in a square."""
-    stamp, x0, y0 = parametric_shape(Blob(x + 100, y + 100, half_width, 1.0))
-    frame = np.full((220, 220), level)
-    frame[y0 : y0 + stamp.shape[0], x0 : x0 + stamp.shape[1]] += stamp
-    return frame[100 : 100 + side, 100 : 100 + side]
+def template(name: str = "1", half_width: float = 6.6, steep: float = 0.02) -> Template:
+    """Return a template whose shape is lopsided, so that a mirror image shows."""
+    stamp, _, _ = parametric_shape(Blob(100.0, 100.0, half_width, 1.0))
+    ramp = 1.0 + steep * np.arange(len(stamp))
+    profile = stamp * ramp[None, :] * ramp[:, None] ** 2
+    return Template(name, profile / profile.max(), half_width)
 
 
-@pytest.mark.parametrize("level", [0.0, -0.7])
-def test_a_template_has_no_level_no_edge_and_the_peak_of_one(level):
-    template = make_template("1", cutout(level=level))
-    assert template.profile.max() == 1.0
-    assert template.profile.min() == 0.0
-    assert template.profile.shape[0] % 2 == 1
-    for edge in (template.profile[0], template.profile[-1], template.profile[:, 0], template.profile[:, -1]):
-        assert (edge == 0).all()
-    assert np.abs(np.diff(template.profile, axis=0)).max() < 0.35  # nowhere a step
+def placed(one: Template, x: float, y: float, depth: float = 0.02) -> TemplateBlob:
+    return TemplateBlob(x=x, y=y, half_width=one.half_width, depth=depth, template=one)
 
 
-@pytest.mark.parametrize("half_width", [2.5, 4.0, 6.0])
-def test_the_half_width_is_that_of_the_shape(half_width):
-    assert make_template("1", cutout(half_width)).half_width == pytest.approx(half_width, abs=0.35)
+def centroid(image: np.ndarray) -> tuple[float, float]:
+    v, u = np.indices(image.shape)
+    return (image * u).sum() / image.sum(), (image * v).sum() / image.sum()
 
 
-@pytest.mark.parametrize("place", [(10.0, 10.0), (12.0, 9.0), (8.4, 11.2)])
-def test_a_template_is_centred_wherever_the_blob_was_in_the_cutout(place):
-    profile = make_template("1", cutout(4.0, 21, 0.0, *place)).profile
-    middle = profile.shape[0] // 2
-    y, x = np.mgrid[: profile.shape[0], : profile.shape[1]]
-    assert (profile * x).sum() / profile.sum() == pytest.approx(middle, abs=0.55)
-    assert (profile * y).sum() / profile.sum() == pytest.approx(middle, abs=0.55)
+def test_the_shape_lies_where_the_blob_is():
+    one = template()
+    own = [value - one.profile.shape[0] // 2 for value in centroid(one.profile)]
+    for x, y in ((300.0, 400.0), (300.37, 400.81), (299.5, 3.2), (0.2, 1023.0)):
+        stamp, x0, y0 = shape(placed(one, x, y))
+        found = centroid(stamp)
+        assert stamp.sum() == pytest.approx(one.profile.sum())
+        assert (found[0] + x0 - own[0], found[1] + y0 - own[1]) == pytest.approx((x, y), abs=0.02)
+        border = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])
+        assert np.abs(border).max() < 2e-3
 
 
-def test_a_blob_of_a_template_stands_where_it_is_put():
-    template = make_template("1", cutout(4.0))
-    for x, y in ((300.0, 400.0), (300.4, 399.7), (0.2, 1023.0)):
-        stamp, x0, y0 = shape(TemplateBlob(x=x, y=y, half_width=4.0, depth=0.02, template=template))
-        rows, columns = np.mgrid[: stamp.shape[0], : stamp.shape[1]]
-        assert x0 + (stamp * columns).sum() / stamp.sum() == pytest.approx(x, abs=0.02)
-        assert y0 + (stamp * rows).sum() / stamp.sum() == pytest.approx(y, abs=0.02)
-        assert stamp.sum() == pytest.approx(template.profile.sum())
+@pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
+def test_snr_depth_and_injection_go_with_it_as_with_any_blob(asked):
+    blob = placed(template(), 400.3, 300.7)
+    blob = replace(blob, depth=depth_for(blob, asked, NOISE))
+    assert snr_of(blob, NOISE) == pytest.approx(asked)
+    cut = np.zeros((256, 256))
+    light = np.ones_like(cut)
+    light[:, 100:] = 0.5
+    inject(cut, light, blob, 300, 200)
+    full = np.zeros_like(cut)
+    inject(full, np.ones_like(cut), blob, 300, 200)
+    assert np.sqrt((full**2).sum()) / NOISE == pytest.approx(asked)
+    np.testing.assert_allclose(cut, full * light, atol=1e-15)
 
 
-def test_its_snr_is_that_of_its_own_shape():
-    template = make_template("1", cutout(4.0))
-    blob = TemplateBlob(x=300.0, y=400.0, half_width=4.0, depth=0.02, template=template)
-    assert snr_of(blob, 0.01) == pytest.approx(2.0 * np.sqrt((template.profile**2).sum()))
-    assert depth_for(blob, 12.0, 0.01) == pytest.approx(0.02 * 12.0 / snr_of(blob, 0.01))
+def test_two_templates_at_one_place_are_two_blobs():
+    one, two = template("1"), template("2", steep=0.05)
+    assert placed(one, *PLACE) != placed(two, *PLACE)
+    assert placed(one, *PLACE) == placed(one, *PLACE)
+    assert not np.array_equal(shape(placed(one, *PLACE))[0], shape(placed(two, *PLACE))[0])
+    assert placed(one, *PLACE).as_dict().keys() == Blob(1.0, 2.0, 3.0, 0.1).as_dict().keys()
 
 
-def test_templates_stand_only_where_their_size_may_be():
-    small, large = make_template("s", cutout(3.0)), make_template("l", cutout(6.5, x=9.6, y=10.3))
-    rng = np.random.default_rng(3)
-    draw = with_templates(draw_known, [small, large], 0.8)
-    drawn = [draw(rng, *rng.uniform(5, 1018, 2)) for _ in range(400)]
-    real = [blob for blob in drawn if isinstance(blob, TemplateBlob)]
-    assert 200 < len(real) < 340
-    assert {blob.template.name for blob in real} == {"s", "l"}
-    for blob in real:
-        assert abs(blob.half_width - half_width_at(blob.x, blob.y)) <= SCATTER
-    assert (
-        len({blob.template.profile[9].tobytes() for blob in real if blob.template.name == "l"}) > 1
-    )  # mirrored
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_share_is_as_asked_where_one_fits_and_they_are_shown_mirrored(share):
+    drawn = with_templates(draw_wide, [template("1"), template("2", 6.0)], share)
+    rng = np.random.default_rng(1)
+    blobs = [blob for blob in (drawn(rng, *PLACE) for _ in range(1000)) if isinstance(blob, TemplateBlob)]
+    assert len(blobs) / 1000 == pytest.approx(share, abs=0.05)
+    assert {blob.template.name for blob in blobs} == (set() if share == 0 else {"1", "2"})
+    if share:
+        assert len({blob.template.profile.tobytes() for blob in blobs}) == 8
 
 
-def test_without_templates_nothing_is_drawn_otherwise():
-    assert with_templates(draw_known, [], 0.8) is draw_known
+def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
+    small, large = template("small", 3.0), template("large", 10.0)
+    drawn = with_templates(draw_known, [small, large], 1.0)
+    rng = np.random.default_rng(2)
+    seen = set()
+    for x, y in rng.uniform(5, 1018, (400, 2)):
+        blob = drawn(rng, x, y)
+        fitting = {one.name for one in (small, large) if abs(one.half_width - half_width_at(x, y)) <= SCATTER}
+        name = blob.template.name if isinstance(blob, TemplateBlob) else None
+        assert name in (fitting or {None})
+        assert (blob.x, blob.y) == (x, y)
+        seen.add(name)
+    assert seen == {"small", "large", None}
+
+
+def test_without_templates_nothing_more_is_drawn_at_random():
+    assert with_templates(draw_wide, [], 1.0) is draw_wide
+    assert with_templates(draw_known, [template()], 0.0) is draw_known
+    plain = Recipe((5.0, 30.0), (1, 4), 0.5, True)
+    frame = frame_of(image_with([]))
+    made = [
+        cut_subframes(np.random.default_rng(4), frame, 6, recipe)
+        for recipe in (plain, replace(plain, template_share=0.3), replace(plain, templates=(template(),)))
+    ]
+    assert len({(one.images.tobytes(), one.blobs.tobytes()) for one in made}) == 1
+
+
+def test_subframes_hold_them_and_their_rows_say_how_large():
+    recipe = Recipe((20.0, 20.0), (2, 4), 0.0, templates=(template(), template("2", 4.0)), template_share=1.0)
+    shard = cut_subframes(np.random.default_rng(4), frame_of(image_with([])), 12, recipe)
+    mine = shard.blobs[np.isin(shard.blobs["half_width"], np.array([6.6, 4.0], dtype=np.float32))]
+    assert len(mine) >= 6
+    assert mine["snr"] == pytest.approx(np.full(len(mine), 20.0), rel=1e-5)
+    for blob in mine:
+        x, y = round(float(blob["x"])), round(float(blob["y"]))
+        seen = shard.scaled(int(blob["subframe"]))[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4]
+        assert seen.mean() > 0.8
+    blob = draw_injected(np.random.default_rng(5), 256, 300, 300, [], (9.0, 9.0), NOISE, recipe.draw)
+    assert snr_of(blob, NOISE) == pytest.approx(9.0)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """What stands for the file of cutouts, of which only the name and the hash are kept."""
+    path = tmp_path / "blob_dict.npy"
+    path.write_bytes(b"cutouts")
+    return path
+
+
+def test_written_for_ds9_and_read_again(tmp_path, source):
+    given = [template("1"), template("27", 4.0)]
+    write_templates(tmp_path / "templates", given, source)
+    path, read = tmp_path / "templates" / FILE, read_templates(tmp_path / "templates")
+    assert [one.name for one in read] == ["1", "27"]
+    for one, other in zip(read, given, strict=True):
+        np.testing.assert_array_equal(one.profile, other.profile)
+        assert one.half_width == other.half_width
+    with fits.open(path) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "BLOB_1", "BLOB_27"]
+        assert hdus[0].header["SRCSHA"] == file_hash(source)
+        assert hdus[1].header["HALFW"] == 6.6
+    first = path.read_bytes()
+    write_templates(tmp_path / "templates", given, source)
+    assert path.read_bytes() == first
+
+
+def test_a_folder_without_templates(tmp_path):
+    (tmp_path / "README.md").write_text("what comes here")
+    assert read_templates(tmp_path) == []
+    assert read_templates(tmp_path / "absent") == []
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("harm", "said"),
     [
-        (np.ones((9, 11)), "cutout 1 is 9 x 11; give square ones of 7 to 41 pixels"),
-        (np.ones((5, 5)), "cutout 1 is 5 x 5"),
-        (np.ones((43, 43)), "cutout 1 is 43 x 43"),
-        (np.ones(9), "cutout 1 is 9; give square ones"),
-        (np.full((9, 9), np.nan), "holds pixels that are not finite"),
-        (np.ones((9, 9)), "shows no blob: its middle is no brighter than its border"),
-        (-cutout(4.0), "shows no blob"),
+        (lambda hdu: hdu.header.remove("HALFW"), "is no template"),
+        (lambda hdu: hdu.header.remove("TEMPLATE"), "is no template"),
+        (lambda hdu: hdu.header.set("HALFW", -1.0), "is no template"),
+        (lambda hdu: hdu.header.set("HALFW", "x"), "is no template"),
+        (lambda hdu: setattr(hdu, "data", hdu.data[:-1]), "is no template"),
+        (lambda hdu: setattr(hdu, "data", hdu.data[:-1, :-1]), "is no template"),
+        (lambda hdu: hdu.data.__setitem__((3, 3), np.nan), "is no template"),
+        (lambda hdu: setattr(hdu, "data", hdu.data[6:-6, 6:-6]), "does not fade to nothing at its edge"),
     ],
 )
-def test_what_is_no_cutout_of_a_blob_is_refused(bad, said):
+def test_what_was_changed_by_hand_is_checked(tmp_path, source, harm, said):
+    write_templates(tmp_path, [template()], source)
+    with fits.open(tmp_path / FILE, mode="update", memmap=False) as hdus:
+        harm(hdus[1])
     with pytest.raises(BlobwatchError, match=said):
-        make_template("1", bad)
+        read_templates(tmp_path)
 
 
-def test_no_file_and_a_damaged_one(tmp_path):
-    assert read_templates(tmp_path) == []
-    (tmp_path / "blobs.fits").write_bytes(b"SIMPLE" * 900)
+def test_a_damaged_file(tmp_path):
+    (tmp_path / FILE).write_bytes(b"SIMPLE" * 900)
     with pytest.raises(BlobwatchError, match=r"blobs\.fits is not a readable FITS file"):
         read_templates(tmp_path)

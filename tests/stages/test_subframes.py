@@ -9,14 +9,15 @@ import pytest
 from astropy.io import fits
 from made import NOISE, image_with
 
+from blobwatch.dataset.cutouts import template_of
 from blobwatch.dataset.labels import LABELS, Label, read_labels, write_labels
 from blobwatch.dataset.shards import read_shard, read_split
 from blobwatch.dataset.subframes import FAINT
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, folder_listing, read_table
-from blobwatch.instrument.blobs import Blob
+from blobwatch.instrument.blobs import Blob, shape
 from blobwatch.instrument.differences import write_difference
-from blobwatch.instrument.templates import make_template, write_templates
+from blobwatch.instrument.templates import read_templates, write_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Split, Subframes
 from blobwatch.stages.difference import COLUMNS
@@ -259,16 +260,41 @@ def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_templates_change_train_alone(made, season, tmp_path):
-    """Of the size that the frame's middle asks for, so that it fits many places, not all."""
-    y, x = np.mgrid[:21, :21] - 10
-    square = 3.0 * ((np.abs(x) < 6) & (np.abs(y) < 5))
-    write_templates(tmp_path, [make_template("1", square)], season[0] / INDEX)
-    subframes(*season[:3], tmp_path, tmp_path / "out", SETTINGS, seed=3, workers=1)
-    for split in ("val", "test", "final"):
-        ours, before = (read_split(folder, split) for folder in (tmp_path / "out", made))
-        assert np.array_equal(ours.images, before.images)
-    ours, before = (read_split(folder, "train") for folder in (tmp_path / "out", made))
-    assert not np.array_equal(ours.images, before.images)
-    width = np.float32(make_template("1", square).half_width)
-    assert 0.1 < np.isclose(ours.blobs["half_width"], width).mean() < 0.7
+def templated(season, tmp_path, share: float) -> Path:
+    """Return the subframes of the season with two templates, of the size that the frame's middle asks for."""
+    templates = [template_of(name, cutout(seed)) for seed, name in enumerate(("1", "2"))]
+    write_templates(tmp_path / "templates", templates, season[0] / INDEX)
+    settings = SETTINGS.model_copy(update={"templates": share})
+    subframes(*season[:3], tmp_path / "templates", tmp_path / "out", settings, seed=3, workers=2)
+    return tmp_path / "out"
+
+
+def cutout(seed: int) -> np.ndarray:
+    """Return a cutout of a blob of 15 pixels, in sigma."""
+    stamp, _, _ = shape(Blob(100.0, 100.0, half_width=6.0, depth=1.0))
+    middle = stamp.shape[0] // 2
+    inner = stamp[middle - 7 : middle + 8, middle - 7 : middle + 8]
+    return 3.0 * inner + np.random.default_rng(seed).normal(0.0, 0.5, inner.shape)
+
+
+def test_templates_train_and_are_neither_in_val_nor_in_test(made, season, tmp_path):
+    out = templated(season, tmp_path, 1.0)
+    widths = [np.float32(one.half_width) for one in read_templates(tmp_path / "templates")]
+    blobs = read_split(out, "train").blobs
+    assert 0.1 < np.isin(blobs["half_width"], widths).mean() < 0.9  # not everywhere do they fit
+    ours, before = folder_listing(out), folder_listing(made)
+    trained = {path for path in ours if path.startswith("train/")}
+    assert len(trained) == 3
+    assert all(ours[path] != before[path] for path in trained)
+    others = ours.keys() - trained - {INDEX}
+    assert {path: ours[path] for path in others} == {path: before[path] for path in others}
+    (tmp_path / "again").mkdir()
+    assert folder_hash(templated(season, tmp_path / "again", 1.0)) == folder_hash(out)
+
+
+def test_without_templates_or_a_share_of_them_every_byte_is_as_before(made, season, tmp_path):
+    assert folder_hash(templated(season, tmp_path, 0.0)) == folder_hash(made)
+    season[3].mkdir()
+    (season[3] / "README.md").write_text("what comes here")
+    subframes(*season, tmp_path / "bare", SETTINGS, seed=3, workers=1)
+    assert folder_hash(tmp_path / "bare") == folder_hash(made)

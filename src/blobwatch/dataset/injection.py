@@ -81,7 +81,7 @@ def with_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
         mirrored = replace(chosen, profile=chosen.profile[::down, ::left])
         return TemplateBlob(x=x, y=y, half_width=chosen.half_width, depth=0.01, template=mirrored)
 
-    return drawn if templates else draw
+    return drawn if templates and share else draw
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

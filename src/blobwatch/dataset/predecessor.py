@@ -1,240 +1,273 @@
-"""The predecessor's ``blob_dict.npy``, a pickle, read without letting a pickle do anything.
+"""The public predecessor's ``blob_dict.npy``: a pickle, read without running anything of it.
 
-A pickle is a program. Its every instruction is looked at before any is carried out; the names that it
-may ask for are those by which numpy rebuilds a plain array, and even they stand for functions of this module,
-which check what they are given. What is wanted beyond that is named and refused, and nothing runs.
+A pickle is a program: it names functions and calls them. This one may be written by anyone, so it is read in
+two steps. First its instructions are listed, which runs none of them, and any that a dict of arrays does not
+need is refused. Then they are followed, but each name that numpy's arrays are pickled with leads to a
+stand-in of this module that only keeps what it is given, and any other name is refused. Numbers are made of
+the bytes that were kept, at the end, here.
 """
 
 import io
+import math
 import pickle
 import pickletools
+import re
 from pathlib import Path
 
 import numpy as np
 
+from blobwatch.dataset.cutouts import templates_of
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.templates import FILE, make_template, write_templates
-from blobwatch.progress import console
+from blobwatch.instrument.templates import FILE, write_templates
+from blobwatch.progress import say
 
-LARGEST_FILE = 16 * 2**20  # bytes; 27 cutouts of 21 x 21 pixels take 0.1 MB
-LARGEST_SIDE = 1024  # pixels
-MOST_NAMES = 100_000  # of what a pickle remembers; a higher one would only fill the memory
-# What builds numbers, text, bytes, tuples, lists, dicts, and calls the functions that are admitted.
-INSTRUCTIONS = """
-PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4
-FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8
-BINBYTES SHORT_BINBYTES BINBYTES8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS
-EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE
-GLOBAL STACK_GLOBAL REDUCE BUILD
-"""
+LARGEST_FILE = 4_000_000  # bytes; the 27 cutouts take 0.1 MB
+MOST_STEPS = 10_000  # instructions; 27 cutouts take about 1,000
+# What pickles of protocols 0 to 4 spell a dict of arrays with. PROTO to STOP frame it; the rest puts plain
+# values on the stack, keeps and takes them (MEMOIZE, PUT, GET), and makes tuples, a list, dicts, arrays.
+INSTRUCTIONS = re.compile(
+    "PROTO|FRAME|STOP|MARK|MEMOIZE|((LONG_)?BIN)?(PUT|GET)|NONE|NEWTRUE|NEWFALSE|INT|LONG1?|BININT[12]?"
+    "|((SHORT_)?BIN)?UNICODE|(SHORT_)?BINBYTES8?|(EMPTY_)?TUPLE|TUPLE[123]|(EMPTY_)?LIST|APPENDS?"
+    "|(EMPTY_)?DICT|SETITEMS?|(STACK_)?GLOBAL|REDUCE|BUILD"
+)
+NUMBER = re.compile(r"[fiu][1248]|b1")
+KEEP = "save it anew with np.save from a dict of plain arrays"
 
 
 class Refused(Exception):
-    """What the pickle holds is not admitted; the message says what."""
+    """The file wants what no dict of arrays needs."""
 
 
-class Rebuilt:
-    """An array that a pickle describes, before and after it is told what it holds."""
+class StandIn:
+    """What a name in the file leads to: it can be called and given a state, and refuses both."""
 
-    __slots__ = ("value",)
+    __slots__ = ()
 
-    def __init__(self):
-        self.value: np.ndarray | list | None = None
-
-    def __setstate__(self, state: object) -> None:
-        """Take the array's description: version, shape, kind, order, and bytes, or a list of objects."""
-        try:
-            _, shape, kind, by_column, content = state
-            sound = isinstance(kind, Kind) and all(type(n) is int and 0 <= n <= LARGEST_SIDE for n in shape)
-        except (TypeError, ValueError):
-            sound = False
-        if not sound or len(shape) > 3:
-            raise Refused("an array whose description makes no sense")
-        if kind.code == "O":
-            if shape != () or type(content) is not list or len(content) != 1:
-                raise Refused("an array of objects")
-            self.value = content
-            return
-        dtype = np.dtype(kind.order + kind.code)
-        if type(content) is not bytes or len(content) != dtype.itemsize * int(np.prod(shape)):
-            raise Refused("an array whose bytes do not fill its shape")
-        self.value = np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
-
-
-class Kind:
-    """The kind of number that a pickle says an array has."""
-
-    __slots__ = ("code", "order")
-    ADMITTED = ("f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1")
-
-    def __init__(self, code: object):
-        name = {"O8": "O", "O": "O"}.get(code, code) if isinstance(code, str) else None
-        if name != "O" and name not in self.ADMITTED:
-            raise Refused(
-                f"an array of {code!r}" if isinstance(code, str) else "an array of no plain numbers"
-            )
-        self.code, self.order = name, "="
+    def __call__(self, *arguments: object) -> object:
+        raise Refused("calls what only names a type")
 
     def __setstate__(self, state: object) -> None:
-        """Take the order of the bytes; names, shapes and metadata of fields are not admitted."""
-        plain = type(state) is tuple and 5 <= len(state) <= 8 and state[1] in ("<", ">", "|", "=")
-        if not plain or any(one is not None for one in state[2:5]):
-            raise Refused("an array of structures")
-        self.order = "=" if state[1] == "|" else state[1]
+        raise Refused("changes what it may only call")
 
 
-class Admitted:
-    """A name that a pickle may ask for; it can be called, and nothing else."""
+class Kept(StandIn):
+    """What a call gave: it can be given one state, which it keeps."""
 
-    __slots__ = ("make",)
+    __slots__ = ("given", "state")
 
-    def __init__(self, make):
-        self.make = make
-
-    def __call__(self, *arguments):
-        """Do what the name stands for."""
-        return self.make(*arguments)
+    def __init__(self, *given: object) -> None:
+        self.given = given
+        self.state = None
 
     def __setstate__(self, state: object) -> None:
-        """Refuse to be changed."""
-        raise Refused("a change of what it may ask for")
+        if self.state is not None:
+            raise Refused("gives an array two contents")
+        self.state = state
 
 
-def array(*_: object) -> Rebuilt:
-    """Stand for numpy's ``_reconstruct``: an array that is still to be described."""
-    return Rebuilt()
+class KeptType(Kept):
+    """A data type: its code, such as f8, and its byte order."""
+
+    __slots__ = ()
+
+    @property
+    def code(self) -> str:
+        """The type as numpy spells it, if it is a plain one."""
+        code, order = self.given[0], self.state[1]
+        # What else a state may hold (fields, a subtype, flags, metadata) makes a type that is not plain.
+        plain = self.given == (code, False, True) and self.state == (3, order, None, None, None, -1, -1, 0)
+        if not (plain and isinstance(code, str) and order in ("<", ">", "|")):
+            raise Refused("describes a data type that is not plain")
+        return order + code
 
 
-def kind(code: object = None, *_: object) -> Kind:
-    """Stand for ``numpy.dtype``."""
-    return Kind(code)
+class KeptArray(Kept):
+    """An array: its shape, type and bytes."""
+
+    __slots__ = ()
 
 
-def no_call(*_: object) -> None:
-    """Stand for ``numpy.ndarray``, which is only named, never called."""
-    raise Refused("a call of numpy.ndarray")
+class MakeType(StandIn):
+    """Stands for numpy.dtype."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: object) -> KeptType:
+        return KeptType(*arguments)
 
 
-def encoded(text: object = None, coding: object = None, *more: object) -> bytes:
-    """Stand for ``_codecs.encode``, by which old pickles write bytes."""
-    if type(text) is not str or coding != "latin1" or more:
-        raise Refused("a text of an odd coding")
-    return text.encode("latin1")
+class MakeArray(StandIn):
+    """Stands for numpy's function that makes an empty array to be filled."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: object) -> KeptArray:
+        if arguments != (NDARRAY, (0,), b"b"):
+            raise Refused("makes an array of a type that is not numpy's own")
+        return KeptArray()
 
 
+class MakeBytes(StandIn):
+    """Stands for _codecs.encode, with which old protocols spell bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, *arguments: object) -> bytes:
+        if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
+            raise Refused("encodes something else than bytes")
+        return arguments[0].encode("latin1")
+
+
+NDARRAY = StandIn()
 NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"): array,
-    ("numpy._core.multiarray", "_reconstruct"): array,
-    ("numpy", "ndarray"): no_call,
-    ("numpy", "dtype"): kind,
-    ("_codecs", "encode"): encoded,
+    ("numpy", "ndarray"): NDARRAY,
+    ("numpy", "dtype"): MakeType(),
+    ("numpy.core.multiarray", "_reconstruct"): MakeArray(),  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): MakeArray(),  # numpy 2
+    ("_codecs", "encode"): MakeBytes(),
 }
 
 
 class Reader(pickle.Unpickler):
-    """An unpickler that gives nothing but stand-ins of this module."""
+    """Follows the instructions of a pickle with stand-ins for the names it may use."""
 
-    def find_class(self, module: str, name: str) -> Admitted:
+    def find_class(self, module: str, name: str) -> StandIn:
         """Return the stand-in of a name, or refuse it."""
-        if (module, name) not in NAMES:
-            raise Refused(f"{module}.{name}")
-        return Admitted(NAMES[module, name])
+        try:
+            return NAMES[module, name]
+        except KeyError:
+            raise Refused(f"wants {short(f'{module}.{name}')}") from None
 
-    def persistent_load(self, pid: object) -> None:
-        """Refuse what lies elsewhere."""
-        raise Refused("something that lies elsewhere")
+    def persistent_load(self, name: object) -> None:
+        """Refuse what lies outside the file."""
+        raise Refused("wants something that lies outside it")
 
 
-def read_blob_dict(path: Path | str) -> dict[str, np.ndarray]:
-    """Return the cutouts of the predecessor's ``blob_dict.npy``, by their keys.
+def read_blob_dict(path: Path) -> dict[str, np.ndarray]:
+    """Return the cutouts of a ``blob_dict.npy``; nothing in the file is run.
 
     Parameters
     ----------
-    path : Path or str
-        As ``numpy.save`` wrote a dict of arrays.
+    path : Path
+        An ``.npy`` file whose one object is a dict of arrays of numbers by their names.
 
     Returns
     -------
-    dict of str to ndarray, shape (ny, nx), float64
+    dict of str to ndarray, float64
+        In the order of the file.
 
     Raises
     ------
     BlobwatchError
-        If it is no such file, or wants anything but arrays, dicts and text; nothing of it was run then.
+        If the file is not that, is too large, or wants anything else.
     """
-    path = Path(path)
-    content = payload(path)
+    payload = pickled(path)
     try:
-        refuse_instructions(content)
-        found = Reader(io.BytesIO(content)).load()
-        inside = found.value if isinstance(found, Rebuilt) else None
-        return cutouts(inside[0] if isinstance(inside, list) else found)
+        refuse_instructions(payload)
+        # The encoding is for strings that only Python 2 wrote; their instructions are refused above.
+        return cutouts_of(Reader(io.BytesIO(payload), fix_imports=False, encoding="ASCII").load())
     except Refused as wanted:
         raise BlobwatchError(
-            f"{path} holds {wanted}, which is no plain array, dict or text; it was refused and nothing of it "
-            "was run. Give the blob_dict.npy that the predecessor came with"
+            f"{path} {wanted}, which no dict of cutouts needs; nothing of it was run; {KEEP}"
         ) from None
-    except Exception as error:  # a damaged pickle fails in any way
-        raise BlobwatchError(f"{path} is damaged; copy it again ({error})") from None
+    except Exception as error:  # what a damaged pickle raises is of any kind
+        raise BlobwatchError(f"{path} is damaged; copy it again, or {KEEP} ({short(str(error))})") from None
 
 
 def import_blobs(path: Path, out: Path) -> None:
-    """Make templates of the cutouts of a ``blob_dict.npy``; say what became of each.
+    """Make templates of the cutouts of a ``blob_dict.npy``, and say what became of them.
 
     Raises
     ------
     BlobwatchError
-        If the file is refused, or one of its cutouts shows no blob; what was in ``out`` stays then.
+        If the file is refused, or no cutout of it can be used; what was in ``out`` stays then.
     """
-    templates = [make_template(key, cutout) for key, cutout in read_blob_dict(path).items()]
+    templates, left_out = templates_of(read_blob_dict(path))
     write_templates(out, templates, path)
+    if left_out:
+        say(f"left out, since no blob stands out of their noise: {', '.join(left_out)}", "yellow")
     sizes = [one.half_width for one in templates]
-    console.print(
+    say(
         f"{len(templates)} templates in {out / FILE}, half-widths {min(sizes):.1f} to {max(sizes):.1f} px; "
         "commit it, then `dvc repro`",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "",
     )
 
 
-def payload(path: Path) -> bytes:
-    """Return the pickle inside a ``.npy`` file of one object."""
+def pickled(path: Path) -> bytes:
+    """Return the pickle inside an ``.npy`` file that holds one object."""
     if not path.is_file():
         raise BlobwatchError(f"{path} is no file; give the predecessor's blob_dict.npy")
     if path.stat().st_size > LARGEST_FILE:
-        raise BlobwatchError(f"{path} has {path.stat().st_size} bytes; a blob_dict.npy has far fewer")
-    stream = io.BytesIO(path.read_bytes())
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        raise BlobwatchError(
+            f"{path} is larger than {LARGEST_FILE // 10**6} MB; give a dict of cutouts alone"
         )
-        shape, _, dtype = read(stream)
-    except ValueError:
-        raise BlobwatchError(f"{path} is no .npy file; give the predecessor's blob_dict.npy") from None
-    if shape != () or dtype != np.dtype(object):
-        raise BlobwatchError(f"{path} holds an array, not a dict of cutouts; give the blob_dict.npy itself")
-    return stream.read()
+    with path.open("rb") as stream:
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("only long headers need a later version")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        except Exception:  # the header is text from the file; what it raises is of any kind
+            raise BlobwatchError(f"{path} is no .npy file as np.save writes a dict; {KEEP}") from None
+        if shape != () or dtype != np.dtype(object):
+            raise BlobwatchError(f"{path} holds an array, where a dict of cutouts is expected; {KEEP}")
+        return stream.read()
 
 
-def refuse_instructions(content: bytes) -> None:
-    """Refuse a pickle by its instructions, before any is carried out."""
-    admitted = INSTRUCTIONS.split()
-    for instruction, argument, _ in pickletools.genops(content):
-        if instruction.name not in admitted:
-            raise Refused(f"the instruction {instruction.name}")
-        if "PUT" in instruction.name and int(argument) > MOST_NAMES:
-            raise Refused("more than it could hold")
+def refuse_instructions(payload: bytes) -> None:
+    """List the instructions of a pickle without following them, and refuse those that are not needed."""
+    end = 0
+    for number, (instruction, argument, position) in enumerate(pickletools.genops(payload)):
+        if not INSTRUCTIONS.fullmatch(instruction.name):
+            raise Refused(f"wants the pickle instruction {instruction.name}")
+        # A number here is a place in a table that is made as long as the number says.
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > MOST_STEPS:
+            raise Refused("keeps a value under a number too large")
+        if number > MOST_STEPS:
+            raise Refused(f"has more than {MOST_STEPS:,} instructions")
+        end = position + 1
+    if end != len(payload):
+        raise Refused("has something behind its end")
 
 
-def cutouts(found: object) -> dict[str, np.ndarray]:
-    """Return the arrays of a dict, or refuse what it is."""
-    if type(found) is not dict or not found:
-        raise Refused(f"a {type(found).__name__} instead of a dict of cutouts")
-    arrays = {}
-    for key, one in found.items():
-        if type(key) is not str or not isinstance(one, Rebuilt) or not isinstance(one.value, np.ndarray):
-            raise Refused(f"under {key!r} something else than an array")
-        arrays[key] = one.value.astype(np.float64)
-    return arrays
+def cutouts_of(outer: object) -> dict[str, np.ndarray]:
+    """Return the arrays of the dict that is the one element of the outermost array."""
+    if not isinstance(outer, KeptArray):
+        raise Refused("holds something else than numpy's array")
+    version, shape, dtype, _, content = outer.state
+    object_array = version == 1 and shape == () and isinstance(dtype, KeptType) and dtype.given[0] == "O8"
+    if not (object_array and isinstance(content, list) and len(content) == 1 and type(content[0]) is dict):
+        raise Refused("holds something else than one dict")
+    return {name_of(key): numbers_of(key, value) for key, value in content[0].items()}
+
+
+def name_of(key: object) -> str:
+    """Return a key that is a short name, in letters and digits."""
+    if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", key):
+        raise Refused(f"names a cutout {short(repr(key)) if isinstance(key, str) else 'by no text'}")
+    return key
+
+
+def numbers_of(key: str, value: object) -> np.ndarray:
+    """Return the numbers of an array, made of its bytes."""
+    if not isinstance(value, KeptArray):
+        raise Refused(f"holds under {key!r} something else than an array")
+    version, shape, dtype, fortran, content = value.state
+    if version != 1 or not isinstance(dtype, KeptType) or not isinstance(content, bytes):
+        raise Refused(f"holds under {key!r} an array that is not of plain numbers")
+    code = dtype.code
+    if not NUMBER.fullmatch(code[1:]):
+        raise Refused(f"holds under {key!r} an array of type {short(code)}")
+    sides = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
+    number = np.dtype(code)
+    if not sides or math.prod(shape) * number.itemsize != len(content):
+        raise Refused(f"holds under {key!r} an array whose shape does not fit its bytes")
+    flat = np.frombuffer(content, number).astype(np.float64)
+    return flat.reshape(shape, order="F" if fortran is True else "C")
+
+
+def short(text: str) -> str:
+    """Return text from the file as one short line of printable characters."""
+    plain = text.encode("ascii", "backslashreplace").decode()
+    plain = "".join(one if one.isprintable() else "?" for one in plain)
+    return plain if len(plain) <= 80 else f"{plain[:77]}..."

@@ -8,7 +8,7 @@ with exponent 1.25 (0.73-1.84), edge exponent 2-20, axis ratio 1.08; rings only 
 """
 
 import csv
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
 
@@ -59,7 +59,7 @@ class Blob:
 
     def as_dict(self) -> dict[str, float]:
         """Return the parameters as plain numbers."""
-        return {key: float(value) for key, value in asdict(self).items()}
+        return {field.name: float(getattr(self, field.name)) for field in fields(Blob)}
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
         """Return `shape`."""

@@ -1,0 +1,127 @@
+"""A cutout becomes a shape: no square, no level, little noise, and its size is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blobwatch.dataset.cutouts import SIDES, template_of, templates_of
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.blobs import Blob, draw_blob, overlap, shape
+from blobwatch.instrument.templates import TemplateBlob
+
+KNOWN = Blob(x=400.0, y=300.0, half_width=6.0, depth=1.0)
+
+
+def cutout_of(
+    blob: Blob, side: int, snr: float, seed: int = 0, at=(0.3, -0.4), level: float = 0.0
+) -> np.ndarray:
+    """Return a cutout as the predecessor's are: sigma per pixel, noise, clipped at 3, its edge a square."""
+    middle = (side - 1) / 2
+    image = np.zeros((side, side))
+    stamp, x0, y0 = shape(replace(blob, x=middle + at[0], y=middle + at[1]))
+    region, part = overlap(stamp, x0, y0, image.shape)
+    image[region] = part
+    strength = snr / np.sqrt((stamp**2).sum())
+    noise = np.random.default_rng(seed).standard_normal(image.shape)
+    return np.clip(strength * image + noise + level, -3.0, 3.0)
+
+
+def test_it_is_centred_of_unit_peak_and_fades_to_nothing():
+    for seed, side in enumerate((9, 14, 15, 21)):
+        template = template_of("a", cutout_of(replace(KNOWN, half_width=side / 2.6), side, 30.0, seed))
+        image = template.profile
+        assert image.shape[0] == image.shape[1]
+        assert image.shape[0] % 2 == 1
+        assert image.max() == 1.0
+        border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+        assert np.abs(border).max() < 0.005
+        v, u = np.indices(image.shape) - image.shape[0] // 2
+        strong = np.where(image > 0.5, image, 0.0)
+        assert abs((strong * u).sum() / strong.sum()) < 0.6
+        assert abs((strong * v).sum() / strong.sum()) < 0.6
+
+
+def test_the_square_leaves_no_trace():
+    """The predecessor pasted squares. A level of half a sigma makes one, a sixth of the peak high."""
+    inside, outside = [], []
+    for seed in range(30):
+        image = template_of("a", cutout_of(KNOWN, 15, 40.0, seed, at=(0, 0), level=0.5)).profile
+        v, u = np.indices(image.shape) - image.shape[0] // 2
+        cutout = np.maximum(np.abs(u), np.abs(v)) <= 7
+        away = np.abs(u) + np.abs(v) > 10  # from the diamond
+        inside.append(image[away & cutout].mean())
+        outside.append(image[away & ~cutout].mean())
+        assert max(np.abs(np.diff(image, axis=axis)).max() for axis in (0, 1)) < 0.5
+    assert abs(np.mean(inside)) < 0.02
+    assert abs(np.mean(outside)) < 0.005
+
+
+def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
+    """Return rows of true and measured half-width, and of the likeness of the shapes."""
+    rng = np.random.default_rng(5)
+    rows = []
+    for seed in range(count):
+        blob = draw_blob(rng, *rng.uniform(5, 1018, 2), depth=1.0)
+        side = int(np.clip(round(2.4 * blob.half_width), 9, 21))
+        template = template_of("a", cutout_of(blob, side, rng.uniform(*snr), seed, rng.uniform(-1, 1, 2)))
+        if template is not None:
+            true, made = np.zeros((2, 81, 81))
+            for image, one in (
+                (true, replace(blob, x=40.2, y=39.7)),
+                (made, TemplateBlob(40.2, 39.7, 1.0, 1.0, template=template)),
+            ):
+                stamp, x0, y0 = shape(one)
+                region, part = overlap(stamp, x0, y0, image.shape)
+                image[region] = part
+            likeness = (true * made).sum() / np.sqrt((true**2).sum() * (made**2).sum())
+            rows.append((blob.half_width, template.half_width, likeness))
+    return np.array(rows)
+
+
+def test_shape_and_half_width_are_those_of_the_blob():
+    rows = measured(80, (12.0, 45.0))
+    assert len(rows) > 70
+    assert np.median(rows[:, 1] / rows[:, 0]) == pytest.approx(1.0, abs=0.07)
+    assert np.std(rows[:, 1] - rows[:, 0]) < 0.9  # the scatter of the sizes at a place
+    assert np.median(rows[:, 2]) > 0.95
+    assert np.quantile(rows[:, 2], 0.1) > 0.85
+
+
+def test_it_is_the_same_every_time():
+    one, two = (template_of("a", cutout_of(KNOWN, 15, 20.0)) for _ in range(2))
+    assert one.profile.tobytes() == two.profile.tobytes()
+    assert one.half_width == two.half_width
+
+
+def test_what_holds_no_blob_is_left_out_and_named():
+    rng = np.random.default_rng(6)
+    cutouts = {"1": cutout_of(KNOWN, 15, 25.0), "flat": np.zeros((15, 15)), "edge": np.zeros((15, 15))}
+    cutouts["edge"][0:4, 0:4] = 3.0
+    cutouts |= {f"noise{n}": rng.standard_normal((15, 15)) for n in range(20)}
+    cutouts["dark"] = -cutouts["1"]  # the sign of an exposure, not of a difference
+    templates, left_out = templates_of(cutouts)
+    assert sorted([one.name for one in templates] + left_out) == sorted(cutouts)
+    assert "1" not in left_out
+    assert {"flat", "edge", "dark"} <= set(left_out)
+    assert len(templates) <= 4  # some noise looks like a faint blob
+    with pytest.raises(BlobwatchError, match="no cutout holds a blob that stands out"):
+        templates_of({"flat": np.zeros((15, 15))})
+
+
+@pytest.mark.parametrize(
+    ("cutout", "said"),
+    [
+        (np.ones((9, 11)), "cutout a is 9 x 11; give squares"),
+        (np.ones(81), "cutout a is 81; give squares"),
+        (np.ones((9, 9, 9)), "cutout a is 9 x 9 x 9; give squares"),
+        (np.array(1.0), "cutout a is a single number; give squares"),
+        (np.ones((SIDES[0] - 1,) * 2), "is 6 pixels wide; give 7 to 41"),
+        (np.ones((SIDES[1] + 1,) * 2), "is 42 pixels wide; give 7 to 41"),
+        (np.full((9, 9), np.nan), "values that are not finite"),
+        (np.full((9, 9), np.inf), "values that are not finite"),
+    ],
+)
+def test_what_can_be_no_cutout_is_refused(cutout, said):
+    with pytest.raises(BlobwatchError, match=said):
+        templates_of({"b": cutout_of(KNOWN, 15, 25.0), "a": cutout})
