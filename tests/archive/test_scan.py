@@ -17,7 +17,7 @@ from pyarrow import parquet
 from blobwatch.archive.cluster import compute
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.results import answered, merge, parts_of, write_part
-from blobwatch.archive.scan import ENDED, KEPT, Chunk, Judge, alone, answer, row_of, scan
+from blobwatch.archive.scan import ENDED, KEPT, ONE, Chunk, Judge, alone, answer, row_of, scan
 from blobwatch.archive.survey import files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
@@ -310,6 +310,14 @@ def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
     table = tmp_path / "list.csv"
     table.write_text(f"path,note\nb.fits,x\na.fits,y\nb.fits,z\n{tmp_path / 'sub' / 'c.fits'},\n")
     assert files_of(table) == [tmp_path / name for name in ("b.fits", "a.fits", "sub/c.fits")]
+
+
+def test_threads_of_a_worker_take_turns(box_model, monkeypatch):
+    """Else one file's warning of truncation is laid to another that is sound."""
+    turns = []
+    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()))
+    answer(Chunk(Judge.of(Model.load(box_model)), ((None, ""), (None, "")), ()))
+    assert turns == [True, True]
 
 
 def test_no_more_is_given_out_than_may_be_and_more_when_it_may(cluster):
