@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -13,10 +14,11 @@ import pytest
 from made import image_with, write_exposure, write_image
 from pyarrow import parquet
 
+from blobwatch.archive.cluster import compute
 from blobwatch.archive.manifest import write_manifest
-from blobwatch.archive.results import answered, parts_of, write_part
-from blobwatch.archive.scan import ENDED, Judge, alone, row_of, scan
-from blobwatch.archive.survey import in_time, survey
+from blobwatch.archive.results import answered, merge, parts_of, write_part
+from blobwatch.archive.scan import ENDED, KEPT, ONE, Chunk, Judge, alone, answer, row_of, scan
+from blobwatch.archive.survey import files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob
@@ -32,7 +34,7 @@ import blobwatch.archive.scan as scan
 real = vars(scan).setdefault("real_row_of", scan.row_of)  # Dask may load this twice
 
 def row_of(judge, file, identity, earlier):
-    if "deadly" in file.path.name:
+    if "deadly" in file.path.name and (file.path.parent / "armed").exists():
         os._exit(1)
     hold = file.path.parent / "hold"
     if "slow" in file.path.name and hold.exists():
@@ -142,7 +144,9 @@ def test_answers_are_those_of_one_file_after_the_other(folder, box_model, tmp_pa
 
     scan(folder, tmp_path / "two.parquet", str(box_model), workers=2)
     assert (tmp_path / "two.parquet").read_bytes() == out.read_bytes()
-    assert scan(folder, out, str(box_model))["judged"] == 0
+    again = tmp_path / "two.parquet"
+    assert scan(folder, again, str(box_model), workers=1)["judged"] == 1  # the one that was no answer
+    assert again.read_bytes() == out.read_bytes()
 
 
 def test_exposures_are_judged_against_those_before_them(box_model, tmp_path, cluster):
@@ -166,9 +170,11 @@ def test_exposures_are_judged_against_those_before_them(box_model, tmp_path, clu
     assert (rows[4]["kind"], rows[4]["filter"], rows[4]["expstart"]) == ("exposure", "F153M", 58004.0)
     elsewhere = rows_of(out)[4]["image"]
     assert Path(elsewhere).is_absolute()  # a worker may stand in another folder
-    # Another exposure of day 1 changes itself and what is held against it, and not the one before.
-    write_exposure(folder, 1, [LOUD])
-    assert scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)["judged"] == 4
+    # Another exposure of day 3 changes itself and what is held against it; the three without a stack are
+    # tried again.
+    write_exposure(folder, 3, [LOUD])
+    assert scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)["judged"] == 5
+    assert scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)["judged"] == 3
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(folder, box_model, tmp_path, cluster):
@@ -197,13 +203,16 @@ def test_a_file_that_ends_its_workers_costs_its_own_row_and_is_tried_again(
     some = tmp_path / "some"
     shutil.copytree(folder, some)
     (some / "deadly.fits").hardlink_to(some / "d1.fits")
+    (some / "armed").touch()
     out = tmp_path / "r.parquet"
     found = scan(some, out, str(box_model), scheduler=cluster)
     assert found == {"files": 8, "judged": 8, "blobs": 3, "errors": 2}
     rows = {Path(row["image"]).name: row for row in rows_of(out)}
     assert rows["deadly.fits"]["error"] == ENDED
     assert rows["d1.fits"]["count"] == 1
-    assert scan(some, out, str(box_model), workers=1) == {"files": 8, "judged": 1, "blobs": 4, "errors": 1}
+    (some / "armed").unlink()
+    found = scan(some, out, str(box_model), scheduler=cluster)
+    assert found == {"files": 8, "judged": 2, "blobs": 4, "errors": 1}
 
 
 def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, tmp_path, cluster):
@@ -231,17 +240,19 @@ def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, t
     assert len(rows_of(out)) == 28
     os.utime(many / "d3.fits", (0, 0))  # and all names of the same file
     changed = sum(path.stat().st_mtime == 0 for path in many.glob("*.fits"))
-    assert scan(many, out, str(box_model), workers=1)["judged"] == changed >= 4
+    assert (
+        scan(many, out, str(box_model), scheduler=cluster)["judged"] == changed + 1 >= 5
+    )  # and the broken one
 
 
-def test_what_an_answer_depends_on_is_in_its_identity(folder, box_model, tmp_path):
+def test_what_an_answer_depends_on_is_in_its_identity(folder, box_model, tmp_path, cluster):
     """Another threshold is another answer, though the network is the same."""
     out, model = tmp_path / "r.parquet", tmp_path / "model"
-    scan(folder, out, str(box_model), workers=1)
+    scan(folder, out, str(box_model), scheduler=cluster)
     shutil.copytree(box_model, model)
     manifest = json.loads((model / "manifest.json").read_text())
     (model / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.9999999}))
-    found = scan(folder, out, str(model), workers=1)
+    found = scan(folder, out, str(model), scheduler=cluster)
     assert found == {"files": 7, "judged": 7, "blobs": 0, "errors": 1}
 
 
@@ -273,7 +284,83 @@ def test_no_header_stops_the_survey(tmp_path):
     assert len(in_time(found)) == 7
 
 
+def test_a_damaged_exposure_costs_its_own_row_and_not_those_after_it(tmp_path, box_model):
+    """Its stack-mates are judged without it; it is read once."""
+    paths = [write_exposure(tmp_path, number, [LOUD] if number > 4 else []) for number in range(7)]
+    whole = paths[1].read_bytes()
+    middle = len(whole) // 4
+    paths[1].write_bytes(whole[:middle] + bytes(3000) + whole[middle + 3000 :])  # its headers are sound
+    files = in_time(survey(paths))
+    chunk = Chunk(Judge.of(Model.load(box_model)), tuple((file, "") for file in files), tuple(files))
+    rows = answer(chunk)
+    assert "is damaged; fetch or copy it again" in rows[1]["error"]
+    assert "of 3 exposures in the 30 days before it 1 are unfit" in rows[3]["error"]
+    sound = [one.listed for one in files if one.path != paths[1]]
+    for number in (4, 5, 6):
+        alone = Predictor.load(box_model).predict_file(paths[number], history=sound).as_json()
+        assert rows[number]["blobs"] == alone["blobs"]
+    assert [row["count"] for row in rows[4:]] == [0, 1, 1]
+    # What the worker keeps are the exposures before the last, damaged or not, and only while they are wanted.
+    assert sorted(key[0] for key in KEPT.images) == paths[:6]
+    KEPT.turn_to(tuple(files[4:6]))
+    assert sorted(key[0] for key in KEPT.images) == paths[4:6]
+
+
+def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,note\nb.fits,x\na.fits,y\nb.fits,z\n{tmp_path / 'sub' / 'c.fits'},\n")
+    assert files_of(table) == [tmp_path / name for name in ("b.fits", "a.fits", "sub/c.fits")]
+
+
+def test_threads_of_a_worker_take_turns(box_model, monkeypatch):
+    """Else one file's warning of truncation is laid to another that is sound."""
+    turns = []
+    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()))
+    answer(Chunk(Judge.of(Model.load(box_model)), ((None, ""), (None, "")), ()))
+    assert turns == [True, True]
+
+
+def test_no_more_is_given_out_than_may_be_and_more_when_it_may(cluster):
+    from distributed import Client
+
+    taken, done, most = [], [], [2]
+
+    def jobs():
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    with Client(cluster) as client:
+        for job, outcome in compute(client, abs, jobs(), lambda: most[0]):
+            assert len(taken) - len(done) - 1 <= most[0]
+            most[0] = 5
+            done.append((job, outcome))
+    assert sorted(done) == [(number, number) for number in range(12)]
+
+
+def test_equal_rows_are_equal_bytes_whatever_the_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("blobwatch.archive.results.ROWS", 4)
+    rows = [{"image": str(number), "identity": str(number), "count": number} for number in range(11)]
+    tables = []
+    for size in (2, 3, 11):
+        out = tmp_path / f"{size}.parquet"
+        for start in range(0, 11, size):
+            write_part(out, rows[start : start + size])
+        known = answered(out)
+        merge(out, [known[str(number)] for number in range(11)])
+        tables.append(out.read_bytes())
+    assert parquet.ParquetFile(out).metadata.num_row_groups == 3
+    assert rows_of(out)[10]["count"] == 10
+    assert tables[0] == tables[1] == tables[2]
+
+
 # What cannot be done
+
+
+def test_a_worker_of_another_release(box_model):
+    judge = replace(Judge.of(Model.load(box_model)), release="0.0.1")
+    with pytest.raises(BlobwatchError, match=r"and this is 0\.0\.1; install the same there"):
+        answer(Chunk(judge, (), ()))
 
 
 def test_two_scans_into_one_table(folder, tmp_path, box_model):
@@ -286,6 +373,9 @@ def test_wrong_places(folder, tmp_path, box_model):
         scan(folder, tmp_path / "r.csv", str(box_model))
     with pytest.raises(BlobwatchError, match="is neither a folder nor a manifest"):
         scan(folder / "d0.fits", tmp_path / "r.parquet", str(box_model))
+    (folder.parent / "names.csv").write_text("name\nd0.fits\n")
+    with pytest.raises(BlobwatchError, match="does not name a file in each row; fill its column path"):
+        scan(folder.parent / "names.csv", tmp_path / "r.parquet", str(box_model))
     (tmp_path / "r.parquet").write_text("no table")
     with pytest.raises(BlobwatchError, match="is no table of a scan; give another --out"):
         scan(folder, tmp_path / "r.parquet", str(box_model))

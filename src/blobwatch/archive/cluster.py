@@ -9,6 +9,7 @@ from uuid import uuid4
 from blobwatch.errors import BlobwatchError
 
 WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
+LOST = "the Dask scheduler was lost; what was done is kept, and the same command goes on"
 FAILURES = 1  # workers that a job may lose before it is blamed; one may die of something else
 
 Job = TypeVar("Job")
@@ -69,40 +70,56 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
         yield client
 
 
+def count_workers(client) -> int:
+    """Return how many workers there are now, at least one: some may be on their way."""
+    return max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+
+
 def compute(
-    client, work: Callable[[Job], Outcome], jobs: Iterable[Job], most: int
+    client, work: Callable[[Job], Outcome], jobs: Iterable[Job], most: Callable[[], int]
 ) -> Iterator[tuple[Job, Outcome | Killed]]:
-    """Yield each job with its outcome as it is done, with no more than ``most`` given out at a time.
+    """Yield each job with its outcome as it is done, with no more than ``most()`` given out at a time.
 
     A job whose worker dies is done by another; one that takes several with it has the outcome `Killed`.
 
     Raises
     ------
     BlobwatchError
-        If the scheduler is lost.
+        If the scheduler is lost, or a worker lacks what it needs.
     """
-    from distributed import KilledWorker, as_completed
-    from distributed.client import FutureCancelledError
+    from distributed import as_completed
 
     jobs, given, pool = iter(jobs), {}, as_completed(with_results=False)
-    for job in islice(jobs, most):
-        future = client.submit(work, job, pure=False, key=f"blobwatch-{uuid4()}")
-        given[future.key] = job
-        pool.add(future)
-    for future in pool:
-        job = given.pop(future.key)
-        try:
-            error = future.exception()
-        except FutureCancelledError:
-            raise BlobwatchError(
-                "the Dask scheduler was lost; what was done is kept, and the same command goes on"
-            ) from None
-        if error is not None and not isinstance(error, KilledWorker):
-            raise error
-        outcome = Killed() if error is not None else future.result()
-        future.release()
-        for following in islice(jobs, 1):
-            another = client.submit(work, following, pure=False, key=f"blobwatch-{uuid4()}")
-            given[another.key] = following
-            pool.add(another)
-        yield job, outcome
+
+    def give() -> None:
+        for job in islice(jobs, max(0, most() - len(given))):
+            future = client.submit(work, job, pure=False, key=f"blobwatch-{uuid4()}")
+            given[future.key] = job
+            pool.add(future)
+
+    try:
+        give()
+        for future in pool:
+            job, outcome = given.pop(future.key), outcome_of(future)
+            future.release()
+            give()  # cluster and caller work at the same time
+            yield job, outcome
+    except ConnectionError:
+        raise BlobwatchError(LOST) from None
+
+
+def outcome_of(future):
+    """Return what came of a job that has ended."""
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        return future.result()
+    except KilledWorker:
+        return Killed()
+    except FutureCancelledError:
+        raise BlobwatchError(LOST) from None
+    except ModuleNotFoundError as error:
+        raise BlobwatchError(
+            f"a worker has not what it needs ({error}); install the same blobwatch there"
+        ) from None

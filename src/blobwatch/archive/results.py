@@ -2,6 +2,7 @@
 
 A row carries the identity of its answer: a hash over the model, the settings, and size and time of the
 file and of those in its stack. So what was answered before is known again, and what has changed is not.
+An error in a whole table is no answer: the next scan tries again, for a disk may have been away.
 """
 
 import shutil
@@ -56,14 +57,8 @@ def write_part(out: Path, rows: list[dict]) -> None:
         parquet.write_table(pa.Table.from_pylist(rows, schema()), partial)
 
 
-def answered(out: Path, but: str | None = None) -> dict[str, tuple[Path, int]]:
+def answered(out: Path) -> dict[str, tuple[Path, int]]:
     """Return where each answer lies that was given, by its identity: table and row.
-
-    Parameters
-    ----------
-    out : Path
-    but : str, optional
-        An error that is to be tried again, so that a row with it is no answer.
 
     Raises
     ------
@@ -75,7 +70,7 @@ def answered(out: Path, but: str | None = None) -> dict[str, tuple[Path, int]]:
     for path in [*tables, *sorted(parts_of(out).glob("[0-9]*.parquet"))]:
         table = read(path, ["identity", "error"])
         pairs = zip(table.column("identity").to_pylist(), table.column("error").to_pylist(), strict=True)
-        found |= {one: (path, row) for row, (one, error) in enumerate(pairs) if but is None or error != but}
+        found |= {one: (path, row) for row, (one, error) in enumerate(pairs) if path != out or error is None}
     return found
 
 
@@ -109,16 +104,14 @@ def merge(out: Path, places: Iterable[tuple[Path, int]]) -> None:
     from pyarrow import parquet
 
     with whole_file(out) as partial, parquet.ParquetWriter(partial, schema()) as writer:
-        group: list = []
-        size = 0
+        group = schema().empty_table()
         for run in runs(places):
-            group.append(run)
-            size += run.num_rows
-            if size >= ROWS:
-                writer.write_table(pa.concat_tables(group).combine_chunks())
-                group, size = [], 0
-        if group:
-            writer.write_table(pa.concat_tables(group).combine_chunks())
+            group = pa.concat_tables([group, run])
+            while group.num_rows >= ROWS:  # of one size, so that equal answers are equal bytes
+                writer.write_table(group.slice(0, ROWS).combine_chunks())
+                group = group.slice(ROWS)
+        if group.num_rows:
+            writer.write_table(group.combine_chunks())
     shutil.rmtree(parts_of(out), ignore_errors=True)
 
 

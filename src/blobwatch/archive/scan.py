@@ -7,16 +7,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
+from threading import Lock
 
 from blobwatch import __version__
-from blobwatch.archive.cluster import Killed, cluster, compute
+from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
+from blobwatch.archive.kept import Kept
 from blobwatch.archive.results import answered, merge, summary, write_part
 from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.quality import Limits, read_fit
 from blobwatch.instrument.folder import find_exposures
 from blobwatch.predict import Differencing, Predictor, find_model
 from blobwatch.progress import bar
@@ -24,7 +23,8 @@ from blobwatch.progress import bar
 CHUNK = 16  # files that a worker does in one go: a second of work, and most of a stack in common
 GIVEN = 3  # chunks given out per worker, so that none waits
 ENDED = "the worker ended while it judged this file, again and again; look at the file, or scan again"
-KEPT = 40  # blob images that a worker keeps: a month and a chunk; 4 MB each
+KEPT = Kept()  # of this worker
+ONE = Lock()  # astropy's warnings, which tell a truncated file, are those of all threads of a worker
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Judge:
     model: Model = field(compare=False)
     settings: Differencing
     identity: str  # what an answer depends on besides the files
+    release: str = __version__
 
     @classmethod
     def of(cls, model: Model) -> "Judge":
@@ -62,12 +63,13 @@ def scan(
 ) -> dict[str, int]:
     """Judge the files of a folder or of a manifest and write a table of the answers.
 
-    What an earlier scan into the same table has answered is kept, also where it was cut short.
+    What an earlier scan into the same table has answered is kept, also where it was cut short; files
+    that it could not use are tried again.
 
     Parameters
     ----------
     source : Path
-        A folder of FITS files, or a manifest of `fetch`.
+        A folder of FITS files, or a table (.csv) whose column ``path`` names some, as `fetch` writes it.
     out : Path
         A parquet table, one row per file.
     model : str
@@ -86,7 +88,7 @@ def scan(
     """
     judge = Judge.of(Model.load(find_model(model)))
     with alone(out):
-        had = answered(out, but=ENDED)
+        had = answered(out)
         files = in_time(survey(files_of(source)))
         earlier = in_time(survey(find_exposures(history))) if history else files
         identities = identities_of(judge, files, earlier)
@@ -136,15 +138,15 @@ def judged(
     if not todo:
         return
     with cluster(scheduler, workers) as client:
-        most = GIVEN * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         guilty = []
-        for chunk, rows in compute(client, answer, chunks(judge, todo, exposures, CHUNK), most):
+        work = chunks(judge, todo, exposures, CHUNK)
+        for chunk, rows in compute(client, answer, work, lambda: GIVEN * count_workers(client)):
             if isinstance(rows, Killed):
                 guilty += chunk.pairs
             else:
                 yield rows
         # One at a time, so that no file is blamed for its neighbour.
-        for chunk, rows in compute(client, answer, chunks(judge, guilty, exposures, 1), 1):
+        for chunk, rows in compute(client, answer, chunks(judge, guilty, exposures, 1), lambda: 1):
             yield [ended(judge, *chunk.pairs[0])] if isinstance(rows, Killed) else rows
 
 
@@ -158,8 +160,19 @@ def chunks(judge: Judge, todo: list[tuple[File, str]], exposures: list[File], si
 
 
 def answer(chunk: Chunk) -> list[dict]:
-    """Judge the files of a chunk, in a worker; return their rows."""
-    return [row_of(chunk.judge, file, identity, chunk.earlier) for file, identity in chunk.pairs]
+    """Judge the files of a chunk, in a worker; return their rows.
+
+    Raises
+    ------
+    BlobwatchError
+        If the worker has another release of blobwatch, whose answers may be others.
+    """
+    if chunk.judge.release != __version__:
+        raise BlobwatchError(
+            f"a worker has blobwatch {__version__} and this is {chunk.judge.release}; install the same there"
+        )
+    with ONE:
+        return [row_of(chunk.judge, file, identity, chunk.earlier) for file, identity in chunk.pairs]
 
 
 @lru_cache(maxsize=1)
@@ -168,25 +181,13 @@ def predictor_of(judge: Judge) -> Predictor:
     return Predictor(judge.model)
 
 
-@lru_cache(maxsize=KEPT)
-def kept(path: Path, box: int, limits: Limits, stamp: str) -> np.ndarray:
-    """Return the blob image of an earlier exposure, which the stacks of its neighbours want too.
-
-    A worker outlives a scan: the stamp tells whether the file is still the one that was read.
-    """
-    return read_fit(path, box, limits)
-
-
 def row_of(judge: Judge, file: File, identity: str, earlier: tuple[File, ...]) -> dict:
     """Return the row of one file; whatever is wrong with it is in its row."""
     history = [one.listed for one in earlier if one.filter == file.filter]
-    stamps = {one.path: one.stamp for one in earlier}
-
-    def read(path: Path, box: int, limits: Limits) -> np.ndarray:
-        return kept(path, box, limits, stamps[path])
-
+    KEPT.turn_to(earlier)
     try:
-        answer = predictor_of(judge).predict_file(file.path, None, history, judge.settings, read).as_json()
+        predictor = predictor_of(judge)
+        answer = predictor.predict_file(file.path, None, history, judge.settings, KEPT.read).as_json()
     except BlobwatchError as error:
         return blank(judge, file, identity, str(error))
     except Exception as error:  # a file must never stop the others

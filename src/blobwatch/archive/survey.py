@@ -1,12 +1,13 @@
 """What thousands of files are, by their headers: exposures or differences, when, through which filter."""
 
+import csv
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blobwatch.archive.manifest import read_manifest
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import read_table
 from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
@@ -38,12 +39,24 @@ class File:
 
 
 def files_of(source: Path) -> list[Path]:
-    """Return the files of a folder, or those that a manifest names."""
+    """Return the files of a folder, or those that a manifest names, each once; it needs no other column.
+
+    Raises
+    ------
+    BlobwatchError
+        If it is neither, or names no file.
+    """
     if source.is_dir():
         return find_exposures(source)
     if source.suffix != ".csv":
         raise BlobwatchError(f"{source} is neither a folder nor a manifest (.csv); give one of these")
-    return [source.parent / row["path"] for row in read_manifest(source)]
+    try:
+        names = [row.get("path") for row in read_table(source)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise BlobwatchError(f"{source} cannot be read as a manifest ({error}); give another") from None
+    if not names or not all(names):
+        raise BlobwatchError(f"{source} does not name a file in each row; fill its column path")
+    return list(dict.fromkeys(source.parent / name for name in names))  # a path is relative to its folder
 
 
 def survey(paths: list[Path]) -> Iterator[File]:
@@ -79,5 +92,5 @@ def exposures_of(files: list[File]) -> list[File]:
 
 def before(exposures: list[File], first: float, last: float, days: float) -> list[File]:
     """Return the exposures that may be in the stack of one between two moments."""
-    times = [one.expstart for one in exposures]
-    return exposures[bisect_left(times, first - days) : bisect_left(times, last)]
+    start, end = (bisect_left(exposures, when, key=lambda one: one.expstart) for when in (first - days, last))
+    return exposures[start:end]
