@@ -357,7 +357,17 @@ def test_equal_rows_are_equal_bytes_whatever_the_parts(tmp_path, monkeypatch):
 # What cannot be done
 
 
+def test_workers_that_could_not_do_it_are_refused_before_they_try(
+    folder, tmp_path, box_model, cluster, monkeypatch
+):
+    """One that cannot load the work would end of it, and each file would be blamed."""
+    monkeypatch.setattr("blobwatch.archive.cluster.__version__", "99.0")
+    with pytest.raises(BlobwatchError, match=r"has not blobwatch 99\.0 \(.*\); install the same there"):
+        scan(folder, tmp_path / "r.parquet", str(box_model), scheduler=cluster)
+
+
 def test_a_worker_of_another_release(box_model):
+    """As one may be that came later."""
     judge = replace(Judge.of(Model.load(box_model)), release="0.0.1")
     with pytest.raises(BlobwatchError, match=r"and this is 0\.0\.1; install the same there"):
         answer(Chunk(judge, (), ()))

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TypeVar
 from uuid import uuid4
 
+from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
 
 WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
@@ -34,7 +35,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
     Raises
     ------
     BlobwatchError
-        If the scheduler does not answer, or has no worker.
+        If the scheduler does not answer, or has no worker, or one of another release.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -67,7 +68,25 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
             raise BlobwatchError(
                 f"the scheduler at {scheduler} has no worker; start one with `dask worker {scheduler}`"
             ) from None
+        check_workers(client)
         yield client
+
+
+def check_workers(client) -> None:
+    """Refuse workers that could not do the work: one that cannot load what it is sent would end of it."""
+
+    def release() -> str:  # inside, so that it travels as code and not by its name in blobwatch
+        try:
+            import blobwatch.archive.scan
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return blobwatch.__version__
+
+    for address, found in client.run(release).items():
+        if found != __version__:
+            raise BlobwatchError(
+                f"the worker at {address} has not blobwatch {__version__} ({found}); install the same there"
+            )
 
 
 def count_workers(client) -> int:
@@ -85,7 +104,7 @@ def compute(
     Raises
     ------
     BlobwatchError
-        If the scheduler is lost, or a worker lacks what it needs.
+        If the scheduler is lost.
     """
     from distributed import as_completed
 
@@ -119,7 +138,3 @@ def outcome_of(future):
         return Killed()
     except FutureCancelledError:
         raise BlobwatchError(LOST) from None
-    except ModuleNotFoundError as error:
-        raise BlobwatchError(
-            f"a worker has not what it needs ({error}); install the same blobwatch there"
-        ) from None
