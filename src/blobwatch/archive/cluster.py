@@ -11,6 +11,7 @@ from blobwatch.errors import BlobwatchError
 
 WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
 LOST = "the Dask scheduler was lost; what was done is kept, and the same command goes on"
+QUIET = 50  # level of Dask's own messages: what is lost is said in a sentence, or by the files it costs
 FAILURES = 1  # workers that a job may lose before it is blamed; one may die of something else
 
 Job = TypeVar("Job")
@@ -39,6 +40,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
     """
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
     if scheduler is None:
         with (
@@ -49,7 +51,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,  # what a worker holds is bounded by its work
-                silence_logs=50,  # a worker that dies is told by its files
+                silence_logs=QUIET,
             ) as local,
             Client(local) as client,
         ):
@@ -61,7 +63,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
         raise BlobwatchError(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`"
         ) from None
-    with client:
+    with silence_logging_cmgr(QUIET), client:
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError:
