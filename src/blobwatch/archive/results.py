@@ -7,14 +7,24 @@ An error in a whole table is no answer: the next scan tries again, for a disk ma
 
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_file
 
 ROWS = 1000  # in a row group of the whole table, and in memory
 BLOB = ("x", "y", "radius", "probability", "snr", "depth")
+
+
+class Place(NamedTuple):
+    """Where an answer lies: table, row group, row in it."""
+
+    path: Path
+    group: int
+    row: int
 
 
 def schema():
@@ -57,8 +67,8 @@ def write_part(out: Path, rows: list[dict]) -> None:
         parquet.write_table(pa.Table.from_pylist(rows, schema()), partial)
 
 
-def answered(out: Path) -> dict[str, tuple[Path, int]]:
-    """Return where each answer lies that was given, by its identity: table and row.
+def answered(out: Path) -> dict[str, Place]:
+    """Return where each answer lies that was given, by its identity.
 
     Raises
     ------
@@ -68,37 +78,47 @@ def answered(out: Path) -> dict[str, tuple[Path, int]]:
     found = {}
     tables = [out] if out.exists() else []
     for path in [*tables, *sorted(parts_of(out).glob("[0-9]*.parquet"))]:
-        table = read(path, ["identity", "error"])
-        pairs = zip(table.column("identity").to_pylist(), table.column("error").to_pylist(), strict=True)
-        found |= {one: (path, row) for row, (one, error) in enumerate(pairs) if path != out or error is None}
+        for group, table in enumerate(groups_of(path, ["identity", "error"])):
+            pairs = zip(table.column("identity").to_pylist(), table.column("error").to_pylist(), strict=True)
+            places = ((one, error, Place(path, group, row)) for row, (one, error) in enumerate(pairs))
+            found |= {one: place for one, error, place in places if path != out or error is None}
     return found
 
 
-def read(path: Path, columns: list[str] | None = None):
-    """Return a table of a scan, or some of its columns."""
+def opened(path: Path):
+    """Return a table of a scan, of which no row is read yet."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, columns=columns)
-        return table if columns else table.cast(schema())
-    except (pa.ArrowException, OSError, KeyError):
-        raise BlobwatchError(
-            f"{path} is no table of a scan; give another --out, or remove it to begin anew"
-        ) from None
+        table = parquet.ParquetFile(path)
+    except (pa.ArrowException, OSError):
+        table = None
+    if table is None or not table.schema_arrow.equals(schema()):
+        raise BlobwatchError(f"{path} is no table of a scan; give another --out, or remove it to begin anew")
+    return table
+
+
+def groups_of(path: Path, columns: list[str]) -> Iterator:
+    """Yield some columns of a table, one row group at a time."""
+    with opened(path) as table:
+        for group in range(table.num_row_groups):
+            yield table.read_row_group(group, columns)
 
 
 def summary(out: Path) -> dict[str, int]:
     """Return how many blobs and how many errors a table holds."""
-    table = read(out, ["count", "error"])
-    counts, errors = table.column("count").drop_null(), table.column("error").drop_null()
-    return {"blobs": sum(counts.to_pylist()), "errors": len(errors)}
+    found = {"blobs": 0, "errors": 0}
+    for table in groups_of(out, ["count", "error"]):
+        found["blobs"] += sum(table.column("count").drop_null().to_pylist())
+        found["errors"] += len(table.column("error").drop_null())
+    return found
 
 
-def merge(out: Path, places: Iterable[tuple[Path, int]]) -> None:
+def merge(out: Path, places: Iterable[Place]) -> None:
     """Write the whole table out of the rows at given places, in that order, and remove the parts.
 
-    Only a row group is in memory, and the table that it comes from.
+    Only a few row groups are in memory.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -115,7 +135,13 @@ def merge(out: Path, places: Iterable[tuple[Path, int]]) -> None:
     shutil.rmtree(parts_of(out), ignore_errors=True)
 
 
-def runs(places: Iterable[tuple[Path, int]]) -> Iterator:
-    """Yield tables of rows that are asked for one after the other out of the same table."""
-    for path, together in groupby(places, key=lambda place: place[0]):
-        yield read(path).take([row for _, row in together])
+def runs(places: Iterable[Place]) -> Iterator:
+    """Yield tables of rows that are asked for one after the other out of the same row group."""
+
+    @lru_cache(maxsize=4)  # old answers and new ones may take turns
+    def group_of(path: Path, group: int):
+        with opened(path) as table:
+            return table.read_row_group(group)
+
+    for (path, group), together in groupby(places, key=lambda place: (place.path, place.group)):
+        yield group_of(path, group).take([place.row for place in together])

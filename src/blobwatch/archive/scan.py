@@ -12,6 +12,7 @@ from threading import Lock
 from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
 from blobwatch.archive.kept import Kept
+from blobwatch.archive.onethread import OneThread
 from blobwatch.archive.results import answered, merge, summary, write_part
 from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
 from blobwatch.artefact import Model
@@ -86,7 +87,7 @@ def scan(
     dict
         ``files``, ``judged`` of them anew, ``blobs``, ``errors``.
     """
-    judge = Judge.of(Model.load(find_model(model)))
+    judge = Judge.of(OneThread.load(find_model(model)))
     with alone(out):
         had = answered(out)
         files = in_time(survey(files_of(source)))
