@@ -12,7 +12,12 @@ from blobwatch.errors import BlobwatchError
 WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
 LOST = "the Dask scheduler was lost; what was done is kept, and the same command goes on"
 QUIET = 50  # level of Dask's own messages: what is lost is said in a sentence, or by the files it costs
-FAILURES = 1  # workers that a job may lose before it is blamed; one may die of something else
+SETTINGS = {
+    # Workers that a job may lose before it is blamed; one may die of something else.
+    "distributed.scheduler.allowed-failures": 1,
+    # Past jobs that the scheduler remembers, each with its model: a hundred of them would fill the memory.
+    "distributed.diagnostics.computations.max-history": 1,
+}
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -44,7 +49,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
 
     if scheduler is None:
         with (
-            dask.config.set({"distributed.scheduler.allowed-failures": FAILURES}),
+            dask.config.set(SETTINGS),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
