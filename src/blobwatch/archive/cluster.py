@@ -12,11 +12,13 @@ from blobwatch.errors import BlobwatchError
 WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
 LOST = "the Dask scheduler was lost; what was done is kept, and the same command goes on"
 QUIET = 50  # level of Dask's own messages: what is lost is said in a sentence, or by the files it costs
+MESSAGES = 10  # that are remembered of each connection; Dask's own 1,000, each with a model, are a gigabyte
 SETTINGS = {
     # Workers that a job may lose before it is blamed; one may die of something else.
     "distributed.scheduler.allowed-failures": 1,
     # Past jobs that the scheduler remembers, each with its model: a hundred of them would fill the memory.
     "distributed.diagnostics.computations.max-history": 1,
+    "distributed.admin.low-level-log-length": MESSAGES,
 }
 
 Job = TypeVar("Job")
@@ -63,7 +65,8 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
             yield client
         return
     try:
-        client = Client(scheduler, timeout=WAIT)
+        with dask.config.set(SETTINGS):  # what this side remembers
+            client = Client(scheduler, timeout=WAIT)
     except (OSError, TimeoutError, ValueError) as error:
         raise BlobwatchError(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`"
