@@ -87,7 +87,11 @@ def in_time(files: Iterable[File]) -> list[File]:
 
 def exposures_of(files: list[File]) -> list[File]:
     """Return the exposures among files, each rootname once, though it may be there as raw and flt."""
-    return list({one.listed.rootname: one for one in reversed(files) if one.listed}.values())[::-1]
+    found: dict[str, File] = {}
+    for one in files:
+        if one.listed:
+            found.setdefault(one.listed.rootname, one)  # so they stay in time
+    return list(found.values())
 
 
 def before(exposures: list[File], first: float, last: float, days: float) -> list[File]:
