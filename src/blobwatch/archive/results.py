@@ -7,6 +7,7 @@ An error in a whole table is no answer: the next scan tries again, for a disk ma
 
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -56,6 +57,20 @@ def parts_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.parts")
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Say in a sentence why a table cannot be written."""
+    try:
+        yield
+    except TimeoutError:  # a lock, which tells of itself
+        raise
+    except OSError as error:
+        raise BlobwatchError(
+            f"{out} cannot be written ({error.strerror or error}); mend that and run the same command again: "
+            "it goes on from where it was"
+        ) from None
+
+
 def write_part(out: Path, rows: list[dict]) -> None:
     """Write some rows as the next part, whole or not at all."""
     import pyarrow as pa
@@ -63,7 +78,7 @@ def write_part(out: Path, rows: list[dict]) -> None:
 
     folder = parts_of(out)
     number = max((int(path.stem) for path in folder.glob("[0-9]*.parquet")), default=-1) + 1
-    with whole_file(folder / f"{number:08d}.parquet") as partial:
+    with writing(out), whole_file(folder / f"{number:08d}.parquet") as partial:
         parquet.write_table(pa.Table.from_pylist(rows, schema()), partial)
 
 
@@ -83,6 +98,11 @@ def answered(out: Path) -> dict[str, Place]:
             places = ((one, error, Place(path, group, row)) for row, (one, error) in enumerate(pairs))
             found |= {one: place for one, error, place in places if path != out or error is None}
     return found
+
+
+def is_whole(out: Path, known: dict[str, Place], identities: list[str]) -> bool:
+    """Tell whether the table is what a merge would make of the answers, so that it can stay as it is."""
+    return list(known) == identities and all(place.path == out for place in known.values())
 
 
 def opened(path: Path):
@@ -123,7 +143,7 @@ def merge(out: Path, places: Iterable[Place]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    with whole_file(out) as partial, parquet.ParquetWriter(partial, schema()) as writer:
+    with writing(out), whole_file(out) as partial, parquet.ParquetWriter(partial, schema()) as writer:
         group = schema().empty_table()
         for run in runs(places):
             group = pa.concat_tables([group, run])

@@ -13,7 +13,7 @@ from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
 from blobwatch.archive.kept import Kept
 from blobwatch.archive.onethread import OneThread
-from blobwatch.archive.results import answered, merge, summary, write_part
+from blobwatch.archive.results import answered, is_whole, merge, summary, write_part, writing
 from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
@@ -100,7 +100,8 @@ def scan(
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = answered(out)
-        merge(out, [known[identity] for identity in identities])
+        if not is_whole(out, known, identities):
+            merge(out, [known[identity] for identity in identities])
     return {"files": len(files), "judged": len(todo)} | summary(out)
 
 
@@ -111,12 +112,17 @@ def alone(out: Path) -> Iterator[None]:
 
     if out.suffix != ".parquet" or out.is_dir():
         raise BlobwatchError(f"{out} is no place for the table; give a file that ends in .parquet")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.partial-lock"), timeout=0)
     try:
-        with FileLock(out.with_name(f".{out.name}.partial-lock"), timeout=0):
-            yield
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except Timeout:
         raise BlobwatchError(f"another scan writes {out}; wait until it has ended") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def identities_of(judge: Judge, files: list[File], earlier: list[File]) -> list[str]:

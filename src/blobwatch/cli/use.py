@@ -38,14 +38,18 @@ def scan(
 ) -> None:
     """Judge thousands of files, here or on a Dask cluster, and write a table of the answers."""
     import json
+    import time
 
     from blobwatch.archive.scan import scan as run
 
+    start = time.perf_counter()
     found = run(source, out, model, history, scheduler, workers)
+    seconds = time.perf_counter() - start
+    rate = f" ({found['judged'] / seconds:.1f} a second)" if found["judged"] else ""
     typer.echo(
-        json.dumps(found | {"out": str(out)})
+        json.dumps(found | {"seconds": round(seconds, 3), "out": str(out)})
         if as_json
-        else f"{found['files']} files, {found['judged']} judged now: {found['blobs']} blobs, "
+        else f"{found['files']} files, {found['judged']} judged now{rate}: {found['blobs']} blobs, "
         f"{found['errors']} files could not be used; {out} has a row for each"
     )
     if found["errors"]:
