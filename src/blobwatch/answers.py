@@ -17,7 +17,7 @@ from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.predict import Prediction, Predictor
-from blobwatch.progress import console
+from blobwatch.progress import say
 
 
 def answer_files(
@@ -44,7 +44,7 @@ def answer_files(
             all_well = False
             if as_json:
                 print(json.dumps({"image": str(path), "error": str(error)}))
-            console.print(f"blobwatch: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            say(f"blobwatch: {error}", "red")
     return all_well
 
 
@@ -94,7 +94,7 @@ def write_picture(figure, folder: Path, image: Path) -> None:
     path = folder / f"{image.name.split('.')[0]}.png"
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=100)
-    console.print(f"picture: {path}", markup=False, highlight=False, soft_wrap=True)
+    say(f"picture: {path}")
 
 
 def print_table(answer: Prediction) -> None:
@@ -139,7 +139,7 @@ def answer_inspect(files: list[Path], as_json: bool, plot: Path | None) -> bool:
             all_well = False
             if as_json:
                 print(json.dumps({"file": str(path), "error": str(error)}))
-            console.print(f"blobwatch: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            say(f"blobwatch: {error}", "red")
             continue
         if plot and found.image is not None and found.statistics:
             from blobwatch.figures.inspection import inspected

@@ -164,7 +164,7 @@ class Predictor:
         stack: np.ndarray | None = None,
         history: list[Listed] | None = None,
         settings: "Differencing | None" = None,
-        read: "ReadFit" = read_fit,
+        read: ReadFit = read_fit,
     ) -> Prediction:
         """Judge one FITS file: a difference image as it is, an exposure against its stack.
 

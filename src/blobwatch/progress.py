@@ -19,7 +19,7 @@ T = TypeVar("T")
 console = Console(stderr=True)
 
 
-def say(text: str, style: str) -> None:
+def say(text: str, style: str = "") -> None:
     """Print a sentence on stderr, unwrapped and as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 

@@ -57,7 +57,7 @@ def test_every_function_of_the_predecessor_has_its_row():
 @pytest.mark.parametrize("cell", [row[1] for row in ROWS])
 def test_what_a_row_names_exists(cell):
     for name in named(re.sub(r"`blobwatch [^`]*`|`reports/[^`]*`", "", cell)):
-        resolve(name)
+        assert resolve(name) is not None
 
 
 def test_every_command_on_the_page_exists():
