@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, Quality, fault_of, measure_quality
+from blobwatch.images.quality import Limits, Quality, judge
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
@@ -18,6 +17,7 @@ FACTS = """
 ROOTNAME TELESCOP INSTRUME DETECTOR OBSTYPE IMAGETYP TARGNAME PROPOSID FILTER APERTURE SUBARRAY
 SAMP_SEQ NSAMP DATE-OBS TIME-OBS EXPSTART EXPTIME CSMID PRODUCT NSTACK
 """
+BOX = 64  # pixels; the default of params.yaml
 STEPS = (0, 1, 5, 25, 50, 75, 95, 99, 100)  # per cent of the pixels
 
 
@@ -134,17 +134,15 @@ def of_exposure(facts: tuple, exposure: Exposure, reads: int, limits: Limits) ->
     """Return what an exposure is."""
     path, extensions, header = facts
     kind = "flt" if reads == 1 else "ima" if exposure.gain == 1.0 else "raw"
-    image = blob_image(exposure.image, exposure.dq)
-    quality = measure_quality(exposure, image)
-    fault = fault_of(quality, limits)
+    judged = judge(exposure, BOX, limits)
     how = {
         "flt": "its rate per pixel",
         "ima": "its newest read, which is the rate of the whole exposure",
         "raw": "its newest read minus its zeroth, each without the mean of its reference pixels",
     }[kind]
     use = (
-        f"not used: a bad exposure ({fault})"
-        if fault
+        f"not used: a bad exposure ({judged.fault})"
+        if judged.fault
         else (
             f"used as an exposure: {how}; flagged pixels out, glow divided out. "
             "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
@@ -152,7 +150,8 @@ def of_exposure(facts: tuple, exposure: Exposure, reads: int, limits: Limits) ->
     )
     unit = f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"
     statistics = statistics_of(exposure.image, unit)
-    return Inspection(path, kind, extensions, header, use, statistics, flags_of(exposure.dq), quality, image)
+    seen = (flags_of(exposure.dq), judged.quality, judged.image)
+    return Inspection(path, kind, extensions, header, use, statistics, *seen)
 
 
 def statistics_of(image: np.ndarray, unit: str) -> dict:

@@ -132,6 +132,15 @@ class Evaluate(Section):
     clean_frames: Count
 
 
+class Reference(Section):
+    """How far the traits of some exposures may be from those that trained."""
+
+    exposures: Count
+    together: Count
+    draws: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+
+
 class Register(Section):
     """The gate."""
 
@@ -156,6 +165,7 @@ class Params(Section):
     train: Train
     baseline: Baseline
     evaluate: Evaluate
+    reference: Reference
     register_: Register = Field(alias="register")
 
 

@@ -89,6 +89,20 @@ def evaluate(
 
 
 @app.command(rich_help_panel=PANEL)
+def reference(
+    candidate: Folder, differences: Folder, subframes: Folder, out: Folder, workers: Workers = 2
+) -> None:
+    """Measure what the candidate sees in the exposures that trained it, to tell drift by later."""
+    from blobwatch.lineage.fingerprint import witnessed
+    from blobwatch.params import load_params
+    from blobwatch.stages.reference import reference as run
+
+    params = load_params()
+    with witnessed(Path.cwd(), "reference", candidate, differences, subframes, out):
+        run(candidate, differences, subframes, out, params.reference, params.seed, workers)
+
+
+@app.command(rich_help_panel=PANEL)
 def register(candidate: Folder, reports: Folder, out: Folder) -> None:
     """Register the candidate; promote it to champion if it passes the gates."""
     from blobwatch.lineage.fingerprint import witnessed

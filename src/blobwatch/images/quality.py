@@ -86,7 +86,7 @@ def measure_quality(exposure: Exposure, image: np.ndarray, box: int = 64) -> Qua
     return Quality(
         gradient=float((glow.max() - glow.min()) / level) if glow.size else np.nan,
         streaks=lit_share(image, noise),
-        noise=noise,
+        noise=float(noise),
         excess=noise / expected if exposure.gain == 1.0 else np.nan,
         flagged=float(1.0 - usable[inner, inner].mean()),
     )
@@ -107,6 +107,31 @@ def fault_of(quality: Quality, limits: Limits) -> str:
     return "; ".join(faults)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """An exposure that was looked at.
+
+    Attributes
+    ----------
+    image : ndarray, shape (1024, 1024), float32, fraction of the glow
+        Its blob image.
+    quality : Quality
+    fault : str
+        In what it is beyond the limits; empty where it is fit.
+    """
+
+    image: np.ndarray
+    quality: Quality
+    fault: str
+
+
+def judge(exposure: Exposure, box: int, limits: Limits) -> Judged:
+    """Make the blob image of an exposure and tell whether it is fit."""
+    image = blob_image(exposure.image, exposure.dq, box)
+    quality = measure_quality(exposure, image, box)
+    return Judged(image, quality, fault_of(quality, limits))
+
+
 def fit_image(exposure: Exposure, box: int, limits: Limits) -> np.ndarray:
     """Return the blob image of an exposure that is fit.
 
@@ -119,11 +144,10 @@ def fit_image(exposure: Exposure, box: int, limits: Limits) -> np.ndarray:
     Unfit
         If it is beyond the limits; names the measures.
     """
-    image = blob_image(exposure.image, exposure.dq, box)
-    fault = fault_of(measure_quality(exposure, image, box), limits)
-    if fault:
-        raise Unfit(f"{exposure.path} is a bad exposure ({fault}); leave it out")
-    return image
+    judged = judge(exposure, box, limits)
+    if judged.fault:
+        raise Unfit(f"{exposure.path} is a bad exposure ({judged.fault}); leave it out")
+    return judged.image
 
 
 def read_fit(path: Path, box: int, limits: Limits) -> np.ndarray:

@@ -34,6 +34,7 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
         raise BlobwatchError(f"{path} is a folder; give FITS files")
     if path.stat().st_size == 0:
         raise BlobwatchError(f"{path} is empty; fetch or copy it again")
+    hdus = None
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", AstropyUserWarning)  # astropy only warns of a truncated file
@@ -45,6 +46,8 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
                 if only_image and holds_image(hdu):
                     break
     except (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, fits.VerifyError) as error:
+        if hdus is not None:
+            hdus.close()
         raise BlobwatchError(
             f"{path} is not a readable FITS file; fetch or copy it again ({error})"
         ) from None

@@ -11,7 +11,7 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, Quality, fault_of, measure_quality
+from blobwatch.images.quality import Limits, Quality, judge
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
 from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.exposures import read_exposure
@@ -39,7 +39,7 @@ def difference(exposures: Path, out: Path, settings: Difference, only_filter: st
     was measured of each, and sets apart those that are bad: they enter no stack.
     """
     listed = list_exposures(exposures, only_filter)
-    judged = list(in_processes(partial(judge, settings), listed, "quality", workers))
+    judged = list(in_processes(partial(measure, settings), listed, "quality", workers))
     unfit = [(one, verdict["fault"]) for one, verdict in zip(listed, judged, strict=True) if verdict["fault"]]
     jobs, without = plan([one for one in listed if one not in dict(unfit)], settings)
     if not jobs:
@@ -57,17 +57,16 @@ def difference(exposures: Path, out: Path, settings: Difference, only_filter: st
     return len(jobs)
 
 
-def judge(settings: Difference, one: Listed) -> dict:
+def measure(settings: Difference, one: Listed) -> dict:
     """Return the row of an exposure in the table of qualities; its fault is empty where it is fit."""
     row = {"rootname": one.rootname, "expstart": one.expstart}
     try:
         exposure = read_exposure(one.path)
     except Unfit as other:
         return row | dict.fromkeys(Quality.__annotations__, "") | {"fault": unplaced(other, one.path)}
-    image = blob_image(exposure.image, exposure.dq, settings.box)
-    quality = measure_quality(exposure, image, settings.box)
-    measures = {name: f"{value:.5g}" for name, value in quality.as_dict().items()}
-    return row | measures | {"fault": fault_of(quality, limits_of(settings))}
+    judged = judge(exposure, settings.box, limits_of(settings))
+    measures = {name: f"{value:.5g}" for name, value in judged.quality.as_dict().items()}
+    return row | measures | {"fault": judged.fault}
 
 
 def limits_of(settings: Difference) -> Limits:

@@ -1,0 +1,177 @@
+"""The tables of the ledger. Each row names the model that made it; moments of the sky are MJD, ours UTC."""
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
+
+JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # what became of an exposure
+CANDIDATE, CONFIRMED, REJECTED = "candidate", "confirmed", "rejected"  # what a blob is
+PENDING, SENDING, SENT = "pending", "sending", "sent"  # how far a notice is
+
+
+class Table(DeclarativeBase):
+    """What all tables share."""
+
+
+class MadeBy:
+    """A row that names the model behind it."""
+
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+
+    @declared_attr
+    def model(cls) -> Mapped["Model"]:
+        """The model."""
+        return relationship("Model", lazy="joined")
+
+
+class Model(Table):
+    """A model that judged: its version in the registry, and the hashes of its file and of its inputs."""
+
+    __tablename__ = "models"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int | None]
+    sha256: Mapped[str] = mapped_column(String(64))
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    threshold: Mapped[float]
+
+
+class Exposure(MadeBy, Table):
+    """An exposure that was seen, and what the model said of its sixteen subframes.
+
+    ``stack`` has the rootnames of its median stack; ``probabilities`` sixteen figures, row-major from the
+    bottom row; the measures are those of `Quality` and of `Traits`.
+    """
+
+    __tablename__ = "exposures"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rootname: Mapped[str] = mapped_column(String(64), unique=True)
+    path: Mapped[str] = mapped_column(Text)
+    stamp: Mapped[str] = mapped_column(String(64))
+    md5: Mapped[str] = mapped_column(String(32))
+    expstart: Mapped[float] = mapped_column(index=True)
+    filter: Mapped[str] = mapped_column(String(16))
+    programme: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    gradient: Mapped[float | None]
+    streaks: Mapped[float | None]
+    excess: Mapped[float | None]
+    flagged: Mapped[float | None]
+    noise: Mapped[float | None]
+    contaminants: Mapped[float | None]
+    score: Mapped[float | None]
+    found: Mapped[int | None]
+    stack: Mapped[str] = mapped_column(Text, default="")
+    probabilities: Mapped[str] = mapped_column(Text, default="")
+    judged_at: Mapped[str] = mapped_column(String(32))
+    detections: Mapped[list["Detection"]] = relationship(back_populates="exposure")
+
+
+class Blob(MadeBy, Table):
+    """A blob: as in its best detection, and since when it is there.
+
+    It appeared between ``before`` and ``first``: the last exposure without it and the first with it.
+    ``last`` is the last exposure that shows it.
+    """
+
+    __tablename__ = "blobs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    x: Mapped[float]
+    y: Mapped[float]
+    radius: Mapped[float]
+    depth: Mapped[float]
+    snr: Mapped[float]
+    probability: Mapped[float]
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    detections: Mapped[int]
+    before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
+    first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    last_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    before: Mapped[Exposure | None] = relationship(foreign_keys=before_id, lazy="joined")
+    first: Mapped[Exposure] = relationship(foreign_keys=first_id, lazy="joined")
+    last: Mapped[Exposure] = relationship(foreign_keys=last_id, lazy="joined")
+    sightings: Mapped[list["Detection"]] = relationship(back_populates="blob")
+    reviews: Mapped[list["Review"]] = relationship(back_populates="blob", order_by="Review.id")
+
+
+class Detection(MadeBy, Table):
+    """What the model found at a blob's place in one exposure, with its pictures (PNG, 96 x 96)."""
+
+    __tablename__ = "detections"
+    __table_args__ = (UniqueConstraint("blob_id", "exposure_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), index=True)
+    x: Mapped[float]
+    y: Mapped[float]
+    radius: Mapped[float]
+    depth: Mapped[float]
+    snr: Mapped[float]
+    probability: Mapped[float]
+    before: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    after: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    difference: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    blob: Mapped[Blob] = relationship(back_populates="sightings")
+    exposure: Mapped[Exposure] = relationship(back_populates="detections", lazy="joined")
+
+
+class Light(Table):
+    """How much light is missing at a blob's place in one exposure: fraction of the background, and error.
+
+    The error is empty where no pixel there is usable.
+    """
+
+    __tablename__ = "light"
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), primary_key=True)
+    depth: Mapped[float]
+    error: Mapped[float | None]
+    model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
+
+
+class Review(MadeBy, Table):
+    """What a person said of a blob; the model is the one that the blob was found with."""
+
+    __tablename__ = "reviews"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), index=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(String(200))
+    at: Mapped[str] = mapped_column(String(32))
+    blob: Mapped[Blob] = relationship(back_populates="reviews")
+
+
+class Notice(MadeBy, Table):
+    """One message to one channel: of a blob, or of a trait that left the range of the training data.
+
+    ``channel`` is the hash of the channel's address, which may hold a password; ``shown`` its masked form.
+    """
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        UniqueConstraint("subject", "channel"),
+        Index("notices_by_state", "state"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[str] = mapped_column(String(100))
+    blob_id: Mapped[int | None] = mapped_column(ForeignKey("blobs.id"))
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
+    text: Mapped[str] = mapped_column(Text, default="")
+    channel: Mapped[str] = mapped_column(String(64))
+    shown: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    tried_at: Mapped[str | None] = mapped_column(String(32))
+    error: Mapped[str] = mapped_column(Text, default="")
+    blob: Mapped[Blob | None] = relationship()
+    exposure: Mapped[Exposure] = relationship()
+
+
+class Reviewer(Table):
+    """Who may review on the page: a name, and the hash of the token that proves it."""
+
+    __tablename__ = "reviewers"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    since: Mapped[str] = mapped_column(String(32))

@@ -1,0 +1,98 @@
+"""Stage ``reference``: what the candidate sees in the exposures that trained it, to tell drift by later."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.artefact import Model
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import read_table, whole_folder, write_json
+from blobwatch.monitor.traits import WORDS, traits_of
+from blobwatch.params import Reference
+from blobwatch.predict import Predictor
+from blobwatch.progress import console, in_processes
+
+REFERENCE = "reference.json"
+TRAINED = "train"  # the split of an exposure
+STREAM = 9  # of the seed
+
+
+def reference(
+    candidate: Path,
+    differences: Path,
+    subframes: Path,
+    out: Path,
+    settings: Reference,
+    seed: int,
+    workers: int = 2,
+) -> dict:
+    """Measure the traits of each difference image that trained the candidate; write and return them.
+
+    Parameters
+    ----------
+    candidate : Path
+        Folder of the model.
+    differences, subframes : Path
+        What the stages of these names wrote.
+    out : Path
+        Folder that is written.
+    settings : Reference
+    seed : int
+        Of the draws.
+    workers : int
+        Processes.
+
+    Returns
+    -------
+    dict
+        ``model``, its hash; ``exposures``, the traits of each; ``together``, how many new exposures are
+        compared at a time; ``ranges``, of each trait the mean and the range of means of so many.
+    """
+    rows = read_table(subframes / "index.csv")
+    trained = sorted(row["rootname"] for row in rows if row["split"] == TRAINED)
+    if not trained:
+        raise BlobwatchError(f"{subframes} names no exposure that trains; run `dvc repro subframes`")
+    jobs = [(candidate, differences / f"{rootname}_diff.fits") for rootname in trained]
+    measured = list(in_processes(measure, jobs, "reference", workers))
+    found = {
+        "model": Model.load(candidate).sha256,
+        "together": settings.exposures,
+        "ranges": ranges_of(measured, settings, np.random.default_rng([seed, STREAM])),
+        "exposures": measured,
+    }
+    with whole_folder(out) as folder:
+        write_json(folder / REFERENCE, found)
+    console.print(f"reference: the traits of {len(measured)} exposures")
+    return found
+
+
+def measure(job: tuple[Path, Path]) -> dict:
+    """Return rootname and traits of one difference image."""
+    candidate, path = job
+    answer = predictor_of(candidate).predict_file(path)
+    return {"rootname": answer.rootname} | {k: round(v, 6) for k, v in traits_of(answer).as_dict().items()}
+
+
+@lru_cache(maxsize=1)
+def predictor_of(candidate: Path) -> Predictor:
+    """Return the predictor of a process."""
+    return Predictor.load(candidate)
+
+
+def ranges_of(measured: list[dict], settings: Reference, rng: np.random.Generator) -> dict[str, dict]:
+    """Return of each trait the mean, and between which means of some training exposures nearly all lie.
+
+    The exposures of a mean are drawn in runs of neighbours, with replacement.
+    """
+    count, length = len(measured), min(settings.together, len(measured))
+    runs = -(-settings.exposures // length)
+    starts = rng.integers(0, count, (settings.draws, runs, 1))
+    chosen = ((starts + np.arange(length)) % count).reshape(settings.draws, -1)[:, : settings.exposures]
+    tail = (1 - settings.confidence) / 2
+    ranges = {}
+    for name in WORDS:
+        values = np.array([row[name] for row in measured])
+        low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
+        ranges[name] = {"mean": values.mean(), "low": low, "high": high}
+    return {name: {key: round(float(v), 6) for key, v in one.items()} for name, one in ranges.items()}
