@@ -70,7 +70,8 @@ class Blob(MadeBy, Table):
     """A blob: as in its best detection, and since when it is there.
 
     It appeared between ``before`` and ``first``: the last exposure without it and the first with it.
-    ``last`` is the last exposure that shows it.
+    ``last`` is the last exposure that shows it. ``halfway`` is the missing light, fraction of the background,
+    above which an exposure shows it.
     """
 
     __tablename__ = "blobs"
@@ -83,6 +84,7 @@ class Blob(MadeBy, Table):
     probability: Mapped[float]
     status: Mapped[str] = mapped_column(String(16), index=True)
     detections: Mapped[int]
+    halfway: Mapped[float | None]
     before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
     first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
     last_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))

@@ -1,0 +1,226 @@
+"""What was seen in an exposure, entered into the ledger: detections, blobs, their light and their dates."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blobwatch.images.peaks import APART
+from blobwatch.monitor.ledger import now
+from blobwatch.monitor.look import Look
+from blobwatch.monitor.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light, Model
+from blobwatch.predict import FoundBlob, Predictor
+
+CONFIRMING = 2  # exposures in which a blob must be found
+WINDOW = 60.0  # days before the first detection in which one looks for the appearance
+MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What an exposure changed: the blobs found in it, and those of them that are new or now confirmed."""
+
+    exposure: Exposure
+    found: list[Blob]
+    new: list[Blob]
+    confirmed: list[Blob]
+
+
+def model_of(session: Session, predictor: Predictor) -> Model:
+    """Return the ledger's row of a model; the first use makes it."""
+    model = predictor.model
+    about = {
+        "version": model.version,
+        "sha256": model.sha256,
+        "fingerprint": str(model.manifest.get("fingerprint", {}).get("sha256", "")),
+        "threshold": model.threshold,
+    }
+    known = session.scalars(select(Model).filter_by(**about)).first()
+    if known is None:
+        known = Model(**about)
+        session.add(known)
+        session.flush()
+    return known
+
+
+def enter(session: Session, look: Look, model: Model) -> Entered:
+    """Enter an exposure with all that follows from it.
+
+    Parameters
+    ----------
+    session : Session
+        That writes; all of it is there together, or nothing.
+    look : Look
+    model : Model
+        That judged.
+    """
+    exposure = row_of(session, look, model)
+    found, new, confirmed = [], [], []
+    taken: set[int] = set()
+    blobs = list(session.scalars(select(Blob).with_for_update()))
+    for seen, pictures in zip(look.answer.blobs if look.answer else [], look.pictures, strict=True):
+        blob = nearest(blobs, seen, taken)
+        if blob is None:
+            blob = begin(session, seen, exposure, model)
+            blobs.append(blob)
+            new.append(blob)
+        taken.add(blob.id)
+        found.append(blob)
+        measures = {name: float(getattr(seen, name)) for name in MEASURES}
+        session.add(Detection(blob=blob, exposure=exposure, model=model, **measures, **pictures))
+    session.flush()
+    light = enter_light(session, look, exposure, blobs, new, model)
+    for blob in found:
+        was = blob.status
+        update(blob)
+        if blob.status == CONFIRMED != was:
+            confirmed.append(blob)
+    for blob in blobs:
+        if blob.id in taken or exposure.expstart < blob.first.expstart:
+            date(session, blob)
+        elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
+            blob.last = exposure
+    session.flush()
+    return Entered(exposure, found, new, confirmed)
+
+
+def row_of(session: Session, look: Look, model: Model) -> Exposure:
+    """Return the row of an exposure, new or, where it had no stack before, made anew."""
+    listed = look.file.listed
+    exposure = session.scalars(select(Exposure).filter_by(rootname=listed.rootname)).first()
+    if exposure is None:
+        exposure = Exposure(rootname=listed.rootname)
+        session.add(exposure)
+    measured = dict(look.quality or {})
+    if look.traits:
+        measured |= look.traits.as_dict()  # its noise is that of the difference
+    values = {name: value for name, value in measured.items() if np.isfinite(value)}
+    chances = [float(p) for p in look.answer.probabilities] if look.answer else None
+    row = {
+        "path": str(look.file.path),
+        "stamp": look.file.stamp,
+        "md5": look.md5,
+        "expstart": listed.expstart,
+        "filter": listed.filter,
+        "programme": look.programme,
+        "outcome": look.outcome,
+        "reason": look.reason,
+        "stack": " ".join(one.rootname for one in look.stack) if look.answer else "",
+        "probabilities": json.dumps(chances) if chances else "",
+        "judged_at": now(),
+        "model": model,
+    }
+    for name, value in (row | values).items():
+        setattr(exposure, name, value)
+    session.flush()
+    return exposure
+
+
+def nearest(blobs: list[Blob], seen: FoundBlob, taken: set[int]) -> Blob | None:
+    """Return the blob of the ledger at a place, or None; the detector itself tells none apart that are nearer.
+
+    One that this exposure has shown already is not meant twice.
+    """
+    distances = [
+        (float(np.hypot(blob.x - seen.x, blob.y - seen.y)), blob) for blob in blobs if blob.id not in taken
+    ]
+    near = [one for one in distances if one[0] <= APART]
+    return min(near, key=lambda one: one[0])[1] if near else None
+
+
+def begin(session: Session, seen: FoundBlob, exposure: Exposure, model: Model) -> Blob:
+    """Return a new candidate."""
+    blob = Blob(status=CANDIDATE, detections=0, first=exposure, last=exposure, model=model)
+    for name in MEASURES:
+        setattr(blob, name, float(getattr(seen, name)))
+    session.add(blob)
+    session.flush()
+    return blob
+
+
+def enter_light(
+    session: Session, look: Look, exposure: Exposure, blobs: list[Blob], new: list[Blob], model: Model
+) -> dict[int, Light]:
+    """Measure the light at every blob's place in this exposure, and at new ones in those of its stack too.
+
+    Returns
+    -------
+    dict of int to Light
+        That of this exposure, by blob.
+    """
+    if look.sky is None:
+        return {}
+    names = [sky.rootname for sky in look.stack]
+    numbers = dict(
+        session.execute(select(Exposure.rootname, Exposure.id).where(Exposure.rootname.in_(names))).all()
+    )
+    here = {one.blob_id: one for one in session.scalars(select(Light).filter_by(exposure_id=exposure.id))}
+    todo = [(blob, look.sky, exposure.id) for blob in blobs if blob.id not in here]
+    todo += [
+        (blob, sky, numbers[sky.rootname]) for blob in new for sky in look.stack if sky.rootname in numbers
+    ]
+    for blob, sky, number in todo:
+        depth, error = sky.missing(blob.x, blob.y, blob.radius)
+        light = Light(blob_id=blob.id, exposure_id=number, depth=depth, error=error, model_id=model.id)
+        session.add(light)
+        if number == exposure.id:
+            here[blob.id] = light
+    session.flush()
+    return here
+
+
+def update(blob: Blob) -> None:
+    """Set what a blob is by its detections: as in the best of them, and confirmed by a second one."""
+    best = max(blob.sightings, key=lambda one: one.snr)
+    for name in MEASURES:
+        setattr(blob, name, getattr(best, name))
+    blob.detections = len(blob.sightings)
+    blob.status = status_of(blob)
+
+
+def status_of(blob: Blob) -> str:
+    """Return what a blob is: what was said of it last, else confirmed if it was found often enough."""
+    if blob.reviews:
+        return blob.reviews[-1].verdict
+    return CONFIRMED if blob.detections >= CONFIRMING else CANDIDATE
+
+
+def date(session: Session, blob: Blob) -> None:
+    """Set between which exposures a blob appeared, by the light at its place.
+
+    From its first detection one goes back in time, in the same filter, as long as at least half of the light
+    that it takes is missing. So a blob that the model did not find at once is dated rightly, and one that is
+    in the stack by now is still known to be there.
+    """
+    sightings = sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+    first, found = sightings[0].exposure, {one.exposure_id for one in sightings}
+    measured = session.execute(
+        select(Exposure, Light)
+        .join(Light, Light.exposure_id == Exposure.id)
+        .where(Light.blob_id == blob.id, Light.error.is_not(None), Exposure.filter == first.filter)
+        .where(
+            Exposure.expstart > first.expstart - WINDOW, Exposure.expstart <= sightings[-1].exposure.expstart
+        )
+        .order_by(Exposure.expstart.desc())
+    ).all()
+    without = [light.depth for exposure, light in measured if exposure.expstart < first.expstart]
+    with_it = [light.depth for exposure, light in measured if exposure.id in found]
+    blob.before, blob.first, blob.halfway = None, first, None
+    if without and with_it:
+        blob.halfway = float(np.median(without) + np.median(with_it)) / 2
+        for exposure, light in measured:
+            if exposure.expstart < first.expstart:
+                if light.depth <= blob.halfway:
+                    blob.before = exposure
+                    break
+                blob.first = exposure
+    if sightings[-1].exposure.expstart > blob.last.expstart:
+        blob.last = sightings[-1].exposure
+
+
+def shows(blob: Blob, exposure: Exposure, light: Light | None) -> bool:
+    """Tell whether at least half of the light that a blob takes is missing in an exposure."""
+    comparable = exposure.filter == blob.first.filter and blob.halfway is not None
+    return bool(comparable and light and light.error is not None and light.depth > blob.halfway)

@@ -1,0 +1,132 @@
+"""The watch itself: a folder's exposures in the order of time, each looked at and entered once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.monitor.entry import Entered, enter, model_of
+from blobwatch.monitor.ledger import Ledger
+from blobwatch.monitor.look import Looker
+from blobwatch.monitor.tables import NO_STACK, UNFIT, Exposure
+from blobwatch.predict import Predictor
+from blobwatch.progress import bar
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A file that cannot be used as an exposure, and why."""
+
+    path: Path
+    error: str
+
+
+class Watch:
+    """A folder that is watched for a ledger.
+
+    Parameters
+    ----------
+    folder : Path
+        It may lie beside others: stacks take what the ledger knows from elsewhere too.
+    ledger : Ledger
+    predictor : Predictor
+    """
+
+    def __init__(self, folder: Path, ledger: Ledger, predictor: Predictor):
+        self.folder, self.ledger = Path(folder), ledger
+        self.looker = Looker(predictor)
+        self.files: dict[tuple[Path, str], File] = {}
+        self.troubled: set[tuple[Path, str]] = set()
+        for row in self.known():
+            listed = Listed(Path(row.path), row.rootname, row.expstart, row.filter)
+            file = File(listed.path, row.stamp, row.expstart, row.filter, listed)
+            self.files[file.path, file.stamp] = file
+
+    def known(self, since: float | None = None, until: float | None = None) -> list:
+        """Return of each exposure of the ledger, or of those of some days, what it is and what became of it."""
+        row = Exposure
+        asked = select(row.rootname, row.path, row.stamp, row.expstart, row.filter, row.outcome)
+        if since is not None:
+            asked = asked.where(row.expstart >= since, row.expstart <= until)
+        with self.ledger.reading() as session:
+            return list(session.execute(asked.order_by(row.expstart)))
+
+    def go(self) -> Iterator[Entered | Trouble]:
+        """Look at all that is new in the folder; yield what came of each file, once it is in the ledger."""
+        exposures, here = self.listing()
+        for path, stamp in here:
+            if self.files[path, stamp].listed is None:
+                yield from self.trouble(self.files[path, stamp])
+        outcomes = {row.rootname: row.outcome for row in self.known()}
+        todo = [
+            one
+            for one in exposures
+            if (one.path, one.stamp) in here and outcomes.get(one.listed.rootname, NO_STACK) == NO_STACK
+        ]
+        with bar() as progress:
+            task = progress.add_task("monitor", total=len(todo), visible=bool(todo))
+            for file in todo:
+                yield from self.handle(file, exposures)
+                progress.advance(task)
+
+    def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
+        """Return all exposures in the order of time, also known ones from elsewhere, and what lies here."""
+        keys = {(path.absolute(), stamp_of(path)) for path in find_exposures(self.folder)}
+        unseen = sorted(path for path, stamp in keys if (path, stamp) not in self.files)
+        for file in survey(unseen) if unseen else ():
+            self.files[file.path, file.stamp] = file
+        here = {key for key in keys if key in self.files}  # the others are still being written
+        mine = in_time(self.files[key] for key in here)
+        other = in_time(file for key, file in self.files.items() if key not in here)
+        return in_time(exposures_of(mine + other)), here
+
+    def handle(self, file: File, exposures: list[File]) -> Iterator[Entered | Trouble]:
+        """Look at one exposure and enter it, unless another monitor has done so."""
+        name, when, settings = file.listed.rootname, file.expstart, self.looker.settings
+        with self.ledger.alone():
+            outcomes = {row.rootname: row.outcome for row in self.known(when - settings.days, when)}
+            earlier = [
+                one
+                for one in before(exposures, when, when, settings.days)
+                if one.filter == file.filter and outcomes.get(one.listed.rootname, UNFIT) != UNFIT
+            ]
+            if outcomes.get(name, NO_STACK) != NO_STACK:
+                return
+            if name in outcomes and len(earlier) < settings.minimum:  # still without a stack
+                return
+            try:
+                look = self.looker(file, earlier)
+            except BlobwatchError as error:
+                yield from self.trouble(file, str(error))
+                return
+            with self.ledger.writing() as session:
+                entered = enter(session, look, model_of(session, self.looker.predictor))
+        yield entered
+
+    def trouble(self, file: File, error: str = "") -> Iterator[Trouble]:
+        """Yield once what is wrong with a file, as long as it is not replaced."""
+        if (file.path, file.stamp) in self.troubled:
+            return
+        self.troubled.add((file.path, file.stamp))
+        if not error:
+            try:
+                read_exposure(file.path)
+            except BlobwatchError as reason:
+                error = str(reason)
+            else:
+                return  # it was being written, and is whole by now
+        yield Trouble(file.path, error)
+
+
+def stamp_of(path: Path) -> str:
+    """Return size and time of change of a file, as `survey` does."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ""
+    return f"{about.st_size} {about.st_mtime_ns}"
