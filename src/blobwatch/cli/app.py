@@ -19,7 +19,7 @@ app = typer.Typer(
 # Which extra of the package brings a library that is not there.
 EXTRAS = {
     "archive": ("astroquery", "boto3", "dask", "distributed", "pyarrow", "requests", "tenacity"),
-    "monitor": ("sqlalchemy", "apprise"),
+    "monitor": ("sqlalchemy", "alembic", "apprise", "fastapi", "uvicorn", "jinja2"),
 }
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]

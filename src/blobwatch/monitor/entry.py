@@ -119,7 +119,7 @@ def row_of(session: Session, look: Look, model: Model) -> Exposure:
 
 
 def nearest(blobs: list[Blob], seen: FoundBlob, taken: set[int]) -> Blob | None:
-    """Return the blob of the ledger at a place, or None; the detector itself tells none apart that are nearer.
+    """Return the blob of the ledger at a place, or None; the detector tells none apart that are nearer.
 
     One that this exposure has shown already is not meant twice.
     """

@@ -10,9 +10,11 @@ from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.monitor.drift import Reference, begun
 from blobwatch.monitor.entry import Entered, enter, model_of
 from blobwatch.monitor.ledger import Ledger
 from blobwatch.monitor.look import Looker
+from blobwatch.monitor.notices import Channel, announce
 from blobwatch.monitor.tables import NO_STACK, UNFIT, Exposure
 from blobwatch.predict import Predictor
 from blobwatch.progress import bar
@@ -35,10 +37,22 @@ class Watch:
         It may lie beside others: stacks take what the ledger knows from elsewhere too.
     ledger : Ledger
     predictor : Predictor
+    channels : list of Channel
+        Which will hear of new blobs and of drift.
+    reference : Reference or None
+        What the traits of exposures are held against.
     """
 
-    def __init__(self, folder: Path, ledger: Ledger, predictor: Predictor):
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        predictor: Predictor,
+        channels: list[Channel] | None = None,
+        reference: Reference | None = None,
+    ):
         self.folder, self.ledger = Path(folder), ledger
+        self.channels, self.reference = channels or [], reference
         self.looker = Looker(predictor)
         self.files: dict[tuple[Path, str], File] = {}
         self.troubled: set[tuple[Path, str]] = set()
@@ -48,7 +62,7 @@ class Watch:
             self.files[file.path, file.stamp] = file
 
     def known(self, since: float | None = None, until: float | None = None) -> list:
-        """Return of each exposure of the ledger, or of those of some days, what it is and what became of it."""
+        """Return what each exposure of the ledger is, or those of some days, and what became of it."""
         row = Exposure
         asked = select(row.rootname, row.path, row.stamp, row.expstart, row.filter, row.outcome)
         if since is not None:
@@ -56,13 +70,23 @@ class Watch:
         with self.ledger.reading() as session:
             return list(session.execute(asked.order_by(row.expstart)))
 
-    def go(self) -> Iterator[Entered | Trouble]:
-        """Look at all that is new in the folder; yield what came of each file, once it is in the ledger."""
-        exposures, here = self.listing()
-        for path, stamp in here:
-            if self.files[path, stamp].listed is None:
-                yield from self.trouble(self.files[path, stamp])
+    def go(self, forgiving: bool = False) -> Iterator[Entered | Trouble]:
+        """Look at all that is new in the folder; yield what came of each file, once it is in the ledger.
+
+        Parameters
+        ----------
+        forgiving : bool
+            An empty folder is no error: something will come.
+        """
+        try:
+            exposures, here = self.listing()
+        except BlobwatchError:
+            if not forgiving:
+                raise
+            return
         outcomes = {row.rootname: row.outcome for row in self.known()}
+        troubles = [self.trouble(self.files[key]) for key in sorted(here) if self.files[key].listed is None]
+        yield from filter(None, troubles)
         todo = [
             one
             for one in exposures
@@ -71,7 +95,8 @@ class Watch:
         with bar() as progress:
             task = progress.add_task("monitor", total=len(todo), visible=bool(todo))
             for file in todo:
-                yield from self.handle(file, exposures)
+                if came := self.handle(file, exposures):
+                    yield came
                 progress.advance(task)
 
     def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
@@ -85,8 +110,8 @@ class Watch:
         other = in_time(file for key, file in self.files.items() if key not in here)
         return in_time(exposures_of(mine + other)), here
 
-    def handle(self, file: File, exposures: list[File]) -> Iterator[Entered | Trouble]:
-        """Look at one exposure and enter it, unless another monitor has done so."""
+    def handle(self, file: File, exposures: list[File]) -> Entered | Trouble | None:
+        """Look at one exposure and enter it; None where another monitor has, or it still has no stack."""
         name, when, settings = file.listed.rootname, file.expstart, self.looker.settings
         with self.ledger.alone():
             outcomes = {row.rootname: row.outcome for row in self.known(when - settings.days, when)}
@@ -95,32 +120,28 @@ class Watch:
                 for one in before(exposures, when, when, settings.days)
                 if one.filter == file.filter and outcomes.get(one.listed.rootname, UNFIT) != UNFIT
             ]
-            if outcomes.get(name, NO_STACK) != NO_STACK:
-                return
-            if name in outcomes and len(earlier) < settings.minimum:  # still without a stack
-                return
+            still = name in outcomes and len(earlier) < settings.minimum
+            if still or outcomes.get(name, NO_STACK) != NO_STACK:
+                return None
             try:
                 look = self.looker(file, earlier)
             except BlobwatchError as error:
-                yield from self.trouble(file, str(error))
-                return
+                return self.trouble(file, str(error))
             with self.ledger.writing() as session:
                 entered = enter(session, look, model_of(session, self.looker.predictor))
-        yield entered
+                announce(session, entered, self.channels, begun(session, entered.exposure, self.reference))
+        return entered
 
-    def trouble(self, file: File, error: str = "") -> Iterator[Trouble]:
-        """Yield once what is wrong with a file, as long as it is not replaced."""
+    def trouble(self, file: File, error: str = "") -> Trouble | None:
+        """Return what is wrong with a file, once, as long as it is not replaced."""
         if (file.path, file.stamp) in self.troubled:
-            return
+            return None
         self.troubled.add((file.path, file.stamp))
-        if not error:
-            try:
-                read_exposure(file.path)
-            except BlobwatchError as reason:
-                error = str(reason)
-            else:
-                return  # it was being written, and is whole by now
-        yield Trouble(file.path, error)
+        try:
+            error = error or f"{read_exposure(file.path).path} cannot be dated"
+        except BlobwatchError as reason:
+            error = str(reason)
+        return Trouble(file.path, error)
 
 
 def stamp_of(path: Path) -> str:

@@ -1,0 +1,133 @@
+"""The answers of ``monitor`` and ``blobs``: lines of JSON, or tables for people."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.drift import read_reference
+from blobwatch.monitor.entry import Entered
+from blobwatch.monitor.export import write_export
+from blobwatch.monitor.ledger import open_ledger
+from blobwatch.monitor.listing import list_blobs, utc, with_error
+from blobwatch.monitor.notices import channels_of, send_pending
+from blobwatch.monitor.watch import Trouble, Watch
+from blobwatch.predict import Predictor
+from blobwatch.progress import say
+
+STYLES = {"candidate": "yellow", "confirmed": "green", "rejected": "dim"}
+
+
+def answer_monitor(
+    folder: Path, url: str, addresses: list[str], model: str, every: float | None, as_json: bool
+) -> bool:
+    """Watch a folder once, or again every so many seconds; return whether all went well.
+
+    Nothing is well that a person should see to: a file that cannot be used, a notice that did not go out.
+    """
+    channels, predictor = channels_of(addresses), Predictor.load(model)
+    if not folder.is_dir():
+        raise BlobwatchError(f"{folder} is no folder; give the one in which exposures come in")
+    reference = read_reference()
+    if reference is None or reference.model != predictor.model.sha256:
+        say("drift is not told: there is no reference of this model; dvc repro reference makes it", "yellow")
+    ledger = open_ledger(url, create=True)
+    watch = Watch(folder, ledger, predictor, channels, reference)
+    well, patient = True, False
+    with told_to_stop() as stop:
+        while not stop.is_set():
+            well = send(ledger, channels, patient) and well
+            for came in watch.go(forgiving=every is not None):
+                tell(came, as_json)
+                well = well and not isinstance(came, Trouble)
+                if isinstance(came, Entered):
+                    well = send(ledger, channels, True) and well
+                if stop.is_set():
+                    break
+            if every is None or stop.wait(every):
+                break
+            patient = True
+    return well
+
+
+@contextmanager
+def told_to_stop() -> Iterator[Event]:
+    """Yield an event that is set when the program is told to end; what is begun is finished first."""
+    stop = Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def send(ledger, channels, patient: bool) -> bool:
+    """Send what is to be sent; say what failed; return whether nothing did."""
+    tried = send_pending(ledger, channels, patient)
+    for subject, error in tried:
+        if error:
+            say(
+                f"blobwatch: the notice of {subject} did not go out, and will be tried again ({error})", "red"
+            )
+    return not any(error for _, error in tried)
+
+
+def tell(came: Entered | Trouble, as_json: bool) -> None:
+    """Say what came of a file."""
+    if isinstance(came, Trouble):
+        if as_json:
+            print(json.dumps({"image": str(came.path), "error": came.error}), flush=True)
+        say(f"blobwatch: {came.error}", "red")
+        return
+    exposure = came.exposure
+    if as_json:
+        line = {"rootname": exposure.rootname, "expstart": exposure.expstart, "outcome": exposure.outcome}
+        line |= {"reason": exposure.reason, "blobs": [one.id for one in came.found]}
+        line |= {"new": [one.id for one in came.new], "confirmed": [one.id for one in came.confirmed]}
+        print(json.dumps(line), flush=True)
+    for blob in came.new:
+        say(f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}")
+    for blob in came.confirmed:
+        say(f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green")
+    if exposure.outcome != "judged":
+        say(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
+
+
+def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
+    """Print the blobs of a ledger, and write them to a file where one is given."""
+    ledger = open_ledger(url)
+    with ledger.reading() as session:
+        rows = list_blobs(session)
+    if export:
+        write_export(export, rows)
+        say(f"{len(rows)} blobs: {export}")
+    if as_json:
+        print(json.dumps(rows))
+    elif not export:
+        print_blobs(rows)
+
+
+def print_blobs(rows: list[dict]) -> None:
+    """Print blobs for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "id", "status", "x", "y", "radius", "SNR", "depth", "p", "last without", "first with", "found"
+    )
+    for row in rows:
+        error = row["depth_error"]
+        cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]
+        cells += [f"{row['radius']:.1f}", f"{row['snr']:.1f}"]
+        cells += [with_error(100 * row["depth"], None if error is None else 100 * error, 2) + " %"]
+        cells += [f"{row['probability']:.3f}"]
+        cells += ["-" if row["last_without"] is None else utc(row["last_without"]), utc(row["first_seen"])]
+        status = f"[{STYLES[row['status']]}]{row['status']}[/]"
+        table.add_row(str(row["id"]), status, *cells, f"{row['detections']} x")
+    Console().print(table if rows else "no blob yet")

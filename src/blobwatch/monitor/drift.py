@@ -1,0 +1,140 @@
+"""Drift: are the newest exposures, and what the model says of them, still like those that trained it?"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.tables import JUDGED, Exposure, Model
+from blobwatch.monitor.traits import WORDS
+
+REFERENCE = "reports/reference/reference.json"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The traits of the exposures that trained a model, as the stage ``reference`` wrote them.
+
+    Attributes
+    ----------
+    model : str
+        The sha256 of the model.
+    together : int
+        How many of the newest exposures are compared at a time.
+    ranges : dict
+        Of each trait ``mean``, ``low``, ``high``: between the last two lie nearly all means of so many
+        training exposures.
+    """
+
+    model: str
+    together: int
+    ranges: dict[str, dict[str, float]]
+
+    def outside(self, name: str, mean: float) -> bool:
+        """Tell whether a mean lies outside the range of its trait."""
+        return not self.ranges[name]["low"] <= mean <= self.ranges[name]["high"]
+
+
+def read_reference(path: Path | None = None) -> Reference | None:
+    """Return the reference of the project in which one stands, or the one that came with the package.
+
+    Raises
+    ------
+    BlobwatchError
+        If it is damaged.
+    """
+    own = (
+        Path(REFERENCE),
+        Path(__file__).parents[1] / "reference.json",
+        Path(__file__).parents[3] / REFERENCE,
+    )
+    found = next((place for place in ([path] if path else own) if place.is_file()), None)
+    if found is None:
+        return None
+    try:
+        content = json.loads(found.read_text(encoding="utf-8"))
+        ranges = {
+            name: {key: float(content["ranges"][name][key]) for key in ("mean", "low", "high")}
+            for name in WORDS
+        }
+        return Reference(str(content["model"]), int(content["together"]), ranges)
+    except (ValueError, KeyError, TypeError):
+        raise BlobwatchError(f"{found} is damaged; restore it, or run `dvc repro reference`") from None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One trait of the newest exposures.
+
+    Attributes
+    ----------
+    name : str
+    mean, error : float
+        Of the newest exposures; the error is that of the mean.
+    """
+
+    name: str
+    mean: float
+    error: float
+
+
+def newest_means(session: Session, model: Model, together: int, before: float | None = None) -> list[Drift]:
+    """Return the mean traits of the newest exposures that a model judged; of too few there are none.
+
+    Parameters
+    ----------
+    session : Session
+    model : Model
+    together : int
+        How many.
+    before : float, optional
+        MJD; of those that were taken earlier.
+    """
+    traits = [getattr(Exposure, name) for name in WORDS]
+    asked = select(*traits).where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
+    if before is not None:
+        asked = asked.where(Exposure.expstart < before)
+    rows = session.execute(asked.order_by(Exposure.expstart.desc()).limit(together)).all()
+    if len(rows) < together:
+        return []
+    values = np.array(rows, dtype=float)
+    errors = (
+        values.std(axis=0, ddof=1) / np.sqrt(len(values)) if together > 1 else np.full(len(traits), np.nan)
+    )
+    return [Drift(*one) for one in zip(WORDS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)]
+
+
+def outside(
+    session: Session, model: Model, reference: Reference | None, before: float | None = None
+) -> list[Drift]:
+    """Return the traits of the newest exposures, as `newest_means`, that have left the training data's range.
+
+    None without a reference of the model.
+    """
+    if reference is None or reference.model != model.sha256:
+        return []
+    means = newest_means(session, model, reference.together, before)
+    return [one for one in means if reference.outside(one.name, one.mean)]
+
+
+def begun(session: Session, exposure: Exposure, reference: Reference | None) -> dict[str, str]:
+    """Return the traits that have left their range with an exposure, the newest, each with its sentence."""
+    later = select(Exposure.id).where(Exposure.outcome == JUDGED, Exposure.expstart > exposure.expstart)
+    if exposure.outcome != JUDGED or session.scalars(later.limit(1)).first():
+        return {}
+    earlier = {one.name for one in outside(session, exposure.model, reference, exposure.expstart)}
+    now = outside(session, exposure.model, reference)
+    return {one.name: sentence(one, reference) for one in now if one.name not in earlier}
+
+
+def sentence(one: Drift, reference: Reference) -> str:
+    """Return what is to be said of a trait outside its range."""
+    known = reference.ranges[one.name]
+    return (
+        f"{WORDS[one.name]}: {one.mean:.4g} ± {one.error:.2g} over the last {reference.together} exposures, "
+        f"outside {known['low']:.4g} to {known['high']:.4g} of the training data (mean {known['mean']:.4g})"
+    )

@@ -1,0 +1,106 @@
+"""The ledger's blobs in files that astronomers open: CSV, ECSV with units, regions for ds9."""
+
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import whole_file, write_table, write_text
+from blobwatch.monitor.listing import COLUMNS
+
+UNITS = {
+    "x": "pix",
+    "y": "pix",
+    "x_error": "pix",
+    "y_error": "pix",
+    "radius": "pix",
+    "first_seen": "d",
+    "last_seen": "d",
+    "last_without": "d",
+}
+MEANINGS = {
+    "x": "column of the 1024 frame, from 0",
+    "y": "row of the 1024 frame, from 0",
+    "depth": "fraction of the background, in its best detection",
+    "first_seen": "MJD (UTC) of the first exposure with it",
+    "last_without": "MJD (UTC) of the last exposure without it",
+    "last_seen": "MJD (UTC) of the last exposure that shows it",
+    "detections": "exposures in which the model found it",
+    "x_error": "scatter of the detections",
+    "y_error": "scatter of the detections",
+}
+COLOURS = {"candidate": "yellow", "confirmed": "green", "rejected": "red"}
+
+
+def write_export(path: Path, rows: list[dict]) -> None:
+    """Write blobs, as `list_blobs` gives them, in the form that the ending of the file names.
+
+    Raises
+    ------
+    BlobwatchError
+        If the ending is another.
+    """
+    writers = {".csv": write_csv, ".ecsv": write_ecsv, ".reg": write_regions}
+    if path.suffix not in writers:
+        raise BlobwatchError(f"{path} is to be of no known form; end it in .csv, .ecsv or .reg")
+    try:
+        writers[path.suffix](path, rows)
+    except OSError as error:
+        raise BlobwatchError(f"{path} cannot be written: {error.strerror}; give another place") from None
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write a plain table."""
+    write_table(path, rows, COLUMNS)
+
+
+def write_ecsv(path: Path, rows: list[dict]) -> None:
+    """Write a table of astropy, with units, what each column means, and what is unknown masked."""
+    table = table_of(rows)
+    with whole_file(path) as partial:
+        table.write(partial, format="ascii.ecsv", overwrite=True)
+
+
+def table_of(rows: list[dict]):
+    """Return blobs as a table of astropy."""
+    import numpy as np
+    from astropy.table import MaskedColumn, Table
+
+    kinds = {"id": int, "detections": int, "model_version": int}
+    texts = {
+        "status",
+        "first_rootname",
+        "last_without_rootname",
+        "last_rootname",
+        "model_sha256",
+        "fingerprint",
+    }
+    table = Table(meta={"comments": ["IR blobs of WFC3; x and y are pixels of the 1024 frame, from 0"]})
+    for name in COLUMNS:
+        kind = str if name in texts else kinds.get(name, float)
+        values = [row[name] for row in rows]
+        filled = [kind() if value is None else value for value in values]
+        column = MaskedColumn(
+            np.array(filled, dtype=kind), name=name, unit=UNITS.get(name), description=MEANINGS.get(name)
+        )
+        column.mask = [value is None for value in values]
+        table.add_column(column)
+    return table
+
+
+def write_regions(path: Path, rows: list[dict]) -> None:
+    """Write a circle for each blob in pixels of the 1024 frame, which ds9 counts from 1."""
+    write_text(path, regions_of(rows))
+
+
+def regions_of(rows: list[dict]) -> str:
+    """Return the text of ds9's regions."""
+    lines = [
+        "# Region file format: DS9 version 4.1",
+        "# the 1024 frame; of a flt, take 5 off x and y",
+        "image",
+    ]
+    for row in rows:
+        circle = f"circle({row['x'] + 1:.2f},{row['y'] + 1:.2f},{row['radius']:.2f})"
+        lines.append(
+            f"{circle} # color={COLOURS[row['status']]} text={{{row['id']}}} tag={{{row['status']}}}"
+        )
+    return "\n".join(lines) + "\n"

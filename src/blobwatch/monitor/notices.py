@@ -1,0 +1,224 @@
+"""Notices: of each newly confirmed blob and of drift, once to each channel; what fails is sent later."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.entry import Entered
+from blobwatch.monitor.ledger import Ledger, now
+from blobwatch.monitor.listing import appeared, light_of, row_of, with_error
+from blobwatch.monitor.look import corner
+from blobwatch.monitor.tables import PENDING, SENDING, SENT, Blob, Notice
+
+LONGEST = 3600.0  # seconds between two attempts of a watch that goes on
+FIRST = 10.0  # seconds after the first failure; twice as long after each
+GIVE_UP = 20.0  # seconds for one attempt
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Where notices go.
+
+    Attributes
+    ----------
+    key : str
+        The hash of its address, which may hold a password: the ledger keeps only this.
+    shown : str
+        The address with its secrets masked.
+    service : object
+        Apprise's.
+    """
+
+    key: str
+    shown: str
+    service: object
+
+    def send(self, title: str, body: str, picture: Path | None) -> str:
+        """Send a message; return what went wrong, empty where it was taken."""
+        from apprise import Apprise
+
+        said: list[str] = []
+        post = Apprise()
+        post.add(self.service)
+        taken = post.notify(
+            title=title,
+            body=body,
+            body_format="text",
+            attach=str(picture) if picture else None,
+            timeout=GIVE_UP,
+            log_callback=lambda entry, _: said.append(str(entry.message)),
+        )
+        return "" if taken else (said[-1] if said else "the channel did not take it")
+
+
+def channels_of(addresses: list[str]) -> list[Channel]:
+    """Return the channels at addresses of apprise, each once.
+
+    Raises
+    ------
+    BlobwatchError
+        If one is not understood; only its beginning is said, the rest may be secret.
+    """
+    if not addresses:
+        return []
+    from apprise import Apprise
+
+    channels: dict[str, Channel] = {}
+    for number, address in enumerate(addresses, start=1):
+        service = Apprise.instantiate(address, suppress_exceptions=True)
+        if service is None:
+            kind = address.partition("://")[0] if "://" in address else "without ://"
+            raise BlobwatchError(
+                f"channel {number} ({kind}) is none that notices can go to; give an address of apprise, "
+                "like mailto://user:password@host or json://host/path"
+            )
+        key = hashlib.sha256(address.encode()).hexdigest()
+        channels[key] = Channel(key, service.url(privacy=True).partition("?")[0], service)
+    return list(channels.values())
+
+
+def announce(session: Session, entered: Entered, channels: list[Channel], drifts: dict[str, str]) -> None:
+    """Write down what is to be sent about an exposure, in the same breath as what it showed.
+
+    Parameters
+    ----------
+    session : Session
+    entered : Entered
+    channels : list of Channel
+    drifts : dict of str to str
+        Traits that have left their range with this exposure, each with its sentence.
+    """
+    exposure, model = entered.exposure, entered.exposure.model
+    for channel in channels:
+        where = {"channel": channel.key, "shown": channel.shown, "state": PENDING, "model": model}
+        for blob in entered.confirmed:
+            session.add(Notice(subject=f"blob {blob.id}", blob=blob, exposure=exposure, **where))
+        for name, said in drifts.items():
+            session.add(
+                Notice(subject=f"drift {name} {exposure.rootname}", exposure=exposure, text=said, **where)
+            )
+    session.flush()
+
+
+def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False) -> list[tuple[str, str]]:
+    """Send what is not sent yet to the channels that are given.
+
+    A channel that fails is left alone until the next call; the others are served.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    channels : list of Channel
+    patient : bool
+        Wait longer after each failure before a notice is tried again.
+
+    Returns
+    -------
+    list of tuple of str
+        The subject of each notice that was tried, and what went wrong; empty where it was taken.
+
+    Notes
+    -----
+    A notice that was being sent when the program ended may have arrived or not. It is sent again, with the
+    same number, and says that it may be a repeat: a notice that is lost would be worse.
+    """
+    by_key = {channel.key: channel for channel in channels}
+    if not by_key or not waiting(ledger, by_key):
+        return []
+    failed: set[str] = set()
+    tried = []
+    with ledger.alone():  # nobody else is sending, so one that is marked as being sent was cut short
+        for number, key, subject in waiting(ledger, by_key, patient):
+            if key not in failed:
+                error = send(ledger, number, by_key[key])
+                failed |= {key} if error else set()
+                tried.append((subject, f"{by_key[key].shown}: {error}" if error else ""))
+    return tried
+
+
+def waiting(ledger: Ledger, keys: Iterable[str], patient: bool = False) -> list[tuple[int, str, str]]:
+    """Return number, channel and subject of the notices that are not sent yet."""
+    asked = select(Notice).where(Notice.state != SENT, Notice.channel.in_(list(keys))).order_by(Notice.id)
+    with ledger.reading() as session:
+        found = session.scalars(asked).unique()
+        return [(one.id, one.channel, one.subject) for one in found if not patient or is_due(one)]
+
+
+def is_due(notice: Notice) -> bool:
+    """Tell whether it is time to try a notice again."""
+    if notice.tried_at is None:
+        return True
+    wait = min(LONGEST, FIRST * 2 ** (notice.attempts - 1))
+    return datetime.now(UTC) >= datetime.fromisoformat(notice.tried_at) + timedelta(seconds=wait)
+
+
+def send(ledger: Ledger, number: int, channel: Channel) -> str:
+    """Send one notice; return what went wrong."""
+    with ledger.writing() as session:
+        notice = session.get(Notice, number)
+        repeat = notice.state == SENDING  # the program ended while it was sent
+        notice.state, notice.tried_at = SENDING, now()
+        notice.attempts += 1
+    with ledger.reading() as session:
+        notice = session.get(Notice, number)
+        title, body = message(notice)
+        if repeat:
+            body += "\nThis may be a repeat: the program ended while it was sent before."
+        with picture_of(session, notice.blob) as picture:
+            error = channel.send(title, body, picture)
+    with ledger.writing() as session:
+        notice = session.get(Notice, number)
+        notice.state, notice.error = (PENDING, error) if error else (SENT, "")
+    return error
+
+
+def message(notice: Notice) -> tuple[str, str]:
+    """Return title and text of a notice."""
+    version = notice.model.version
+    model = f"version {version}" if version else f"model {notice.model.sha256[:12]}"
+    end = f"Judged by {model} of blobwatch. Notice {notice.id}."
+    if notice.blob is None:
+        return "blobwatch: drift", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
+    row = row_of(notice.blob)
+    place = f"x {with_error(row['x'], row['x_error'])}, y {with_error(row['y'], row['y_error'])}"
+    depth = with_error(100 * row["depth"], 100 * row["depth_error"], 2)
+    lines = [
+        f"Place: {place}; radius {row['radius']:.1f} (pixels of the 1024 frame, from 0)",
+        f"Appeared: {appeared(row)}",
+        f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth} %",
+        f"Found in {row['detections']} exposures, last in {notice.exposure.rootname}",
+        end,
+    ]
+    return f"blobwatch: new blob {row['id']} at ({row['x']:.1f}, {row['y']:.1f})", "\n".join(lines)
+
+
+@contextmanager
+def picture_of(session: Session, blob: Blob | None) -> Iterator[Path | None]:
+    """Yield the picture of a blob as a file that is gone afterwards; None where there is no blob."""
+    if blob is None:
+        yield None
+        return
+    from blobwatch.figures.monitor import new_blob
+
+    best = max(blob.sightings, key=lambda one: one.snr)
+    row = row_of(blob)
+    figure = new_blob(
+        (blob.x, blob.y, blob.radius),
+        (corner(best.x), corner(best.y)),
+        {name: getattr(best, name) for name in ("before", "after", "difference")},
+        light_of(session, blob),
+        (row["last_without"], row["first_seen"]),
+        f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}",
+    )
+    with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
+        path = Path(folder) / f"blob-{blob.id}.png"
+        figure.savefig(path, dpi=90)
+        yield path
