@@ -51,7 +51,7 @@ def new_blob(
         pixels = imread(BytesIO(pictures[name]))
         left, bottom = corner[0] - 0.5, corner[1] - 0.5
         extent = (left, left + pixels.shape[1], bottom, bottom + pixels.shape[0])
-        axes.imshow(pixels, extent=extent, origin="upper")
+        axes.imshow(pixels, extent=extent, origin="upper", cmap="gray", vmin=0, vmax=1)
         axes.add_patch(Circle((x, y), 1.6 * radius, fill=False, edgecolor=FOUND, linewidth=1.5))
         axes.set_title(words, fontsize=10)
         axes.tick_params(labelsize=8)

@@ -115,19 +115,16 @@ def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
 
 def print_blobs(rows: list[dict]) -> None:
     """Print blobs for people."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "id", "status", "x", "y", "radius", "SNR", "depth", "p", "last without", "first with", "found"
-    )
+    table = Table("id", "status", "x", "y", "SNR", "depth, %", "appeared (UTC)", "found", box=SIMPLE)
     for row in rows:
         error = row["depth_error"]
         cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]
-        cells += [f"{row['radius']:.1f}", f"{row['snr']:.1f}"]
-        cells += [with_error(100 * row["depth"], None if error is None else 100 * error, 2) + " %"]
-        cells += [f"{row['probability']:.3f}"]
-        cells += ["-" if row["last_without"] is None else utc(row["last_without"]), utc(row["first_seen"])]
-        status = f"[{STYLES[row['status']]}]{row['status']}[/]"
-        table.add_row(str(row["id"]), status, *cells, f"{row['detections']} x")
+        cells += [f"{row['snr']:.1f}", with_error(100 * row["depth"], error and 100 * error, 2)]
+        before = "" if row["last_without"] is None else utc(row["last_without"])[:10]
+        cells += [f"{before} - {utc(row['first_seen'])[:10]}", f"{row['detections']} x"]
+        table.add_row(str(row["id"]), f"[{STYLES[row['status']]}]{row['status']}[/]", *cells)
     Console().print(table if rows else "no blob yet")

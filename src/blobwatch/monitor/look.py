@@ -183,12 +183,13 @@ def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
     noise : float
         Per pixel; the grey scale goes ``GREY`` of it either way. What is unknown is in the middle of it.
     """
-    from matplotlib.image import imsave
+    from PIL import Image
 
     left, bottom = corner(blob.x), corner(blob.y)
     part = np.nan_to_num(plane[bottom : bottom + CUTOUT, left : left + CUTOUT])
+    grey = np.clip((part / (GREY * noise) + 1) * 127.5, 0, 255).astype(np.uint8)
     png = BytesIO()
-    imsave(png, part, vmin=-GREY * noise, vmax=GREY * noise, cmap="gray", origin="lower", format="png")
+    Image.fromarray(grey[::-1]).save(png, format="png")
     return png.getvalue()
 
 

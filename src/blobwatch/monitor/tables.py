@@ -131,7 +131,10 @@ class Light(Table):
 
 
 class Review(MadeBy, Table):
-    """What a person said of a blob; the model is the one that the blob was found with."""
+    """What a person said of a blob; the model is the one that the blob was found with.
+
+    ``labelled`` tells that it has become a label in ``data/labels``.
+    """
 
     __tablename__ = "reviews"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -140,6 +143,7 @@ class Review(MadeBy, Table):
     reason: Mapped[str] = mapped_column(Text)
     who: Mapped[str] = mapped_column(String(200))
     at: Mapped[str] = mapped_column(String(32))
+    labelled: Mapped[bool] = mapped_column(default=False)
     blob: Mapped[Blob] = relationship(back_populates="reviews")
 
 

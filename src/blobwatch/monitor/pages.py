@@ -1,0 +1,249 @@
+"""The pages: what each shows, read from the ledger, and drawn by a template; served or written as files."""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, undefer
+
+from blobwatch.images.tiling import PER_SIDE
+from blobwatch.monitor.charts import colour_of_date
+from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
+from blobwatch.monitor.ledger import Ledger, now
+from blobwatch.monitor.listing import appeared, find_blob, light_of, list_blobs, row_of, utc, with_error
+from blobwatch.monitor.look import CUTOUT, corner
+from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
+from blobwatch.monitor.tables import (
+    CANDIDATE,
+    CONFIRMED,
+    JUDGED,
+    REJECTED,
+    Detection,
+    Exposure,
+    Model,
+    Notice,
+)
+from blobwatch.monitor.traits import WORDS
+from blobwatch.monitor.verdict import Verdict
+
+PER_PAGE = 50  # exposures
+STATUSES = (CONFIRMED, CANDIDATE, REJECTED)
+PICTURES = ("before", "after", "difference")
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the pages lie: on a server, or, with ``static``, as files beside one another."""
+
+    static: bool = False
+
+    def __call__(self, name: str, number: int | str | None = None) -> str:
+        """Return the address of a page; blobs and the pages of exposures are numbered."""
+        if self.static:
+            return f"{name}-{number}.html" if number is not None else f"{name}.html"
+        if name == "index":
+            return "/"
+        if name == "exposures" and number is not None:
+            return f"/exposures?page={number}"
+        return f"/{name}/{number}" if number is not None else f"/{name}"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who looks at a page: a name where someone has signed in, and whether one may review here at all."""
+
+    name: str = ""
+    may_review: bool = False
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a ledger.
+
+    Attributes
+    ----------
+    ledger : Ledger
+    reference : Reference or None
+        What the traits of exposures are held against.
+    verdict : callable
+        Gives what is known of the deployed model and its audit.
+    links : Links
+    """
+
+    ledger: Ledger
+    reference: Reference | None
+    verdict: Callable[[], Verdict]
+    links: Links = field(default_factory=Links)
+
+    def render(self, name: str, session: Session, reader: Reader, **shown) -> str:
+        """Return the HTML of a page."""
+        return (
+            environment()
+            .get_template(f"{name}.html")
+            .render(
+                here=name,
+                link=self.links,
+                reader=reader,
+                drifts=self.drifts(session),
+                made=now().replace("T", " ").replace("+00:00", " UTC"),
+                **shown,
+            )
+        )
+
+    def drifts(self, session: Session) -> list[str]:
+        """Return what is to be warned of on every page."""
+        model = newest_model(session)
+        found = outside(session, model, self.reference) if model else []
+        return [sentence(one, self.reference) for one in found]
+
+    def index(self, reader: Reader) -> str:
+        """Return the first page: the detector, blobs over time, and the list of blobs."""
+        with self.ledger.reading() as session:
+            rows = list_blobs(session)
+            first, last, seen = session.execute(
+                select(func.min(Exposure.expstart), func.max(Exposure.expstart), func.count())
+            ).one()
+            dates = [row["first_seen"] for row in rows]
+            span = (min(dates), max(dates)) if dates else (0.0, 0.0)
+            confirmed = [row for row in rows if row["status"] == CONFIRMED]
+            return self.render(
+                "index",
+                session,
+                reader,
+                rows=rows[::-1],
+                colour=lambda mjd: colour_of_date(mjd, *span),
+                span=span,
+                counts={name: sum(row["status"] == name for row in rows) for name in STATUSES},
+                seen=seen,
+                last=last,
+                timeline=timeline(confirmed, first, last) if confirmed else None,
+                rate=rate_of(len(confirmed), last - first) if seen and last > first else "",
+                verdict=self.verdict(),
+            )
+
+    def blob(self, number: int, reader: Reader, said: str = "") -> str:
+        """Return the page of a blob.
+
+        Raises
+        ------
+        BlobwatchError
+            If the ledger has none of that number.
+        """
+        with self.ledger.reading() as session:
+            blob = find_blob(session, number)
+            asked = select(Detection).where(Detection.blob_id == number).join(Exposure, Detection.exposure)
+            pictured = asked.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
+            first = session.scalars(pictured.order_by(Exposure.expstart).limit(1)).unique().one()
+            sightings = session.scalars(asked.order_by(Exposure.expstart)).unique().all()
+            row = row_of(blob, [(one.x, one.y) for one in sightings])
+            return self.render(
+                "blob",
+                session,
+                reader,
+                blob=blob,
+                row=row,
+                appeared=appeared(row),
+                pictures={name: b64encode(getattr(first, name)).decode() for name in PICTURES},
+                first=first,
+                circle=(first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))),
+                size=CUTOUT,
+                light=light_chart(light_of(session, blob), row, blob.halfway),
+                sightings=sightings,
+                notices=session.scalars(select(Notice).filter_by(blob_id=number)).unique().all(),
+                said=said,
+            )
+
+    def exposures(self, number: int, reader: Reader) -> str:
+        """Return a page of exposures, the newest first; pages count from 1."""
+        with self.ledger.reading() as session:
+            total = session.scalar(select(func.count()).select_from(Exposure))
+            last = max(1, -(-total // PER_PAGE))
+            number = min(number, last)
+            asked = select(Exposure).order_by(Exposure.expstart.desc(), Exposure.id)
+            rows = session.scalars(asked.limit(PER_PAGE).offset((number - 1) * PER_PAGE)).unique().all()
+            found: dict[int, list[int]] = {}
+            for exposure, blob in session.execute(
+                select(Detection.exposure_id, Detection.blob_id)
+                .where(Detection.exposure_id.in_([one.id for one in rows]))
+                .order_by(Detection.blob_id)
+            ):
+                found.setdefault(exposure, []).append(blob)
+            return self.render(
+                "exposures",
+                session,
+                reader,
+                rows=[(one, sixteen(one), found.get(one.id, [])) for one in rows],
+                total=total,
+                number=number,
+                pages=last,
+            )
+
+    def drift(self, reader: Reader) -> str:
+        """Return the page of drift."""
+        with self.ledger.reading() as session:
+            model = newest_model(session)
+            known = bool(self.reference and model and self.reference.model == model.sha256)
+            traits = [getattr(Exposure, name) for name in WORDS]
+            asked = select(Exposure.expstart, *traits).where(Exposure.outcome == JUDGED)
+            table = np.array(session.execute(asked.order_by(Exposure.expstart)).all(), dtype=float)
+            means = newest_means(session, model, self.reference.together) if known else []
+            panels = [
+                trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)
+                for column, name in enumerate(WORDS, start=1)
+                if len(table)
+            ]
+            return self.render(
+                "drift",
+                session,
+                reader,
+                panels=panels,
+                known=known,
+                reference=self.reference,
+                means=[(one, self.reference.outside(one.name, one.mean)) for one in means],
+                words=WORDS,
+                model=model,
+            )
+
+    def model(self, reader: Reader) -> str:
+        """Return the page of the deployed model, with its audit."""
+        with self.ledger.reading() as session:
+            used = session.execute(
+                select(Model, func.count(), func.min(Exposure.expstart), func.max(Exposure.expstart))
+                .join(Exposure, Exposure.model_id == Model.id)
+                .group_by(Model.id)
+                .order_by(func.max(Exposure.expstart).desc())
+            ).all()
+            return self.render("model", session, reader, verdict=self.verdict(), used=used)
+
+
+def environment() -> Environment:
+    """Return what draws the templates."""
+    made = Environment(
+        loader=PackageLoader("blobwatch.monitor"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"utc": utc, "with_error": with_error}
+    return made
+
+
+def newest_model(session: Session) -> Model | None:
+    """Return the model that judged the newest exposure."""
+    newest = select(Exposure).where(Exposure.outcome == JUDGED).order_by(Exposure.expstart.desc()).limit(1)
+    found = session.scalars(newest).unique().first()
+    return found.model if found else None
+
+
+def sixteen(exposure: Exposure) -> list[list[tuple[float, bool]]]:
+    """Return the probabilities of an exposure as they lie in the frame, top row first, each with its flag."""
+    if not exposure.probabilities:
+        return []
+    chances = json.loads(exposure.probabilities)
+    rows = [chances[row * PER_SIDE : (row + 1) * PER_SIDE] for row in reversed(range(PER_SIDE))]
+    return [[(chance, chance >= exposure.model.threshold) for chance in row] for row in rows]
