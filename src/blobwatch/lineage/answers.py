@@ -33,7 +33,7 @@ def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> 
 
 
 def print_audit(found: walk.Audit) -> None:
-    """Print the verdict, the links, and how many exposures stand behind them."""
+    """Print the verdict, the links, and how many exposures and labels stand behind them."""
     out = Console()
     subject = found.subject
     who = f"version {subject.version} ({subject.state})" if subject else "the log of promotions"
@@ -48,6 +48,9 @@ def print_audit(found: walk.Audit) -> None:
             counts[row["role"], row["status"]] = counts.get((row["role"], row["status"]), 0) + 1
         said = ", ".join(f"{n} {role} {status}" for (role, status), n in counts.items())
         out.print(f"{len(found.exposures)} exposures: {said}; --json or --html lists them", highlight=False)
+    if subject:
+        labels = f"labels: {found.labels.summary}; {found.labels.note}"
+        out.print(labels, highlight=False, markup=False, soft_wrap=True)
 
 
 def coloured(status: str) -> str:

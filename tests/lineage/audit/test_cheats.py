@@ -44,7 +44,9 @@ def test_an_honest_project_is_ok_down_to_each_exposure(small):
     assert {row["status"] for row in found["exposures"]} == {"ok"}
     keys = {"rootname", "path", "md5", "expstart", "filter", "role", "status"}
     assert all(keys <= row.keys() for row in found["exposures"])
+    assert (found["labels"], found["labels_note"]) == ([], "data/subframes/labels.csv")
     assert small.audit("1") == found
+    assert "labels: none; data/subframes/labels.csv\n" in small.blobwatch("audit").stdout
 
 
 def test_an_altered_exposure(lab):
@@ -138,6 +140,17 @@ def test_an_output_forged_and_committed_to_dvc(lab, stage, path, link):
     found = lab.audit()
     assert found["verdict"] == "mismatch"
     assert f"is not what stage '{stage}' made: it was committed to DVC by hand" in broken(found)[link]
+
+
+def test_labels_slipped_in_afterwards_did_not_train_it(lab):
+    row = f"{exposure(lab)['rootname']},512.0,300.0,12.0,blob,Ada,2026-11-24\n"
+    lab.edit("data/subframes/labels.csv", lambda text: text + row)
+    for told in (False, True):
+        if told:
+            lab.dvc("commit", "--force", "subframes")
+        found = lab.audit()
+        assert list(broken(found)) == ["subframes"]
+        assert (found["labels"], found["labels_note"]) == ([], "data/subframes/labels.csv in DVC's cache")
 
 
 @pytest.mark.parametrize(
@@ -291,6 +304,8 @@ def test_a_fresh_clone_audits_as_far_as_it_can_and_wholly_after_pull_and_sync(la
     missing = {"registry", "alias", "run", "subframes", "difference images", "raw exposures"}
     assert set(broken(found)) == missing
     assert {row["status"] for row in found["exposures"]} == {"missing"}
+    assert found["labels"] == []
+    assert found["labels_note"].startswith("data/labels/labels.csv of commit ")
     assert [row["md5"] for row in found["exposures"]] == [row["md5"] for row in lab.audit()["exposures"]]
     clone.dvc("pull")
     clone.blobwatch("sync")

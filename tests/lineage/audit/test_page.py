@@ -14,6 +14,7 @@ import pytest
 
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.page import HISTORY, PICTURE, day, page, short
 from blobwatch.lineage.audit.walk import Audit
 from blobwatch.lineage.pipeline import Locked
@@ -91,6 +92,11 @@ def subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subje
     known = Known([record] if record else [], None, "there is no MLflow store here")
     registered = None if record else Version("aa" * 16, "", {"commit": "cc" * 20})
     return Subject(Path("."), 3, known, record, registered, {}, contents, "")
+
+
+def label(**other) -> dict:
+    row = {"rootname": "ich219i8q", "x": 512.0, "y": 300.5, "radius": 12.0}
+    return row | {"label": "blob", "who": "Ada", "when": "2026-11-24"} | other
 
 
 def exposure(number: int, role: str, status: str, **other: str) -> dict:
@@ -260,6 +266,35 @@ def test_exposures_are_counted_by_role_and_listed():
     assert second[-1] == "mismatch"
 
 
+def test_labels_are_listed_with_who_said_so():
+    rows = [label(), label(x=7.0, y=8.25, label="other", who="Ben")]
+    place = section(tree(made(labels=Labels(rows, "data/subframes/labels.csv"))), "What people said")
+    assert cells(place.find(".//table")) == [
+        ["place, pixels", "radius", "exposure", "label", "who", "when"],
+        ["(512, 300.5)", "12", "ich219i8q", "blob", "Ada", "2026-11-24"],
+        ["(7, 8.25)", "12", "ich219i8q", "other", "Ben", "2026-11-24"],
+    ]
+    caption = "Labels: 2 by 2 people (blob 1, other 1). Source: data/subframes/labels.csv."
+    assert said(place.find(".//caption")) == caption
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (
+            Labels([], "data/subframes/labels.csv"),
+            "No labels by people trained it (data/subframes/labels.csv).",
+        ),
+        (Labels(None, "gone (`dvc pull`)"), "trained it is not known here: gone (dvc pull)."),
+        (Labels(), "trained it is not known here."),
+    ],
+)
+def test_without_labels_a_sentence_says_whether_there_are_none(labels, sentence):
+    place = section(tree(made(labels=labels)), "What people said")
+    assert said(place).endswith(sentence)
+    assert place.find(".//table") is None
+
+
 @pytest.mark.parametrize(
     ("mjd", "date"),
     [("0", "1858-11-17"), ("51544.99", "2000-01-01"), ("51545", "2000-01-02"), ("57447.5", "2016-02-29")]
@@ -317,7 +352,7 @@ def test_broken_log_still_gives_a_page():
     assert "line 2 does not continue; git checkout" in said(first)
     assert "Do not rely on what is deployed" in said(first)
     assert len(cells(section(root, "Each link").find(".//table"))) == 2
-    assert said(root).count("cannot be said while the log of promotions is broken") == 2
+    assert said(root).count("cannot be said while the log of promotions is broken") == 3
 
 
 def test_version_that_was_never_promoted():
@@ -332,10 +367,11 @@ def test_what_others_wrote_is_text(tmp_path):
     record = RECORD | {"reason": evil, "who": evil, "forced": [f"`{evil}`"], "metrics": {evil: 1.0}}
     row = exposure(1, evil, OK, rootname=evil, programme=evil, expstart=evil, filter=evil, md5=evil)
     links = [Link("run", MISSING, evil, evil, f"`{evil}` {evil}"), Link(evil, MISMATCH, evil, "", evil)]
-    text = page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES)), NOW)
+    labels = Labels([label(rootname=evil, label=evil, who=evil, when=evil)], f"`{evil}`")
+    text = page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES), labels), NOW)
     assert "<script" not in text
     assert list(Parsed(text).root.iter("script")) == []
-    assert said(Parsed(text).root).count(evil) > 15
+    assert said(Parsed(text).root).count(evil) > 20
 
 
 def test_page_needs_nothing_but_itself(tmp_path):
@@ -356,7 +392,7 @@ def test_page_needs_nothing_but_itself(tmp_path):
 
 
 def test_page_is_plain_html_with_headings_and_captions():
-    text = page(made(exposures=[exposure(1, "val", OK)]), NOW)
+    text = page(made(exposures=[exposure(1, "val", OK)], labels=Labels([label()], "a table")), NOW)
     root = Parsed(text).root
     assert text.startswith("<!DOCTYPE html>\n")
     assert root.get("lang") == "en"
@@ -365,7 +401,7 @@ def test_page_is_plain_html_with_headings_and_captions():
     assert levels[0] == 1
     assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
     boxes = [one.find("table") for one in root.iter("div") if one.get("class") == "wide"]
-    assert len(boxes) == len(list(root.iter("table"))) == 4
+    assert len(boxes) == len(list(root.iter("table"))) == 5
     for table in boxes:
         assert said(table.find("caption"))
         assert {head.get("scope") for head in table.find("thead").iter("th")} == {"col"}

@@ -207,9 +207,20 @@ def altered(snapshot: Snapshot, content: bytes) -> str:
     return contradiction(snapshot, "evaluate")
 
 
-def data(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> tuple[list[Link], list[dict]]:
-    """Check the data behind the training, each folder hashed anew; return the links and every exposure."""
-    links, rows = [], [row | {"status": MISSING} for row in subject.exposures]
+def data(
+    subject: Subject, snapshot: Snapshot | None, chain: list[Step]
+) -> tuple[list[Link], list[dict], dict[str, Evidence]]:
+    """Check the data behind the training, each folder hashed anew.
+
+    Returns
+    -------
+    links : list of Link
+    exposures : list of dict
+        Each with its status.
+    seen : dict of str to Evidence
+        What was found in each folder, by its path.
+    """
+    links, rows, seen = [], [row | {"status": MISSING} for row in subject.exposures], {}
     claims = claimed(subject.root)
     for step in chain:
         if step.path == CANDIDATE:
@@ -219,13 +230,13 @@ def data(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> tupl
             for row in rows
             if Path(row["path"]).is_relative_to(step.path)
         }
-        evidence = examine(subject.root, step.path, step.expected, claims(step.path), known)
+        evidence = seen[step.path] = examine(subject.root, step.path, step.expected, claims(step.path), known)
         links.append(link_of(step, snapshot, evidence))
         rows = [row | check(row, step.path, evidence) for row in rows]
     reached = {link.link for link in links}
     nowhere = "no dvc.lock leads there" if chain else "the manifest is not here"
     links += [Link(name, MISSING, note=nowhere) for name in ORDER[1:] if name not in reached]
-    return [with_exposures(link, rows) for link in links], rows
+    return [with_exposures(link, rows) for link in links], rows, seen
 
 
 def with_exposures(link: Link, rows: list[dict]) -> Link:

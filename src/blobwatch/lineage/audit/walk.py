@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.audit import chain, claims
+from blobwatch.lineage.audit import chain, claims, labels
 from blobwatch.lineage.audit.claims import Link
 from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.restore import Snapshot
 from blobwatch.lineage.subject import Known, Subject, refuse_outside_git
 
@@ -23,6 +24,7 @@ class Audit:
     links: list[Link]
     exposures: list[dict] = field(default_factory=list)
     snapshot: Snapshot | None = None
+    labels: Labels = field(default_factory=Labels)
 
     @property
     def verdict(self) -> str:
@@ -34,7 +36,8 @@ class Audit:
         """Return the answer as plain data."""
         version = self.subject.version if self.subject else None
         links = [asdict(one) for one in self.links]
-        return {"version": version, "verdict": self.verdict, "links": links, "exposures": self.exposures}
+        answer = {"version": version, "verdict": self.verdict, "links": links, "exposures": self.exposures}
+        return answer | {"labels": self.labels.rows, "labels_note": self.labels.note}
 
 
 def audit(root: Path, name: str = "champion") -> Audit:
@@ -63,8 +66,9 @@ def audit(root: Path, name: str = "champion") -> Audit:
     found = subject.snapshots()
     snapshot, steps = chain.choose(subject, found)
     links += [chain.commit(subject), chain.lock(subject, snapshot, steps), chain.evaluation(subject, found)]
-    behind, exposures = chain.data(subject, snapshot, steps)
-    return Audit(subject, links + behind, exposures, snapshot)
+    behind, exposures, seen = chain.data(subject, snapshot, steps)
+    reviews = labels.behind(subject, snapshot, steps, seen)
+    return Audit(subject, links + behind, exposures, snapshot, reviews)
 
 
 def touched_by(root: Path, rootname: str) -> dict:
