@@ -50,3 +50,63 @@ def blobs(
     from blobwatch.monitor.answers import answer_blobs
 
     answer_blobs(ledger, as_json, export)
+
+
+Labels = Annotated[Path, typer.Option(help="Where reviews become labels.")]
+LABELS = Path("data/labels")
+
+
+@app.command(rich_help_panel=PANEL)
+def review(
+    number: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**31 - 1, show_default=False)],
+    reason: Annotated[str, typer.Option(show_default=False, help="Kept with the review.")],
+    confirm: Annotated[
+        bool | None, typer.Option("--confirm/--reject", show_default=False, help="Is it a blob?")
+    ] = None,
+    ledger: Ledger = DEFAULT,
+    labels: Labels = LABELS,
+    as_json: AsJson = False,
+) -> None:
+    """Confirm or reject a blob; it becomes a label that the next training takes."""
+    from blobwatch.monitor.answers import answer_review
+
+    answer_review(ledger, labels, number, confirm, reason, as_json)
+
+
+@app.command(rich_help_panel=PANEL)
+def reviewer(
+    name: Annotated[str, typer.Argument(show_default=False, help="Of the person, kept with each review.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the person's tokens away.")] = False,
+    ledger: Ledger = DEFAULT,
+) -> None:
+    """Make a token with which a person can review on the page; it is shown once."""
+    from blobwatch.monitor.answers import answer_reviewer
+
+    answer_reviewer(ledger, name, remove)
+
+
+@app.command(rich_help_panel=PANEL)
+def serve(
+    ledger: Ledger = DEFAULT,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    name: Annotated[
+        list[str] | None, typer.Option(show_default=False, help="A further name of this machine.")
+    ] = None,
+    labels: Labels = LABELS,
+) -> None:
+    """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
+    from blobwatch.monitor.answers import answer_serve
+
+    answer_serve(ledger, host, port, name or [], labels)
+
+
+@app.command(rich_help_panel=PANEL)
+def report(
+    out: Annotated[Path, typer.Option(show_default=False, help="A new folder, or an earlier report.")],
+    ledger: Ledger = DEFAULT,
+) -> None:
+    """Write the same pages as files, for a shared disk or an archive."""
+    from blobwatch.monitor.answers import answer_report
+
+    answer_report(ledger, out)

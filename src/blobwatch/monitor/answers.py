@@ -14,6 +14,7 @@ from blobwatch.monitor.export import write_export
 from blobwatch.monitor.ledger import open_ledger
 from blobwatch.monitor.listing import list_blobs, utc, with_error
 from blobwatch.monitor.notices import channels_of, send_pending
+from blobwatch.monitor.tables import CONFIRMED, REJECTED
 from blobwatch.monitor.watch import Trouble, Watch
 from blobwatch.predict import Predictor
 from blobwatch.progress import say
@@ -128,3 +129,52 @@ def print_blobs(rows: list[dict]) -> None:
         cells += [f"{before} - {utc(row['first_seen'])[:10]}", f"{row['detections']} x"]
         table.add_row(str(row["id"]), f"[{STYLES[row['status']]}]{row['status']}[/]", *cells)
     Console().print(table if rows else "no blob yet")
+
+
+def answer_review(
+    url: str, labels: Path, number: int, confirm: bool | None, reason: str, as_json: bool
+) -> None:
+    """Review a blob in the name of who works here, and say what follows."""
+    from blobwatch.lineage.checkout import author
+    from blobwatch.monitor.review import review
+
+    if confirm is None:
+        raise BlobwatchError("say whether it is a blob: --confirm or --reject")
+    verdict = CONFIRMED if confirm else REJECTED
+    row = review(open_ledger(url), labels, number, verdict, reason, author(Path.cwd()))
+    if as_json:
+        print(json.dumps(row))
+    say(f"blob {number} is {verdict}; commit {labels}, and the next `dvc repro` takes it")
+
+
+def answer_reviewer(url: str, name: str, remove: bool) -> None:
+    """Admit or dismiss a reviewer; the token is printed alone on stdout."""
+    from blobwatch.monitor.reviewers import admit, dismiss
+
+    ledger = open_ledger(url)
+    if remove:
+        say(f"{name} cannot review on the page any more ({dismiss(ledger, name)} tokens taken away)")
+    else:
+        say(f"the token of {name}; it is shown only now:")
+        print(admit(ledger, name))
+
+
+def answer_serve(url: str, host: str, port: int, names: list[str], labels: Path) -> None:
+    """Serve the pages until told to end."""
+    from blobwatch.monitor.review import write_pending
+    from blobwatch.monitor.web import make_app, names_of, serve
+
+    ledger = open_ledger(url)
+    if labels.is_dir():
+        write_pending(ledger, labels)
+    shown = f"[{host}]" if ":" in host else host
+    app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names))
+    serve(app, host, port, lambda: say(f"the ledger is at http://{shown}:{port}; Ctrl-C ends it"))
+
+
+def answer_report(url: str, out: Path) -> None:
+    """Write the pages as files, and say where."""
+    from blobwatch.monitor.report import write_report
+
+    count = write_report(open_ledger(url), out, Path.cwd(), read_reference())
+    say(f"{count} pages; open {out / 'index.html'}")

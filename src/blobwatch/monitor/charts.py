@@ -67,7 +67,7 @@ def date_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
 
     first, last = (MJD_ZERO + timedelta(days=mjd) for mjd in (low, high))
     form = "%Y" if high - low > 1500 else "%Y-%m" if high - low > 200 else "%Y-%m-%d"
-    ticks = [num2date(one).replace(tzinfo=None) for one in AutoDateLocator(3, 7).tick_values(first, last)]
+    ticks = [num2date(one).replace(tzinfo=None) for one in AutoDateLocator(minticks=3, maxticks=7).tick_values(first, last)]
     return tuple((mjd_of(one), one.strftime(form)) for one in ticks if first <= one <= last)
 
 

@@ -1,9 +1,11 @@
 """The ledger's blobs in files that astronomers open: CSV, ECSV with units, regions for ds9."""
 
+import csv
+from io import StringIO
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_file, write_table, write_text
+from blobwatch.files import write_text
 from blobwatch.monitor.listing import COLUMNS
 
 UNITS = {
@@ -36,27 +38,35 @@ def write_export(path: Path, rows: list[dict]) -> None:
     Raises
     ------
     BlobwatchError
-        If the ending is another.
+        If the ending is another, or the place cannot be written.
     """
-    writers = {".csv": write_csv, ".ecsv": write_ecsv, ".reg": write_regions}
-    if path.suffix not in writers:
-        raise BlobwatchError(f"{path} is to be of no known form; end it in .csv, .ecsv or .reg")
+    if path.suffix not in WRITERS:
+        raise BlobwatchError(f"{path} is to be of no known form; end it in {', '.join(WRITERS)}")
     try:
-        writers[path.suffix](path, rows)
+        write_text(path, exported(path.suffix, rows))
     except OSError as error:
         raise BlobwatchError(f"{path} cannot be written: {error.strerror}; give another place") from None
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write a plain table."""
-    write_table(path, rows, COLUMNS)
+def exported(form: str, rows: list[dict]) -> str:
+    """Return blobs as the text of a file whose name ends so."""
+    return WRITERS[form](rows)
 
 
-def write_ecsv(path: Path, rows: list[dict]) -> None:
-    """Write a table of astropy, with units, what each column means, and what is unknown masked."""
-    table = table_of(rows)
-    with whole_file(path) as partial:
-        table.write(partial, format="ascii.ecsv", overwrite=True)
+def csv_of(rows: list[dict]) -> str:
+    """Return a plain table."""
+    text = StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def ecsv_of(rows: list[dict]) -> str:
+    """Return a table of astropy, with units and what each column means; what is unknown is masked."""
+    text = StringIO()
+    table_of(rows).write(text, format="ascii.ecsv")
+    return text.getvalue()
 
 
 def table_of(rows: list[dict]):
@@ -86,13 +96,8 @@ def table_of(rows: list[dict]):
     return table
 
 
-def write_regions(path: Path, rows: list[dict]) -> None:
-    """Write a circle for each blob in pixels of the 1024 frame, which ds9 counts from 1."""
-    write_text(path, regions_of(rows))
-
-
 def regions_of(rows: list[dict]) -> str:
-    """Return the text of ds9's regions."""
+    """Return a circle for each blob, in pixels of the 1024 frame, which ds9 counts from 1."""
     lines = [
         "# Region file format: DS9 version 4.1",
         "# the 1024 frame; of a flt, take 5 off x and y",
@@ -104,3 +109,6 @@ def regions_of(rows: list[dict]) -> str:
             f"{circle} # color={COLOURS[row['status']]} text={{{row['id']}}} tag={{{row['status']}}}"
         )
     return "\n".join(lines) + "\n"
+
+
+WRITERS = {".csv": csv_of, ".ecsv": ecsv_of, ".reg": regions_of}

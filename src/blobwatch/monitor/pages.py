@@ -160,7 +160,7 @@ class Pages:
     def exposures(self, number: int, reader: Reader) -> str:
         """Return a page of exposures, the newest first; pages count from 1."""
         with self.ledger.reading() as session:
-            total = session.scalar(select(func.count()).select_from(Exposure))
+            total = count_exposures(session)
             last = max(1, -(-total // PER_PAGE))
             number = min(number, last)
             asked = select(Exposure).order_by(Exposure.expstart.desc(), Exposure.id)
@@ -231,6 +231,11 @@ def environment() -> Environment:
     )
     made.filters |= {"utc": utc, "with_error": with_error}
     return made
+
+
+def count_exposures(session: Session) -> int:
+    """Return how many exposures the ledger has."""
+    return session.scalar(select(func.count()).select_from(Exposure))
 
 
 def newest_model(session: Session) -> Model | None:

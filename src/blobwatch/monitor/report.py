@@ -1,0 +1,61 @@
+"""The pages as files that need no server, for a shared disk or an archive."""
+
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import whole_folder, write_text
+from blobwatch.monitor.drift import Reference
+from blobwatch.monitor.export import WRITERS, exported
+from blobwatch.monitor.ledger import Ledger
+from blobwatch.monitor.listing import list_blobs
+from blobwatch.monitor.pages import PER_PAGE, Links, Pages, Reader, count_exposures
+from blobwatch.monitor.verdict import find_verdict
+from blobwatch.progress import track
+
+STYLE = Path(__file__).parent / "templates" / "style.css"
+MARK = ".blobwatch-report"  # a folder that has it may be replaced by a newer report
+
+
+def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | None) -> int:
+    """Write a page for each of the server's, and the exports; return how many pages.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    out : Path
+        A new folder, or one that an earlier report made: it is replaced as a whole.
+    root : Path
+        Of the project, whose deployed model is audited.
+    reference : Reference or None
+
+    Raises
+    ------
+    BlobwatchError
+        If the folder holds other things.
+    """
+    if out.exists() and not (out.is_dir() and ((out / MARK).exists() or not any(out.iterdir()))):
+        raise BlobwatchError(f"{out} holds other things than a report; give a new folder")
+    verdict, nobody = find_verdict(root), Reader()
+    pages = Pages(ledger, reference, lambda: verdict, Links(static=True))
+    with ledger.reading() as session:
+        rows, last = list_blobs(session), max(1, -(-count_exposures(session) // PER_PAGE))
+    todo = [(name, getattr(pages, name)) for name in ("index", "drift", "model")]
+    makers = [(f"{name}.html", lambda make=make: make(nobody)) for name, make in todo]
+    makers += [(f"blob-{row['id']}.html", lambda n=row["id"]: pages.blob(n, nobody)) for row in rows]
+    makers += [
+        (f"exposures-{n}.html" if n > 1 else "exposures.html", lambda n=n: pages.exposures(n, nobody))
+        for n in range(1, last + 1)
+    ]
+    try:
+        with whole_folder(out) as folder:
+            for name, make in track(makers, len(makers), "report"):
+                write_text(folder / name, make())
+            if verdict.page:
+                write_text(folder / "audit.html", verdict.page)
+            write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))
+            for form in WRITERS:
+                write_text(folder / f"blobs{form}", exported(form, rows))
+            (folder / MARK).touch()
+    except OSError as error:
+        raise BlobwatchError(f"{out} cannot be written: {error.strerror}; give another place") from None
+    return len(makers)
