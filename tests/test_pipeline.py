@@ -12,7 +12,7 @@ from blobwatch.params import Params
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "blobwatch"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-STAGES = ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"]
+STAGES = ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "reference", "register"]
 # What a stage runs through and that changes none of its bytes: messages, bars, and the reading of
 # params.yaml, whose values are dependencies themselves.
 WITNESS = PACKAGE / "lineage" / "fingerprint.py"  # through which each stage leaves its fingerprint
@@ -124,6 +124,7 @@ DOORS = {
         "instrument/templates.py",
         "stages/difference.py",
         "detector/card.py",  # dates of exposures
+        "monitor/export.py",  # tables with units
     },
     "astroquery": {"archive/mast.py"},
     "requests": {"archive/mast.py"},
@@ -136,8 +137,28 @@ DOORS = {
         "figures/evaluation.py",
         "figures/inspection.py",
         "figures/prediction.py",
+        "figures/monitor.py",
+        "monitor/charts.py",  # ticks and colours
         "lineage/tracking/runs.py",  # imports it early, since MLflow's own late import deadlocks
     },
+    "PIL": {"monitor/look.py"},
+    "sqlalchemy": {
+        *(
+            f"monitor/ledger/{name}.py"
+            for name in ("ask", "database", "entry", "listing", "reviewers", "tables")
+        ),
+        "monitor/ledger/migrations/versions/0001_the_first_ledger.py",
+        "lineage/tracking/mirror.py",  # MLflow's own database
+    },
+    "alembic": {
+        "monitor/ledger/database.py",
+        "monitor/ledger/migrations/env.py",
+        "monitor/ledger/migrations/versions/0001_the_first_ledger.py",
+    },
+    "apprise": {"monitor/notices.py"},
+    "fastapi": {"monitor/web.py"},
+    "starlette": {"monitor/web.py"},
+    "uvicorn": {"monitor/web.py"},
     "onnxruntime": {"artefact.py"},
     "dask": {"archive/cluster.py"},
     "distributed": {"archive/cluster.py"},
@@ -173,6 +194,7 @@ FLOORS = [
     "dataset",
     "detector",
     "params lineage figures answers archive",
+    "monitor",
     "stages cli",
 ]
 

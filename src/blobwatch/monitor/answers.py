@@ -9,12 +9,12 @@ from threading import Event
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import read_reference
-from blobwatch.monitor.entry import Entered
 from blobwatch.monitor.export import write_export
-from blobwatch.monitor.ledger import open_ledger
-from blobwatch.monitor.listing import list_blobs, utc, with_error
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.listing import list_blobs, utc, with_error
+from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED
 from blobwatch.monitor.notices import channels_of, send_pending
-from blobwatch.monitor.tables import CONFIRMED, REJECTED
 from blobwatch.monitor.watch import Trouble, Watch
 from blobwatch.predict import Predictor
 from blobwatch.progress import say
@@ -149,7 +149,7 @@ def answer_review(
 
 def answer_reviewer(url: str, name: str, remove: bool) -> None:
     """Admit or dismiss a reviewer; the token is printed alone on stdout."""
-    from blobwatch.monitor.reviewers import admit, dismiss
+    from blobwatch.monitor.ledger.reviewers import admit, dismiss
 
     ledger = open_ledger(url)
     if remove:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from blobwatch.monitor.listing import MJD_ZERO
+from blobwatch.monitor.ledger.listing import MJD_ZERO
 
 MOST = 240  # points of a chart; of more, neighbours are joined
 
@@ -45,10 +45,8 @@ def number_axis(low: float, high: float, start: float, end: float, count: int = 
     margin = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
     low, high = low - margin, high + margin
     axis = Axis(low, high, start, end)
-    values = [
-        v for v in MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high
-    ]
-    digits = max(0, int(np.ceil(-np.log10(values[1] - values[0]) + 0.2))) if len(values) > 1 else 2
+    values = [v for v in MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high]
+    digits = max(0, int(np.ceil(-np.log10(values[1] - values[0]) - 1e-9))) if len(values) > 1 else 2
     return Axis(low, high, start, end, tuple((axis(v), f"{v:.{digits}f}".replace("-", "−")) for v in values))
 
 
@@ -67,7 +65,10 @@ def date_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
 
     first, last = (MJD_ZERO + timedelta(days=mjd) for mjd in (low, high))
     form = "%Y" if high - low > 1500 else "%Y-%m" if high - low > 200 else "%Y-%m-%d"
-    ticks = [num2date(one).replace(tzinfo=None) for one in AutoDateLocator(minticks=3, maxticks=7).tick_values(first, last)]
+    ticks = [
+        num2date(one).replace(tzinfo=None)
+        for one in AutoDateLocator(minticks=3, maxticks=7).tick_values(first, last)
+    ]
     return tuple((mjd_of(one), one.strftime(form)) for one in ticks if first <= one <= last)
 
 

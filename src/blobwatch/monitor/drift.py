@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.tables import JUDGED, Exposure, Model
+from blobwatch.monitor.ledger.ask import newest_judged, newest_traits
+from blobwatch.monitor.ledger.database import Session
+from blobwatch.monitor.ledger.tables import Exposure, Model
 from blobwatch.monitor.traits import WORDS
 
 REFERENCE = "reports/reference/reference.json"
@@ -94,17 +94,10 @@ def newest_means(session: Session, model: Model, together: int, before: float | 
     before : float, optional
         MJD; of those that were taken earlier.
     """
-    traits = [getattr(Exposure, name) for name in WORDS]
-    asked = select(*traits).where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
-    if before is not None:
-        asked = asked.where(Exposure.expstart < before)
-    rows = session.execute(asked.order_by(Exposure.expstart.desc()).limit(together)).all()
-    if len(rows) < together:
+    values = newest_traits(session, model, WORDS, together, before)
+    if len(values) < together:
         return []
-    values = np.array(rows, dtype=float)
-    errors = (
-        values.std(axis=0, ddof=1) / np.sqrt(len(values)) if together > 1 else np.full(len(traits), np.nan)
-    )
+    errors = values.std(axis=0, ddof=min(1, together - 1)) / np.sqrt(together)
     return [Drift(*one) for one in zip(WORDS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)]
 
 
@@ -123,8 +116,8 @@ def outside(
 
 def begun(session: Session, exposure: Exposure, reference: Reference | None) -> dict[str, str]:
     """Return the traits that have left their range with an exposure, the newest, each with its sentence."""
-    later = select(Exposure.id).where(Exposure.outcome == JUDGED, Exposure.expstart > exposure.expstart)
-    if exposure.outcome != JUDGED or session.scalars(later.limit(1)).first():
+    newest = newest_judged(session)
+    if newest is None or newest.id != exposure.id:
         return {}
     earlier = {one.name for one in outside(session, exposure.model, reference, exposure.expstart)}
     now = outside(session, exposure.model, reference)

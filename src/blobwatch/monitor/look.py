@@ -14,7 +14,7 @@ from blobwatch.images.quality import Judged, judge
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 from blobwatch.instrument.exposures import Exposure, read_exposure
-from blobwatch.monitor.tables import JUDGED, NO_STACK, UNFIT
+from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
 from blobwatch.monitor.traits import Traits, traits_of
 from blobwatch.predict import Differencing, FoundBlob, Prediction, Predictor, stack_before
 

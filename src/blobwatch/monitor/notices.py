@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.entry import Entered
-from blobwatch.monitor.ledger import Ledger, now
-from blobwatch.monitor.listing import appeared, light_of, row_of, with_error
+from blobwatch.monitor.ledger.ask import PICTURES, unsent_notices
+from blobwatch.monitor.ledger.database import Ledger, Session, now
+from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.listing import appeared, light_of, row_of, with_error
+from blobwatch.monitor.ledger.tables import PENDING, SENDING, SENT, Blob, Notice
 from blobwatch.monitor.look import corner
-from blobwatch.monitor.tables import PENDING, SENDING, SENT, Blob, Notice
 
 LONGEST = 3600.0  # seconds between two attempts of a watch that goes on
 FIRST = 10.0  # seconds after the first failure; twice as long after each
@@ -146,9 +144,8 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
 
 def waiting(ledger: Ledger, keys: Iterable[str], patient: bool = False) -> list[tuple[int, str, str]]:
     """Return number, channel and subject of the notices that are not sent yet."""
-    asked = select(Notice).where(Notice.state != SENT, Notice.channel.in_(list(keys))).order_by(Notice.id)
     with ledger.reading() as session:
-        found = session.scalars(asked).unique()
+        found = unsent_notices(session, keys)
         return [(one.id, one.channel, one.subject) for one in found if not patient or is_due(one)]
 
 
@@ -213,7 +210,7 @@ def picture_of(session: Session, blob: Blob | None) -> Iterator[Path | None]:
     figure = new_blob(
         (blob.x, blob.y, blob.radius),
         (corner(best.x), corner(best.y)),
-        {name: getattr(best, name) for name in ("before", "after", "difference")},
+        {name: getattr(best, name) for name in PICTURES},
         light_of(session, blob),
         (row["last_without"], row["first_seen"]),
         f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}",

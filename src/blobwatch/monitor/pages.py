@@ -5,34 +5,39 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, undefer
 
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor.charts import colour_of_date
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
-from blobwatch.monitor.ledger import Ledger, now
-from blobwatch.monitor.listing import appeared, find_blob, light_of, list_blobs, row_of, utc, with_error
+from blobwatch.monitor.ledger.ask import (
+    PICTURES,
+    models_used,
+    newest_exposures,
+    newest_judged,
+    notices_of,
+    sightings_of,
+    span_of,
+    traits_over_time,
+)
+from blobwatch.monitor.ledger.database import Ledger, Session, now
+from blobwatch.monitor.ledger.listing import (
+    appeared,
+    find_blob,
+    light_of,
+    list_blobs,
+    row_of,
+    utc,
+    with_error,
+)
+from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Exposure, Model
 from blobwatch.monitor.look import CUTOUT, corner
 from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
-from blobwatch.monitor.tables import (
-    CANDIDATE,
-    CONFIRMED,
-    JUDGED,
-    REJECTED,
-    Detection,
-    Exposure,
-    Model,
-    Notice,
-)
 from blobwatch.monitor.traits import WORDS
 from blobwatch.monitor.verdict import Verdict
 
 PER_PAGE = 50  # exposures
 STATUSES = (CONFIRMED, CANDIDATE, REJECTED)
-PICTURES = ("before", "after", "difference")
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,7 @@ class Pages:
         """Return the first page: the detector, blobs over time, and the list of blobs."""
         with self.ledger.reading() as session:
             rows = list_blobs(session)
-            first, last, seen = session.execute(
-                select(func.min(Exposure.expstart), func.max(Exposure.expstart), func.count())
-            ).one()
+            first, last, seen = span_of(session)
             dates = [row["first_seen"] for row in rows]
             span = (min(dates), max(dates)) if dates else (0.0, 0.0)
             confirmed = [row for row in rows if row["status"] == CONFIRMED]
@@ -135,10 +138,8 @@ class Pages:
         """
         with self.ledger.reading() as session:
             blob = find_blob(session, number)
-            asked = select(Detection).where(Detection.blob_id == number).join(Exposure, Detection.exposure)
-            pictured = asked.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
-            first = session.scalars(pictured.order_by(Exposure.expstart).limit(1)).unique().one()
-            sightings = session.scalars(asked.order_by(Exposure.expstart)).unique().all()
+            sightings = sightings_of(session, number)
+            first = sightings[0]
             row = row_of(blob, [(one.x, one.y) for one in sightings])
             return self.render(
                 "blob",
@@ -153,30 +154,22 @@ class Pages:
                 size=CUTOUT,
                 light=light_chart(light_of(session, blob), row, blob.halfway),
                 sightings=sightings,
-                notices=session.scalars(select(Notice).filter_by(blob_id=number)).unique().all(),
+                notices=notices_of(session, number),
                 said=said,
             )
 
     def exposures(self, number: int, reader: Reader) -> str:
         """Return a page of exposures, the newest first; pages count from 1."""
         with self.ledger.reading() as session:
-            total = count_exposures(session)
+            total = span_of(session)[2]
             last = max(1, -(-total // PER_PAGE))
             number = min(number, last)
-            asked = select(Exposure).order_by(Exposure.expstart.desc(), Exposure.id)
-            rows = session.scalars(asked.limit(PER_PAGE).offset((number - 1) * PER_PAGE)).unique().all()
-            found: dict[int, list[int]] = {}
-            for exposure, blob in session.execute(
-                select(Detection.exposure_id, Detection.blob_id)
-                .where(Detection.exposure_id.in_([one.id for one in rows]))
-                .order_by(Detection.blob_id)
-            ):
-                found.setdefault(exposure, []).append(blob)
+            rows = newest_exposures(session, PER_PAGE, (number - 1) * PER_PAGE)
             return self.render(
                 "exposures",
                 session,
                 reader,
-                rows=[(one, sixteen(one), found.get(one.id, [])) for one in rows],
+                rows=[(one, sixteen(one), found) for one, found in rows],
                 total=total,
                 number=number,
                 pages=last,
@@ -187,9 +180,7 @@ class Pages:
         with self.ledger.reading() as session:
             model = newest_model(session)
             known = bool(self.reference and model and self.reference.model == model.sha256)
-            traits = [getattr(Exposure, name) for name in WORDS]
-            asked = select(Exposure.expstart, *traits).where(Exposure.outcome == JUDGED)
-            table = np.array(session.execute(asked.order_by(Exposure.expstart)).all(), dtype=float)
+            table = traits_over_time(session, WORDS)
             means = newest_means(session, model, self.reference.together) if known else []
             panels = [
                 trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)
@@ -211,12 +202,7 @@ class Pages:
     def model(self, reader: Reader) -> str:
         """Return the page of the deployed model, with its audit."""
         with self.ledger.reading() as session:
-            used = session.execute(
-                select(Model, func.count(), func.min(Exposure.expstart), func.max(Exposure.expstart))
-                .join(Exposure, Exposure.model_id == Model.id)
-                .group_by(Model.id)
-                .order_by(func.max(Exposure.expstart).desc())
-            ).all()
+            used = models_used(session)
             return self.render("model", session, reader, verdict=self.verdict(), used=used)
 
 
@@ -233,15 +219,9 @@ def environment() -> Environment:
     return made
 
 
-def count_exposures(session: Session) -> int:
-    """Return how many exposures the ledger has."""
-    return session.scalar(select(func.count()).select_from(Exposure))
-
-
 def newest_model(session: Session) -> Model | None:
     """Return the model that judged the newest exposure."""
-    newest = select(Exposure).where(Exposure.outcome == JUDGED).order_by(Exposure.expstart.desc()).limit(1)
-    found = session.scalars(newest).unique().first()
+    found = newest_judged(session)
     return found.model if found else None
 
 

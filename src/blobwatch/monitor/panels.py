@@ -4,7 +4,7 @@ import numpy as np
 
 from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference
-from blobwatch.monitor.listing import with_error
+from blobwatch.monitor.ledger.listing import with_error
 from blobwatch.monitor.traits import WORDS
 
 MONTH = 365.25 / 12  # days
@@ -18,7 +18,7 @@ def rate_of(count: int, days: float) -> str:
 
 def timeline(rows: list[dict], first: float, last: float) -> dict:
     """Return the chart of how many confirmed blobs there were at each time."""
-    x, y = charts.date_axis(first, last, 60, 940), charts.number_axis(0, len(rows), 250, 20)
+    x, y = charts.date_axis(first, last, 60, 940), charts.number_axis(0, len(rows), 520, 20)
     points = [
         {
             "x": x(row["first_seen"]),

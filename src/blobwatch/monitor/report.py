@@ -6,9 +6,10 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_text
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS, exported
-from blobwatch.monitor.ledger import Ledger
-from blobwatch.monitor.listing import list_blobs
-from blobwatch.monitor.pages import PER_PAGE, Links, Pages, Reader, count_exposures
+from blobwatch.monitor.ledger.ask import span_of
+from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.pages import PER_PAGE, Links, Pages, Reader
 from blobwatch.monitor.verdict import find_verdict
 from blobwatch.progress import track
 
@@ -38,7 +39,7 @@ def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | N
     verdict, nobody = find_verdict(root), Reader()
     pages = Pages(ledger, reference, lambda: verdict, Links(static=True))
     with ledger.reading() as session:
-        rows, last = list_blobs(session), max(1, -(-count_exposures(session) // PER_PAGE))
+        rows, last = list_blobs(session), max(1, -(-span_of(session)[2] // PER_PAGE))
     todo = [(name, getattr(pages, name)) for name in ("index", "drift", "model")]
     makers = [(f"{name}.html", lambda make=make: make(nobody)) for name, make in todo]
     makers += [(f"blob-{row['id']}.html", lambda n=row["id"]: pages.blob(n, nobody)) for row in rows]

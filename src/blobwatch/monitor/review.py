@@ -7,13 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
 
-from sqlalchemy import select
-
 from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, checked, read_labels, write_labels
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger import Ledger, now
-from blobwatch.monitor.listing import find_blob, row_of
-from blobwatch.monitor.tables import CONFIRMED, REJECTED, Blob, Review
+from blobwatch.monitor.ledger.ask import unlabelled_reviews
+from blobwatch.monitor.ledger.database import Ledger, now
+from blobwatch.monitor.ledger.listing import find_blob, row_of
+from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED, Blob, Review
 
 VERDICTS = (CONFIRMED, REJECTED)
 LONGEST = 2000  # characters of a reason
@@ -66,7 +65,7 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
 def write_pending(ledger: Ledger, labels: Path) -> int:
     """Write the labels of reviews that have not become labels yet, as after a kill; return how many."""
     with ledger.reading() as session:
-        pending = session.scalars(select(Review).where(~Review.labelled).order_by(Review.id)).unique().all()
+        pending = unlabelled_reviews(session)
         table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
         for said in pending:
             new = labels_of(said.blob, said)

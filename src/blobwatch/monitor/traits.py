@@ -22,7 +22,7 @@ class Traits:
     contaminants : float
         Share of the frame, in blocks of 4 x 4 pixels, that lies off the level by more than noise makes.
     score : float
-        Mean log-odds of a blob in the sixteen subframes.
+        Median log-odds of a blob in the sixteen subframes: a few that hold one do not move it.
     found : float
         Number of blobs found.
     """
@@ -40,7 +40,7 @@ class Traits:
 WORDS = {
     "noise": "noise per pixel",
     "contaminants": "contaminated share of the frame",
-    "score": "mean log-odds of a blob",
+    "score": "median log-odds of a blob in a subframe",
     "found": "blobs found per exposure",
 }
 
@@ -52,7 +52,7 @@ def traits_of(answer: Prediction) -> Traits:
     return Traits(
         noise=noise,
         contaminants=contaminated_share(answer.frame, level, noise),
-        score=float(np.log(chances / (1 - chances)).mean()),
+        score=float(np.median(np.log(chances / (1 - chances)))),
         found=float(len(answer.blobs)),
     )
 

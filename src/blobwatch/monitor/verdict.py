@@ -8,7 +8,7 @@ from threading import Lock, Thread
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger import now
+from blobwatch.monitor.ledger.database import now
 from blobwatch.predict import find_model
 
 STALE = 600.0  # seconds after which an audit is made anew

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
-
 from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, find_exposures
 from blobwatch.monitor.drift import Reference, begun
-from blobwatch.monitor.entry import Entered, enter, model_of
-from blobwatch.monitor.ledger import Ledger
+from blobwatch.monitor.ledger.ask import known_exposures
+from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.entry import Entered, enter, model_of
+from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT
 from blobwatch.monitor.look import Looker
 from blobwatch.monitor.notices import Channel, announce
-from blobwatch.monitor.tables import NO_STACK, UNFIT, Exposure
 from blobwatch.predict import Predictor
 from blobwatch.progress import bar
 
@@ -61,14 +60,10 @@ class Watch:
             file = File(listed.path, row.stamp, row.expstart, row.filter, listed)
             self.files[file.path, file.stamp] = file
 
-    def known(self, since: float | None = None, until: float | None = None) -> list:
-        """Return what each exposure of the ledger is, or those of some days, and what became of it."""
-        row = Exposure
-        asked = select(row.rootname, row.path, row.stamp, row.expstart, row.filter, row.outcome)
-        if since is not None:
-            asked = asked.where(row.expstart >= since, row.expstart <= until)
+    def known(self, *span: float) -> list:
+        """Return what is known of each exposure of the ledger, or of those of some days."""
         with self.ledger.reading() as session:
-            return list(session.execute(asked.order_by(row.expstart)))
+            return known_exposures(session, *span)
 
     def go(self, forgiving: bool = False) -> Iterator[Entered | Trouble]:
         """Look at all that is new in the folder; yield what came of each file, once it is in the ledger.

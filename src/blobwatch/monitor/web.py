@@ -17,11 +17,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS, exported
-from blobwatch.monitor.ledger import Ledger
-from blobwatch.monitor.listing import list_blobs
+from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.reviewers import name_of
 from blobwatch.monitor.pages import Pages, Reader
 from blobwatch.monitor.review import review
-from blobwatch.monitor.reviewers import name_of
 from blobwatch.monitor.verdict import Kept, find_verdict
 
 COOKIE = "blobwatch_token"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.tables import Table
+from blobwatch.monitor.ledger.tables import Table
 
 DEFAULT = "sqlite:///blobwatch.db"
 REVISION = "0001"  # the newest form of the tables, under migrations/

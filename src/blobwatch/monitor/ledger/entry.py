@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blobwatch.images.peaks import APART
-from blobwatch.monitor.ledger import now
+from blobwatch.monitor.ledger.database import now
+from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light, Model
 from blobwatch.monitor.look import Look
-from blobwatch.monitor.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light, Model
 from blobwatch.predict import FoundBlob, Predictor
 
 CONFIRMING = 2  # exposures in which a blob must be found
@@ -93,9 +93,8 @@ def row_of(session: Session, look: Look, model: Model) -> Exposure:
     if exposure is None:
         exposure = Exposure(rootname=listed.rootname)
         session.add(exposure)
-    measured = dict(look.quality or {})
-    if look.traits:
-        measured |= look.traits.as_dict()  # its noise is that of the difference
+    measured = {"own_noise" if name == "noise" else name: v for name, v in (look.quality or {}).items()}
+    measured |= look.traits.as_dict() if look.traits else {}
     values = {name: value for name, value in measured.items() if np.isfinite(value)}
     chances = [float(p) for p in look.answer.probabilities] if look.answer else None
     row = {

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.tables import Blob, Detection, Exposure, Light
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light
 
 COLUMNS = [
     *("id", "x", "y", "radius", "depth", "snr", "probability"),

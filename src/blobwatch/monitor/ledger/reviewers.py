@@ -6,8 +6,8 @@ import secrets
 from sqlalchemy import select
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger import Ledger, now
-from blobwatch.monitor.tables import Reviewer
+from blobwatch.monitor.ledger.database import Ledger, now
+from blobwatch.monitor.ledger.tables import Reviewer
 
 
 def hash_of(token: str) -> str:

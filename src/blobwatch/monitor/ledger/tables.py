@@ -38,7 +38,7 @@ class Exposure(MadeBy, Table):
     """An exposure that was seen, and what the model said of its sixteen subframes.
 
     ``stack`` has the rootnames of its median stack; ``probabilities`` sixteen figures, row-major from the
-    bottom row; the measures are those of `Quality` and of `Traits`.
+    bottom row; the measures are those of `Quality`, whose noise is ``own_noise`` here, and of `Traits`.
     """
 
     __tablename__ = "exposures"
@@ -54,6 +54,7 @@ class Exposure(MadeBy, Table):
     reason: Mapped[str] = mapped_column(Text, default="")
     gradient: Mapped[float | None]
     streaks: Mapped[float | None]
+    own_noise: Mapped[float | None]
     excess: Mapped[float | None]
     flagged: Mapped[float | None]
     noise: Mapped[float | None]

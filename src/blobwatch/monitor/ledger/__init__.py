@@ -1,0 +1,1 @@
+"""The ledger: exposures, detections, blobs, reviews, notices; the one door to its database."""

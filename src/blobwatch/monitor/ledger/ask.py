@@ -1,0 +1,99 @@
+"""What is asked of the ledger: exposures, their traits, detections, models, notices, reviews."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session, undefer
+
+from blobwatch.monitor.ledger.tables import JUDGED, SENT, Detection, Exposure, Model, Notice, Review
+
+PICTURES = ("before", "after", "difference")
+
+
+def known_exposures(session: Session, since: float = -np.inf, until: float = np.inf) -> list[Row]:
+    """Return what each exposure of some days (MJD) is, and what became of it, in the order of time."""
+    row = Exposure
+    asked = select(row.rootname, row.path, row.stamp, row.expstart, row.filter, row.outcome)
+    for limit, condition in ((since, row.expstart >= since), (until, row.expstart <= until)):
+        asked = asked.where(condition) if np.isfinite(limit) else asked
+    return list(session.execute(asked.order_by(row.expstart)))
+
+
+def span_of(session: Session) -> tuple[float | None, float | None, int]:
+    """Return the MJD of the first and the last exposure, and how many there are."""
+    asked = select(func.min(Exposure.expstart), func.max(Exposure.expstart), func.count())
+    return tuple(session.execute(asked).one())
+
+
+def newest_exposures(session: Session, count: int, after: int = 0) -> list[tuple[Exposure, list[int]]]:
+    """Return some exposures, the newest first, beginning behind so many, each with the blobs found in it."""
+    asked = select(Exposure).order_by(Exposure.expstart.desc(), Exposure.id).limit(count).offset(after)
+    rows = session.scalars(asked).unique().all()
+    found: dict[int, list[int]] = {one.id: [] for one in rows}
+    pairs = select(Detection.exposure_id, Detection.blob_id).where(Detection.exposure_id.in_(found))
+    for exposure, blob in session.execute(pairs.order_by(Detection.blob_id)):
+        found[exposure].append(blob)
+    return [(one, found[one.id]) for one in rows]
+
+
+def traits_over_time(session: Session, names: Iterable[str]) -> np.ndarray:
+    """Return MJD and traits of all judged exposures in the order of time, shape (n, 1 + traits)."""
+    columns = [getattr(Exposure, name) for name in names]
+    asked = select(Exposure.expstart, *columns).where(Exposure.outcome == JUDGED)
+    rows = session.execute(asked.order_by(Exposure.expstart)).all()
+    return np.array(rows, dtype=float).reshape(-1, 1 + len(columns))
+
+
+def newest_traits(
+    session: Session, model: Model, names: Iterable[str], count: int, before: float | None = None
+) -> np.ndarray:
+    """Return the traits of the newest exposures that a model judged, at most ``count``, shape (n, traits).
+
+    Those taken before a moment (MJD), where one is given.
+    """
+    columns = [getattr(Exposure, name) for name in names]
+    asked = select(*columns).where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
+    if before is not None:
+        asked = asked.where(Exposure.expstart < before)
+    rows = session.execute(asked.order_by(Exposure.expstart.desc()).limit(count)).all()
+    return np.array(rows, dtype=float).reshape(-1, len(columns))
+
+
+def newest_judged(session: Session) -> Exposure | None:
+    """Return the newest exposure that was judged."""
+    asked = select(Exposure).where(Exposure.outcome == JUDGED).order_by(Exposure.expstart.desc()).limit(1)
+    return session.scalars(asked).unique().first()
+
+
+def sightings_of(session: Session, blob: int) -> list[Detection]:
+    """Return the detections of a blob in the order of time; the pictures of the first come at once."""
+    asked = select(Detection).where(Detection.blob_id == blob).join(Exposure, Detection.exposure)
+    found = session.scalars(asked.order_by(Exposure.expstart)).unique().all()
+    pictured = select(Detection).where(Detection.id == found[0].id)
+    pictured = pictured.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
+    session.scalars(pictured.execution_options(populate_existing=True)).unique().one()
+    return list(found)
+
+
+def models_used(session: Session) -> list[Row]:
+    """Return each model with how many exposures it judged, and the MJD of the first and the last of them."""
+    newest = func.max(Exposure.expstart)
+    asked = select(Model, func.count(), func.min(Exposure.expstart), newest)
+    return list(session.execute(asked.join(Exposure).group_by(Model.id).order_by(newest.desc())))
+
+
+def notices_of(session: Session, blob: int) -> list[Notice]:
+    """Return the notices of a blob."""
+    return list(session.scalars(select(Notice).filter_by(blob_id=blob).order_by(Notice.id)).unique())
+
+
+def unsent_notices(session: Session, channels: Iterable[str]) -> list[Notice]:
+    """Return the notices to some channels that are not sent yet, the oldest first."""
+    asked = select(Notice).where(Notice.state != SENT, Notice.channel.in_(list(channels)))
+    return list(session.scalars(asked.order_by(Notice.id)).unique())
+
+
+def unlabelled_reviews(session: Session) -> list[Review]:
+    """Return the reviews that have not become labels yet, the oldest first."""
+    return list(session.scalars(select(Review).where(~Review.labelled).order_by(Review.id)).unique())
