@@ -8,6 +8,7 @@ import pytest
 from archive.program import archive, program  # noqa: F401
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
+from monitor.sky import seen, sky, watched  # noqa: F401
 from small import Small, build, copy, season_with
 
 from blobwatch.images.blobimage import blob_image

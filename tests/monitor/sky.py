@@ -1,0 +1,84 @@
+"""Eleven days of exposures in which a blob appears, and a ledger that has seen them; made once for all."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from made import write_exposure
+
+from blobwatch.instrument.blobs import Blob
+
+LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)  # there from exposure 4 on
+PASSING = Blob(x=700.3, y=650.2, half_width=4.0, depth=0.05)  # in exposure 6 alone
+APPEARED, PASSED, COUNT = 4, 6, 11
+NAMES = [f"iaaa{number:02d}01q" for number in range(COUNT)]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A folder of exposures and the ledger that knows them."""
+
+    folder: Path
+    database: Path
+    model: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.database}"
+
+
+def write_sky(folder: Path, count: int = COUNT) -> Path:
+    """Write the exposures, one a day."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        blobs = [LOUD] if number >= APPEARED else []
+        write_exposure(folder, number, [*blobs, PASSING] if number == PASSED else blobs)
+    return folder
+
+
+def blobwatch(*arguments: object, status: int | None = 0, **how) -> subprocess.CompletedProcess:
+    """Run the program."""
+    command = [sys.executable, "-m", "blobwatch.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **how)
+    if status is not None:
+        assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def once(tmp_path_factory, name: str, make) -> Path:
+    """Make something unless another process of the tests has; return where it lies."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if shared.name.startswith("popen-") else shared
+    with FileLock(shared / f"{name}.lock"):
+        if not (shared / f"{name}.done").exists():
+            make(shared / name)
+            (shared / f"{name}.done").touch()
+    return shared / name
+
+
+@pytest.fixture(scope="session")
+def sky(tmp_path_factory) -> Path:
+    """The folder of exposures; not to be changed."""
+    return once(tmp_path_factory, "sky", write_sky)
+
+
+@pytest.fixture(scope="session")
+def seen(tmp_path_factory, sky, box_model) -> Path:
+    """The ledger of that folder as a file; not to be changed."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        blobwatch("monitor", sky, "--ledger", f"sqlite:///{folder}/ledger.db", "--model", box_model)
+
+    return once(tmp_path_factory, "seen", make) / "ledger.db"
+
+
+@pytest.fixture
+def watched(sky, seen, box_model, tmp_path) -> Watched:
+    """A copy of the ledger, to do harm to."""
+    return Watched(sky, Path(shutil.copy(seen, tmp_path / "ledger.db")), box_model)
