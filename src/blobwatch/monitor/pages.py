@@ -4,11 +4,12 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
-from blobwatch.monitor.charts import colour_of_date
+from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
@@ -84,6 +85,13 @@ class Pages:
     verdict: Callable[[], Verdict]
     links: Links = field(default_factory=Links)
 
+    def warm(self) -> None:
+        """Do once what the first reader of each page would wait for."""
+        charts.warm()
+        for draw in (self.index, lambda reader: self.exposures(1, reader), self.drift, self.model):
+            draw(Reader())
+        environment().get_template("blob.html")
+
     def render(self, name: str, session: Session, reader: Reader, **shown) -> str:
         """Return the HTML of a page."""
         return (
@@ -118,7 +126,7 @@ class Pages:
                 session,
                 reader,
                 rows=rows[::-1],
-                colour=lambda mjd: colour_of_date(mjd, *span),
+                colour=lambda mjd: charts.colour_of_date(mjd, *span),
                 span=span,
                 counts={name: sum(row["status"] == name for row in rows) for name in STATUSES},
                 seen=seen,
@@ -206,6 +214,7 @@ class Pages:
             return self.render("model", session, reader, verdict=self.verdict(), used=used)
 
 
+@cache
 def environment() -> Environment:
     """Return what draws the templates."""
     made = Environment(

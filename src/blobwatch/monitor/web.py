@@ -59,6 +59,7 @@ def make_app(
     """
     pages = Pages(ledger, reference, Kept(lambda: find_verdict(root)))
     pages.verdict()  # have it found while nobody waits
+    pages.warm()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
 
