@@ -38,14 +38,20 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 2)
 
 
-def number_axis(low: float, high: float, start: float, end: float, count: int = 5) -> Axis:
-    """Return an axis of numbers with about ``count`` ticks, a little longer than asked for."""
+def number_axis(
+    low: float, high: float, start: float, end: float, count: int = 5, whole: bool = False
+) -> Axis:
+    """Return an axis of numbers with about ``count`` ticks, a little longer than asked for.
+
+    With ``whole``, only at whole numbers.
+    """
     from matplotlib.ticker import MaxNLocator
 
     margin = 0.05 * (high - low) or abs(high) * 0.1 or 1.0
     low, high = low - margin, high + margin
     axis = Axis(low, high, start, end)
-    values = [v for v in MaxNLocator(count, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= v <= high]
+    locator = MaxNLocator(count, steps=[1, 2, 5, 10], integer=whole)
+    values = [value for value in locator.tick_values(low, high) if low <= value <= high]
     digits = max(0, int(np.ceil(-np.log10(values[1] - values[0]) - 1e-9))) if len(values) > 1 else 2
     return Axis(low, high, start, end, tuple((axis(v), f"{v:.{digits}f}".replace("-", "−")) for v in values))
 
@@ -67,7 +73,7 @@ def date_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
     form = "%Y" if high - low > 1500 else "%Y-%m" if high - low > 200 else "%Y-%m-%d"
     ticks = [
         num2date(one).replace(tzinfo=None)
-        for one in AutoDateLocator(minticks=3, maxticks=7).tick_values(first, last)
+        for one in AutoDateLocator(minticks=3, maxticks=6).tick_values(first, last)
     ]
     return tuple((mjd_of(one), one.strftime(form)) for one in ticks if first <= one <= last)
 

@@ -102,7 +102,7 @@ class Pages:
                 link=self.links,
                 reader=reader,
                 drifts=self.drifts(session),
-                made=now().replace("T", " ").replace("+00:00", " UTC"),
+                made=now(),
                 **shown,
             )
         )
@@ -224,8 +224,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc, "with_error": with_error}
+    made.filters |= {"utc": utc, "with_error": with_error, "moment": moment}
     return made
+
+
+def moment(kept: str) -> str:
+    """Return a moment of ours, as the ledger keeps it, in words."""
+    return kept.replace("T", " ").replace("+00:00", " UTC")
 
 
 def newest_model(session: Session) -> Model | None:
