@@ -136,7 +136,7 @@ class Pages:
                 verdict=self.verdict(),
             )
 
-    def blob(self, number: int, reader: Reader, said: str = "") -> str:
+    def blob(self, number: int, reader: Reader) -> str:
         """Return the page of a blob.
 
         Raises
@@ -163,7 +163,6 @@ class Pages:
                 light=light_chart(light_of(session, blob), row, blob.halfway),
                 sightings=sightings,
                 notices=notices_of(session, number),
-                said=said,
             )
 
     def exposures(self, number: int, reader: Reader) -> str:
@@ -193,13 +192,12 @@ class Pages:
             panels = [
                 trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)
                 for column, name in enumerate(WORDS, start=1)
-                if len(table)
             ]
             return self.render(
                 "drift",
                 session,
                 reader,
-                panels=panels,
+                panels=[one for one in panels if one],
                 known=known,
                 reference=self.reference,
                 means=[(one, self.reference.outside(one.name, one.mean)) for one in means],

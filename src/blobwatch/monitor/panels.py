@@ -64,9 +64,15 @@ def light_chart(light: dict[str, np.ndarray], row: dict, halfway: float | None) 
     }
 
 
-def trait_chart(name: str, mjd: np.ndarray, values: np.ndarray, reference: Reference | None) -> dict:
-    """Return the chart of one trait over time, with the means that are held against the training data."""
-    known = reference.ranges[name] if reference else None
+def trait_chart(name: str, mjd: np.ndarray, values: np.ndarray, reference: Reference | None) -> dict | None:
+    """Return the chart of one trait over time, with the means that are held against the training data.
+
+    None where it was never measured.
+    """
+    known, measured = reference.ranges[name] if reference else None, np.isfinite(values)
+    mjd, values = mjd[measured], values[measured]
+    if not len(values):
+        return None
     ends = [*values.tolist(), *([known["low"], known["high"]] if known else [])]
     x, y = charts.date_axis(mjd[0], mjd[-1], 80, 940), charts.number_axis(min(ends), max(ends), 190, 16, 4)
     points = [{"x": x(one["mjd"]), "y": y(one["value"])} for one in charts.joined(mjd, values)]
