@@ -120,6 +120,6 @@ def alone(labels: Path) -> Iterator[None]:
             yield
         except OSError as error:
             raise BlobwatchError(
-                f"{labels / LABELS} cannot be read or written ({error.strerror}); once it can, the next review "
-                "makes a label of this one too"
+                f"{labels / LABELS} cannot be read or written ({error.strerror}); mend that, and the next "
+                "review makes this one a label too"
             ) from None
