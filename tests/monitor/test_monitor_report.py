@@ -154,18 +154,22 @@ def test_a_place_that_cannot_be_written_is_said_in_a_sentence(ledger, tmp_path):
 
 def test_a_report_is_of_one_state_of_the_ledger(tmp_path, monkeypatch):
     """Else a page would lead to a blob that was found while the report was written, and has no page."""
-    path, drawn = tmp_path / "ledger.db", Pages.drift
+    path, drawn, change = tmp_path / "ledger.db", Pages.drift, "UPDATE blobs SET status = 'rejected'"
 
     def drift(self, reader):
-        with closing(sqlite3.connect(path, timeout=0)) as another, pytest.raises(sqlite3.OperationalError):
-            another.execute("UPDATE blobs SET status = 'rejected'")
-            another.commit()
+        with self.ledger.reading() as one, self.ledger.reading() as other:
+            assert one is other
+        with writer() as another, pytest.raises(sqlite3.OperationalError, match="locked"):
+            another.execute(change)
         return drawn(self, reader)
+
+    def writer():
+        return closing(sqlite3.connect(path, timeout=0, isolation_level=None))
 
     monkeypatch.setattr(Pages, "drift", drift)
     write_report(fill(f"sqlite:///{path}"), tmp_path / "out", tmp_path, None)
-    with closing(sqlite3.connect(path, timeout=0)) as another:
-        another.execute("UPDATE blobs SET status = 'rejected'")
+    with writer() as another:
+        another.execute(change)
 
 
 def test_the_verb_says_how_many_pages_there_are_and_which_to_open(tmp_path, capsys):
