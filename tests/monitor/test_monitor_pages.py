@@ -184,6 +184,18 @@ def test_points_of_before_and_after_an_appearance_are_never_joined():
     assert sum(not point["shows"] for point in chart["points"]) == 7
 
 
+def test_of_many_points_neighbours_are_joined_each_by_its_error():
+    count = 2 * charts.MOST
+    value, error = np.tile([0.0, 10.0], charts.MOST), np.tile([1.0, 2.0], charts.MOST)
+    points = charts.joined(np.arange(float(count)), value, error)
+    assert len(points) == charts.MOST
+    assert points[3]["mjd"] == 6.5
+    assert points[3]["value"] == pytest.approx(10.0 * 0.25 / 1.25)
+    assert points[3]["error"] == pytest.approx(1.25**-0.5)
+    assert sum(one["count"] for one in charts.joined(np.arange(1001.0), np.ones(1001))) == 1001
+    assert charts.joined(np.array([]), np.array([])) == []
+
+
 def test_a_count_has_ticks_at_whole_numbers_alone():
     assert [label for _, label in charts.number_axis(0, 1, 0, 100, whole=True).ticks] == ["0", "1"]
 

@@ -98,19 +98,19 @@ def joined(mjd: np.ndarray, value: np.ndarray, error: np.ndarray | None = None) 
     list of dict
         ``mjd``, ``value``, ``error`` (None where none was given), ``count``.
     """
-    parts = np.array_split(np.arange(len(mjd)), min(len(mjd), MOST)) if len(mjd) else []
-    points = []
-    for part in parts:
-        weights = np.ones(len(part)) if error is None else np.maximum(error[part], 1e-12) ** -2.0
-        points.append(
-            {
-                "mjd": float(mjd[part].mean()),
-                "value": float((weights * value[part]).sum() / weights.sum()),
-                "error": None if error is None else float(weights.sum() ** -0.5),
-                "count": len(part),
-            }
-        )
-    return points
+    parts = min(len(mjd), MOST)
+    if not parts:
+        return []
+    starts = np.arange(parts) * len(mjd) // parts
+    weights = np.ones(len(mjd)) if error is None else np.maximum(error, 1e-12) ** -2.0
+    counts, weight = np.diff(starts, append=len(mjd)), np.add.reduceat(weights, starts)
+    columns = {
+        "mjd": (np.add.reduceat(mjd, starts) / counts).tolist(),
+        "value": (np.add.reduceat(weights * value, starts) / weight).tolist(),
+        "error": [None] * parts if error is None else (weight**-0.5).tolist(),
+        "count": counts.tolist(),
+    }
+    return [dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)]
 
 
 def trailing_means(values: np.ndarray, together: int) -> np.ndarray:
