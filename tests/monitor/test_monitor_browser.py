@@ -13,6 +13,10 @@ from blobwatch.monitor.ledger.reviewers import admit
 PROGRAM = "/usr/bin/chromium"
 PATHS = ["/", "/blob/1", "/blob/3", "/exposures?page=3", "/drift", "/model", "/sign-in", "/nowhere"]
 WIDEST = "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+CUT_OFF = """[...document.querySelectorAll("svg text")].filter(one => {
+  const text = one.getBoundingClientRect(), whole = one.ownerSVGElement.getBoundingClientRect()
+  return text.left < whole.left - 1 || text.right > whole.right + 1 || text.bottom > whole.bottom + 1
+}).map(one => one.textContent)"""
 
 pytestmark = pytest.mark.skipif(not shutil.which(PROGRAM), reason=f"{PROGRAM} is not installed")
 
@@ -72,6 +76,7 @@ def test_the_browser_complains_of_nothing_and_nothing_sticks_out_of_a_narrow_win
     browser.wide(400)
     browser.go(site[0] + path)
     assert browser.ask(WIDEST) <= 400
+    assert browser.ask(CUT_OFF) == []
     missing = "Failed to load resource: the server responded with a status of 404 (Not Found)"
     assert [one for one in browser.complaints if path != "/nowhere" or one != missing] == []
 

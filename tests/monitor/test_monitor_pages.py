@@ -164,6 +164,7 @@ def test_the_page_of_a_blob_says_what_it_is_when_it_appeared_and_where(page, num
     assert f"{first:032x}" in seen.words
     assert "0.9876" in seen.words
     assert "cd" * 8 in seen.words
+    assert ("scatter of the detections" in seen.words) == (number != CANDIDATE)
     assert len([one for one in seen.addresses if one.startswith("data:image/png;base64,")]) == 3
 
 
