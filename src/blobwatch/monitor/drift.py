@@ -98,7 +98,8 @@ def newest_means(session: Session, model: Model, together: int, before: float | 
     if len(values) < together:
         return []
     errors = values.std(axis=0, ddof=min(1, together - 1)) / np.sqrt(together)
-    return [Drift(*one) for one in zip(WORDS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)]
+    means = zip(WORDS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)
+    return [Drift(*one) for one in means if np.isfinite(one[1])]
 
 
 def outside(

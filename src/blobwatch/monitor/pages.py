@@ -4,11 +4,12 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
-from blobwatch.monitor.charts import colour_of_date
+from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
@@ -84,6 +85,13 @@ class Pages:
     verdict: Callable[[], Verdict]
     links: Links = field(default_factory=Links)
 
+    def warm(self) -> None:
+        """Do once what the first reader of each page would wait for."""
+        charts.warm()
+        for draw in (self.index, lambda reader: self.exposures(1, reader), self.drift, self.model):
+            draw(Reader())
+        environment().get_template("blob.html")
+
     def render(self, name: str, session: Session, reader: Reader, **shown) -> str:
         """Return the HTML of a page."""
         return (
@@ -94,7 +102,7 @@ class Pages:
                 link=self.links,
                 reader=reader,
                 drifts=self.drifts(session),
-                made=now().replace("T", " ").replace("+00:00", " UTC"),
+                made=now(),
                 **shown,
             )
         )
@@ -118,7 +126,7 @@ class Pages:
                 session,
                 reader,
                 rows=rows[::-1],
-                colour=lambda mjd: colour_of_date(mjd, *span),
+                colour=lambda mjd: charts.colour_of_date(mjd, *span),
                 span=span,
                 counts={name: sum(row["status"] == name for row in rows) for name in STATUSES},
                 seen=seen,
@@ -128,7 +136,7 @@ class Pages:
                 verdict=self.verdict(),
             )
 
-    def blob(self, number: int, reader: Reader, said: str = "") -> str:
+    def blob(self, number: int, reader: Reader) -> str:
         """Return the page of a blob.
 
         Raises
@@ -155,7 +163,6 @@ class Pages:
                 light=light_chart(light_of(session, blob), row, blob.halfway),
                 sightings=sightings,
                 notices=notices_of(session, number),
-                said=said,
             )
 
     def exposures(self, number: int, reader: Reader) -> str:
@@ -185,13 +192,12 @@ class Pages:
             panels = [
                 trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)
                 for column, name in enumerate(WORDS, start=1)
-                if len(table)
             ]
             return self.render(
                 "drift",
                 session,
                 reader,
-                panels=panels,
+                panels=[one for one in panels if one],
                 known=known,
                 reference=self.reference,
                 means=[(one, self.reference.outside(one.name, one.mean)) for one in means],
@@ -206,6 +212,7 @@ class Pages:
             return self.render("model", session, reader, verdict=self.verdict(), used=used)
 
 
+@cache
 def environment() -> Environment:
     """Return what draws the templates."""
     made = Environment(
@@ -215,8 +222,13 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc, "with_error": with_error}
+    made.filters |= {"utc": utc, "with_error": with_error, "moment": moment}
     return made
+
+
+def moment(kept: str) -> str:
+    """Return a moment of ours, as the ledger keeps it, in words."""
+    return kept.replace("T", " ").replace("+00:00", " UTC")
 
 
 def newest_model(session: Session) -> Model | None:

@@ -18,7 +18,7 @@ def rate_of(count: int, days: float) -> str:
 
 def timeline(rows: list[dict], first: float, last: float) -> dict:
     """Return the chart of how many confirmed blobs there were at each time."""
-    x, y = charts.date_axis(first, last, 60, 940), charts.number_axis(0, len(rows), 520, 20)
+    x, y = charts.date_axis(first, last, 60, 940), charts.number_axis(0, len(rows), 520, 20, whole=True)
     points = [
         {
             "x": x(row["first_seen"]),
@@ -36,22 +36,27 @@ def light_chart(light: dict[str, np.ndarray], row: dict, halfway: float | None) 
     """Return the chart of the light that is missing at a blob's place over time, per cent."""
     if not len(light["mjd"]):
         return None
-    points = charts.joined(light["mjd"], 100 * light["depth"], 100 * light["error"])
+    shows = light["mjd"] >= row["first_seen"] - 1e-6
+    before, after = (
+        charts.joined(light["mjd"][part], 100 * light["depth"][part], 100 * light["error"][part])
+        for part in (~shows, shows)
+    )
+    points = [*before, *after]
     low = min(0.0, *(one["value"] - one["error"] for one in points))
     high = max(one["value"] + one["error"] for one in points)
     x = charts.date_axis(light["mjd"][0], light["mjd"][-1], 70, 940)
     y = charts.number_axis(low, high, 290, 20)
     drawn = [
         {"x": x(one["mjd"]), "y": y(one["value"]), "low": y(one["value"] - one["error"])}
-        | {"high": y(one["value"] + one["error"]), "shows": one["mjd"] >= row["first_seen"] - 1e-6}
-        for one in points
+        | {"high": y(one["value"] + one["error"]), "shows": number >= len(before)}
+        for number, one in enumerate(points)
     ]
-    before = row["last_without"]
+    without = row["last_without"]
     return {
         "x": x,
         "y": y,
         "points": drawn,
-        "band": (x(max(before, x.low)), x(row["first_seen"])) if before is not None else None,
+        "band": (x(max(without, x.low)), x(row["first_seen"])) if without is not None else None,
         "halfway": y(100 * halfway) if halfway is not None else None,
         "zero": y(0.0),
         "joined": max(one["count"] for one in points),
@@ -59,9 +64,15 @@ def light_chart(light: dict[str, np.ndarray], row: dict, halfway: float | None) 
     }
 
 
-def trait_chart(name: str, mjd: np.ndarray, values: np.ndarray, reference: Reference | None) -> dict:
-    """Return the chart of one trait over time, with the means that are held against the training data."""
-    known = reference.ranges[name] if reference else None
+def trait_chart(name: str, mjd: np.ndarray, values: np.ndarray, reference: Reference | None) -> dict | None:
+    """Return the chart of one trait over time, with the means that are held against the training data.
+
+    None where it was never measured.
+    """
+    known, measured = reference.ranges[name] if reference else None, np.isfinite(values)
+    mjd, values = mjd[measured], values[measured]
+    if not len(values):
+        return None
     ends = [*values.tolist(), *([known["low"], known["high"]] if known else [])]
     x, y = charts.date_axis(mjd[0], mjd[-1], 80, 940), charts.number_axis(min(ends), max(ends), 190, 16, 4)
     points = [{"x": x(one["mjd"]), "y": y(one["value"])} for one in charts.joined(mjd, values)]

@@ -1,5 +1,8 @@
 """The pages as files that need no server, for a shared disk or an archive."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
@@ -7,7 +10,7 @@ from blobwatch.files import whole_folder, write_text
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS, exported
 from blobwatch.monitor.ledger.ask import span_of
-from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.database import Ledger, Session
 from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.pages import PER_PAGE, Links, Pages, Reader
 from blobwatch.monitor.verdict import find_verdict
@@ -15,6 +18,18 @@ from blobwatch.progress import track
 
 STYLE = Path(__file__).parent / "templates" / "style.css"
 MARK = ".blobwatch-report"  # a folder that has it may be replaced by a newer report
+
+
+@dataclass(frozen=True)
+class Held:
+    """A ledger of which one state is read: else a page could lead to a blob that was found a moment ago."""
+
+    session: Session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yield always the same session."""
+        yield self.session
 
 
 def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | None) -> int:
@@ -36,10 +51,16 @@ def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | N
     """
     if out.exists() and not (out.is_dir() and ((out / MARK).exists() or not any(out.iterdir()))):
         raise BlobwatchError(f"{out} holds other things than a report; give a new folder")
-    verdict, nobody = find_verdict(root), Reader()
-    pages = Pages(ledger, reference, lambda: verdict, Links(static=True))
+    verdict = find_verdict(root)
     with ledger.reading() as session:
-        rows, last = list_blobs(session), max(1, -(-span_of(session)[2] // PER_PAGE))
+        pages = Pages(Held(session), reference, lambda: verdict, Links(static=True))
+        return write_pages(pages, session, out)
+
+
+def write_pages(pages: Pages, session: Session, out: Path) -> int:
+    """Write all pages to a folder, whole or not at all; return how many."""
+    verdict, nobody = pages.verdict(), Reader()
+    rows, last = list_blobs(session), max(1, -(-span_of(session)[2] // PER_PAGE))
     todo = [(name, getattr(pages, name)) for name in ("index", "drift", "model")]
     makers = [(f"{name}.html", lambda make=make: make(nobody)) for name, make in todo]
     makers += [(f"blob-{row['id']}.html", lambda n=row["id"]: pages.blob(n, nobody)) for row in rows]

@@ -1,6 +1,7 @@
 """Reviews: what a person said of a blob, kept in the ledger and made a label that the next training takes."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED, Blob, Review
 
 VERDICTS = (CONFIRMED, REJECTED)
 LONGEST = 2000  # characters of a reason
+NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # what a database cannot keep
 
 
 def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str, who: str) -> dict:
@@ -40,7 +42,7 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
     if verdict not in VERDICTS:
         raise BlobwatchError(f"{verdict!r} is no verdict; say {' or '.join(VERDICTS)}")
     reason, who = reason.strip(), who.strip()
-    if not reason or len(reason) > LONGEST or "\x00" in reason:
+    if not reason or len(reason) > LONGEST or NO_TEXT.search(reason):
         raise BlobwatchError(f"give the reason in up to {LONGEST} characters")
     if not who:
         raise BlobwatchError("say who reviews; set git's user.name")
@@ -114,4 +116,10 @@ def alone(labels: Path) -> Iterator[None]:
 
     digest = hashlib.sha256(str((labels / LABELS).resolve()).encode()).hexdigest()[:16]
     with FileLock(Path(gettempdir()) / f"blobwatch-labels-{digest}.lock"):
-        yield
+        try:
+            yield
+        except OSError as error:
+            raise BlobwatchError(
+                f"{labels / LABELS} cannot be read or written ({error.strerror}); mend that, and the next "
+                "review makes this one a label too"
+            ) from None

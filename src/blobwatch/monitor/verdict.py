@@ -76,4 +76,7 @@ class Kept:
 
     def renew(self) -> None:
         """Find it anew."""
-        self.known = self.find()
+        try:
+            self.known = self.find()
+        except Exception as error:  # else the pages would say for ever that it is being checked
+            self.known = Verdict(note=f"the audit broke off: {type(error).__name__}: {error}", checked=now())

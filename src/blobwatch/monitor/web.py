@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Form, Query, Request
 from fastapi import Path as InPath
@@ -59,6 +58,7 @@ def make_app(
     """
     pages = Pages(ledger, reference, Kept(lambda: find_verdict(root)))
     pages.verdict()  # have it found while nobody waits
+    pages.warm()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
 
@@ -88,10 +88,11 @@ def make_app(
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:
-        said = "There is no such page." if error.status_code == 404 else str(error.detail)
-        return message(
-            request, "Not found" if error.status_code == 404 else "Refused", said, error.status_code
-        )
+        if error.status_code == 404:
+            return message(request, "Not found", "There is no such page.", 404)
+        answer = message(request, "Refused", f"{error.detail}.", error.status_code)
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(BlobwatchError)
     def wrong(request: Request, error: BlobwatchError) -> Response:
@@ -157,7 +158,7 @@ def make_app(
         answer.set_cookie(COOKIE, token.strip(), httponly=True, samesite="strict", max_age=30 * 86400)
         return answer
 
-    @app.get("/sign-out")
+    @app.post("/sign-out")
     def sign_out() -> Response:
         answer = RedirectResponse("/", 303)
         answer.delete_cookie(COOKIE)
@@ -196,8 +197,8 @@ def is_own(request: Request) -> bool:
     """
     if request.headers.get("authorization", "").lower().startswith("bearer "):
         return True
-    origin = request.headers.get("origin", "")
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host", "")
+    _, _, origin = request.headers.get("origin", "").partition("://")
+    return bool(origin) and origin == request.headers.get("host", "")
 
 
 def serve(app: FastAPI, host: str, port: int, ready: Callable[[], None]) -> None:

@@ -42,7 +42,7 @@ def traits_over_time(session: Session, names: Iterable[str]) -> np.ndarray:
     columns = [getattr(Exposure, name) for name in names]
     asked = select(Exposure.expstart, *columns).where(Exposure.outcome == JUDGED)
     rows = session.execute(asked.order_by(Exposure.expstart)).all()
-    return np.array(rows, dtype=float).reshape(-1, 1 + len(columns))
+    return np.array([tuple(row) for row in rows], dtype=float).reshape(-1, 1 + len(columns))
 
 
 def newest_traits(

@@ -34,8 +34,11 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a session that reads one state of the ledger."""
-        with said_in_a_sentence(self.engine.url), Session(self.engine) as session:
+        """Yield a session that reads one state of the ledger, whatever is written meanwhile."""
+        reader = self.engine
+        if reader.url.get_backend_name() == "postgresql":  # SQLite does so by itself
+            reader = reader.execution_options(isolation_level="REPEATABLE READ")
+        with said_in_a_sentence(self.engine.url), Session(reader) as session:
             yield session
 
     @contextmanager

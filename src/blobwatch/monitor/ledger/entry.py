@@ -155,7 +155,9 @@ def enter_light(
     numbers = dict(
         session.execute(select(Exposure.rootname, Exposure.id).where(Exposure.rootname.in_(names))).all()
     )
-    here = {one.blob_id: one for one in session.scalars(select(Light).filter_by(exposure_id=exposure.id))}
+    known = select(Light).filter_by(exposure_id=exposure.id)
+    known = known.where(Light.blob_id.in_([blob.id for blob in blobs]))  # by the key; there is no other index
+    here = {one.blob_id: one for one in session.scalars(known)}
     todo = [(blob, look.sky, exposure.id) for blob in blobs if blob.id not in here]
     todo += [
         (blob, sky, numbers[sky.rootname]) for blob in new for sky in look.stack if sky.rootname in numbers

@@ -9,6 +9,8 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Ledger, now
 from blobwatch.monitor.ledger.tables import Reviewer
 
+LONGEST = 200  # letters of a name
+
 
 def hash_of(token: str) -> str:
     """Return the hash by which the ledger knows a token."""
@@ -23,12 +25,17 @@ def name_of(ledger: Ledger, token: str) -> str:
         return session.scalar(select(Reviewer.name).filter_by(token_sha256=hash_of(token))) or ""
 
 
+def checked(name: str) -> str:
+    """Return the name of a person, without blanks around it."""
+    name = name.strip()
+    if not name or not name.isprintable() or len(name) > LONGEST:
+        raise BlobwatchError(f"give the name of a person, of up to {LONGEST} letters")
+    return name
+
+
 def admit(ledger: Ledger, name: str) -> str:
     """Let a person review on the page; return the token, of which the ledger keeps only the hash."""
-    name = name.strip()
-    if not name or not name.isprintable() or len(name) > 200:
-        raise BlobwatchError("give the name of a person, of up to 200 letters")
-    token = secrets.token_urlsafe(24)
+    name, token = checked(name), secrets.token_urlsafe(24)
     with ledger.writing() as session:
         session.add(Reviewer(name=name, token_sha256=hash_of(token), since=now()))
     return token
@@ -36,8 +43,9 @@ def admit(ledger: Ledger, name: str) -> str:
 
 def dismiss(ledger: Ledger, name: str) -> int:
     """Take a person's tokens away; return how many there were."""
+    name = checked(name)
     with ledger.writing() as session:
-        found = session.scalars(select(Reviewer).filter_by(name=name.strip())).all()
+        found = session.scalars(select(Reviewer).filter_by(name=name)).all()
         for one in found:
             session.delete(one)
     if not found:

@@ -124,6 +124,7 @@ class Light(Table):
     """
 
     __tablename__ = "light"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - lies in the order in which it is read
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
     exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), primary_key=True)
     depth: Mapped[float]

@@ -154,6 +154,7 @@ def upgrade() -> None:
             ["models.id"],
         ),
         sa.PrimaryKeyConstraint("blob_id", "exposure_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "notices",

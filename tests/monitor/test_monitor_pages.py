@@ -1,0 +1,397 @@
+"""The pages over a real server: whole, of nothing outside, and with what the ledger says."""
+
+import re
+from dataclasses import replace
+from threading import Event
+
+import html5lib
+import numpy as np
+import pytest
+import requests
+from monitor.shown import (
+    BEGAN,
+    CANDIDATE,
+    CONFIRMED,
+    COUNT,
+    NASTY_ERROR,
+    NASTY_NAME,
+    NASTY_REASON,
+    REFERENCE,
+    REJECTED,
+    SCRIPT,
+    Page,
+    audited,
+    fill,
+    labels_in,
+    name_of,
+    serving,
+)
+
+from blobwatch.artefact import Model as Artefact
+from blobwatch.monitor import charts, web
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.tables import Exposure
+from blobwatch.monitor.pages import PER_PAGE, Pages, Reader
+from blobwatch.monitor.panels import light_chart
+from blobwatch.monitor.verdict import Kept, Verdict, find_verdict
+
+ALL = ["/", "/blob/1", "/blob/2", "/blob/3", "/exposures", "/exposures?page=2", "/exposures?page=3"]
+ALL += ["/drift", "/model", "/sign-in", "/sign-in?back=2"]
+LAST = -(-COUNT // PER_PAGE)
+HOSTS = ["127.0.0.1"]
+NOTHING = Verdict()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def ledger(work):
+    return fill(f"sqlite:///{work}/ledger.db")
+
+
+@pytest.fixture(scope="module")
+def empty(work):
+    return open_ledger(f"sqlite:///{work}/empty.db", create=True)
+
+
+@pytest.fixture(scope="module")
+def server(work, ledger):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web, "find_verdict", lambda root: audited())
+        with serving(web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, HOSTS)) as address:
+            yield address
+
+
+@pytest.fixture(scope="module")
+def got(server):
+    kept = {}
+
+    def get(path: str) -> requests.Response:
+        if path not in kept:
+            kept[path] = requests.get(server + path, timeout=10)
+        return kept[path]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def page(got):
+    return lambda path: Page(got(path).text)
+
+
+@pytest.fixture
+def drawn(ledger):
+    """A page without a server, of a verdict and a reference."""
+
+    def draw(name: str, *arguments, verdict=NOTHING, reference=None, of=ledger):
+        return Page(getattr(Pages(of, reference, lambda: verdict), name)(*arguments, Reader()))
+
+    return draw
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_page_is_there_and_its_html_is_valid(got, path):
+    answer = got(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    Page(answer.text)
+    html5lib.HTMLParser(strict=True).parse(answer.text)
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_a_page_needs_nothing_of_outside_and_no_script(page, path):
+    seen = page(path)
+    assert [one for one in seen.addresses if not re.match(r"/(?!/)|#|data:", one)] == []
+    assert "script" not in seen.tags
+    assert [name for name, _ in seen.attributes if name.startswith("on") or name == "style"] == []
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_every_link_of_a_page_leads_somewhere(got, page, path):
+    seen = page(path)
+    for link in seen.links:
+        if link.startswith("#"):
+            assert link[1:] in seen.ids
+        else:
+            assert got(link).status_code == 200, link
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/blob/99", "/blobs.csv", "/style.css", "/audit"])
+def test_every_answer_is_guarded(got, path):
+    headers = got(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "script-src" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    assert "server" not in headers
+
+
+def test_the_style_asks_for_nothing_of_outside(got):
+    assert not re.search(r"url\(|@import|https?:", got("/style.css").text)
+
+
+def test_the_first_page_counts_and_lists_the_blobs_and_leads_to_each(page):
+    seen = page("/")
+    assert "1 new blob confirmed, 1 candidate, 1 rejected, in 120 exposures" in seen.words
+    assert "the last was taken 2018-01-02 06:00" in seen.words
+    for number in (CONFIRMED, CANDIDATE, REJECTED):
+        assert seen.links.count(f"/blob/{number}") == 2  # on the map and in the list
+    assert "100.5 ± 0.1" in seen.words
+    assert "3.00 ± 0.14" in seen.words
+
+
+def test_the_map_shows_status_by_shape_and_not_by_colour_alone(got):
+    html = got("/").text
+    assert html.count('class="confirmed"') == 1
+    assert html.count('class="candidate"') == 1
+    assert html.count('class="cross"') == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(CONFIRMED, "confirmed"), (CANDIDATE, "candidate"), (REJECTED, "rejected")]
+)
+def test_the_page_of_a_blob_says_what_it_is_when_it_appeared_and_where(page, number, status):
+    seen = page(f"/blob/{number}")
+    first = BEGAN[number]
+    assert re.search(rf"Blob {number}\s+{status}", seen.words)
+    assert f"({name_of(first - 1)}) and" in seen.words
+    assert f"({name_of(first)})." in seen.words
+    assert f"{100.5 * number:.1f}" in seen.words
+    assert f"{first:032x}" in seen.words
+    assert "0.9876" in seen.words
+    assert "cd" * 8 in seen.words
+    assert ("scatter of the detections" in seen.words) == (number != CANDIDATE)
+    assert len([one for one in seen.addresses if one.startswith("data:image/png;base64,")]) == 3
+
+
+def test_the_light_of_a_blob_is_shown_through_all_exposures(got):
+    html = got("/blob/1").text
+    assert html.count('class="dot"') == COUNT - BEGAN[CONFIRMED] + 1
+    assert html.count('class="dot hollow"') == BEGAN[CONFIRMED] - 10 - 1  # one has no usable pixel
+    assert 'class="appeared"' in html
+
+
+def test_points_of_before_and_after_an_appearance_are_never_joined():
+    count = 5 * charts.MOST
+    mjd = np.arange(float(count))
+    light = {"mjd": mjd, "depth": np.where(mjd >= 7, 0.04, 0.0), "error": np.full(count, 0.001)}
+    chart = light_chart(light, {"first_seen": 7.0, "last_without": 6.0}, 0.02)
+    middle = chart["halfway"]
+    assert [point["y"] < middle for point in chart["points"]] == [point["shows"] for point in chart["points"]]
+    assert sum(not point["shows"] for point in chart["points"]) == 7
+
+
+def test_of_many_points_neighbours_are_joined_each_by_its_error():
+    count = 2 * charts.MOST
+    value, error = np.tile([0.0, 10.0], charts.MOST), np.tile([1.0, 2.0], charts.MOST)
+    points = charts.joined(np.arange(float(count)), value, error)
+    assert len(points) == charts.MOST
+    assert points[3]["mjd"] == 6.5
+    assert points[3]["value"] == pytest.approx(10.0 * 0.25 / 1.25)
+    assert points[3]["error"] == pytest.approx(1.25**-0.5)
+    assert sum(one["count"] for one in charts.joined(np.arange(1001.0), np.ones(1001))) == 1001
+    assert charts.joined(np.array([]), np.array([])) == []
+
+
+def test_a_count_has_ticks_at_whole_numbers_alone():
+    assert [label for _, label in charts.number_axis(0, 1, 0, 100, whole=True).ticks] == ["0", "1"]
+
+
+def test_the_exposures_are_shown_in_pages_the_newest_first(page):
+    first, last = page("/exposures"), page(f"/exposures?page={LAST}")
+    names = re.findall(r"i\d{7}q", first.words)
+    assert names[:2] == [name_of(COUNT), name_of(COUNT - 1)]
+    assert len(set(names)) == PER_PAGE
+    assert len(set(re.findall(r"i\d{7}q", last.words))) == COUNT - PER_PAGE * (LAST - 1)
+    assert f"page 1 of {LAST}" in first.words
+    assert first.links.count("/exposures?page=2") == 2
+    assert not any(f"page={LAST + 1}" in one for one in last.links)
+
+
+def test_a_page_beyond_the_last_is_the_last(got):
+    beyond = got(f"/exposures?page={LAST + 7}")
+    assert beyond.status_code == 200
+    assert f"page {LAST} of {LAST}" in beyond.text
+
+
+def test_an_exposure_shows_its_sixteen_probabilities_as_they_lie_in_the_frame(got):
+    html = got("/exposures").text
+    table = re.search(rf'aria-label="Probabilities of {name_of(COUNT)}">(.*?)</table>', html)[1]
+    rows = [re.findall(r"<td[^>]*>([\d.]+)</td>", row) for row in table.split("</tr>")[:-1]]
+    assert rows == [["0.12"] * 4] * 3 + [["0.12", "0.88", "0.12", "0.12"]]
+    assert table.count("flagged") == 1
+
+
+def test_an_exposure_leads_to_the_blobs_in_it(got):
+    html = got("/exposures?page=2").text
+    row = re.search(rf'<tr id="{name_of(BEGAN[CANDIDATE])}">.*?</table></td><td>(.*?)</td>', html)[1]
+    assert 'href="/blob/2"' in row
+
+
+@pytest.mark.parametrize(
+    ("path", "nasty"),
+    [
+        ("/blob/3", NASTY_NAME),
+        ("/blob/3", SCRIPT),
+        ("/blob/1", NASTY_ERROR),
+        (f"/exposures?page={LAST}", NASTY_REASON),
+        ("/model", f"{SCRIPT} differs"),
+    ],
+)
+def test_what_people_and_files_say_is_shown_as_it_is_and_never_as_html(got, page, path, nasty):
+    assert nasty in page(path).words
+    assert nasty not in got(path).text
+
+
+def test_drift_is_held_against_the_training_data(page):
+    seen = page("/drift")
+    assert "0.6105 ± 0.0013" in seen.words
+    assert "-1 to 1 (mean 0)" in seen.words
+    assert seen.words.count("warning") == 0
+    assert "rect" in seen.tags
+
+
+def test_drift_outside_the_range_is_warned_of_on_every_page(drawn):
+    ranges = REFERENCE.ranges | {"score": {"mean": 0.0, "low": -0.1, "high": 0.1}}
+    reference = replace(REFERENCE, ranges=ranges)
+    assert "warning" in drawn("drift", reference=reference).words
+    for name, arguments in (("index", ()), ("blob", (1,)), ("exposures", (1,)), ("model", ())):
+        seen = drawn(name, *arguments, reference=reference)
+        assert "are not like those that trained the model" in seen.words
+        assert "/drift" in seen.links
+    assert "outside -0.1 to 0.1 of the training data" in drawn("index", reference=reference).words
+
+
+@pytest.mark.parametrize("reference", [None, replace(REFERENCE, model="0" * 64)])
+def test_without_a_reference_of_the_model_drift_is_shown_and_not_judged(drawn, reference):
+    seen = drawn("drift", reference=reference)
+    assert "There is no reference of the model" in seen.words
+    assert "rect" not in seen.tags
+    assert seen.tags.count("svg") == 4
+
+
+def test_an_exposure_without_a_trait_is_left_out_of_its_chart(tmp_path):
+    lacking = fill(f"sqlite:///{tmp_path}/ledger.db")
+    with lacking.writing() as session:
+        session.get(Exposure, COUNT).noise = None
+    html = Pages(lacking, None, Verdict).drift(Reader())
+    assert not re.search(r"\bnan\b", html)
+    assert html.count('class="small"') == 4 * (COUNT - 2) - 1
+
+
+def test_of_too_few_exposures_nothing_is_said(drawn):
+    assert "Fewer than 500 exposures" in drawn("drift", reference=replace(REFERENCE, together=500)).words
+
+
+def test_an_audit_is_shown_with_each_link_and_leads_to_the_whole(page, got):
+    seen = page("/model")
+    assert "no model" in seen.words
+    assert re.search(r"run\s*mismatch", seen.words)
+    assert "/audit" in seen.links
+    assert got("/audit").text == audited().page
+
+
+def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
+    model = Artefact.load(box_model)
+    seen = drawn("model", verdict=Verdict(model, "ok", "2026-02-03T04:05:06+00:00", "", ()))
+    assert model.sha256 in seen.words
+    assert "(2026-02-03 04:05:06 UTC)" in seen.words
+    assert "ab" * 8 in seen.words  # the one that judged
+
+
+def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
+    done = Event()
+    monkeypatch.setattr(web, "find_verdict", lambda root: done.wait(30) and audited())
+    with serving(web.make_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
+        try:
+            answer = requests.get(f"{address}/model", timeout=10)
+            assert "look again in a moment" in answer.text
+            assert requests.get(f"{address}/audit", timeout=10).status_code == 404
+        finally:
+            done.set()
+
+
+def test_outside_of_a_project_the_model_is_shown_and_why_it_is_not_audited(ledger, tmp_path):
+    known = find_verdict(tmp_path)
+    seen = Page(Pages(ledger, None, lambda: known).model(Reader()))
+    assert known.model.sha256 in seen.words
+    assert "not audited here" in seen.words
+
+
+def test_an_audit_that_breaks_off_is_said_and_not_hidden():
+    def fail():
+        raise RuntimeError("out of order")
+
+    kept = Kept(fail)
+    kept.renew()
+    assert "out of order" in kept.known.note
+
+
+@pytest.mark.parametrize("name", ["index", "exposures", "drift", "model"])
+@pytest.mark.parametrize("reference", [None, REFERENCE])
+def test_an_empty_ledger_has_every_page(drawn, empty, name, reference):
+    seen = drawn(name, *([1] if name == "exposures" else []), reference=reference, of=empty)
+    html5lib.HTMLParser(strict=True).parse(seen.html)
+
+
+def test_the_first_page_of_an_empty_ledger_says_what_to_do(drawn, empty):
+    words = drawn("index", of=empty).words
+    assert "0 new blobs confirmed" in words
+    assert "blobwatch monitor DIR" in words
+
+
+@pytest.mark.parametrize("path", ["/blob/99", "/blob/2147483647", "/nowhere", "/blobs.xml", "/blob/"])
+def test_what_is_not_there_is_said_on_a_page(got, path):
+    answer = got(path)
+    assert answer.status_code == 404
+    assert "Not found" in Page(answer.text).words
+
+
+@pytest.mark.parametrize("path", ["/blob/0", "/blob/-1", "/blob/x", "/blob/2147483648", "/exposures?page=0"])
+def test_what_is_no_number_of_anything_is_not_understood(got, path):
+    answer = got(path)
+    assert answer.status_code == 422
+    assert "Not understood" in Page(answer.text).words
+
+
+def test_a_method_that_a_page_does_not_know_is_told_those_that_it_knows(server):
+    answer = requests.delete(f"{server}/", headers={"Authorization": "Bearer x"}, timeout=10)
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET"
+
+
+def test_the_blobs_are_there_for_programs(got):
+    assert [one["id"] for one in got("/blobs.json").json()] == [1, 2, 3]
+    assert got("/blobs.csv").text.count("\n") == 4
+    assert got("/blobs.ecsv").text.startswith("# %ECSV")
+    assert got("/blobs.reg").text.startswith("# Region file format")
+
+
+def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    gone = fill(f"sqlite:///{tmp_path}/gone.db")
+    with serving(web.make_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
+        gone.engine.dispose()
+        (tmp_path / "gone.db").write_bytes(b"no database" * 1000)
+        answer = requests.get(f"{address}/", timeout=10)
+    assert answer.status_code == 400
+    assert "the ledger at" in answer.text
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("host", "further", "names"),
+    [
+        ("127.0.0.1", [], {"127.0.0.1", "localhost", "[::1]"}),
+        ("0.0.0.0", ["watch.example"], {"127.0.0.1", "localhost", "[::1]", "watch.example"}),
+        ("10.0.0.7", [], {"127.0.0.1", "localhost", "[::1]", "10.0.0.7"}),
+        ("fd00::7", [], {"127.0.0.1", "localhost", "[::1]", "[fd00::7]"}),
+        ("watch", [], {"127.0.0.1", "localhost", "[::1]", "watch"}),
+    ],
+)
+def test_a_server_is_asked_under_the_names_of_this_machine_and_those_given(host, further, names):
+    assert set(web.names_of(host, further)) == names

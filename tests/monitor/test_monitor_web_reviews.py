@@ -1,0 +1,323 @@
+"""Reviews over a real server: by whom, from where, of what; and that nothing else changes anything."""
+
+import hashlib
+import http.client
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from monitor.shown import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
+from sqlalchemy import func, select
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor import web
+from blobwatch.monitor.answers import answer_reviewer
+from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.reviewers import admit, dismiss
+from blobwatch.monitor.ledger.reviewers import name_of as owner_of
+from blobwatch.monitor.ledger.tables import Blob, Review, Reviewer, Table
+from blobwatch.monitor.review import LONGEST, review
+
+GOOD = {"verdict": "confirmed", "reason": "round, dark, and it stays"}
+NAME = "Ada Łovelace"
+
+
+@dataclass
+class Site:
+    """A server with one reviewer, and what lies behind it."""
+
+    address: str
+    ledger: Ledger
+    labels: Path
+    token: str
+
+    def send(self, path: str, data=GOOD, bearer="", cookie="", **headers) -> requests.Response:
+        """Send a form as a page of this server would, unless told otherwise."""
+        sent = {"Origin": self.address} | {key.capitalize(): value for key, value in headers.items()}
+        if bearer:
+            sent |= {"Authorization": f"Bearer {bearer}"}
+        if cookie:
+            sent |= {"Cookie": f"{web.COOKIE}={cookie}"}
+        sent = {key: value for key, value in sent.items() if value is not None}
+        return requests.post(self.address + path, data, headers=sent, timeout=10, allow_redirects=False)
+
+    def review(self, number: int = CANDIDATE, data=GOOD, **how) -> requests.Response:
+        return self.send(f"/blob/{number}/review", data, **how)
+
+    def state(self) -> str:
+        """Return a hash of all that lies in the ledger."""
+        with self.ledger.engine.connect() as connection:
+            rows = [connection.execute(select(table)).all() for table in Table.metadata.sorted_tables]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("reviews") / "ledger.db"
+    fill(f"sqlite:///{path}").engine.dispose()
+    return path
+
+
+@pytest.fixture
+def own(made, tmp_path) -> Ledger:
+    return open_ledger(f"sqlite:///{shutil.copy(made, tmp_path / 'ledger.db')}")
+
+
+@pytest.fixture
+def site(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    labels = labels_in(tmp_path / "labels")
+    with serving(web.make_app(own, tmp_path, labels, None, ["127.0.0.1"])) as address:
+        yield Site(address, own, labels, admit(own, NAME))
+
+
+def test_a_review_needs_a_token(site):
+    before = site.state()
+    assert site.review().status_code == 401
+    assert site.review(cookie="x").status_code == 401
+    assert site.review(bearer="x").status_code == 401
+    assert site.review(bearer=site.token.swapcase()).status_code == 401
+    assert site.state() == before
+
+
+def test_a_review_is_kept_with_who_and_when_and_becomes_a_label(site):
+    answer = site.review(cookie=site.token)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/blob/{CANDIDATE}")
+    with site.ledger.reading() as session:
+        blob = session.get(Blob, CANDIDATE)
+        (said,) = blob.reviews
+        assert (blob.status, said.verdict, said.reason) == ("confirmed", *GOOD.values())
+        assert said.who == NAME
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", said.at)
+        assert said.labelled
+        at = said.at
+    _, line = (site.labels / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert line == f"{name_of(BEGAN[CANDIDATE])},213.0,300.0,9.0,blob,{NAME},{at}"
+    shown = requests.get(f"{site.address}/blob/{CANDIDATE}", timeout=10).text
+    assert NAME in shown
+    assert GOOD["reason"] in shown
+
+
+def test_a_rejection_is_a_label_of_another_kind(site):
+    assert site.review(data={"verdict": "rejected", "reason": "a star"}, bearer=site.token).status_code == 303
+    assert ",other," in (site.labels / "labels.csv").read_text(encoding="utf-8")
+    assert "1 confirmed" not in requests.get(f"{site.address}/blob/{CANDIDATE}", timeout=10).text
+
+
+def test_a_program_that_shows_a_token_needs_no_page(site):
+    assert site.review(bearer=site.token, origin=None).status_code == 303
+
+
+def test_the_cookie_is_kept_from_scripts_and_from_other_sites(site):
+    answer = site.send("/sign-in", {"token": f" {site.token}\n", "back": "2"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/blob/2")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"{web.COOKIE}={site.token};")
+    assert "httponly" in cookie.lower()
+    assert "samesite=strict" in cookie.lower()
+
+
+def test_a_wrong_token_is_refused_and_not_kept(site):
+    answer = site.send("/sign-in", {"token": "wrong"})
+    assert answer.status_code == 401
+    assert "No reviewer has this token" in answer.text
+    assert "set-cookie" not in answer.headers
+
+
+def test_signing_in_leads_back_to_this_server_alone(site):
+    assert site.send("/sign-in", {"token": site.token}).headers["location"] == "/"
+    for back in ("//elsewhere.example", "https://elsewhere.example", "-1"):
+        assert site.send("/sign-in", {"token": site.token, "back": back}).status_code == 422
+
+
+def test_signing_out_takes_the_cookie_away_and_is_no_link(site):
+    answer = site.send("/sign-out", {}, cookie=site.token)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert f'{web.COOKIE}=""' in answer.headers["set-cookie"]
+    assert "max-age=0" in answer.headers["set-cookie"].lower()
+    assert requests.get(f"{site.address}/sign-out", timeout=10).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "null",
+        "",
+        "https://elsewhere.example",
+        "http://127.0.0.1",
+        "http://127.0.0.1:1",
+        "http://[",
+        "127.0.0.1:{port}",
+        "http://127.0.0.1:{port}.elsewhere.example",
+        "http://elsewhere.example/127.0.0.1:{port}",
+        "http://u@127.0.0.1:{port}",
+    ],
+)
+def test_a_change_from_a_page_elsewhere_is_refused(site, origin):
+    origin = origin and origin.format(port=site.address.rpartition(":")[2])
+    before = site.state()
+    for answer in (
+        site.review(cookie=site.token, origin=origin),
+        site.send("/sign-in", {"token": site.token}, origin=origin),
+        site.send("/sign-out", {}, cookie=site.token, origin=origin),
+    ):
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert site.state() == before
+
+
+@pytest.mark.parametrize(
+    "host", ["elsewhere.example", "elsewhere.example:{port}", "127.0.0.1.elsewhere.example"]
+)
+def test_a_name_of_elsewhere_that_leads_here_is_refused(site, host):
+    """A page elsewhere could let its own name lead to this machine, and then be of the same origin."""
+    port = site.address.rpartition(":")[2]
+    host = host.format(port=port)
+    before = site.state()
+    assert requests.get(site.address, headers={"Host": host}, timeout=10).status_code == 400
+    answer = site.review(cookie=site.token, host=host, origin=f"http://{host}")
+    assert answer.status_code == 400
+    assert site.state() == before
+
+
+def test_a_page_shows_no_other_site_what_it_holds(site):
+    answer = requests.get(site.address, headers={"Origin": "https://elsewhere.example"}, timeout=10)
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_looking_changes_nothing(site):
+    before, labels = site.state(), (site.labels / "labels.csv").read_bytes()
+    paths = ["/", "/blob/1", "/exposures", "/drift", "/model", "/audit", "/sign-in", "/blobs.csv"]
+    paths += ["/blob/2/review?verdict=confirmed&reason=so", f"/sign-in?token={site.token}"]
+    for path in paths:
+        headers = {"Authorization": f"Bearer {site.token}"}
+        requests.get(site.address + path, headers=headers, timeout=10)
+        requests.head(site.address + path, headers=headers, timeout=10)
+    assert site.state() == before
+    assert (site.labels / "labels.csv").read_bytes() == labels
+
+
+def test_a_reviewer_who_was_removed_cannot_write(site):
+    assert site.review(bearer=site.token).status_code == 303
+    assert dismiss(site.ledger, NAME) == 1
+    before = site.state()
+    assert site.review(bearer=site.token).status_code == 401
+    assert site.review(cookie=site.token).status_code == 401
+    assert site.state() == before
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ({"verdict": "confirmed"}, 422),
+        ({"reason": "so"}, 422),
+        ({"verdict": "confirmed", "reason": " \n\t"}, 400),
+        ({"verdict": "confirmed", "reason": "x" * (LONGEST + 1)}, 400),
+        ({"verdict": "confirmed", "reason": "a\x00b"}, 400),
+        ({"verdict": "candidate", "reason": "so"}, 400),
+        ({"verdict": "", "reason": "so"}, 422),
+        ({"verdict": "<b>", "reason": "so"}, 400),
+    ],
+)
+def test_a_review_that_lacks_something_is_refused_and_changes_nothing(site, data, status):
+    before = site.state()
+    answer = site.review(data=data, bearer=site.token)
+    assert answer.status_code == status
+    assert "<b>" not in answer.text
+    assert site.state() == before
+
+
+def test_a_reason_of_two_thousand_letters_is_kept(site):
+    reason = "ж" * LONGEST
+    assert site.review(data={"verdict": "rejected", "reason": reason}, bearer=site.token).status_code == 303
+    with site.ledger.reading() as session:
+        assert session.scalar(select(Review.reason).filter_by(blob_id=CANDIDATE)) == reason
+
+
+def test_what_no_database_can_keep_is_no_reason(own, tmp_path):
+    with pytest.raises(BlobwatchError, match="give the reason"):
+        review(own, labels_in(tmp_path / "labels"), CANDIDATE, "confirmed", "a\udcffb", "Ada")
+
+
+def test_a_review_of_a_blob_that_is_not_there_is_not_found(site):
+    answer = site.review(99, bearer=site.token)
+    assert answer.status_code == 404
+    assert "the ledger has no blob 99" in answer.text
+
+
+def test_without_a_folder_of_labels_a_review_is_refused_in_a_sentence(site):
+    shutil.rmtree(site.labels)
+    before = site.state()
+    answer = site.review(bearer=site.token)
+    assert answer.status_code == 400
+    assert f"{site.labels} is no folder" in answer.text
+    assert site.state() == before
+    assert "Sign in" not in requests.get(site.address, timeout=10).text
+
+
+def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_written(site):
+    table = site.labels / "labels.csv"
+    table.unlink()
+    table.mkdir()
+    answer = site.review(bearer=site.token)
+    assert answer.status_code == 400
+    assert f"{table} cannot be read or written (Is a directory)" in answer.text
+    table.rmdir()
+    assert site.review(1, bearer=site.token).status_code == 303
+    assert table.read_text(encoding="utf-8").count(NAME) == 2
+
+
+def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch):
+    """Also by its address of IPv6, whose colons are no port."""
+    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    names, token = web.names_of("::1", []), admit(own, NAME)
+    with serving(web.make_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
+        port = address.rpartition(":")[2]
+        for host in (f"localhost:{port}", f"[::1]:{port}"):
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+            headers = {"Host": host, "Origin": f"http://{host}", "Cookie": f"{web.COOKIE}={token}"}
+            headers |= {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", "/blob/2/review", "verdict=rejected&reason=so", headers)
+            assert connection.getresponse().status == 303, host
+            connection.close()
+
+
+def test_a_token_is_kept_as_its_hash_alone_and_shown_once(own, capsys):
+    answer_reviewer(str(own.engine.url), NAME, False)
+    shown = capsys.readouterr()
+    token = shown.out.strip()
+    assert token not in shown.err
+    assert owner_of(own, token) == NAME
+    with own.reading() as session:
+        (row,) = session.scalars(select(Reviewer)).all()
+    assert token not in json.dumps([row.name, row.token_sha256, row.since])
+    answer_reviewer(str(own.engine.url), NAME, True)
+    assert owner_of(own, token) == ""
+
+
+def test_a_person_may_have_several_tokens_and_loses_all_at_once(own):
+    tokens = [admit(own, NAME) for _ in range(3)]
+    other = admit(own, "Another")
+    assert len(set(tokens)) == 3
+    assert dismiss(own, f" {NAME} ") == 3
+    assert [owner_of(own, one) for one in (*tokens, other)] == ["", "", "", "Another"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00b", "a\udcffb", "x" * 201])
+def test_what_is_no_name_of_a_person_is_refused(own, name):
+    for change in (admit, dismiss):
+        with pytest.raises(BlobwatchError, match="give the name of a person"):
+            change(own, name)
+    with own.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Reviewer)) == 0
+
+
+def test_one_whom_nobody_knows_cannot_be_removed(own):
+    with pytest.raises(BlobwatchError, match="no reviewer is called Ada"):
+        dismiss(own, "Ada")
