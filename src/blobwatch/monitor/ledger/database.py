@@ -60,9 +60,7 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            from filelock import FileLock
-
-            with FileLock(lock_of(url)):
+            with held(lock_of(url)):
                 yield
 
 
@@ -124,6 +122,18 @@ def careful(engine: Engine) -> None:
         # A read that turns into a write could find that another wrote meanwhile, and fail.
         writes = connection.get_execution_options().get(SHOWN)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def held(path: Path):
+    """Return the lock that a file stands for, held until the end of a block."""
+    from filelock import FileLock
+
+    try:
+        return FileLock(path).acquire()
+    except OSError as error:
+        raise BlobwatchError(
+            f"{path}, the lock of the ledger, cannot be written ({error.strerror}); see to its folder"
+        ) from None
 
 
 def lock_of(url: URL) -> Path:
