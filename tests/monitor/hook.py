@@ -1,7 +1,9 @@
 """A webhook on this machine that keeps what is posted to it."""
 
 import json
+import os
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +12,12 @@ from threading import Thread
 
 
 class Hook(ThreadingHTTPServer):
-    """The webhook; ``messages`` has what came, whole."""
+    """The webhook; ``messages`` has what came, whole; the process ``killing`` is killed and not answered."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.messages: list[str] = []
+        self.killing: int | None = None
 
     @property
     def address(self) -> str:
@@ -39,6 +42,10 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if len(body) == length:
             self.server.messages.append(json.loads(body)["message"])
+        if self.server.killing:
+            os.kill(self.server.killing, signal.SIGKILL)
+            self.server.killing = None
+            return
         self.send_response(200)
         self.end_headers()
 
