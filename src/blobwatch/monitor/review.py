@@ -52,7 +52,7 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
     with alone(labels):
         read_labels(labels)  # a table that is wrong is to be mended first
         with ledger.writing() as session:
-            blob = session.get(Blob, number, with_for_update={"of": Blob}) or find_blob(session, number)
+            blob = session.get(Blob, number, with_for_update=True) or find_blob(session, number)
             said = Review(blob=blob, verdict=verdict, reason=reason, who=who, at=now(), model=blob.model)
             session.add(said)
             blob.status = verdict
