@@ -198,6 +198,7 @@ def test_exposures_in_another_filter_do_not_date_a_blob(season):
     season.take(3, filter="F160W")
     season.take(4, PLACE, light=WHOLE)
     season.take(5, light=WHOLE, filter="F160W")
+    season.take(3.5, light=WHOLE, filter="F160W")
     assert season.dates() == (1, 4, 4)
 
 
