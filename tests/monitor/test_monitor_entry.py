@@ -261,7 +261,8 @@ def test_an_exposure_that_had_no_stack_is_entered_once(season):
 
 def test_exposures_begun_at_the_same_moment_do_not_date_each_other(season):
     season.take(1)
-    season.take(2, light=WHOLE, name="i2")
     season.take(2, PLACE, light=WHOLE, name="i3")
-    assert season.dates() == (1, 2, 2)
+    season.take(2, light=WHOLE, name="i2")
+    season.take(3, PLACE, light=WHOLE)
+    assert season.dates() == (1, 2, 3)
     assert season.blobs()[0]["first_rootname"] == "i3"

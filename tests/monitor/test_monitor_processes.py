@@ -3,7 +3,10 @@
 import hashlib
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,12 +14,14 @@ from made import lines_of
 from monitor.hook import webhook
 from monitor.processes import ended, start
 from monitor.sky import COUNT, contents, linked
-from team.servers import poll, postgres
+from sqlalchemy import delete, select, text
+from team.servers import Postgres, poll, postgres
 
+from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import list_blobs
-from blobwatch.monitor.ledger.tables import Blob
+from blobwatch.monitor.ledger.tables import Blob, Reviewer
 from blobwatch.monitor.notices import Channel, announce
 
 KILLS, REPEAT = 6, "may be a repeat"
@@ -26,6 +31,26 @@ KILLS, REPEAT = 6, "may be a repeat"
 def undisturbed(seen) -> dict[str, list[tuple]]:
     """What one monitor makes of the sky in one go."""
     return contents(open_ledger(f"sqlite:///{seen}"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running, mock.patch.dict(os.environ, PGPASSFILE=str(running.passwords)):
+        yield running
+
+
+@contextmanager
+def opened(server: Postgres) -> Iterator[Ledger]:
+    ledger = open_ledger(server.uri.replace("+psycopg", ""), create=True)
+    yield ledger
+    ledger.engine.dispose()
+
+
+@pytest.fixture
+def shared(server) -> Iterator[Ledger]:
+    """The ledger on PostgreSQL."""
+    with opened(server) as ledger:
+        yield ledger
 
 
 def command(folder: Path, url: str, model: Path, *more: object) -> list[object]:
@@ -48,16 +73,30 @@ def test_two_monitors_at_once_make_the_ledger_of_one(sky, box_model, undisturbed
 
 
 def test_on_postgresql_two_monitors_at_once_make_the_ledger_that_sqlite_keeps(
-    sky, seen, box_model, undisturbed, tmp_path, monkeypatch
+    server, sky, seen, box_model, undisturbed, tmp_path
 ):
-    with postgres() as server:
-        monkeypatch.setenv("PGPASSFILE", str(server.passwords))
-        lines = two_at_once(server.uri, sky, box_model, tmp_path, PGPASSFILE=str(server.passwords))
-        assert len({line["rootname"] for line in lines}) == len(lines) == COUNT
-        ledger = open_ledger(server.uri.replace("+psycopg", ""))
+    lines = two_at_once(server.uri, sky, box_model, tmp_path, PGPASSFILE=str(server.passwords))
+    assert len({line["rootname"] for line in lines}) == len(lines) == COUNT
+    with opened(server) as ledger:
         assert contents(ledger) == undisturbed
         assert blobs_of(ledger) == blobs_of(open_ledger(f"sqlite:///{seen}"))
-        ledger.engine.dispose()
+
+
+def test_on_postgresql_a_read_sees_one_state_while_another_writes(shared):
+    with shared.reading() as session:
+        before = len(session.scalars(select(Reviewer)).all())
+        with shared.writing() as other:
+            other.add(Reviewer(name="Ada", token_sha256="1" * 64, since=""))
+        assert len(session.scalars(select(Reviewer)).all()) == before
+    with shared.reading() as session:
+        assert len(session.scalars(select(Reviewer)).all()) == before + 1
+    with shared.writing() as session:
+        session.execute(delete(Reviewer))
+
+
+def test_on_postgresql_a_right_that_is_lacking_is_said(shared):
+    with pytest.raises(BlobwatchError, match="permission denied"), shared.writing() as session:
+        session.execute(text("CREATE ROLE nobody; SET ROLE nobody; SELECT * FROM blobs"))
 
 
 def blobs_of(ledger: Ledger) -> list[dict]:

@@ -218,6 +218,11 @@ def test_a_second_filter_has_its_own_stacks(known):
     assert len(known.outcomes()) == before + 4
 
 
+def test_a_blob_that_was_there_before_the_first_exposure_is_not_new(place):
+    place.put(7, 8, 9, 10)
+    assert [one.found for one in place.watch().go()] == [[]] * 4
+
+
 def test_an_empty_folder_is_an_error_but_for_a_watch(place):
     with pytest.raises(BlobwatchError, match="holds no FITS file"):
         list(place.watch().go())

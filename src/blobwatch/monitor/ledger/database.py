@@ -34,11 +34,13 @@ class Ledger:
 
     def __init__(self, engine: Engine):
         self.engine = engine
+        steady = engine.dialect.name == "postgresql"  # whose reads would else see what comes between them
+        self.reader = engine.execution_options(isolation_level="REPEATABLE READ") if steady else engine
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Yield a session that reads one state of the ledger."""
-        with said_in_a_sentence(self.engine.url), Session(self.engine) as session:
+        with said_in_a_sentence(self.engine.url), Session(self.reader) as session:
             yield session
 
     @contextmanager
