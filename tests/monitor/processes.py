@@ -6,13 +6,8 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-LOADED = [
-    "blobwatch.monitor.answers",
-    "blobwatch.figures.monitor",
-    "onnxruntime",
-    "matplotlib.pyplot",
-    "apprise",
-]
+LOADED = ["blobwatch.cli", "blobwatch.monitor.answers", "blobwatch.figures.monitor"]
+LOADED += ["alembic.command", "apprise", "onnxruntime", "matplotlib.backends.backend_agg", "psycopg"]
 
 
 def start(out: Path, *arguments: object, **environment: str) -> BaseProcess:

@@ -16,7 +16,6 @@ from blobwatch.instrument.folder import find_exposures
 from blobwatch.monitor.answers import answer_monitor
 from blobwatch.monitor.ledger.ask import known_exposures
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.ledger.tables import Exposure
 from blobwatch.monitor.watch import Trouble
 
@@ -89,7 +88,7 @@ def names(came: list) -> list[str]:
 
 
 def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(place, capsys):
-    """Exposure 2 comes damaged, and whole later: then it is taken, and the one behind it has a stack."""
+    """Exposure 2 comes damaged, and whole later with exposure 5: then the one between has a stack, too."""
     for number in (0, 1, 3, 4):
         (place.folder / f"{9 - number}.fits").hardlink_to(place.sky / f"{NAMES[number]}_flt.fits")
     whole = place.sky / f"{NAMES[2]}_flt.fits"
@@ -120,15 +119,21 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
         *((NAMES[number], "no stack") for number in (0, 1, 3)),
         (NAMES[4], "judged"),
     ]
+    assert f"{NAMES[4]}: candidate 1 at (41" in said
     reasons = {line["rootname"]: line["reason"] for line in lines if "rootname" in line}
     assert "is a dark" in reasons["idark"]
     assert reasons[NAMES[3]].startswith("2 exposures in the 30 days before it")
     assert place.stack_of(NAMES[4]).split() == [NAMES[0], NAMES[1], NAMES[3]]
 
     shutil.copy(whole, damaged)
-    well, lines, _ = place.run(capsys)
+    place.put(5)
+    well, lines, said = place.run(capsys)
     assert not well  # the others are still no use
-    assert [line["rootname"] for line in lines if "rootname" in line] == [NAMES[2], NAMES[3]]
+    entered = [line for line in lines if "rootname" in line]
+    assert [line["rootname"] for line in entered] == [NAMES[2], NAMES[3], NAMES[5]]
+    assert list(entered[-1]) == ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed"]
+    assert (entered[-1]["blobs"], entered[-1]["new"], entered[-1]["confirmed"]) == ([1], [], [1])
+    assert f"{NAMES[5]}: blob 1 at (41" in said
     assert place.stack_of(NAMES[3]).split() == NAMES[:3]
 
 
@@ -236,37 +241,7 @@ def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_mod
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exposure_is_there_as_a_whole_or_not_at_all(place, monkeypatch):
-    """What stops the entry of an exposure leaves nothing of it, and the next run enters it."""
-    place.put(*range(5))
-
-    def fail(*_) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("blobwatch.monitor.watch.begun", fail)
-        with pytest.raises(KeyboardInterrupt):
-            list(place.watch().go())
-    assert not any(contents(place.ledger).values())
-    assert names(list(place.watch().go())) == NAMES[:5]
-    with place.ledger.reading() as session:
-        assert [one["first_rootname"] for one in list_blobs(session)] == [NAMES[4]]
-
-
 def test_without_json_nothing_is_on_stdout(known, capsys):
     known.put(0)
     answer_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model), None, False)
     assert capsys.readouterr().out == ""
-
-
-def test_each_line_tells_what_an_exposure_changed(place, capsys):
-    place.put(0, 1, 2, 4, 5)
-    well, lines, said = place.run(capsys)
-    assert well
-    keys = ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed"]
-    assert [list(line) for line in lines] == [keys] * 5
-    assert [(line["blobs"], line["new"], line["confirmed"]) for line in lines[3:]] == [
-        ([1], [1], []),
-        ([1], [], [1]),
-    ]
-    assert "blob 1 at (412.5, 88.7) is confirmed" in said
