@@ -34,13 +34,14 @@ class Ledger:
 
     def __init__(self, engine: Engine):
         self.engine = engine
-        steady = engine.dialect.name == "postgresql"  # whose reads would else see what comes between them
-        self.reader = engine.execution_options(isolation_level="REPEATABLE READ") if steady else engine
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a session that reads one state of the ledger."""
-        with said_in_a_sentence(self.engine.url), Session(self.reader) as session:
+        """Yield a session that reads one state of the ledger, whatever is written meanwhile."""
+        reader = self.engine
+        if reader.url.get_backend_name() == "postgresql":  # SQLite does so by itself
+            reader = reader.execution_options(isolation_level="REPEATABLE READ")
+        with said_in_a_sentence(self.engine.url), Session(reader) as session:
             yield session
 
     @contextmanager
