@@ -9,12 +9,18 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from made import write_exposure
+from sqlalchemy import select
 
 from blobwatch.instrument.blobs import Blob
+from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.tables import Table
+from blobwatch.monitor.watch import Watch
+from blobwatch.predict import Predictor
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)  # there from exposure 4 on
 PASSING = Blob(x=700.3, y=650.2, half_width=4.0, depth=0.05)  # in exposure 6 alone
 APPEARED, PASSED, COUNT = 4, 6, 11
+OURS = {"judged_at", "tried_at", "at", "since"}  # moments at which we did something
 NAMES = [f"iaaa{number:02d}01q" for number in range(COUNT)]
 
 
@@ -82,3 +88,29 @@ def seen(tmp_path_factory, sky, box_model) -> Path:
 def watched(sky, seen, box_model, tmp_path) -> Watched:
     """A copy of the ledger, to do harm to."""
     return Watched(sky, Path(shutil.copy(seen, tmp_path / "ledger.db")), box_model)
+
+
+def contents(ledger: Ledger) -> dict[str, list[tuple]]:
+    """Return all rows of a ledger but for what may differ."""
+    with ledger.engine.connect() as connection:
+        return {
+            table.name: sorted(
+                tuple(connection.execute(select(*(one for one in table.c if one.name not in OURS))).all()),
+                key=repr,
+            )
+            for table in Table.metadata.sorted_tables
+        }
+
+
+def watch_of(folder: Path, ledger: Ledger, model: Path) -> Watch:
+    """Return the watch of a folder."""
+    return Watch(folder, ledger, Predictor.load(model))
+
+
+def linked(sky: Path, folder: Path, *numbers: int) -> Path:
+    """Return a folder with some of the exposures, under their names; made where it is not there."""
+    folder.mkdir(exist_ok=True)
+    for number in numbers:
+        name = f"{NAMES[number]}_flt.fits"
+        (folder / name).hardlink_to(sky / name)
+    return folder

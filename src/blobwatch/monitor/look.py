@@ -157,7 +157,7 @@ class Looker:
             try:
                 exposure = read_exposure(file.path)
                 self.keep(file, judge(exposure, self.settings.box, self.settings.quality))
-            except BlobwatchError as error:
+            except (BlobwatchError, OSError) as error:
                 self.month[file.path, file.stamp] = str(error)
         return self.month[file.path, file.stamp]
 

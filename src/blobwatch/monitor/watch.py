@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
+from blobwatch.archive.survey import File, exposures_of, in_time, survey
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, find_exposures
@@ -17,6 +17,9 @@ from blobwatch.monitor.look import Looker
 from blobwatch.monitor.notices import Channel, announce
 from blobwatch.predict import Predictor
 from blobwatch.progress import bar
+
+LAST_DAY = 1e5  # MJD, in 2132; what begins later, or before 1858, has no date
+LONGEST = {"rootname": 64, "filter": 16}  # letters, as the ledger keeps them
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,7 @@ class Watch:
         self.looker = Looker(predictor)
         self.files: dict[tuple[Path, str], File] = {}
         self.troubled: set[tuple[Path, str]] = set()
-        for row in self.known():
-            listed = Listed(Path(row.path), row.rootname, row.expstart, row.filter)
-            file = File(listed.path, row.stamp, row.expstart, row.filter, listed)
+        for file in map(file_of, self.known()):
             self.files[file.path, file.stamp] = file
 
     def known(self, *span: float) -> list:
@@ -87,16 +88,18 @@ class Watch:
             for one in exposures
             if (one.path, one.stamp) in here and outcomes.get(one.listed.rootname, NO_STACK) == NO_STACK
         ]
+        places = {one.listed.rootname: one for one in exposures}
         with bar() as progress:
             task = progress.add_task("monitor", total=len(todo), visible=bool(todo))
             for file in todo:
-                if came := self.handle(file, exposures):
+                if came := self.handle(file, places):
                     yield came
                 progress.advance(task)
 
     def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
         """Return all exposures in the order of time, also known ones from elsewhere, and what lies here."""
-        keys = {(path.absolute(), stamp_of(path)) for path in find_exposures(self.folder)}
+        paths = [path for path in find_exposures(self.folder) if not path.name.startswith(".")]
+        keys = {(path.absolute(), stamp_of(path)) for path in paths}  # a hidden one is being fetched
         unseen = sorted(path for path, stamp in keys if (path, stamp) not in self.files)
         for file in survey(unseen) if unseen else ():
             self.files[file.path, file.stamp] = file
@@ -105,23 +108,33 @@ class Watch:
         other = in_time(file for key, file in self.files.items() if key not in here)
         return in_time(exposures_of(mine + other)), here
 
-    def handle(self, file: File, exposures: list[File]) -> Entered | Trouble | None:
-        """Look at one exposure and enter it; None where another monitor has, or it still has no stack."""
+    def handle(self, file: File, places: dict[str, File]) -> Entered | Trouble | None:
+        """Look at one exposure and enter it; None where another monitor has, or it still has no stack.
+
+        Its stack is made of what the ledger knows by now; ``places`` tells where the files lie today.
+        """
         name, when, settings = file.listed.rootname, file.expstart, self.looker.settings
+        if fault := fault_of(file):
+            return self.trouble(file, fault)
         with self.ledger.alone():
-            outcomes = {row.rootname: row.outcome for row in self.known(when - settings.days, when)}
+            rows = self.known(when - settings.days, when)
+            outcomes = {row.rootname: row.outcome for row in rows}
             earlier = [
-                one
-                for one in before(exposures, when, when, settings.days)
-                if one.filter == file.filter and outcomes.get(one.listed.rootname, UNFIT) != UNFIT
+                places.get(row.rootname) or file_of(row)
+                for row in rows
+                if row.expstart < when and row.filter == file.filter and row.outcome != UNFIT
             ]
             still = name in outcomes and len(earlier) < settings.minimum
             if still or outcomes.get(name, NO_STACK) != NO_STACK:
                 return None
             try:
                 look = self.looker(file, earlier)
-            except BlobwatchError as error:
+            except (BlobwatchError, OSError) as error:
                 return self.trouble(file, str(error))
+            if stamp_of(file.path) != file.stamp:
+                return self.trouble(file, f"{file.path} changed while it was read; run again, or --watch")
+            if name in outcomes and look.outcome == NO_STACK:
+                return None
             with self.ledger.writing() as session:
                 entered = enter(session, look, model_of(session, self.looker.predictor))
                 announce(session, entered, self.channels, begun(session, entered.exposure, self.reference))
@@ -133,10 +146,31 @@ class Watch:
             return None
         self.troubled.add((file.path, file.stamp))
         try:
-            error = error or f"{read_exposure(file.path).path} cannot be dated"
+            error = error or f"{read_exposure(file.path).path} cannot be dated; run again"
         except BlobwatchError as reason:
             error = str(reason)
+        except Exception as reason:  # as `survey`: whatever is wrong with it
+            error = f"{file.path} cannot be read ({reason}); fetch or copy it again"
         return Trouble(file.path, error)
+
+
+def file_of(row) -> File:
+    """Return the file of an exposure that the ledger knows."""
+    listed = Listed(Path(row.path), row.rootname, row.expstart, row.filter)
+    return File(listed.path, row.stamp, row.expstart, row.filter, listed)
+
+
+def fault_of(file: File) -> str:
+    """Return why the ledger cannot take an exposure by its header; empty where it can."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(file.path)):
+        return f"{str(file.path)!r} has a name that is no text; rename it"
+    if not 0 <= file.expstart <= LAST_DAY:
+        return f"{file.path} begins at MJD {file.expstart:g}, which is no date; restore its EXPSTART"
+    for key, longest in LONGEST.items():
+        value = getattr(file.listed, key)
+        if len(value) > longest or (key == "rootname" and not value):
+            return f"{file.path} has {value!r} for {key.upper()} in its header; restore the keyword"
+    return ""
 
 
 def stamp_of(path: Path) -> str:

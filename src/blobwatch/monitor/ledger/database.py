@@ -18,6 +18,9 @@ from blobwatch.monitor.ledger.tables import Table
 DEFAULT = "sqlite:///blobwatch.db"
 REVISION = "0001"  # the newest form of the tables, under migrations/
 PATIENCE = 60.0  # seconds that one waits for another's write
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}  # of the databases that one may give
+OUTSIDE = ("OperationalError", "DatabaseError")  # no mistakes of ours
+DENIED = "42501"  # how PostgreSQL calls a right that is lacking
 SHOWN = "writes"  # the execution option of a connection that will write
 
 
@@ -63,9 +66,7 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            from filelock import FileLock
-
-            with FileLock(lock_of(url)):
+            with held(lock_of(url)):
                 yield
 
 
@@ -86,13 +87,12 @@ def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
     """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "postgresql" and parsed.drivername != "postgresql+psycopg":
-            parsed = parsed.set(drivername="postgresql+psycopg")
+        parsed = parsed.set(drivername=DRIVERS[parsed.get_backend_name()])
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (ArgumentError, NoSuchModuleError):
-        raise BlobwatchError(
-            f"{url.split('@')[-1]} is no address of a database; give one like {DEFAULT}"
-        ) from None
+    except (ArgumentError, NoSuchModuleError, KeyError, ValueError):
+        kind, mark, _ = url.partition("://")  # the rest may hold a password
+        said = f"{kind}://…" if mark else url.rpartition("@")[2]
+        raise BlobwatchError(f"{said!r} is no address of a database; give one like {DEFAULT}") from None
     if parsed.get_backend_name() == "sqlite":
         careful(engine)
         refuse_absent(parsed, create)
@@ -102,13 +102,18 @@ def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
     return ledger
 
 
+def shown(url: URL) -> str:
+    """Return an address without what may be secret in it."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def refuse_absent(url: URL, create: bool) -> None:
     """Raise an error where SQLite would make an empty file, or cannot make one."""
     path = Path(url.database or "")
     if not url.database or url.database == ":memory:":
-        raise BlobwatchError(f"{url} keeps nothing; give a file, like {DEFAULT}")
+        raise BlobwatchError(f"{shown(url)} keeps nothing; give a file, like {DEFAULT}")
     if not path.exists() and not create:
-        raise BlobwatchError(f"there is no ledger at {url}; blobwatch monitor DIR makes it")
+        raise BlobwatchError(f"there is no ledger at {shown(url)}; blobwatch monitor DIR makes it")
     if not path.parent.is_dir():
         raise BlobwatchError(f"{path.parent}, where the ledger would lie, is no folder; make it")
 
@@ -129,6 +134,18 @@ def careful(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def held(path: Path):
+    """Return the lock that a file stands for, held until the end of a block."""
+    from filelock import FileLock
+
+    try:
+        return FileLock(path).acquire()
+    except OSError as error:
+        raise BlobwatchError(
+            f"{path}, the lock of the ledger, cannot be written ({error.strerror}); see to its folder"
+        ) from None
+
+
 def lock_of(url: URL) -> Path:
     """Return the file that stands for a ledger's lock."""
     if url.get_backend_name() == "sqlite":
@@ -145,11 +162,13 @@ def bring_up(ledger: Ledger, create: bool) -> None:
     with ledger.alone():
         found = revision_of(ledger.engine)
         if found is None and not create:
-            raise BlobwatchError(f"there is no ledger at {ledger.engine.url}; blobwatch monitor DIR makes it")
+            raise BlobwatchError(
+                f"there is no ledger at {shown(ledger.engine.url)}; blobwatch monitor DIR makes it"
+            )
         if found is not None and found > REVISION:
             raise BlobwatchError(
-                f"the ledger at {ledger.engine.url} was made by a newer blobwatch (its tables are {found}, "
-                f"this knows {REVISION}); install that one"
+                f"the ledger at {shown(ledger.engine.url)} was made by a newer blobwatch (its tables are "
+                f"{found}, this knows {REVISION}); install that one"
             )
         if found != REVISION:
             from alembic import command
@@ -182,7 +201,8 @@ def said_in_a_sentence(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if error.connection_invalidated or type(error).__name__ in ("OperationalError", "DatabaseError"):
+        denied = getattr(error.orig, "sqlstate", "") in (None, DENIED)  # None: the client itself refuses
+        if error.connection_invalidated or denied or type(error).__name__ in OUTSIDE:
             reason = str(error.orig).strip().splitlines()[0]
-            raise BlobwatchError(f"the ledger at {url} cannot be used ({reason}); see to it") from None
+            raise BlobwatchError(f"the ledger at {shown(url)} cannot be used ({reason}); see to it") from None
         raise

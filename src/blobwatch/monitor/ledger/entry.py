@@ -58,15 +58,13 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
     """
     exposure = row_of(session, look, model)
     found, new, confirmed = [], [], []
-    taken: set[int] = set()
-    blobs = list(session.scalars(select(Blob).with_for_update()))
-    for seen, pictures in zip(look.answer.blobs if look.answer else [], look.pictures, strict=True):
-        blob = nearest(blobs, seen, taken)
+    blobs = list(session.scalars(select(Blob).order_by(Blob.id).with_for_update(of=Blob)))
+    answers = look.answer.blobs if look.answer else []
+    for seen, pictures, blob in zip(answers, look.pictures, matched(blobs, answers), strict=True):
         if blob is None:
             blob = begin(session, seen, exposure, model)
             blobs.append(blob)
             new.append(blob)
-        taken.add(blob.id)
         found.append(blob)
         measures = {name: float(getattr(seen, name)) for name in MEASURES}
         session.add(Detection(blob=blob, exposure=exposure, model=model, **measures, **pictures))
@@ -78,7 +76,7 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
         if blob.status == CONFIRMED != was:
             confirmed.append(blob)
     for blob in blobs:
-        if blob.id in taken or exposure.expstart < blob.first.expstart:
+        if blob in found or exposure.expstart < blob.first.expstart:
             date(session, blob)
         elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
             blob.last = exposure
@@ -103,7 +101,7 @@ def row_of(session: Session, look: Look, model: Model) -> Exposure:
         "md5": look.md5,
         "expstart": listed.expstart,
         "filter": listed.filter,
-        "programme": look.programme,
+        "programme": look.programme[:16],
         "outcome": look.outcome,
         "reason": look.reason,
         "stack": " ".join(one.rootname for one in look.stack) if look.answer else "",
@@ -117,16 +115,22 @@ def row_of(session: Session, look: Look, model: Model) -> Exposure:
     return exposure
 
 
-def nearest(blobs: list[Blob], seen: FoundBlob, taken: set[int]) -> Blob | None:
-    """Return the blob of the ledger at a place, or None; the detector tells none apart that are nearer.
+def matched(blobs: list[Blob], found: list[FoundBlob]) -> list[Blob | None]:
+    """Return for each find of an exposure the blob of the ledger that it is, or None.
 
-    One that this exposure has shown already is not meant twice.
+    Within ``APART``, as the detector tells none apart that are nearer; the nearest pairs are made first, and
+    no blob is found twice in one exposure.
     """
-    distances = [
-        (float(np.hypot(blob.x - seen.x, blob.y - seen.y)), blob) for blob in blobs if blob.id not in taken
+    answer: list[Blob | None] = [None] * len(found)
+    pairs = [
+        (float(np.hypot(blob.x - seen.x, blob.y - seen.y)), number, blob)
+        for number, seen in enumerate(found)
+        for blob in blobs
     ]
-    near = [one for one in distances if one[0] <= APART]
-    return min(near, key=lambda one: one[0])[1] if near else None
+    for distance, number, blob in sorted(pairs, key=lambda pair: pair[0]):
+        if distance <= APART and answer[number] is None and blob not in answer:
+            answer[number] = blob
+    return answer
 
 
 def begin(session: Session, seen: FoundBlob, exposure: Exposure, model: Model) -> Blob:
@@ -195,7 +199,7 @@ def date(session: Session, blob: Blob) -> None:
     that it takes is missing. So a blob that the model did not find at once is dated rightly, and one that is
     in the stack by now is still known to be there.
     """
-    sightings = sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+    sightings = sorted(blob.sightings, key=lambda one: (one.exposure.expstart, one.exposure.rootname))
     first, found = sightings[0].exposure, {one.exposure_id for one in sightings}
     measured = session.execute(
         select(Exposure, Light)
@@ -204,7 +208,7 @@ def date(session: Session, blob: Blob) -> None:
         .where(
             Exposure.expstart > first.expstart - WINDOW, Exposure.expstart <= sightings[-1].exposure.expstart
         )
-        .order_by(Exposure.expstart.desc())
+        .order_by(Exposure.expstart.desc(), Exposure.rootname.desc())
     ).all()
     without = [light.depth for exposure, light in measured if exposure.expstart < first.expstart]
     with_it = [light.depth for exposure, light in measured if exposure.id in found]

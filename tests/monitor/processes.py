@@ -1,0 +1,37 @@
+"""The program in processes that need not load it anew, so that a test can start and kill many."""
+
+import multiprocessing
+import os
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+LOADED = ["blobwatch.cli", "blobwatch.monitor.answers", "blobwatch.figures.monitor"]
+LOADED += ["alembic.command", "apprise", "onnxruntime", "matplotlib.backends.backend_agg", "psycopg"]
+
+
+def start(out: Path, *arguments: object, **environment: str) -> BaseProcess:
+    """Start the program; what it says is added to a file, and on stderr to another beside it."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(LOADED)
+    process = server.Process(target=program, args=(out, list(map(str, arguments)), environment))
+    process.start()
+    return process
+
+
+def program(out: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    """Be the program."""
+    from blobwatch.cli import main
+
+    os.environ.update(environment)
+    sys.argv = ["blobwatch", *arguments]
+    with out.open("a") as sys.stdout, out.with_suffix(".err").open("a") as sys.stderr:
+        main()
+
+
+def ended(process: BaseProcess) -> int:
+    """Wait for the end of a process; return its exit status."""
+    process.join(120)
+    status = process.exitcode
+    process.close()
+    return status

@@ -1,0 +1,268 @@
+"""What an exposure changes in the ledger: matching, confirmation, dates by the light."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from blobwatch.archive.survey import File
+from blobwatch.instrument.folder import Listed
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.entry import Entered, enter
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.tables import (
+    JUDGED,
+    NO_STACK,
+    REJECTED,
+    UNFIT,
+    Blob,
+    Light,
+    Model,
+    Notice,
+    Review,
+)
+from blobwatch.monitor.look import Look
+from blobwatch.monitor.notices import Channel, announce
+from blobwatch.predict import FoundBlob, Prediction
+
+PICTURES = {"before": b"1", "after": b"2", "difference": b"3"}
+CHANNEL = Channel("key", "json://host", None)
+PLACE = (400.0, 300.0)
+NEAR, FAR = (404.0, 300.0), (400.0, 310.5)  # of the place
+WHOLE, NONE = (0.04, 0.002), (0.001, 0.002)  # light that is missing, and its error
+UNKNOWN = (0.0, None)
+
+
+@dataclass(frozen=True)
+class MadeSky:
+    """A sky in which a given share of the light is missing at every place."""
+
+    rootname: str
+    light: tuple[float, float | None]
+
+    def missing(self, x: float, y: float, radius: float) -> tuple[float, float | None]:
+        return self.light
+
+
+@dataclass
+class Season:
+    """Exposures as they are entered, and what each of them changed."""
+
+    ledger: object
+    skies: dict[float, MadeSky] = field(default_factory=dict)
+
+    def take(
+        self,
+        day: float,
+        *places: tuple[float, float],
+        light: tuple = NONE,
+        filter: str = "F153M",
+        outcome: str = JUDGED,
+        snr: float = 20.0,
+        name: str = "",
+    ) -> Entered:
+        name = name or f"i{day:07.2f}{filter.lower()}"
+        found = [FoundBlob(x, y, 5.0, 0.9 - 0.1 * rank, snr, 0.04) for rank, (x, y) in enumerate(places)]
+        listed = Listed(Path("/sky") / name, name, day, filter)
+        sky = None if outcome == UNFIT else MadeSky(name, light)
+        stack = tuple(
+            one for when, one in sorted(self.skies.items()) if when < day and filter in one.rootname.upper()
+        )
+        answer = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, np.zeros((1, 1)))
+        look = Look(
+            File(listed.path, "1 1", day, filter, listed), "0" * 32, "14392", outcome, "", {}, sky, stack
+        )
+        if outcome == JUDGED:
+            look = replace(look, answer=answer, pictures=(PICTURES,) * len(found))
+        if sky:
+            self.skies[day] = sky
+        with self.ledger.writing() as session:
+            model = session.scalars(select(Model)).first() or Model(
+                sha256="1", fingerprint="2", threshold=0.5
+            )
+            session.add(model)
+            entered = enter(session, look, model)
+            announce(session, entered, [CHANNEL], {})
+        return entered
+
+    def blobs(self) -> list[dict]:
+        with self.ledger.reading() as session:
+            return list_blobs(session)
+
+    def dates(self) -> tuple[float | None, float, float]:
+        (blob,) = self.blobs()
+        with self.ledger.reading() as session:
+            last = session.get(Blob, blob["id"]).last.expstart
+        return blob["last_without"], blob["first_seen"], last
+
+    def notices(self) -> list[str]:
+        with self.ledger.reading() as session:
+            return [one.subject for one in session.scalars(select(Notice))]
+
+    def reject(self, number: int) -> None:
+        with self.ledger.writing() as session:
+            blob = session.get(Blob, number)
+            session.add(
+                Review(blob=blob, verdict=REJECTED, reason="star", who="Ada", at="", model=blob.model)
+            )
+            blob.status = REJECTED
+
+
+@pytest.fixture
+def season(tmp_path) -> Season:
+    return Season(open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True))
+
+
+def ids(blobs: list[Blob]) -> list[int]:
+    return [one.id for one in blobs]
+
+
+def test_a_candidate_is_confirmed_by_the_second_exposure_and_told_of_once(season):
+    season.take(1)
+    first = season.take(2, PLACE, light=WHOLE)
+    assert (ids(first.new), ids(first.confirmed), season.notices()) == ([1], [], [])
+    second = season.take(3, NEAR, light=WHOLE)
+    assert (ids(second.new), ids(second.confirmed), season.notices()) == ([], [1], ["blob 1"])
+    third = season.take(4, PLACE, light=WHOLE)
+    assert (ids(third.found), ids(third.confirmed), season.notices()) == ([1], [], ["blob 1"])
+
+
+def test_a_find_further_off_than_blobs_lie_apart_is_another_blob(season):
+    season.take(1, PLACE)
+    assert ids(season.take(2, FAR).new) == [2]
+
+
+def test_two_finds_of_one_exposure_are_two_blobs_however_near(season):
+    assert ids(season.take(1, PLACE, NEAR).found) == [1, 2]
+    again = season.take(2, NEAR, PLACE)
+    assert (ids(again.found), ids(again.new), ids(again.confirmed)) == ([2, 1], [], [2, 1])
+
+
+def test_a_louder_blob_next_door_does_not_take_the_place_of_a_known_one(season):
+    """The more probable find comes first, but the nearer one is the blob that the ledger knows."""
+    season.take(1, PLACE)
+    both = season.take(2, NEAR, PLACE)
+    assert (ids(both.found), ids(both.new)) == ([2, 1], [2])
+
+
+def test_a_blob_is_as_in_its_best_detection(season):
+    season.take(1, PLACE, snr=10)
+    season.take(2, NEAR, snr=30)
+    season.take(3, PLACE, snr=20)
+    (blob,) = season.blobs()
+    assert (blob["x"], blob["snr"], blob["detections"]) == (NEAR[0], 30, 3)
+
+
+@pytest.mark.parametrize("found", [1, 2])
+def test_a_rejected_blob_found_again_stays_rejected_and_is_not_told_of(season, found):
+    for day in range(found):
+        season.take(1 + day, PLACE)
+    before = season.notices()
+    season.reject(1)
+    entered = season.take(9, PLACE)
+    assert (ids(entered.found), ids(entered.new), ids(entered.confirmed)) == ([1], [], [])
+    assert season.blobs()[0]["status"] == REJECTED
+    assert season.notices() == before
+
+
+def test_a_blob_that_was_not_found_at_once_is_dated_by_its_light(season):
+    for day in (1, 2, 3):
+        season.take(day)
+    season.take(4, light=WHOLE)
+    season.take(5, light=WHOLE)
+    season.take(6, PLACE, light=WHOLE)
+    assert season.dates() == (3, 4, 6)
+
+
+def test_an_exposure_whose_light_there_is_unknown_says_nothing_of_the_date(season):
+    season.take(1)
+    season.take(2, light=UNKNOWN)
+    season.take(3, light=WHOLE)
+    season.take(4, light=UNKNOWN)
+    season.take(5, PLACE, light=WHOLE)
+    season.take(6, light=UNKNOWN)
+    assert season.dates() == (1, 3, 5)
+
+
+def test_a_blob_whose_own_light_is_unknown_is_dated_by_its_detection(season):
+    season.take(1)
+    season.take(2, PLACE, light=UNKNOWN)
+    assert season.dates() == (None, 2, 2)
+
+
+def test_exposures_in_another_filter_do_not_date_a_blob(season):
+    season.take(1)
+    season.take(2, light=WHOLE, filter="F160W")
+    season.take(3, filter="F160W")
+    season.take(4, PLACE, light=WHOLE)
+    season.take(5, light=WHOLE, filter="F160W")
+    season.take(3.5, light=WHOLE, filter="F160W")
+    assert season.dates() == (1, 4, 4)
+
+
+def test_bad_exposures_do_not_date_a_blob(season):
+    season.take(1)
+    season.take(2, outcome=UNFIT)
+    season.take(3, PLACE, light=WHOLE)
+    assert season.dates() == (1, 3, 3)
+
+
+def test_a_blob_is_not_looked_for_longer_ago_than_the_window(season):
+    for day in (1, 2, 3):
+        season.take(day, light=WHOLE if day == 1 else NONE)
+    season.take(70, PLACE, light=WHOLE)
+    assert season.dates() == (None, 70, 70)
+
+
+def test_without_an_earlier_exposure_nothing_brackets_the_appearance(season):
+    season.take(1, PLACE, light=WHOLE)
+    assert season.dates() == (None, 1, 1)
+
+
+def test_a_blob_that_entered_the_stack_is_still_there_while_its_light_is_missing(season):
+    season.take(1)
+    season.take(2, PLACE, light=WHOLE)
+    for day in (3, 4):
+        season.take(day, light=WHOLE)
+    season.take(5)
+    assert season.dates() == (1, 2, 4)
+
+
+@pytest.mark.parametrize(("light", "dates"), [(WHOLE, (1, 3, 6)), (NONE, (3, 5, 6)), (UNKNOWN, (1, 5, 6))])
+def test_an_exposure_that_comes_late_mends_the_date(season, light, dates):
+    season.take(1)
+    season.take(5, PLACE, light=WHOLE)
+    season.take(6, PLACE, light=WHOLE)
+    assert season.dates() == (1, 5, 6)
+    late = season.take(3, light=light)
+    assert season.dates() == dates
+    assert ids(late.confirmed) == []
+
+
+def test_a_blob_found_in_an_exposure_that_comes_late_appeared_there(season):
+    season.take(1)
+    season.take(5, PLACE, light=WHOLE)
+    late = season.take(3, PLACE, light=WHOLE)
+    assert (season.dates(), ids(late.new), ids(late.confirmed)) == ((1, 3, 5), [], [1])
+
+
+def test_an_exposure_that_had_no_stack_is_entered_once(season):
+    season.take(1)
+    season.take(3, light=WHOLE, outcome=NO_STACK)
+    season.take(4, PLACE, light=WHOLE)
+    season.take(3, PLACE, light=WHOLE)
+    assert season.dates() == (1, 3, 4)
+    with season.ledger.reading() as session:
+        light = [(one.blob_id, one.exposure_id) for one in session.scalars(select(Light))]
+    assert sorted(light) == [(1, 1), (1, 2), (1, 3)]
+
+
+def test_exposures_begun_at_the_same_moment_do_not_date_each_other(season):
+    season.take(1)
+    season.take(2, PLACE, light=WHOLE, name="i3")
+    season.take(2, light=WHOLE, name="i2")
+    season.take(3, PLACE, light=WHOLE)
+    assert season.dates() == (1, 2, 3)
+    assert season.blobs()[0]["first_rootname"] == "i3"

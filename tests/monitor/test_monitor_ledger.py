@@ -1,0 +1,211 @@
+"""The ledger itself: opened, or refused in a sentence; its tables those of the migrations; whole writes."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from monitor.sky import NAMES, contents, linked, watch_of
+from sqlalchemy import event, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.ledger.database import REVISION, Ledger, migrations, open_ledger
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Model, Reviewer, Table
+from blobwatch.predict import Predictor
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A ledger and its file."""
+
+    ledger: Ledger
+    file: Path
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory) -> Path:
+    """The file of a new ledger; not to be changed."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    open_ledger(f"sqlite:///{path}", create=True).engine.dispose()
+    return path
+
+
+@pytest.fixture
+def fresh(empty, tmp_path) -> Kept:
+    path = Path(shutil.copy(empty, tmp_path / "ledger.db"))
+    return Kept(open_ledger(f"sqlite:///{path}"), path)
+
+
+def refusal(url: str, create: bool = False) -> str:
+    with pytest.raises(BlobwatchError) as error:
+        open_ledger(url, create)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def someone(name: str = "Ada", token: str = "0" * 64) -> Reviewer:
+    return Reviewer(name=name, token_sha256=token, since="2017-09-04T00:00:00+00:00")
+
+
+def test_a_ledger_is_made_only_where_that_is_asked_for(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    assert "there is no ledger at" in refusal(url)
+    assert list(tmp_path.iterdir()) == []
+    open_ledger(url, create=True)
+    open_ledger(url)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.touch(), lambda path: path.write_text("no database" * 99)]
+)
+def test_an_empty_file_or_another_one_is_no_ledger(tmp_path, make):
+    make(tmp_path / "ledger.db")
+    said = refusal(f"sqlite:///{tmp_path}/ledger.db")
+    assert "there is no ledger at" in said or "file is not a database" in said
+
+
+def test_a_ledger_cut_short_as_it_was_made_is_made_again(tmp_path):
+    (tmp_path / "ledger.db").touch()
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    assert inspect(ledger.engine).has_table("blobs")
+
+
+def test_the_ledger_of_a_newer_blobwatch_is_left_alone(fresh):
+    with fresh.ledger.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    before = fresh.file.read_bytes()
+    said = refusal(f"sqlite:///{fresh.file}", create=True)
+    assert "made by a newer blobwatch (its tables are 9999, this knows 0001)" in said
+    assert fresh.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "url", ["ledger.db", "", "nonsense://", "sqlite", "mysql+nothing://host/name", "C:\\a"]
+)
+def test_nonsense_is_no_address(url):
+    assert "is no address of a database; give one like sqlite:///blobwatch.db" in refusal(url, create=True)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_that_would_keep_nothing_is_refused(url):
+    assert "keeps nothing" in refusal(url, create=True)
+
+
+def test_a_ledger_in_a_folder_that_is_not_there_is_refused(tmp_path):
+    said = refusal(f"sqlite:///{tmp_path}/absent/ledger.db", create=True)
+    assert f"{tmp_path}/absent, where the ledger would lie, is no folder" in said
+
+
+def test_a_folder_is_no_ledger(tmp_path):
+    assert "cannot be used" in refusal(f"sqlite:///{tmp_path}", create=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:se%40cret@127.0.0.1:1/blobs",
+        "postgresql://127.0.0.1:1/blobs?user=ada&password=se%40cret",
+        "postgresql+nothing://ada:se%40cret@127.0.0.1:1/blobs",
+        "nonsense://ada:se%40cret@127.0.0.1:1/blobs",
+        "nonsense://127.0.0.1:1/blobs?user=ada&password=se%40cret",
+        "postgresql://ada:se%40cret@127.0.0.1:port/blobs",
+        "postgresql://127.0.0.1:1/blobs?nothing=se%40cret",
+        "ada:se@cret@127.0.0.1/blobs",
+        "postgresql://ada:se@cret@127.0.0.1:port/blobs",
+    ],
+)
+def test_a_password_is_never_said(url):
+    said = refusal(url, create=True)
+    assert "cret" not in said
+
+
+def test_the_migrations_make_the_tables(fresh):
+    with fresh.ledger.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_the_newest_migration_is_the_one_that_the_ledger_is_brought_to():
+    assert ScriptDirectory.from_config(migrations()).get_heads() == [REVISION]
+
+
+def test_a_write_is_whole_or_nothing(fresh):
+    def write() -> None:
+        with fresh.ledger.writing() as session:
+            session.add(someone())
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    with fresh.ledger.reading() as session:
+        assert session.scalars(select(Reviewer)).all() == []
+
+
+def test_a_read_sees_one_state_while_another_writes(fresh):
+    with fresh.ledger.writing() as session:
+        session.add(someone())
+        session.flush()
+        with fresh.ledger.reading() as other:
+            assert other.scalars(select(Reviewer)).all() == []
+    with fresh.ledger.reading() as session:
+        assert [one.name for one in session.scalars(select(Reviewer))] == ["Ada"]
+
+
+def test_a_row_that_names_what_is_not_there_is_refused(fresh):
+    blob = Detection(blob_id=7, exposure_id=8, model_id=9, x=1, y=1, radius=1, depth=1, snr=1, probability=1)
+    blob.before = blob.after = blob.difference = b""
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"), fresh.ledger.writing() as session:
+        session.add(blob)
+
+
+def test_every_row_names_the_model_that_made_it(watched, box_model):
+    with open_ledger(watched.url).reading() as session:
+        (model,) = session.scalars(select(Model)).all()
+        used = Predictor.load(box_model).model
+        assert (model.version, model.sha256) == (used.version, used.sha256)
+        assert (model.fingerprint, model.threshold) == ("0" * 64, used.threshold)
+        assert {one.model for one in session.scalars(select(Exposure))} == {model}
+        assert {one.model for one in session.scalars(select(Blob))} == {model}
+    for name in ("exposures", "detections", "blobs", "light", "reviews", "notices"):
+        column = Table.metadata.tables[name].c.model_id
+        assert not column.nullable
+        assert [key.target_fullname for key in column.foreign_keys] == ["models.id"]
+
+
+@pytest.mark.parametrize(
+    ("pragma", "reason"),
+    [("query_only=ON", "readonly database"), ("max_page_count=1", "database or disk is full")],
+)
+def test_a_ledger_that_cannot_be_written_says_so_and_goes_on_later(
+    fresh, sky, box_model, tmp_path, pragma, reason
+):
+    folder = linked(sky, tmp_path / "folder", *range(5))
+    hindered = open_ledger(f"sqlite:///{fresh.file}")
+    event.listen(hindered.engine, "connect", lambda connection, _: connection.execute(f"PRAGMA {pragma}"))
+    hindered.engine.dispose()
+    with pytest.raises(BlobwatchError, match=reason) as error:
+        list(watch_of(folder, hindered, box_model).go())
+    assert "\n" not in str(error.value)
+    hindered.engine.dispose()
+    kept = contents(fresh.ledger)
+    assert (kept["blobs"], kept["detections"], kept["light"]) == ([], [], [])
+    list(watch_of(folder, fresh.ledger, box_model).go())
+    with fresh.ledger.reading() as session:
+        (blob,) = list_blobs(session)
+    assert (blob["last_without_rootname"], blob["first_rootname"]) == (NAMES[3], NAMES[4])
+    assert len(contents(fresh.ledger)["exposures"]) == 5
+
+
+def test_a_lock_that_cannot_be_written_is_said(fresh):
+    (fresh.file.parent / f".{fresh.file.name}.lock").mkdir()
+    with (
+        pytest.raises(BlobwatchError, match="the lock of the ledger, cannot be written"),
+        fresh.ledger.alone(),
+    ):
+        pass

@@ -1,0 +1,173 @@
+"""Monitors at once, stopped, or killed: the ledger is that of one left in peace."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from made import lines_of
+from monitor.hook import webhook
+from monitor.processes import ended, start
+from monitor.sky import COUNT, contents, linked
+from sqlalchemy import delete, select, text
+from team.servers import Postgres, poll, postgres
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.tables import Blob, Reviewer
+from blobwatch.monitor.notices import Channel, announce
+
+KILLS, REPEAT = 6, "may be a repeat"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(seen) -> dict[str, list[tuple]]:
+    """What one monitor makes of the sky in one go."""
+    return contents(open_ledger(f"sqlite:///{seen}"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with postgres() as running, mock.patch.dict(os.environ, PGPASSFILE=str(running.passwords)):
+        yield running
+
+
+@contextmanager
+def opened(server: Postgres) -> Iterator[Ledger]:
+    ledger = open_ledger(server.uri.replace("+psycopg", ""), create=True)
+    yield ledger
+    ledger.engine.dispose()
+
+
+@pytest.fixture
+def shared(server) -> Iterator[Ledger]:
+    """The ledger on PostgreSQL."""
+    with opened(server) as ledger:
+        yield ledger
+
+
+def command(folder: Path, url: str, model: Path, *more: object) -> list[object]:
+    return ["monitor", folder, "--ledger", url, "--model", model, "--json", *more]
+
+
+def two_at_once(url: str, sky: Path, model: Path, folder: Path, **environment: str) -> list[dict]:
+    """Start two monitors together; return the lines of both."""
+    arguments = command(sky, url, model)
+    running = [start(folder / name, *arguments, **environment) for name in ("one", "two")]
+    assert [ended(one) for one in running] == [0, 0]
+    return [line for name in ("one", "two") for line in lines_of((folder / name).read_text())]
+
+
+def test_two_monitors_at_once_make_the_ledger_of_one(sky, box_model, undisturbed, tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    lines = two_at_once(url, sky, box_model, tmp_path)
+    assert len({line["rootname"] for line in lines}) == len(lines) == COUNT
+    assert contents(open_ledger(url)) == undisturbed
+
+
+def test_on_postgresql_two_monitors_at_once_make_the_ledger_that_sqlite_keeps(
+    server, sky, seen, box_model, undisturbed, tmp_path
+):
+    lines = two_at_once(server.uri, sky, box_model, tmp_path, PGPASSFILE=str(server.passwords))
+    assert len({line["rootname"] for line in lines}) == len(lines) == COUNT
+    with opened(server) as ledger:
+        assert contents(ledger) == undisturbed
+        assert blobs_of(ledger) == blobs_of(open_ledger(f"sqlite:///{seen}"))
+
+
+def test_on_postgresql_a_read_sees_one_state_while_another_writes(shared):
+    with shared.reading() as session:
+        before = len(session.scalars(select(Reviewer)).all())
+        with shared.writing() as other:
+            other.add(Reviewer(name="Ada", token_sha256="1" * 64, since=""))
+        assert len(session.scalars(select(Reviewer)).all()) == before
+    with shared.reading() as session:
+        assert len(session.scalars(select(Reviewer)).all()) == before + 1
+    with shared.writing() as session:
+        session.execute(delete(Reviewer))
+
+
+def test_on_postgresql_a_right_that_is_lacking_is_said(shared):
+    with pytest.raises(BlobwatchError, match="permission denied"), shared.writing() as session:
+        session.execute(text("CREATE ROLE nobody; SET ROLE nobody; SELECT * FROM blobs"))
+
+
+def blobs_of(ledger: Ledger) -> list[dict]:
+    with ledger.reading() as session:
+        return list_blobs(session)
+
+
+def test_a_watch_takes_what_comes_and_finishes_what_it_has_begun_when_it_is_told_to_end(
+    sky, box_model, tmp_path
+):
+    folder, out, url = linked(sky, tmp_path / "folder"), tmp_path / "out", f"sqlite:///{tmp_path}/ledger.db"
+    arguments = command(folder, url, box_model, "--watch", "--every", 0.1)
+    out.touch()
+    running = start(out, *arguments)
+
+    def told(count: int) -> bool:
+        return running.exitcode is None and len(out.read_text().splitlines()) >= count
+
+    poll(Path(tmp_path / "ledger.db").exists, "no ledger")
+    linked(sky, folder, 0)
+    poll(lambda: told(1), "the first exposure is not taken")
+    linked(sky, folder, *range(1, COUNT))
+    poll(lambda: told(3), "the next exposures are not taken")
+    os.kill(running.pid, signal.SIGTERM)
+    assert ended(running) == 0
+    entered = contents(open_ledger(url))["exposures"]
+    assert 3 <= len(lines_of(out.read_text())) == len(entered)
+    assert "Traceback" not in out.with_suffix(".err").read_text()
+
+
+def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
+    sky, box_model, undisturbed, tmp_path
+):
+    rng, url, out = np.random.default_rng(6), f"sqlite:///{tmp_path}/ledger.db", tmp_path / "out"
+    with webhook() as hook:
+        arguments = command(sky, url, box_model, "--notify", hook.address)
+        for moment in rng.uniform(0.05, 0.8, KILLS):
+            running = start(out, *arguments)
+            running.join(moment)
+            running.kill()
+            assert ended(running) in (0, -signal.SIGKILL)
+        assert ended(start(out, *arguments)) == 0
+        ((number, messages),) = hook.by_number().items()
+    assert number == 1
+    assert "Appeared: between" in messages[0]
+    assert all(REPEAT in message for message in messages[1:])
+    found = contents(open_ledger(url))
+    assert len(found.pop("notices")) == 1
+    assert found == {name: rows for name, rows in undisturbed.items() if name != "notices"}
+    lines = lines_of(out.read_text())
+    assert len({line["rootname"] for line in lines}) == len(lines)
+
+
+def test_a_notice_cut_short_is_sent_again_and_says_that_it_may_be_a_repeat(watched, tmp_path):
+    """The program ends, by a kill, after the message went out and before the ledger knows it."""
+    with webhook() as hook:
+        write_notice(open_ledger(watched.url), hook.address)
+        arguments = command(watched.folder, watched.url, watched.model, "--notify", hook.address)
+        running = start(tmp_path / "out", *arguments)
+        hook.killing = running.pid
+        assert ended(running) == -signal.SIGKILL
+        assert ended(start(tmp_path / "out", *arguments)) == 0
+        (messages,) = hook.by_number().values()
+    assert [REPEAT in message for message in messages] == [False, True]
+
+
+def write_notice(ledger: Ledger, address: str) -> None:
+    """Write down that the first blob is to be told of, as when it was confirmed."""
+    with ledger.writing() as session:
+        blob = session.get(Blob, 1)
+        entered = Entered(blob.last, [blob], [], [blob])
+        channel = Channel(hashlib.sha256(address.encode()).hexdigest(), address, None)
+        announce(session, entered, [channel], {})
+    ledger.engine.dispose()

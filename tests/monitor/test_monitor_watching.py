@@ -1,0 +1,247 @@
+"""The watch of a folder, on real files: their order, bad and damaged ones, late ones, moved ones."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from made import lines_of
+from monitor.sky import COUNT, NAMES, contents, linked, watch_of
+from sqlalchemy import select, text
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.folder import find_exposures
+from blobwatch.monitor.answers import answer_monitor
+from blobwatch.monitor.ledger.ask import known_exposures
+from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.tables import Exposure
+from blobwatch.monitor.watch import Trouble
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder and a ledger, and the model that judges."""
+
+    folder: Path
+    ledger: Ledger
+    sky: Path
+    model: Path
+
+    def put(self, *numbers: int) -> Path:
+        return linked(self.sky, self.folder, *numbers)
+
+    def watch(self, folder: Path | None = None):
+        return watch_of(folder or self.folder, self.ledger, self.model)
+
+    def run(self, capsys) -> tuple[bool, list[dict], str]:
+        """Run the verb once; return whether all went well, its lines, and what it says."""
+        well = answer_monitor(self.folder, str(self.ledger.engine.url), [], str(self.model), None, True)
+        said = capsys.readouterr()
+        return well, lines_of(said.out), said.err
+
+    def outcomes(self) -> dict[str, str]:
+        with self.ledger.reading() as session:
+            return {row.rootname: row.outcome for row in known_exposures(session)}
+
+    def stack_of(self, name: str) -> str:
+        with self.ledger.reading() as session:
+            return session.scalar(select(Exposure.stack).filter_by(rootname=name))
+
+
+@pytest.fixture
+def place(tmp_path, sky, box_model) -> Place:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    return Place(linked(sky, tmp_path / "folder"), ledger, sky, box_model)
+
+
+@pytest.fixture
+def known(watched, tmp_path) -> Place:
+    """The ledger of all eleven exposures, and an empty folder."""
+    folder = linked(watched.folder, tmp_path / "folder")
+    return Place(folder, open_ledger(watched.url), watched.folder, watched.model)
+
+
+def altered(source: Path, path: Path, **cards: object) -> Path:
+    """Write a copy of an exposure with another primary header."""
+    with fits.open(source, disable_image_compression=True) as hdus:
+        for key, value in cards.items():
+            if value is None:
+                del hdus[0].header[key]
+            else:
+                hdus[0].header[key] = value
+        hdus.writeto(path)
+    return path
+
+
+def forget(ledger: Ledger, *statements: str) -> None:
+    """Forget all blobs and where the files are, and what some statements say."""
+    with ledger.writing() as session:
+        tables = (f"DELETE FROM {name}" for name in ("detections", "light", "blobs"))
+        for statement in (*tables, *statements, "UPDATE exposures SET path = '/nowhere/' || rootname"):
+            session.execute(text(statement))
+
+
+def names(came: list) -> list[str]:
+    return [one.path.name if isinstance(one, Trouble) else one.exposure.rootname for one in came]
+
+
+def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(place, capsys):
+    """Exposure 2 comes damaged, and whole later with exposure 5: then the one between has a stack, too."""
+    for number in (0, 1, 3, 4):
+        (place.folder / f"{9 - number}.fits").hardlink_to(place.sky / f"{NAMES[number]}_flt.fits")
+    whole = place.sky / f"{NAMES[2]}_flt.fits"
+    damaged = place.folder / whole.name
+    damaged.write_bytes(whole.read_bytes()[:400_000])
+    altered(whole, place.folder / "a_dark.fits", ROOTNAME="idark", IMAGETYP="DARK")
+    altered(whole, place.folder / "a_short.fits", ROOTNAME="ishort", EXPTIME=0.0)
+    altered(whole, place.folder / "undated.fits", ROOTNAME="iundated", EXPSTART=None)
+    altered(whole, place.folder / "absurd.fits", ROOTNAME="iabsurd", EXPSTART=1e99)
+    altered(whole, place.folder / "nameless.fits", ROOTNAME="")
+    altered(whole, place.folder / "long.fits", ROOTNAME="i" * 65)
+    (place.folder / "text.fits").write_text("no FITS")
+    (place.folder / ".hidden.partial.fits").write_text("half a file")
+    well, lines, said = place.run(capsys)
+    assert not well
+    errors = {Path(line["image"]).name: line["error"] for line in lines if "error" in line}
+    assert set(errors) == {
+        *("absurd.fits", "long.fits", "nameless.fits", "text.fits", "undated.fits"),
+        damaged.name,
+    }
+    assert "which is no date" in errors["absurd.fits"]
+    assert "has no EXPSTART" in errors["undated.fits"]
+    assert "truncated" in errors[damaged.name]
+    assert all(error in said for error in errors.values())
+    entered = [(line["rootname"], line["outcome"]) for line in lines if "rootname" in line]
+    assert sorted(entered[2:4]) == [("idark", "unfit"), ("ishort", "unfit")]
+    assert [one for one in entered if one[1] != "unfit"] == [
+        *((NAMES[number], "no stack") for number in (0, 1, 3)),
+        (NAMES[4], "judged"),
+    ]
+    assert f"{NAMES[4]}: candidate 1 at (41" in said
+    reasons = {line["rootname"]: line["reason"] for line in lines if "rootname" in line}
+    assert "is a dark" in reasons["idark"]
+    assert reasons[NAMES[3]].startswith("2 exposures in the 30 days before it")
+    assert place.stack_of(NAMES[4]).split() == [NAMES[0], NAMES[1], NAMES[3]]
+
+    shutil.copy(whole, damaged)
+    place.put(5)
+    well, lines, said = place.run(capsys)
+    assert not well  # the others are still no use
+    entered = [line for line in lines if "rootname" in line]
+    assert [line["rootname"] for line in entered] == [NAMES[2], NAMES[3], NAMES[5]]
+    assert list(entered[-1]) == ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed"]
+    assert (entered[-1]["blobs"], entered[-1]["new"], entered[-1]["confirmed"]) == ([1], [], [1])
+    assert f"{NAMES[5]}: blob 1 at (41" in said
+    assert place.stack_of(NAMES[3]).split() == NAMES[:3]
+
+
+def test_trouble_is_said_once_until_the_file_is_replaced(place):
+    (place.folder / "text.fits").write_text("no FITS")
+    place.put(0)
+    watch = place.watch()
+    assert names(list(watch.go())) == ["text.fits", NAMES[0]]
+    assert list(watch.go()) == []
+    (place.folder / "text.fits").write_text("no FITS again")
+    assert names(list(watch.go())) == ["text.fits"]
+    shutil.copy(place.sky / f"{NAMES[1]}_flt.fits", place.folder / "text.fits")
+    assert names(list(watch.go())) == [NAMES[1]]
+
+
+def test_a_file_whose_pixels_are_damaged_is_said_once_and_the_others_are_done(place):
+    place.put(0, 2)
+    whole = bytearray((place.sky / f"{NAMES[1]}_flt.fits").read_bytes())
+    whole[100_000:300_000] = bytes(200_000)
+    (place.folder / "damaged.fits").write_bytes(whole)
+    watch = place.watch()
+    assert sorted(names(list(watch.go()))) == ["damaged.fits", NAMES[0], NAMES[2]]
+    assert list(watch.go()) == []
+
+
+def test_a_file_that_goes_or_changes_while_others_are_looked_at_is_said(place):
+    for number in range(4):
+        shutil.copy(place.sky / f"{NAMES[number]}_flt.fits", place.folder)
+    paths = find_exposures(place.folder)
+    watch = place.watch()
+    going = watch.go()
+    next(going)
+    paths[1].unlink()
+    os.utime(paths[2], ns=(1, 1))
+    gone, changed, last = list(going)
+    assert "does not exist" in gone.error or "No such file" in gone.error
+    assert "changed while it was read" in changed.error
+    assert last.exposure.rootname == NAMES[3]
+    assert names(list(watch.go())) == [NAMES[2]]
+
+
+def test_files_that_lie_elsewhere_by_now_are_not_judged_anew(known):
+    known.put(*range(COUNT))
+    assert list(known.watch().go()) == []
+
+
+def test_a_new_exposure_is_held_against_files_that_lie_elsewhere_by_now(known):
+    """The ledger knows where they were; what counts is where they are."""
+    forget(known.ledger, "DELETE FROM exposures WHERE expstart > 58003")
+    known.put(*range(5))
+    (came,) = known.watch().go()
+    assert (came.exposure.outcome, len(came.new)) == ("judged", 1)
+
+
+def test_an_exposure_whose_stack_cannot_be_read_is_not_said_again_and_again(known):
+    forget(
+        known.ledger,
+        "DELETE FROM exposures WHERE expstart > 58004",
+        "UPDATE exposures SET outcome = 'no stack' WHERE expstart = 58004",
+    )
+    known.put(4)
+    watch = known.watch()
+    before = contents(known.ledger)
+    assert list(watch.go()) == []
+    assert contents(known.ledger) == before
+
+
+def test_an_exposure_is_held_against_what_another_monitor_has_entered_meanwhile(place, tmp_path):
+    place.put(0, 1, 3)
+    other = linked(place.sky, tmp_path / "other", 2)
+    going = place.watch().go()
+    assert names([next(going), next(going)]) == NAMES[:2]
+    assert names(list(place.watch(other).go())) == [NAMES[2]]
+    assert names(list(going)) == [NAMES[3]]
+    assert place.stack_of(NAMES[3]).split() == NAMES[:3]
+
+
+def test_a_second_filter_has_its_own_stacks(known):
+    for number in range(4):
+        source = known.sky / f"{NAMES[number]}_flt.fits"
+        about = {"ROOTNAME": f"ibbb{number:02d}01q", "FILTER": "F160W", "EXPSTART": 58009.5 + number / 10}
+        altered(source, known.folder / f"ibbb{number}.fits", **about)
+    before = len(known.outcomes())
+    came = list(known.watch().go())
+    assert [one.exposure.outcome for one in came] == ["no stack"] * 3 + ["judged"]
+    assert known.stack_of("ibbb0301q").split() == ["ibbb0001q", "ibbb0101q", "ibbb0201q"]
+    assert len(known.outcomes()) == before + 4
+
+
+def test_a_blob_that_was_there_before_the_first_exposure_is_not_new(place):
+    place.put(7, 8, 9, 10)
+    assert [one.found for one in place.watch().go()] == [[]] * 4
+
+
+def test_an_empty_folder_is_an_error_but_for_a_watch(place):
+    with pytest.raises(BlobwatchError, match="holds no FITS file"):
+        list(place.watch().go())
+    assert list(place.watch().go(forgiving=True)) == []
+
+
+def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_model):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with pytest.raises(BlobwatchError, match="is no folder"):
+        answer_monitor(tmp_path / "absent", url, [], str(box_model), 1.0, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_json_nothing_is_on_stdout(known, capsys):
+    known.put(0)
+    answer_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model), None, False)
+    assert capsys.readouterr().out == ""
