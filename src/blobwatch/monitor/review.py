@@ -1,6 +1,7 @@
 """Reviews: what a person said of a blob, kept in the ledger and made a label that the next training takes."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED, Blob, Review
 
 VERDICTS = (CONFIRMED, REJECTED)
 LONGEST = 2000  # characters of a reason
+UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")  # by a database
 
 
 def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str, who: str) -> dict:
@@ -40,7 +42,7 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
     if verdict not in VERDICTS:
         raise BlobwatchError(f"{verdict!r} is no verdict; say {' or '.join(VERDICTS)}")
     reason, who = reason.strip(), who.strip()
-    if not reason or len(reason) > LONGEST or "\x00" in reason:
+    if not reason or len(reason) > LONGEST or UNKEEPABLE.search(reason):
         raise BlobwatchError(f"give the reason in up to {LONGEST} characters")
     if not who:
         raise BlobwatchError("say who reviews; set git's user.name")
@@ -49,33 +51,57 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
             f"{labels} is no folder, so the review cannot become a label; run in the project's folder, "
             "or give --labels DIR"
         )
-    with alone(labels):
-        read_labels(labels)  # a table that is wrong is to be mended first
-        with ledger.writing() as session:
-            blob = session.get(Blob, number, with_for_update=True) or find_blob(session, number)
-            said = Review(blob=blob, verdict=verdict, reason=reason, who=who, at=now(), model=blob.model)
-            session.add(said)
-            blob.status = verdict
-            labels_of(blob, said)  # or say why none can be made
-            row = row_of(blob)
-        write_pending(ledger, labels)
+    read_labels(labels)  # a table that is wrong is to be mended first
+    with ledger.writing() as session:
+        blob = session.get(Blob, number, with_for_update={"of": Blob}) or find_blob(session, number)
+        said = Review(blob=blob, verdict=verdict, reason=reason, who=who, at=now(), model=blob.model)
+        session.add(said)
+        blob.status = verdict
+        labels_of(blob, said)  # or say why none can be made
+        row = row_of(blob)
+    write_pending(ledger, labels)
     return row
 
 
 def write_pending(ledger: Ledger, labels: Path) -> int:
     """Write the labels of reviews that have not become labels yet, as after a kill; return how many."""
-    with ledger.reading() as session:
-        pending = unlabelled_reviews(session)
-        table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
-        for said in pending:
-            new = labels_of(said.blob, said)
-            table = [one for one in table if not any(same_place(one, other) for other in new)] + new
-    if numbers:
-        write_labels(labels, table)
-        with ledger.writing() as session:
-            for number in numbers:
-                session.get(Review, number).labelled = True
+    with alone(labels):
+        with ledger.reading() as session:
+            pending = unlabelled_reviews(session)
+            table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
+            for said in pending:
+                places, new = places_of(said.blob, said), labels_of(said.blob, said)
+                table = [one for one in table if not any(same_place(one, other) for other in places)] + new
+        if numbers:
+            replace(labels, table)
+            with ledger.writing() as session:
+                for number in numbers:
+                    session.get(Review, number).labelled = True
     return len(numbers)
+
+
+def replace(labels: Path, table: list[Label]) -> None:
+    """Write the table of labels, or say why it cannot be written."""
+    try:
+        write_labels(labels, table)
+    except OSError as error:
+        raise BlobwatchError(
+            f"{labels / LABELS} cannot be written ({error.strerror}); see to it: the ledger keeps the "
+            "review, and the next one writes its labels too"
+        ) from None
+
+
+def places_of(blob: Blob, said: Review) -> list[Label]:
+    """Return what a review says of each detection, in the order of time."""
+    label = BLOB if said.verdict == CONFIRMED else OTHER
+    return [
+        Label(
+            one.exposure.rootname,
+            *(round(value, 2) for value in (one.x, one.y, one.radius)),
+            *(label, said.who, said.at),
+        )
+        for one in sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+    ]
 
 
 def labels_of(blob: Blob, said: Review) -> list[Label]:
@@ -86,17 +112,10 @@ def labels_of(blob: Blob, said: Review) -> list[Label]:
     BlobwatchError
         If a detection's exposure has no rootname of HST.
     """
-    seen = sorted(blob.sightings, key=lambda one: one.exposure.expstart)
-    label, seen = (BLOB, seen[:1]) if said.verdict == CONFIRMED else (OTHER, seen)
-    rows = [(one.exposure.rootname, one.x, one.y, one.radius) for one in seen]
+    places = places_of(blob, said)
+    rows = places[:1] if said.verdict == CONFIRMED else places
     try:
-        return [
-            checked({key: str(value) for key, value in asdict(made).items()})
-            for made in (
-                Label(name, round(x, 2), round(y, 2), round(radius, 2), label, said.who, said.at)
-                for name, x, y, radius in rows
-            )
-        ]
+        return [checked({key: str(value) for key, value in asdict(row).items()}) for row in rows]
     except ValueError as wrong:
         raise BlobwatchError(f"blob {blob.id} cannot become a label: {wrong}") from None
 

@@ -59,7 +59,7 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
     exposure = row_of(session, look, model)
     found, new, confirmed = [], [], []
     taken: set[int] = set()
-    blobs = list(session.scalars(select(Blob).with_for_update()))
+    blobs = list(session.scalars(select(Blob).with_for_update(of=Blob)))
     for seen, pictures in zip(look.answer.blobs if look.answer else [], look.pictures, strict=True):
         blob = nearest(blobs, seen, taken)
         if blob is None:
