@@ -3,9 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,8 +81,10 @@ def channels_of(addresses: list[str]) -> list[Channel]:
                 f"channel {number}{named} is none that notices can go to; give an address of apprise, "
                 "like mailto://user:password@host or json://host/path"
             )
-        key = hashlib.sha256(address.encode()).hexdigest()
-        channels[key] = Channel(key, masked(service.url(privacy=True)), service)
+        key, shown = hashlib.sha256(address.encode()).hexdigest(), masked(service.url(privacy=True))
+        if shown.startswith("mailto"):
+            service.request_rate_per_sec = 0  # seconds that apprise waits between two; a mail server need not
+        channels[key] = Channel(key, shown, service)
     return list(channels.values())
 
 
@@ -171,7 +171,7 @@ def is_due(notice: Notice) -> bool:
     """Tell whether it is time to try a notice again."""
     if notice.tried_at is None:
         return True
-    wait = min(LONGEST, FIRST * 2 ** (notice.attempts - 1))
+    wait = min(LONGEST, FIRST * 2 ** min(notice.attempts - 1, 20))
     return datetime.now(UTC) >= datetime.fromisoformat(notice.tried_at) + timedelta(seconds=wait)
 
 
@@ -182,13 +182,14 @@ def send(ledger: Ledger, number: int, channel: Channel) -> str:
         repeat = notice.state == SENDING  # the program ended while it was sent
         notice.state, notice.tried_at = SENDING, now()
         notice.attempts += 1
-    with ledger.reading() as session:
-        notice = session.get(Notice, number)
-        title, body = message(notice)
+    with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
+        with ledger.reading() as session:
+            notice = session.get(Notice, number)
+            title, body = message(notice)
+            picture = draw(session, notice.blob, Path(folder)) if notice.blob else None
         if repeat:
             body += "\nThis may be a repeat: the program ended while it was sent before."
-        with picture_of(session, notice.blob) as picture:
-            error = channel.send(title, body, picture)
+        error = channel.send(title, body, picture)  # others can write to the ledger meanwhile
     with ledger.writing() as session:
         notice = session.get(Notice, number)
         notice.state, notice.error = (PENDING, error) if error else (SENT, "")
@@ -216,26 +217,20 @@ def message(notice: Notice) -> tuple[str, str]:
     return f"blobwatch: new blob {row['id']} at ({row['x']:.1f}, {row['y']:.1f})", "\n".join(lines)
 
 
-@contextmanager
-def picture_of(session: Session, blob: Blob | None) -> Iterator[Path | None]:
-    """Yield the picture of a blob as a file that is gone afterwards; None where there is no blob."""
-    if blob is None:
-        yield None
-        return
+def draw(session: Session, blob: Blob, folder: Path) -> Path:
+    """Draw a blob; return the file of the picture."""
     from blobwatch.figures.monitor import new_blob
 
     best = max(blob.sightings, key=lambda one: one.snr)
-    row = row_of(blob)
-    with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
-        path = Path(folder) / f"blob-{blob.id}.png"
-        with DRAWING:
-            new_blob(
-                (blob.x, blob.y, blob.radius),
-                (corner(best.x), corner(best.y)),
-                {name: getattr(best, name) for name in PICTURES},
-                light_of(session, blob),
-                (row["last_without"], row["first_seen"]),
-                f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, "
-                f"in {best.exposure.rootname}",
-            ).savefig(path, dpi=90)
-        yield path
+    row, path = row_of(blob), folder / f"blob-{blob.id}.png"
+    title = f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}"
+    with DRAWING:
+        new_blob(
+            (blob.x, blob.y, blob.radius),
+            (corner(best.x), corner(best.y)),
+            {name: getattr(best, name) for name in PICTURES},
+            light_of(session, blob),
+            (row["last_without"], row["first_seen"]),
+            title,
+        ).savefig(path, dpi=90)
+    return path
