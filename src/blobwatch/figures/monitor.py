@@ -57,7 +57,8 @@ def new_blob(
         axes.tick_params(labelsize=8)
     curve, frame = below.subplots(1, 2, width_ratios=(2.4, 1))
     draw_light(curve, light, appeared)
-    frame.set(xlim=(0, wfc3ir.SIZE), ylim=(0, wfc3ir.SIZE), aspect="equal", title="on the detector")
+    frame.set(xlim=(0, wfc3ir.SIZE), ylim=(0, wfc3ir.SIZE), aspect="equal")
+    frame.set_title("on the detector", fontsize=10)
     frame.plot([x], [y], "o", color=FOUND, markersize=8, markeredgecolor="black")
     frame.tick_params(labelsize=8)
     return figure
@@ -69,7 +70,7 @@ def draw_light(axes, light: dict[str, np.ndarray], appeared: tuple[float | None,
     before, first = appeared
     if before is not None:
         axes.axvspan(before, first, color=FOUND, alpha=0.35, lw=0, label="appeared")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="center right")
     axes.axhline(0, color="0.6", lw=0.8)
     axes.ticklabel_format(useOffset=False, style="plain")
     axes.set(xlabel="MJD", ylabel="missing light [%]")

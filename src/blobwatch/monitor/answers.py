@@ -37,6 +37,8 @@ def answer_monitor(
         say("drift is not told: there is no reference of this model; dvc repro reference makes it", "yellow")
     ledger = open_ledger(url, create=True)
     watch = Watch(folder, ledger, predictor, channels, reference)
+    if channels and every is not None:
+        import matplotlib.figure  # noqa: F401  now, while nobody waits for a picture
     well, patient = True, False
     with told_to_stop() as stop:
         while not stop.is_set():
