@@ -101,7 +101,9 @@ def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
         for day in range(5):
             take(session, day, sha256="b" * 64, noise=0.05)
         take(session, 5, outcome=UNFIT, noise=0.05)
-        days = [begun(session, take(session, day), MINE) for day in range(6, 9)]
+        days = [begun(session, take(session, day), MINE) for day in range(6, 8)]
+        assert newest_means(session, model_in(session), 3) == []
+        days.append(begun(session, take(session, 8), MINE))
         assert days == [{}, {}, {}]
         (mean, *_) = newest_means(session, model_in(session), 3)
         assert (mean.name, mean.mean) == ("noise", pytest.approx(0.01))
@@ -109,12 +111,12 @@ def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
 
 def test_a_late_exposure_raises_no_old_alarm(ledger):
     with ledger.writing() as session:
-        for day in range(3):
-            take(session, day, noise=0.05)
-        for day in range(10, 14):
+        for day in range(6):
             take(session, day)
-        assert begun(session, take(session, 2.5, noise=0.05), MINE) == {}
-        assert begun(session, take(session, 14), MINE) == {}
+        days = [begun(session, take(session, day, noise=0.05), MINE) for day in range(10, 13)]
+        assert [set(day) for day in days] == [{"noise"}, set(), set()]
+        assert begun(session, take(session, 9, noise=0.05), MINE) == {}
+        assert begun(session, take(session, 13, noise=0.05), MINE) == {}
 
 
 def test_each_trait_is_held_against_its_own_range_on_both_sides(ledger):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -227,10 +228,12 @@ def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
             assert as_far_as_it_gets.wait(10)
         write(*arguments)
 
+    @contextmanager
     def noticed(folder):
         if second.ident:
             as_far_as_it_gets.set()
-        return alone(folder)
+        with alone(folder):
+            yield
 
     monkeypatch.setattr(verbs, "write_labels", write_late)
     monkeypatch.setattr(verbs, "alone", noticed)
