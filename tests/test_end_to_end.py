@@ -31,7 +31,16 @@ def test_what_is_not_for_git_stays_out_of_it(small):
 
 def test_dvc_takes_the_commands_as_they_are_and_finds_all_up_to_date(small):
     listed = small.dvc("stage", "list", "--name-only").stdout.split()
-    assert listed == ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"]
+    assert listed == [
+        "simulate",
+        "difference",
+        "subframes",
+        "train",
+        "baseline",
+        "evaluate",
+        "reference",
+        "register",
+    ]
     small.dvc("status", "--quiet")
 
 

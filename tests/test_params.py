@@ -38,7 +38,8 @@ def test_params_cannot_be_changed(params):
 
 
 @pytest.mark.parametrize(
-    "section", ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "register"]
+    "section",
+    ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "reference", "register"],
 )
 def test_unknown_key_of_a_section(content, load, section):
     content[section]["windov"] = 3

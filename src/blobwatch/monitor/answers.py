@@ -120,9 +120,10 @@ def print_blobs(rows: list[dict]) -> None:
     """Print blobs for people."""
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("id", "status", "x", "y", "SNR", "depth, %", "appeared (UTC)", "found", box=SIMPLE)
+    whole = [Column(name, no_wrap=True) for name in ("id", "status", "x", "y", "SNR", "depth, %")]
+    table = Table(*whole, "appeared (UTC)", Column("found", no_wrap=True), box=SIMPLE, padding=0)
     for row in rows:
         error = row["depth_error"]
         cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]

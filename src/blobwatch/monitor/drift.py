@@ -61,7 +61,9 @@ def read_reference(path: Path | None = None) -> Reference | None:
             name: {key: float(content["ranges"][name][key]) for key in ("mean", "low", "high")}
             for name in WORDS
         }
-        return Reference(str(content["model"]), int(content["together"]), ranges)
+        if (together := int(content["together"])) < 1:
+            raise ValueError(together)
+        return Reference(str(content["model"]), together, ranges)
     except (ValueError, KeyError, TypeError):
         raise BlobwatchError(f"{found} is damaged; restore it, or run `dvc repro reference`") from None
 

@@ -1,12 +1,13 @@
 """Notices: of each newly confirmed blob and of drift, once to each channel; what fails is sent later."""
 
 import hashlib
+import re
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.ask import PICTURES, unsent_notices
@@ -19,6 +20,7 @@ from blobwatch.monitor.look import corner
 LONGEST = 3600.0  # seconds between two attempts of a watch that goes on
 FIRST = 10.0  # seconds after the first failure; twice as long after each
 GIVE_UP = 20.0  # seconds for one attempt
+DRAWING = Lock()  # matplotlib draws one figure at a time
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Channel:
     key : str
         The hash of its address, which may hold a password: the ledger keeps only this.
     shown : str
-        The address with its secrets masked.
+        Its kind and its host; the rest of the address may be secret.
     service : object
         Apprise's.
     """
@@ -73,14 +75,24 @@ def channels_of(addresses: list[str]) -> list[Channel]:
     for number, address in enumerate(addresses, start=1):
         service = Apprise.instantiate(address, suppress_exceptions=True)
         if service is None:
-            kind = address.partition("://")[0] if "://" in address else "without ://"
+            kind, mark, _ = address.partition("://")
+            named = f" ({kind})" if mark and kind.isalnum() else ""
             raise BlobwatchError(
-                f"channel {number} ({kind}) is none that notices can go to; give an address of apprise, "
+                f"channel {number}{named} is none that notices can go to; give an address of apprise, "
                 "like mailto://user:password@host or json://host/path"
             )
-        key = hashlib.sha256(address.encode()).hexdigest()
-        channels[key] = Channel(key, service.url(privacy=True).partition("?")[0], service)
+        key, shown = hashlib.sha256(address.encode()).hexdigest(), masked(service.url(privacy=True))
+        if shown.startswith("mailto"):
+            service.request_rate_per_sec = 0  # seconds that apprise waits between two; a mail server need not
+        channels[key] = Channel(key, shown, service)
     return list(channels.values())
+
+
+def masked(address: str) -> str:
+    """Return kind and host of an address; what is no host may be the name of a secret topic."""
+    kind, _, rest = address.partition("://")
+    host = re.split("[/?]", rest)[0].rpartition("@")[2]
+    return f"{kind}://{host if '.' in host or host.startswith('localhost') else '…'}"
 
 
 def announce(session: Session, entered: Entered, channels: list[Channel], drifts: dict[str, str]) -> None:
@@ -109,7 +121,7 @@ def announce(session: Session, entered: Entered, channels: list[Channel], drifts
 def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False) -> list[tuple[str, str]]:
     """Send what is not sent yet to the channels that are given.
 
-    A channel that fails is left alone until the next call; the others are served.
+    A channel that fails is left alone until the next call; the others are served meanwhile.
 
     Parameters
     ----------
@@ -128,32 +140,38 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
     A notice that was being sent when the program ended may have arrived or not. It is sent again, with the
     same number, and says that it may be a repeat: a notice that is lost would be worse.
     """
-    by_key = {channel.key: channel for channel in channels}
-    if not by_key or not waiting(ledger, by_key):
+    channels = [channel for channel in channels if waiting(ledger, channel)]
+    if not channels:
         return []
-    failed: set[str] = set()
+    # While the ledger is held nobody else is sending: one that is marked as being sent was cut short.
+    with ledger.alone(), ThreadPoolExecutor(len(channels)) as pool:
+        tried = list(pool.map(lambda channel: serve(ledger, channel, patient), channels))
+    return [one for of_channel in tried for one in of_channel]
+
+
+def serve(ledger: Ledger, channel: Channel, patient: bool) -> list[tuple[str, str]]:
+    """Send a channel what waits for it, up to the first that it does not take."""
     tried = []
-    with ledger.alone():  # nobody else is sending, so one that is marked as being sent was cut short
-        for number, key, subject in waiting(ledger, by_key, patient):
-            if key not in failed:
-                error = send(ledger, number, by_key[key])
-                failed |= {key} if error else set()
-                tried.append((subject, f"{by_key[key].shown}: {error}" if error else ""))
+    for number, subject in waiting(ledger, channel, patient):
+        error = send(ledger, number, channel)
+        tried.append((subject, f"{channel.shown}: {error}" if error else ""))
+        if error:
+            break
     return tried
 
 
-def waiting(ledger: Ledger, keys: Iterable[str], patient: bool = False) -> list[tuple[int, str, str]]:
-    """Return number, channel and subject of the notices that are not sent yet."""
+def waiting(ledger: Ledger, channel: Channel, patient: bool = False) -> list[tuple[int, str]]:
+    """Return number and subject of the notices that are not sent yet."""
     with ledger.reading() as session:
-        found = unsent_notices(session, keys)
-        return [(one.id, one.channel, one.subject) for one in found if not patient or is_due(one)]
+        found = unsent_notices(session, channel.key)
+        return [(one.id, one.subject) for one in found if not patient or is_due(one)]
 
 
 def is_due(notice: Notice) -> bool:
     """Tell whether it is time to try a notice again."""
     if notice.tried_at is None:
         return True
-    wait = min(LONGEST, FIRST * 2 ** (notice.attempts - 1))
+    wait = min(LONGEST, FIRST * 2 ** min(notice.attempts - 1, 20))
     return datetime.now(UTC) >= datetime.fromisoformat(notice.tried_at) + timedelta(seconds=wait)
 
 
@@ -164,13 +182,14 @@ def send(ledger: Ledger, number: int, channel: Channel) -> str:
         repeat = notice.state == SENDING  # the program ended while it was sent
         notice.state, notice.tried_at = SENDING, now()
         notice.attempts += 1
-    with ledger.reading() as session:
-        notice = session.get(Notice, number)
-        title, body = message(notice)
+    with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
+        with ledger.reading() as session:
+            notice = session.get(Notice, number)
+            title, body = message(notice)
+            picture = draw(session, notice.blob, Path(folder)) if notice.blob else None
         if repeat:
             body += "\nThis may be a repeat: the program ended while it was sent before."
-        with picture_of(session, notice.blob) as picture:
-            error = channel.send(title, body, picture)
+        error = channel.send(title, body, picture)  # others can write to the ledger meanwhile
     with ledger.writing() as session:
         notice = session.get(Notice, number)
         notice.state, notice.error = (PENDING, error) if error else (SENT, "")
@@ -186,36 +205,32 @@ def message(notice: Notice) -> tuple[str, str]:
         return "blobwatch: drift", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
     row = row_of(notice.blob)
     place = f"x {with_error(row['x'], row['x_error'])}, y {with_error(row['y'], row['y_error'])}"
-    depth = with_error(100 * row["depth"], 100 * row["depth_error"], 2)
+    error = row["depth_error"]
+    depth = with_error(100 * row["depth"], error and 100 * error, 2)
     lines = [
         f"Place: {place}; radius {row['radius']:.1f} (pixels of the 1024 frame, from 0)",
         f"Appeared: {appeared(row)}",
         f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth} %",
-        f"Found in {row['detections']} exposures, last in {notice.exposure.rootname}",
+        f"Found in {row['detections']} exposures, confirmed by {notice.exposure.rootname}",
         end,
     ]
     return f"blobwatch: new blob {row['id']} at ({row['x']:.1f}, {row['y']:.1f})", "\n".join(lines)
 
 
-@contextmanager
-def picture_of(session: Session, blob: Blob | None) -> Iterator[Path | None]:
-    """Yield the picture of a blob as a file that is gone afterwards; None where there is no blob."""
-    if blob is None:
-        yield None
-        return
+def draw(session: Session, blob: Blob, folder: Path) -> Path:
+    """Draw a blob; return the file of the picture."""
     from blobwatch.figures.monitor import new_blob
 
     best = max(blob.sightings, key=lambda one: one.snr)
-    row = row_of(blob)
-    figure = new_blob(
-        (blob.x, blob.y, blob.radius),
-        (corner(best.x), corner(best.y)),
-        {name: getattr(best, name) for name in PICTURES},
-        light_of(session, blob),
-        (row["last_without"], row["first_seen"]),
-        f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}",
-    )
-    with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
-        path = Path(folder) / f"blob-{blob.id}.png"
-        figure.savefig(path, dpi=90)
-        yield path
+    row, path = row_of(blob), folder / f"blob-{blob.id}.png"
+    title = f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}"
+    with DRAWING:
+        new_blob(
+            (blob.x, blob.y, blob.radius),
+            (corner(best.x), corner(best.y)),
+            {name: getattr(best, name) for name in PICTURES},
+            light_of(session, blob),
+            (row["last_without"], row["first_seen"]),
+            title,
+        ).savefig(path, dpi=90)
+    return path

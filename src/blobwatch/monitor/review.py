@@ -51,33 +51,46 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
             f"{labels} is no folder, so the review cannot become a label; run in the project's folder, "
             "or give --labels DIR"
         )
-    with alone(labels):
-        read_labels(labels)  # a table that is wrong is to be mended first
-        with ledger.writing() as session:
-            blob = session.get(Blob, number, with_for_update=True) or find_blob(session, number)
-            said = Review(blob=blob, verdict=verdict, reason=reason, who=who, at=now(), model=blob.model)
-            session.add(said)
-            blob.status = verdict
-            labels_of(blob, said)  # or say why none can be made
-            row = row_of(blob)
-        write_pending(ledger, labels)
+    read_labels(labels)  # a table that is wrong is to be mended first
+    with ledger.writing() as session:
+        blob = session.get(Blob, number, with_for_update={"of": Blob}) or find_blob(session, number)
+        said = Review(blob=blob, verdict=verdict, reason=reason, who=who, at=now(), model=blob.model)
+        session.add(said)
+        blob.status = verdict
+        labels_of(blob, said)  # or say why none can be made
+        row = row_of(blob)
+    write_pending(ledger, labels)
     return row
 
 
 def write_pending(ledger: Ledger, labels: Path) -> int:
     """Write the labels of reviews that have not become labels yet, as after a kill; return how many."""
-    with ledger.reading() as session:
-        pending = unlabelled_reviews(session)
-        table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
-        for said in pending:
-            new = labels_of(said.blob, said)
-            table = [one for one in table if not any(same_place(one, other) for other in new)] + new
-    if numbers:
-        write_labels(labels, table)
-        with ledger.writing() as session:
-            for number in numbers:
-                session.get(Review, number).labelled = True
+    with alone(labels):
+        with ledger.reading() as session:
+            pending = unlabelled_reviews(session)
+            table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
+            for said in pending:
+                places, new = places_of(said.blob, said), labels_of(said.blob, said)
+                table = [one for one in table if not any(same_place(one, other) for other in places)] + new
+        if numbers:
+            write_labels(labels, table)
+            with ledger.writing() as session:
+                for number in numbers:
+                    session.get(Review, number).labelled = True
     return len(numbers)
+
+
+def places_of(blob: Blob, said: Review) -> list[Label]:
+    """Return what a review says of each detection, in the order of time."""
+    label = BLOB if said.verdict == CONFIRMED else OTHER
+    return [
+        Label(
+            one.exposure.rootname,
+            *(round(value, 2) for value in (one.x, one.y, one.radius)),
+            *(label, said.who, said.at),
+        )
+        for one in sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+    ]
 
 
 def labels_of(blob: Blob, said: Review) -> list[Label]:
@@ -88,17 +101,10 @@ def labels_of(blob: Blob, said: Review) -> list[Label]:
     BlobwatchError
         If a detection's exposure has no rootname of HST.
     """
-    seen = sorted(blob.sightings, key=lambda one: one.exposure.expstart)
-    label, seen = (BLOB, seen[:1]) if said.verdict == CONFIRMED else (OTHER, seen)
-    rows = [(one.exposure.rootname, one.x, one.y, one.radius) for one in seen]
+    places = places_of(blob, said)
+    rows = places[:1] if said.verdict == CONFIRMED else places
     try:
-        return [
-            checked({key: str(value) for key, value in asdict(made).items()})
-            for made in (
-                Label(name, round(x, 2), round(y, 2), round(radius, 2), label, said.who, said.at)
-                for name, x, y, radius in rows
-            )
-        ]
+        return [checked({key: str(value) for key, value in asdict(row).items()}) for row in rows]
     except ValueError as wrong:
         raise BlobwatchError(f"blob {blob.id} cannot become a label: {wrong}") from None
 

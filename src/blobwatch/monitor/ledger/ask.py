@@ -3,10 +3,20 @@
 from collections.abc import Iterable
 
 import numpy as np
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session, undefer
 
-from blobwatch.monitor.ledger.tables import JUDGED, SENT, Detection, Exposure, Model, Notice, Review
+from blobwatch.monitor.ledger.tables import (
+    JUDGED,
+    REJECTED,
+    SENT,
+    Blob,
+    Detection,
+    Exposure,
+    Model,
+    Notice,
+    Review,
+)
 
 PICTURES = ("before", "after", "difference")
 
@@ -88,10 +98,14 @@ def notices_of(session: Session, blob: int) -> list[Notice]:
     return list(session.scalars(select(Notice).filter_by(blob_id=blob).order_by(Notice.id)).unique())
 
 
-def unsent_notices(session: Session, channels: Iterable[str]) -> list[Notice]:
-    """Return the notices to some channels that are not sent yet, the oldest first."""
-    asked = select(Notice).where(Notice.state != SENT, Notice.channel.in_(list(channels)))
-    return list(session.scalars(asked.order_by(Notice.id)).unique())
+def unsent_notices(session: Session, channel: str) -> list[Notice]:
+    """Return the notices to a channel that are not sent yet, without those of rejected blobs.
+
+    First those that were tried least, so that one that is never taken holds up no other.
+    """
+    asked = select(Notice).outerjoin(Notice.blob).where(Notice.state != SENT, Notice.channel == channel)
+    asked = asked.where(or_(Blob.id.is_(None), Blob.status != REJECTED))
+    return list(session.scalars(asked.order_by(Notice.attempts, Notice.id)).unique())
 
 
 def unlabelled_reviews(session: Session) -> list[Review]:

@@ -20,7 +20,7 @@ MJD_ZERO = datetime(1858, 11, 17)
 
 def utc(mjd: float) -> str:
     """Return the UTC date and time of a modified Julian date, to the minute."""
-    return f"{MJD_ZERO + timedelta(days=mjd):%Y-%m-%d %H:%M}"
+    return f"{MJD_ZERO + timedelta(seconds=round(mjd * 86400)):%Y-%m-%d %H:%M}"
 
 
 def list_blobs(session: Session, status: str | None = None) -> list[dict]:

@@ -1,0 +1,226 @@
+"""Drift: the newest exposures against those that trained the model, told once when they leave the range."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.drift import (
+    REFERENCE,
+    Drift,
+    Reference,
+    begun,
+    newest_means,
+    outside,
+    read_reference,
+    sentence,
+)
+from blobwatch.monitor.ledger.ask import notices_of
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.tables import JUDGED, UNFIT, Exposure, Model
+from blobwatch.monitor.notices import Channel, announce, send_pending
+from blobwatch.monitor.traits import WORDS
+
+USUAL = {"noise": 0.01, "contaminants": 0.001, "score": -3.0, "found": 1.0}
+RANGES = {name: {"mean": v, "low": v - abs(v) / 10, "high": v + abs(v) / 10} for name, v in USUAL.items()}
+MINE = Reference("a" * 64, 3, RANGES)
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    path = tmp_path_factory.mktemp("empty") / "ledger.db"
+    open_ledger(f"sqlite:///{path}", create=True)
+    return path
+
+
+@pytest.fixture
+def ledger(empty, tmp_path):
+    (tmp_path / "ledger.db").write_bytes(empty.read_bytes())
+    return open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def model_in(session, sha256: str = MINE.model) -> Model:
+    known = session.query(Model).filter_by(sha256=sha256).first()
+    return known or Model(version=1, sha256=sha256, fingerprint="0" * 64, threshold=0.5)
+
+
+def take(session, day: float, outcome: str = JUDGED, sha256: str = MINE.model, **traits: float) -> Exposure:
+    """Enter an exposure whose traits are as usual but for some."""
+    name = f"iday{round(100 * day):05d}"
+    exposure = Exposure(
+        rootname=name, path=name, stamp="", md5="", expstart=58000.0 + day, filter="F153M", programme=""
+    )
+    for trait, value in (USUAL | traits).items():
+        setattr(exposure, trait, value)
+    exposure.outcome, exposure.judged_at, exposure.model = outcome, "", model_in(session, sha256)
+    session.add(exposure)
+    session.flush()
+    return exposure
+
+
+def watched_days(ledger, noises: list[float]) -> list[dict[str, str]]:
+    """Return what begins with each of some days, by their noise."""
+    with ledger.writing() as session:
+        return [begun(session, take(session, day, noise=value), MINE) for day, value in enumerate(noises)]
+
+
+def test_a_trait_is_told_once_when_it_leaves_and_again_after_it_came_back(ledger):
+    low, high = 0.01, 0.016
+    days = watched_days(ledger, [low, low, high, high, high, low, low, low, high, high])
+    assert [set(day) for day in days] == [set(), set(), {"noise"}, *[set()] * 5, {"noise"}, set()]
+
+
+def test_nothing_is_told_of_exposures_as_those_that_trained(ledger):
+    rng = np.random.default_rng(1)
+    assert not any(watched_days(ledger, list(0.01 * (1 + 0.03 * rng.normal(size=20)))))
+
+
+def test_too_few_exposures_tell_nothing(ledger):
+    assert watched_days(ledger, [0.05, 0.05]) == [{}, {}]
+    with ledger.writing() as session:
+        model = model_in(session)
+        assert newest_means(session, model, 3) == []
+        assert set(begun(session, take(session, 2, noise=0.05), MINE)) == {"noise"}
+
+
+def test_the_reference_of_another_model_or_none_tells_nothing(ledger):
+    with ledger.writing() as session:
+        newest = [take(session, day, noise=0.05) for day in range(3)][-1]
+        assert set(begun(session, newest, MINE)) == {"noise"}
+        assert begun(session, newest, replace(MINE, model="b" * 64)) == {}
+        assert begun(session, newest, None) == {}
+        assert outside(session, newest.model, None) == []
+
+
+def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
+    with ledger.writing() as session:
+        for day in range(5):
+            take(session, day, sha256="b" * 64, noise=0.05)
+        take(session, 5, outcome=UNFIT, noise=0.05)
+        days = [begun(session, take(session, day), MINE) for day in range(6, 8)]
+        assert newest_means(session, model_in(session), 3) == []
+        days.append(begun(session, take(session, 8), MINE))
+        assert days == [{}, {}, {}]
+        (mean, *_) = newest_means(session, model_in(session), 3)
+        assert (mean.name, mean.mean) == ("noise", pytest.approx(0.01))
+
+
+def test_a_late_exposure_raises_no_old_alarm(ledger):
+    with ledger.writing() as session:
+        for day in range(6):
+            take(session, day)
+        days = [begun(session, take(session, day, noise=0.05), MINE) for day in range(10, 13)]
+        assert [set(day) for day in days] == [{"noise"}, set(), set()]
+        assert begun(session, take(session, 9, noise=0.05), MINE) == {}
+        assert begun(session, take(session, 13, noise=0.05), MINE) == {}
+
+
+def test_each_trait_is_held_against_its_own_range_on_both_sides(ledger):
+    with ledger.writing() as session:
+        for day in range(3):
+            newest = take(session, day, contaminants=0.0005, score=-1.0, found=1.1)
+        told = begun(session, newest, MINE)
+        assert list(told) == ["contaminants", "score"]
+        assert told["score"].startswith(f"{WORDS['score']}: -1 ± ")
+
+
+def test_the_sentence_has_mean_error_and_range(ledger):
+    with ledger.writing() as session:
+        for day, noise in enumerate((0.5, 0.015, 0.016, 0.02)):
+            newest = take(session, day, noise=noise)
+        (one,) = outside(session, newest.model, MINE)
+    values = np.array([0.015, 0.016, 0.02])
+    assert one == Drift("noise", pytest.approx(values.mean()), pytest.approx(values.std(ddof=1) / np.sqrt(3)))
+    assert sentence(one, MINE) == (
+        "noise per pixel: 0.017 ± 0.0015 over the last 3 exposures, "
+        "outside 0.009 to 0.011 of the training data (mean 0.01)"
+    )
+
+
+def test_a_mean_of_one_exposure_has_no_error(ledger):
+    with ledger.writing() as session:
+        take(session, 0, noise=0.03)
+        assert newest_means(session, model_in(session), 1)[0] == Drift("noise", 0.03, 0.0)
+
+
+def test_drift_goes_out_as_a_notice_of_its_own(ledger):
+    class Kept(Channel):
+        def send(self, title, body, picture) -> str:
+            self.service.append((title, body, picture))
+            return ""
+
+    channel = Kept("f" * 64, "kept://…", [])
+    with ledger.writing() as session:
+        for day in range(3):
+            newest = take(session, day, noise=0.05)
+        announce(session, Entered(newest, [], [], []), [channel], begun(session, newest, MINE))
+    assert send_pending(ledger, [channel]) == [("drift noise iday00200", "")]
+    ((title, body, picture),) = channel.service
+    assert (title, picture) == ("blobwatch: drift", None)
+    said, since = body.splitlines()
+    assert said.startswith("noise per pixel: 0.05 ± ")
+    assert since == "Since iday00200. Judged by version 1 of blobwatch. Notice 1."
+    with ledger.reading() as session:
+        assert notices_of(session, 1) == []
+
+
+def written(path, **changes):
+    content = {"model": MINE.model, "together": MINE.together, "ranges": RANGES, "exposures": []} | changes
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_reference_is_read_as_the_stage_writes_it(tmp_path):
+    assert read_reference(written(tmp_path / "reference.json")) == MINE
+    assert read_reference(tmp_path / "none.json") is None
+
+
+def test_the_reference_of_the_folder_in_which_one_stands_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / REFERENCE).parent.mkdir(parents=True)
+    written(tmp_path / REFERENCE)
+    assert read_reference() == MINE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "{", "[]", "null", "3", '{"model": "a"}', "\x00"],
+        json.dumps({"model": "a", "together": 3, "ranges": {"noise": RANGES["noise"]}}),
+        json.dumps({"model": "a", "together": 3, "ranges": RANGES | {"found": [0, 1]}}),
+        json.dumps({"model": "a", "together": 3, "ranges": RANGES | {"found": {"mean": 1, "low": "x"}}}),
+        json.dumps({"model": "a", "together": 0, "ranges": RANGES}),
+        json.dumps({"model": "a", "together": "many", "ranges": RANGES}),
+    ],
+)
+def test_a_damaged_reference_is_named(tmp_path, text):
+    path = tmp_path / "reference.json"
+    path.write_text(text)
+    with pytest.raises(
+        BlobwatchError, match=r"reference\.json is damaged; restore it, or run `dvc repro ref"
+    ):
+        read_reference(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(BlobwatchError, match="is damaged"):
+        read_reference(path)
+
+
+def test_the_share_of_false_warnings_is_the_stated_one(params):
+    """Of all that can be drawn from the very exposures that trained, two runs of neighbours at a time."""
+    path = ROOT / REFERENCE
+    known, settings = read_reference(path), params.reference
+    rows = json.loads(path.read_text())["exposures"]
+    count, length, stated = len(rows), settings.together, 1 - settings.confidence
+    assert known.together == settings.exposures == 2 * length
+    runs = (np.arange(count)[:, None] + np.arange(length)) % count
+    for name in WORDS:
+        half = np.array([row[name] for row in rows])[runs].mean(axis=1)
+        means = (half[:, None] + half) / 2
+        rounded = 1e-6  # as the file is
+        low, high = known.ranges[name]["low"] - rounded, known.ranges[name]["high"] + rounded
+        share = ((means < low) | (means > high)).mean()
+        assert share == pytest.approx(stated, abs=4 / means.size), name  # a draw counts twice, at either end

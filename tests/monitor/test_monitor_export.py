@@ -1,0 +1,169 @@
+"""The ledger's blobs in files and tables: CSV, ECSV, regions for ds9, JSON, and what people see."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from astropy.time import Time
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.answers import answer_blobs
+from blobwatch.monitor.export import COLOURS, MEANINGS, UNITS, WRITERS, exported, write_export
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.listing import COLUMNS, appeared, list_blobs, utc, with_error
+
+NUMBERS = {"x", "y", "radius", "depth", "snr", "probability", "first_seen", "last_seen"}
+
+
+@pytest.fixture(scope="module")
+def url(seen) -> str:
+    return f"sqlite:///{seen}"
+
+
+@pytest.fixture(scope="module")
+def rows(url) -> list[dict]:
+    """The ledger's two blobs, and one of which little is known."""
+    with open_ledger(url).reading() as session:
+        rows = list_blobs(session)
+    unknown = ("last_without", "last_without_rootname", "x_error", "y_error", "depth_error", "model_version")
+    return [*rows, rows[0] | dict.fromkeys(unknown) | {"id": 3, "status": "rejected", "x": -0.5, "y": 1023.4}]
+
+
+@pytest.fixture
+def nothing(tmp_path) -> str:
+    """The address of a ledger without a blob."""
+    url = f"sqlite:///{tmp_path}/empty.db"
+    open_ledger(url, create=True)
+    return url
+
+
+def test_json_has_the_keys_of_the_contract_with_their_types(url, capsys):
+    answer_blobs(url, True, None)
+    out, err = capsys.readouterr()
+    listed = json.loads(out)
+    assert (len(listed), err) == (2, "")
+    for row in listed:
+        assert list(row) == COLUMNS
+        assert {key for key in row if type(row[key]) is float} >= NUMBERS
+        assert all(type(row[key]) is int for key in ("id", "detections"))
+        assert all(type(row[key]) is str for key in ("status", "first_rootname"))
+        assert row["status"] in ("candidate", "confirmed", "rejected")
+        assert 0 <= row["probability"] <= 1
+        assert row["last_without"] < row["first_seen"] <= row["last_seen"]
+    assert (listed[1]["x_error"], listed[0]["x_error"] > 0) == (None, True)  # of one detection, of several
+    assert listed[0]["depth_error"] == pytest.approx(listed[0]["depth"] / listed[0]["snr"], rel=0.01)
+
+
+def test_csv_is_a_plain_table(rows, tmp_path):
+    write_export(tmp_path / "blobs.csv", rows)
+    with (tmp_path / "blobs.csv").open(newline="") as stream:
+        read = list(csv.DictReader(stream))
+    assert list(read[0]) == COLUMNS
+    for given, row in zip(rows, read, strict=True):
+        assert {key: "" if value is None else str(value) for key, value in given.items()} == row
+
+
+def test_ecsv_is_read_by_astropy_with_units_meanings_and_what_is_unknown(rows, tmp_path):
+    write_export(tmp_path / "blobs.ecsv", rows)
+    table = Table.read(tmp_path / "blobs.ecsv")
+    assert table.colnames == COLUMNS
+    for name in COLUMNS:
+        column = table[name]
+        assert column.unit == UNITS.get(name)
+        assert column.description == MEANINGS.get(name)
+        masked = np.ma.getmaskarray(np.ma.asarray(column))
+        assert masked.tolist() == [row[name] is None for row in rows]
+        known = [
+            (value, row[name]) for value, row, hidden in zip(column, rows, masked, strict=True) if not hidden
+        ]
+        assert all(value == given for value, given in known)
+    assert table["id"].dtype.kind == table["model_version"].dtype.kind == "i"
+    assert table["first_seen"].quantity.to_value("h")[0] == pytest.approx(24 * rows[0]["first_seen"])
+    assert "from 0" in table.meta["comments"][0]
+
+
+def test_regions_are_circles_that_ds9_counts_from_one(rows, tmp_path):
+    write_export(tmp_path / "blobs.reg", rows)
+    first, *lines = (tmp_path / "blobs.reg").read_text().splitlines()
+    assert first == "# Region file format: DS9 version 4.1"
+    assert [line for line in lines if not line.startswith(("#", "circle"))] == ["image"]
+    circle = re.compile(r"circle\((.*),(.*),(.*)\) # color=(.*) text=\{(.*)\} tag=\{(.*)\}")
+    found = [circle.fullmatch(line).groups() for line in lines if line.startswith("circle")]
+    for row, (x, y, radius, colour, text, tag) in zip(rows, found, strict=True):
+        place = (row["x"] + 1, row["y"] + 1, row["radius"])
+        assert (float(x), float(y), float(radius)) == pytest.approx(place, abs=0.006)
+        assert (colour, text, tag) == (COLOURS[row["status"]], str(row["id"]), row["status"])
+    assert len(set(COLOURS.values())) == 3
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, capsys, form):
+    answer_blobs(nothing, True, tmp_path / f"blobs{form}")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("[]\n", f"0 blobs: {tmp_path / f'blobs{form}'}\n")
+    text = (tmp_path / f"blobs{form}").read_text()
+    assert text == exported(form, [])
+    assert "circle" not in text
+    if form == ".ecsv":
+        table = Table.read(text, format="ascii.ecsv")
+        assert (len(table), table.colnames) == (0, COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["blobs.txt", "blobs", "blobs.csv.gz", ".csv"])
+def test_an_unknown_ending_is_refused(rows, tmp_path, name):
+    with pytest.raises(BlobwatchError, match=r"is to be of no known form; end it in \.csv, \.ecsv, \.reg"):
+        write_export(tmp_path / name, rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_said(rows, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "blobs.reg").mkdir()
+    for place in (tmp_path / "file" / "blobs.csv", tmp_path / "blobs.reg"):
+        with pytest.raises(BlobwatchError, match=r"cannot be written: .*; give another place"):
+            write_export(place, rows)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_export_leaves_stdout_to_json(url, tmp_path, capsys):
+    answer_blobs(url, False, tmp_path / "blobs.csv")
+    assert capsys.readouterr() == ("", f"2 blobs: {tmp_path / 'blobs.csv'}\n")
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_people_see_the_whole_table(url, rows, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    answer_blobs(url, False, None)
+    out, _ = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= columns
+    assert "…" not in out
+    for row in rows[:2]:
+        depth = with_error(100 * row["depth"], 100 * row["depth_error"], 2)
+        (line,) = [line for line in out.splitlines() if row["status"] in line]
+        cells = (with_error(row["x"], row["x_error"]), f"{row['snr']:.1f}", depth, f"{row['detections']} x")
+        assert all(cell in line for cell in cells)
+        assert all(utc(row[name])[:10] in out for name in ("last_without", "first_seen"))
+    one_line = f"{utc(rows[0]['last_without'])[:10]} - {utc(rows[0]['first_seen'])[:10]}"
+    assert (one_line in out) == (columns == 200)
+
+
+def test_people_see_that_there_is_none(nothing, capsys):
+    answer_blobs(nothing, False, None)
+    assert capsys.readouterr().out == "no blob yet\n"
+
+
+def test_a_blob_of_which_little_is_known_is_listed_too(rows, capsys):
+    from blobwatch.monitor.answers import print_blobs
+
+    print_blobs([rows[2]])
+    assert f"- {utc(rows[2]['first_seen'])[:10]}" in capsys.readouterr().out
+    assert appeared(rows[2]) == f"before {utc(rows[2]['first_seen'])} ({rows[2]['first_rootname']})"
+
+
+def test_dates_are_those_of_astropy():
+    days = np.concatenate([58000 + np.arange(1440) / 1440, np.random.default_rng(1).uniform(5e4, 5.9e4, 500)])
+    known = Time([*days, 58000.1, 58000.3, 57844.6], format="mjd", scale="utc", precision=0)
+    assert [utc(mjd) for mjd in known.mjd] == [iso[:16] for iso in known.iso]

@@ -1,0 +1,384 @@
+"""Notices: what is said, to whom, how often, and what happens where a channel fails."""
+
+import hashlib
+import io
+import json
+import re
+import sqlite3
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import numpy as np
+import pytest
+from monitor.channels import (
+    HOST,
+    PASSWORD,
+    PATH,
+    SECRETS,
+    USER,
+    MailServer,
+    Webhook,
+    pictures_of,
+    running,
+    words_of,
+)
+from monitor.sky import APPEARED, LOUD, NAMES, PASSED
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.answers import answer_monitor
+from blobwatch.monitor.ledger.ask import newest_judged, notices_of
+from blobwatch.monitor.ledger.database import now, open_ledger
+from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.listing import find_blob, list_blobs, utc
+from blobwatch.monitor.ledger.tables import PENDING, REJECTED, SENDING, SENT, Notice
+from blobwatch.monitor.notices import Channel, announce, channels_of, is_due, masked, send_pending
+
+
+@pytest.fixture
+def mail():
+    with running(MailServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def hook():
+    with running(Webhook()) as server:
+        yield server
+
+
+@pytest.fixture
+def ledger(watched):
+    return open_ledger(watched.url)
+
+
+def note(ledger, channels: list[Channel], blob: int | None = None, **drifts: str) -> None:
+    """Write down what is to be sent: of a blob, or cheaper, of drift."""
+    with ledger.writing() as session:
+        confirmed = [find_blob(session, blob)] if blob else []
+        announce(session, Entered(newest_judged(session), [], [], confirmed), channels, drifts)
+
+
+def state(ledger) -> list[tuple]:
+    """Return state, attempts, and whether there is an error, of each notice."""
+    with ledger.reading() as session:
+        rows = session.query(Notice).order_by(Notice.id).all()
+        return [(one.state, one.attempts, bool(one.error)) for one in rows]
+
+
+def went(tried: list[tuple[str, str]]) -> list[bool]:
+    return [not error for _, error in tried]
+
+
+@pytest.fixture(scope="module")
+def told(sky, box_model, tmp_path_factory):
+    """The sky up to the passing blob, watched with a mail server and a webhook, twice."""
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "sky").mkdir()
+    for path in sorted(sky.iterdir())[: PASSED + 1]:
+        (folder / "sky" / path.name).symlink_to(path)
+    said = io.StringIO()
+    with running(MailServer()) as mail, running(Webhook()) as hook:
+        with redirect_stderr(said), redirect_stdout(said):
+            for _ in range(2):
+                addresses = [mail.address, hook.address]
+                url = f"sqlite:///{folder}/ledger.db"
+                assert answer_monitor(folder / "sky", url, addresses, str(box_model), None, True)
+        yield mail.mood, hook.mood, folder / "ledger.db", said.getvalue()
+
+
+def test_a_confirmed_blob_is_told_once_to_each_channel_and_a_candidate_to_none(told):
+    mail, hook, database, _ = told
+    assert (len(mail.got), len(hook.got)) == (1, 1)
+    with open_ledger(f"sqlite:///{database}").reading() as session:
+        (row, passing) = list_blobs(session)
+        assert [one.state for one in notices_of(session, row["id"])] == [SENT, SENT]
+    assert passing["status"] == "candidate"
+    first, last = (f"{utc(58000.0 + n)} ({NAMES[n]})" for n in (APPEARED - 1, APPEARED))
+    for words in map(words_of, (mail.got[0], hook.got[0])):
+        x, y = (float(one) for one in re.search(r"new blob 1 at \((.*), (.*)\)", words).groups())
+        assert np.hypot(x - LOUD.x, y - LOUD.y) < 2
+        assert f"Place: x {x} ± " in words
+        assert re.search(r"radius \d+\.\d \(pixels of the 1024 frame, from 0\)", words)
+        chance, snr = re.search(r"Probability: (.*); SNR (.*); depth \d", words).groups()
+        assert 0.5 <= float(chance) <= 1
+        assert 15 < float(snr) < 40
+        assert f"Appeared: between {first} and {last}" in words
+        assert f"Found in 2 exposures, confirmed by {NAMES[APPEARED + 1]}" in words
+
+
+def test_the_mail_is_well_formed_and_brings_the_picture(told):
+    (message,) = told[0].got
+    assert all(part.defects == [] for part in message.walk())
+    assert message["To"].addresses[0].addr_spec == "watch@example.org"
+    assert message["From"].addresses[0].addr_spec == "blobwatch@example.org"
+    assert abs(message["Date"].datetime - datetime.now(UTC)) < timedelta(hours=1)
+    assert message["Message-ID"]
+    (part,) = message.iter_attachments()
+    assert (part.get_content_type(), part.get_filename()) == ("image/png", "blob-1.png")
+    assert told[0].logins == [(USER, PASSWORD)]
+
+
+def test_the_picture_is_one_to_look_at(told):
+    for mood in told[:2]:
+        (picture,) = pictures_of(mood.got[0])
+        assert picture.format == "PNG"
+        assert 600 <= picture.width <= 2000
+        assert 400 <= picture.height <= 1500
+        colours = np.asarray(picture.convert("RGB"), dtype=int)
+        assert colours.std() > 20
+        assert (np.ptp(colours, axis=-1) > 100).sum() > 200  # circles and points in colour
+
+
+def test_the_webhook_gets_title_text_and_file_name(told):
+    (post,) = told[1].got
+    assert post["title"].startswith("blobwatch: new blob 1 at (")
+    (picture,) = post["attachments"]
+    assert (picture["filename"], picture["mimetype"]) == ("blob-1.png", "image/png")
+
+
+def test_no_secret_of_an_address_is_kept_sent_or_said(told):
+    mail, hook, database, said = told
+    kept = database.read_bytes().decode("latin-1") + said
+    sent = mail.got[0].as_string() + json.dumps(hook.got[0])
+    assert not any(secret in text for secret in (*SECRETS, USER + ":") for text in (kept, sent))
+    with sqlite3.connect(database) as connection:
+        shown = {one for (one,) in connection.execute("SELECT shown FROM notices")}
+    connection.close()
+    assert all(one.startswith((f"mailto://{HOST}:", f"json://{HOST}:")) for one in shown)
+
+
+@pytest.mark.parametrize("failing", ["refuse", "hang up", "error"])
+@pytest.mark.parametrize("bad", ["mail", "hook"])
+def test_a_failing_channel_hides_nothing_and_gets_its_notice_later_once(ledger, mail, hook, bad, failing):
+    channels = channels_of([mail.address, hook.address])
+    moods = {"mail": mail.mood, "hook": hook.mood}
+    sick, well = moods.pop(bad), *moods.values()
+    note(ledger, channels, noise="noise is up")
+    sick.failing = failing
+    tried = send_pending(ledger, channels)
+    assert sorted(went(tried)) == [False, True]
+    (error,) = [error for _, error in tried if error]
+    assert error.startswith(f"{'mailto' if bad == 'mail' else 'json'}://{HOST}:")
+    assert not any(secret in error for secret in SECRETS)
+    assert (len(sick.got), len(well.got)) == (0, 1)
+    assert sorted(state(ledger)) == [(PENDING, 1, True), (SENT, 1, False)]
+    sick.failing = ""
+    assert went(send_pending(ledger, channels)) == [True]
+    assert send_pending(ledger, channels) == []
+    assert (len(sick.got), len(well.got)) == (1, 1)
+    assert "noise is up" in words_of(sick.got[0])
+    assert sorted(state(ledger)) == [(SENT, 1, False), (SENT, 2, False)]
+
+
+def test_a_server_that_is_down_gets_its_notice_when_it_is_up(ledger):
+    with running(Webhook()) as once:
+        port = once.server_address[1]
+        channels = channels_of([once.address])
+    note(ledger, channels, noise="noise is up")
+    assert went(send_pending(ledger, channels)) == [False]
+    with running(Webhook(port)) as again:
+        assert went(send_pending(ledger, channels)) == [True]
+        assert len(again.mood.got) == 1
+
+
+def test_a_slow_channel_delays_no_other(ledger, mail, hook):
+    """The mail server answers only after the webhook has got its notice; if that does not come, it fails."""
+    mail.mood.hold = hook.mood.arrived
+    channels = channels_of([mail.address, hook.address])
+    note(ledger, channels, noise="noise is up", score="score is down")
+    assert went(send_pending(ledger, channels)) == [True] * 4
+    assert (len(mail.mood.got), len(hook.mood.got)) == (2, 2)
+
+
+def test_others_can_write_to_the_ledger_while_a_channel_is_slow(ledger):
+    class Slow(Channel):
+        def send(self, *_) -> str:
+            with sqlite3.connect(ledger.engine.url.database, timeout=0) as connection:
+                connection.execute("UPDATE blobs SET status = 'rejected' WHERE id = 2")
+            connection.close()
+            return ""
+
+    channel = Slow("d" * 64, "slow://…", None)
+    note(ledger, [channel], blob=1)
+    assert went(send_pending(ledger, [channel])) == [True]
+    with ledger.reading() as session:
+        assert find_blob(session, 2).status == REJECTED
+
+
+def test_a_channel_that_never_answers_is_given_up_and_the_watch_goes_on(ledger, hook, monkeypatch):
+    hook.mood.hold = Event()
+    channels = channels_of([hook.address])
+    channels[0].service.socket_read_timeout = 0.05
+    note(ledger, channels, noise="noise is up")
+    try:
+        assert went(send_pending(ledger, channels)) == [False]
+    finally:
+        hook.mood.hold.set()
+    assert state(ledger) == [(PENDING, 1, True)]
+
+
+class Said(Channel):
+    """A channel without a network, that does not take what says so."""
+
+    def send(self, title: str, body: str, picture) -> str:
+        if "not for you" in body:
+            return "too large"
+        self.service.append((title, body))
+        return ""
+
+
+def said_channel() -> Said:
+    return Said("f" * 64, "said://…", [])
+
+
+def test_a_notice_that_is_never_taken_holds_up_no_other(ledger):
+    channel = said_channel()
+    note(ledger, [channel], noise="not for you", score="score is down")
+    for _ in range(2):  # each a run of its own
+        send_pending(ledger, [channel])
+    assert [body.splitlines()[0] for _, body in channel.service] == ["score is down"]
+    assert state(ledger) == [(PENDING, 2, True), (SENT, 1, False)]
+
+
+def test_what_was_being_sent_at_a_kill_is_sent_again_and_says_so(ledger, monkeypatch):
+    channel = said_channel()
+    note(ledger, [channel], noise="noise is up")
+
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as during:
+        during.setattr(Said, "send", killed)
+        with pytest.raises(SystemExit):
+            send_pending(ledger, [channel])
+    assert state(ledger) == [(SENDING, 1, False)]
+    assert went(send_pending(ledger, [channel])) == [True]
+    said = channel.service[0][1].splitlines()
+    assert said[-2].endswith("Notice 1.")
+    assert said[-1] == "This may be a repeat: the program ended while it was sent before."
+    assert send_pending(ledger, [channel]) == []
+
+
+def test_a_notice_that_merely_failed_does_not_call_itself_a_repeat(ledger, monkeypatch):
+    channel = said_channel()
+    note(ledger, [channel], noise="noise is up")
+    monkeypatch.setattr(Said, "send", lambda *_: "down")
+    send_pending(ledger, [channel])
+    monkeypatch.undo()
+    send_pending(ledger, [channel])
+    assert "repeat" not in channel.service[0][1]
+
+
+def test_a_blob_that_was_rejected_before_its_notice_went_out_makes_none(ledger):
+    channel = said_channel()
+    note(ledger, [channel], blob=1, noise="noise is up")
+    with ledger.writing() as session:
+        find_blob(session, 1).status = REJECTED
+    send_pending(ledger, [channel])
+    assert [title for title, _ in channel.service] == ["blobwatch: drift"]
+
+
+def test_notices_wait_for_the_channel_that_they_are_for(ledger):
+    mine, other = said_channel(), Said("e" * 64, "other://…", [])
+    note(ledger, [mine], noise="noise is up")
+    assert send_pending(ledger, [other]) == send_pending(ledger, []) == []
+    assert went(send_pending(ledger, [other, mine])) == [True]
+    assert other.service == []
+
+
+def test_a_watch_is_patient_with_a_channel_that_failed_just_now(ledger):
+    channel = said_channel()
+    note(ledger, [channel], noise="not for you")
+    assert went(send_pending(ledger, [channel], patient=True)) == [False]
+    assert send_pending(ledger, [channel], patient=True) == []
+    assert went(send_pending(ledger, [channel])) == [False]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "ago", "due"),
+    [
+        *[(0, None, True), (1, 8, False), (1, 12, True), (3, 38, False), (3, 42, True)],
+        *[(40, 3590, False), (40, 3610, True), (2000, 3610, True)],
+    ],
+)
+def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
+    tried = None
+    if ago is not None:
+        tried = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="seconds")
+    assert is_due(Notice(attempts=attempts, tried_at=tried)) == due
+    assert not is_due(Notice(attempts=1, tried_at=now()))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *[
+            "hunter2",
+            "nonsense://joe:hunter2@host",
+            "mailto://",
+            "slack://hunter2",
+            "",
+            "json://joe:hunter2@/",
+        ],
+        *["joe:hunter2@mail://host", "https://example.org/hunter2"],
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, address):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with pytest.raises(BlobwatchError, match=r"channel 2.* is none that notices can go to; give an") as wrong:
+        answer_monitor(tmp_path / "none", url, [f"json://{HOST}", address], "no model", None, True)
+    assert not any(secret in str(wrong.value) for secret in ("hunter2", "joe"))
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_given_twice_is_one_channel(mail, hook):
+    channels = channels_of([mail.address, hook.address, mail.address])
+    assert [one.key for one in channels] == [
+        hashlib.sha256(address.encode()).hexdigest() for address in (mail.address, hook.address)
+    ]
+    assert channels_of([]) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("mailtos://joe:****@smtp.example.org/a%40b.org?mode=starttls", "mailtos://smtp.example.org"),
+        (f"json://joe:****@{HOST}:8080/{PATH}?method=POST", f"json://{HOST}:8080"),
+        ("json://token@localhost?method=POST", "json://localhost"),
+        ("slack://T...2/A...D/T...Q/%23general/?image=yes", "slack://T...2"),
+        ("ntfys://secret-topic?priority=default", "ntfys://…"),
+    ],
+)
+def test_of_an_address_its_kind_and_its_host_are_shown(address, shown):
+    assert masked(address) == shown
+
+
+def test_slack_gets_the_message(ledger, monkeypatch):
+    import requests
+
+    posts = []
+
+    class Taken:
+        status_code, content, text = 200, b"ok", "ok"
+
+    def post(url, data=None, **_):
+        posts.append((url, json.loads(data)))
+        return Taken()
+
+    monkeypatch.setattr(requests, "post", post)
+    monkeypatch.setattr(requests, "request", lambda method, url, **how: post(url, **how))
+    tokens = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+    (channel,) = channels_of([f"slack://{tokens}/#quicklook"])
+    note(ledger, [channel], blob=1)
+    assert send_pending(ledger, [channel]) == [("blob 1", "")]
+    ((url, content),) = posts
+    assert url == f"https://hooks.slack.com/services/{tokens}"
+    assert content["channel"] == "#quicklook"
+    with ledger.reading() as session:
+        row = list_blobs(session)[0]
+    said = json.dumps(content, ensure_ascii=False)
+    assert f"new blob 1 at ({row['x']:.1f}, {row['y']:.1f})" in said
+    assert f"between {utc(58003.0)} ({NAMES[APPEARED - 1]}) and {utc(58004.0)} ({NAMES[APPEARED]})" in said
+    assert "TIiajk" not in said + channel.shown

@@ -1,0 +1,168 @@
+"""Stage ``reference``, and the traits that it measures: of difference images with the box model."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import NOISE, image_with, write_image
+
+from blobwatch.artefact import Model
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.blobs import Blob
+from blobwatch.monitor.drift import read_reference
+from blobwatch.monitor.traits import WORDS, traits_of
+from blobwatch.params import Reference
+from blobwatch.predict import Predictor
+from blobwatch.stages.reference import REFERENCE, ranges_of, reference
+
+SETTINGS = Reference(exposures=3, together=2, draws=500, confidence=0.9)
+LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.1)
+SPLITS = ("train", "train", "val", "train", "test")
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory):
+    """Five difference images, each noisier than the one before; the first has a blob."""
+    folder = tmp_path_factory.mktemp("differences")
+    for number in range(len(SPLITS)):
+        image = image_with([LOUD] if number == 0 else [], number, NOISE * (1 + number / 10))
+        write_image(folder / f"izzz{number:04d}q_diff.fits", image, ROOTNAME=f"izzz{number:04d}q")
+    return folder
+
+
+def subframes_of(folder, splits):
+    with (folder / "index.csv").open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["rootname", "split"])
+        table.writerows((f"izzz{number:04d}q", split) for number, split in enumerate(splits))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def measured(box_model, differences, tmp_path_factory):
+    """What the stage found, and the file that it wrote."""
+    folder = tmp_path_factory.mktemp("measured")
+    subframes = subframes_of(folder, SPLITS)
+    found = reference(box_model, differences, subframes, folder / "out", SETTINGS, seed=1, workers=1)
+    return found, folder / "out" / REFERENCE
+
+
+def test_it_measures_the_exposures_that_trained_and_no_others(measured, box_model):
+    found, path = measured
+    assert json.loads(path.read_text()) == found
+    assert list(found) == ["model", "together", "ranges", "exposures"]
+    assert (found["model"], found["together"]) == (Model.load(box_model).sha256, 3)
+    assert [row["rootname"] for row in found["exposures"]] == ["izzz0000q", "izzz0001q", "izzz0003q"]
+    for row, noise, blobs in zip(found["exposures"], (1.0, 1.1, 1.3), (1, 0, 0), strict=True):
+        assert set(row) == {"rootname", *WORDS}
+        assert row["noise"] == pytest.approx(noise * NOISE, rel=0.02)
+        assert row["found"] == blobs
+
+
+def test_the_ranges_hold_the_mean_and_lie_within_what_was_seen(measured):
+    found, _ = measured
+    assert set(found["ranges"]) == set(WORDS)
+    for name, known in found["ranges"].items():
+        seen = [row[name] for row in found["exposures"]]
+        assert min(seen) - 1e-6 <= known["low"] <= known["mean"] <= known["high"] <= max(seen) + 1e-6
+        assert known["mean"] == pytest.approx(np.mean(seen), abs=1e-6)
+    assert found["ranges"]["noise"]["low"] < found["ranges"]["noise"]["high"]
+
+
+def test_the_monitor_reads_what_the_stage_wrote(measured):
+    found, path = measured
+    known = read_reference(path)
+    assert (known.model, known.together, known.ranges) == (found["model"], 3, found["ranges"])
+    assert not any(known.outside(name, known.ranges[name]["mean"]) for name in WORDS)
+    assert known.outside("noise", 1.4 * NOISE)
+
+
+def rows_of(count: int) -> list[dict]:
+    rng = np.random.default_rng(3)
+    return [
+        {name: float(value) for name, value in zip(WORDS, rng.normal(size=4), strict=True)}
+        for _ in range(count)
+    ]
+
+
+def test_the_ranges_follow_from_the_seed():
+    first, again, other = (
+        ranges_of(rows_of(30), SETTINGS, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_neighbours_are_drawn_together():
+    """Where neighbours are alike, means of runs scatter more than those of exposures drawn singly."""
+    slow = [dict.fromkeys(WORDS, float(number // 10)) for number in range(40)]
+    wide, narrow = (
+        ranges_of(
+            slow, SETTINGS.model_copy(update={"exposures": 10, "together": n}), np.random.default_rng(1)
+        )
+        for n in (10, 1)
+    )
+    width = {id(one): one["noise"]["high"] - one["noise"]["low"] for one in (wide, narrow)}
+    assert width[id(wide)] > 2 * width[id(narrow)]
+
+
+def test_few_exposures_are_enough():
+    one = ranges_of(rows_of(1), SETTINGS, np.random.default_rng(1))
+    assert all(known["low"] == known["mean"] == known["high"] for known in one.values())
+
+
+def test_subframes_that_train_nothing(box_model, differences, tmp_path):
+    with pytest.raises(BlobwatchError, match="names no exposure that trains; run `dvc repro subframes`"):
+        reference(box_model, differences, subframes_of(tmp_path, ["val"]), tmp_path / "out", SETTINGS, 1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def traits(box_model):
+    predictor = Predictor.load(box_model)
+    return lambda image: traits_of(predictor(image))
+
+
+def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
+    quiet, loud = (traits(image_with([], 1, noise)) for noise in (0.004, 0.03))
+    assert quiet.noise == pytest.approx(0.004, rel=0.01)
+    assert loud.noise == pytest.approx(0.03, rel=0.01)
+    assert max(quiet.contaminants, loud.contaminants) < 0.002
+    assert quiet.contaminants == pytest.approx(loud.contaminants, abs=1e-4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_contaminated_share_is_that_of_the_frame_under_streaks(traits, sign):
+    image = image_with([], 2)
+    clean = traits(image).contaminants
+    shares = []
+    for rows in (16, 64):
+        streaked = image.copy()
+        streaked[400 : 400 + rows] += sign * 5 * NOISE
+        shares.append(traits(streaked).contaminants - clean)
+    assert shares == pytest.approx([16 / 1024, 64 / 1024], rel=0.1)
+
+
+def test_one_loud_blob_is_found_and_moves_no_score(traits):
+    image, loud = image_with([], 4), image_with([LOUD], 4)
+    without, with_it = traits(image), traits(loud)
+    assert (without.found, with_it.found) == (0, 1)
+    assert with_it.score == pytest.approx(without.score, abs=0.3)
+    assert with_it.noise == pytest.approx(without.noise, rel=0.01)
+
+
+def test_blobs_everywhere_are_counted_and_raise_the_score(traits):
+    everywhere = [Blob(128 + 256 * i, 128 + 256 * j, 4.0, 0.1) for i in range(4) for j in range(4)]
+    found = traits(image_with(everywhere, 4))
+    assert found.found == 16
+    assert found.score > traits(image_with([], 4)).score + 3
+
+
+def test_probabilities_of_none_and_one_give_finite_scores(box_model):
+    answer = Predictor.load(box_model)(image_with([], 5))
+    for sure, sign in ((np.zeros(16), -1), (np.ones(16), 1)):
+        for kind in (np.float32, np.float64):
+            score = traits_of(replace(answer, probabilities=sure.astype(kind))).score
+            assert score == pytest.approx(sign * np.log(1e7), abs=0.3)
