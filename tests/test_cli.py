@@ -251,17 +251,7 @@ def test_a_model_that_cannot_be_used(run, images, box_model, tmp_path, fault):
     assert str(folder) in one_sentence(err)
 
 
-UNSAID = pytest.mark.xfail(reason="reference reads the index of the subframes before it looks for it")
-
-
-@pytest.mark.parametrize(
-    "verb",
-    [
-        pytest.param(verb, marks=UNSAID if verb == "reference" else ())
-        for verb in PLACES
-        if verb != "simulate"
-    ],
-)
+@pytest.mark.parametrize("verb", [verb for verb in PLACES if verb != "simulate"])
 def test_stages_say_what_is_missing(run, tmp_path, monkeypatch, verb):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -172,7 +172,9 @@ def test_a_broken_table_is_refused_and_left_as_it_is(ledger, labels):
 
 def test_a_table_that_cannot_be_written_is_said_and_made_up_for(ledger, labels):
     (labels / LABELS).mkdir()
-    with pytest.raises(BlobwatchError, match=r"labels\.csv cannot be written .*the ledger keeps the review"):
+    with pytest.raises(
+        BlobwatchError, match=r"labels\.csv cannot be read or written .*makes this one a label"
+    ):
         review(ledger, labels, 2, "confirmed", "seen", "Ann")
     (labels / LABELS).rmdir()
     assert write_pending(ledger, labels) == 1

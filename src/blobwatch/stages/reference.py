@@ -49,14 +49,16 @@ def reference(
         ``model``, its hash; ``exposures``, the traits of each; ``together``, how many new exposures are
         compared at a time; ``ranges``, of each trait the mean and the range of means of so many.
     """
-    rows = read_table(subframes / "index.csv")
-    trained = sorted(row["rootname"] for row in rows if row["split"] == TRAINED)
+    model, index = Model.load(candidate), subframes / "index.csv"
+    if not index.is_file():
+        raise BlobwatchError(f"{index} does not exist; run `dvc repro subframes`")
+    trained = sorted(row["rootname"] for row in read_table(index) if row["split"] == TRAINED)
     if not trained:
         raise BlobwatchError(f"{subframes} names no exposure that trains; run `dvc repro subframes`")
     jobs = [(candidate, differences / f"{rootname}_diff.fits") for rootname in trained]
     measured = list(in_processes(measure, jobs, "reference", workers))
     found = {
-        "model": Model.load(candidate).sha256,
+        "model": model.sha256,
         "together": settings.exposures,
         "ranges": ranges_of(measured, settings, np.random.default_rng([seed, STREAM])),
         "exposures": measured,
@@ -71,7 +73,12 @@ def measure(job: tuple[Path, Path]) -> dict:
     """Return rootname and traits of one difference image."""
     candidate, path = job
     answer = predictor_of(candidate).predict_file(path)
-    return {"rootname": answer.rootname} | {k: round(v, 6) for k, v in traits_of(answer).as_dict().items()}
+    return {"rootname": answer.rootname} | rounded(traits_of(answer).as_dict())
+
+
+def rounded(values: dict[str, float]) -> dict[str, float]:
+    """Return values with six digits."""
+    return {name: float(f"{value:.6g}") for name, value in values.items()}
 
 
 @lru_cache(maxsize=1)
@@ -94,5 +101,5 @@ def ranges_of(measured: list[dict], settings: Reference, rng: np.random.Generato
     for name in WORDS:
         values = np.array([row[name] for row in measured])
         low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
-        ranges[name] = {"mean": values.mean(), "low": low, "high": high}
-    return {name: {key: round(float(v), 6) for key, v in one.items()} for name, one in ranges.items()}
+        ranges[name] = rounded({"mean": values.mean(), "low": low, "high": high})
+    return ranges
