@@ -234,6 +234,23 @@ def test_an_empty_folder_is_an_error_but_for_a_watch(place):
     assert list(place.watch().go(forgiving=True)) == []
 
 
+def test_a_watch_says_nothing_of_a_file_that_is_still_being_written(place):
+    place.put(0)
+    whole = next(place.sky.glob(f"{NAMES[1]}*")).read_bytes()
+    growing, watch = place.folder / f"{NAMES[1]}_flt.fits", place.watch()
+    for size in (1000, 400_000):
+        growing.write_bytes(whole[:size])
+        assert [one for one in watch.go(forgiving=True) if isinstance(one, Trouble)] == []
+    growing.write_bytes(whole)
+    assert names(watch.go(forgiving=True)) == [NAMES[1]]
+
+
+def test_a_watch_says_once_of_a_file_that_stays_damaged(place):
+    (place.folder / "text.fits").write_text("no FITS")
+    watch = place.watch()
+    assert [names(watch.go(forgiving=True)) for _ in range(4)] == [[], ["text.fits"], [], []]
+
+
 def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_model):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match="is no folder"):

@@ -57,7 +57,9 @@ class Watch:
         self.channels, self.reference = channels or [], reference
         self.looker = Looker(predictor)
         self.files: dict[tuple[Path, str], File] = {}
+        self.doubted: set[tuple[Path, str]] = set()
         self.troubled: set[tuple[Path, str]] = set()
+        self.forgiving = False
         for file in map(file_of, self.known()):
             self.files[file.path, file.stamp] = file
 
@@ -72,8 +74,10 @@ class Watch:
         Parameters
         ----------
         forgiving : bool
-            An empty folder is no error: something will come.
+            It will look again: an empty folder is no error, and what cannot be read may still be being
+            written, and is said only if it is the same the next time.
         """
+        self.forgiving = forgiving
         try:
             exposures, here = self.listing()
         except BlobwatchError:
@@ -83,10 +87,11 @@ class Watch:
         outcomes = {row.rootname: row.outcome for row in self.known()}
         troubles = [self.trouble(self.files[key]) for key in sorted(here) if self.files[key].listed is None]
         yield from filter(None, troubles)
+        usable = here - self.troubled
         todo = [
             one
             for one in exposures
-            if (one.path, one.stamp) in here and outcomes.get(one.listed.rootname, NO_STACK) == NO_STACK
+            if (one.path, one.stamp) in usable and outcomes.get(one.listed.rootname, NO_STACK) == NO_STACK
         ]
         places = {one.listed.rootname: one for one in exposures}
         with bar() as progress:
@@ -142,9 +147,11 @@ class Watch:
 
     def trouble(self, file: File, error: str = "") -> Trouble | None:
         """Return what is wrong with a file, once, as long as it is not replaced."""
-        if (file.path, file.stamp) in self.troubled:
+        key = (file.path, file.stamp)
+        if key in self.troubled or (self.forgiving and key not in self.doubted):
+            self.doubted.add(key)
             return None
-        self.troubled.add((file.path, file.stamp))
+        self.troubled.add(key)
         try:
             error = error or f"{read_exposure(file.path).path} cannot be dated; run again"
         except BlobwatchError as reason:

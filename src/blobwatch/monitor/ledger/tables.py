@@ -23,6 +23,17 @@ class MadeBy:
         return relationship("Model", lazy="joined")
 
 
+class Measured:
+    """A row with a place in pixels of the 1024 frame, and what was measured there."""
+
+    x: Mapped[float]
+    y: Mapped[float]
+    radius: Mapped[float]
+    depth: Mapped[float]
+    snr: Mapped[float]
+    probability: Mapped[float]
+
+
 class Model(Table):
     """A model that judged: its version in the registry, and the hashes of its file and of its inputs."""
 
@@ -67,7 +78,7 @@ class Exposure(MadeBy, Table):
     detections: Mapped[list["Detection"]] = relationship(back_populates="exposure")
 
 
-class Blob(MadeBy, Table):
+class Blob(MadeBy, Measured, Table):
     """A blob: as in its best detection, and since when it is there.
 
     It appeared between ``before`` and ``first``: the last exposure without it and the first with it.
@@ -77,12 +88,6 @@ class Blob(MadeBy, Table):
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
-    x: Mapped[float]
-    y: Mapped[float]
-    radius: Mapped[float]
-    depth: Mapped[float]
-    snr: Mapped[float]
-    probability: Mapped[float]
     status: Mapped[str] = mapped_column(String(16), index=True)
     detections: Mapped[int]
     halfway: Mapped[float | None]
@@ -96,7 +101,7 @@ class Blob(MadeBy, Table):
     reviews: Mapped[list["Review"]] = relationship(back_populates="blob", order_by="Review.id")
 
 
-class Detection(MadeBy, Table):
+class Detection(MadeBy, Measured, Table):
     """What the model found at a blob's place in one exposure, with its pictures (PNG, 96 x 96)."""
 
     __tablename__ = "detections"
@@ -104,12 +109,6 @@ class Detection(MadeBy, Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
     exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), index=True)
-    x: Mapped[float]
-    y: Mapped[float]
-    radius: Mapped[float]
-    depth: Mapped[float]
-    snr: Mapped[float]
-    probability: Mapped[float]
     before: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     after: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     difference: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
