@@ -241,6 +241,15 @@ def test_an_exposure_that_comes_late_mends_the_date(season, light, dates):
     assert ids(late.confirmed) == []
 
 
+def test_an_exposure_that_comes_late_mends_a_date_by_light_too(season):
+    season.take(1)
+    season.take(3, light=WHOLE)
+    season.take(5, PLACE, light=WHOLE)
+    assert season.dates() == (1, 3, 5)
+    season.take(4)
+    assert season.dates() == (4, 5, 5)
+
+
 def test_a_blob_found_in_an_exposure_that_comes_late_appeared_there(season):
     season.take(1)
     season.take(5, PLACE, light=WHOLE)

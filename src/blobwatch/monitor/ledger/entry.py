@@ -76,7 +76,7 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
         if blob.status == CONFIRMED != was:
             confirmed.append(blob)
     for blob in blobs:
-        if blob in found or exposure.expstart < blob.first.expstart:
+        if blob in found or exposure.expstart < blob.last.expstart:  # late, it may mend the date
             date(session, blob)
         elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
             blob.last = exposure
