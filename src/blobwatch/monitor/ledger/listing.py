@@ -37,7 +37,7 @@ def list_blobs(session: Session, status: str | None = None) -> list[dict]:
     asked = select(Blob)
     if status:
         asked = asked.where(Blob.status == status)
-    blobs = session.scalars(asked).unique().all()
+    blobs = session.scalars(asked).all()
     places: dict[int, list[tuple[float, float]]] = {}
     for number, x, y in session.execute(select(Detection.blob_id, Detection.x, Detection.y)):
         places.setdefault(number, []).append((x, y))
