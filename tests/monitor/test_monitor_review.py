@@ -58,7 +58,7 @@ def run(monkeypatch, capsys, watched, labels):
 def places(ledger, number: int) -> list[tuple]:
     """Return rootname and place of each detection of a blob, in the order of time."""
     with ledger.reading() as session:
-        seen = sorted(find_blob(session, number).sightings, key=lambda one: one.exposure.expstart)
+        seen = sorted(find_blob(session, number).detections, key=lambda one: one.exposure.expstart)
         return [
             (one.exposure.rootname, round(one.x, 2), round(one.y, 2), round(one.radius, 2)) for one in seen
         ]

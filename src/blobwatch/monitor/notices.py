@@ -221,7 +221,7 @@ def draw(session: Session, blob: Blob, folder: Path) -> Path:
     """Draw a blob; return the file of the picture."""
     from blobwatch.figures.monitor import new_blob
 
-    best = max(blob.sightings, key=lambda one: one.snr)
+    best = max(blob.detections, key=lambda one: one.snr)
     row, path = row_of(blob), folder / f"blob-{blob.id}.png"
     title = f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}"
     with DRAWING:

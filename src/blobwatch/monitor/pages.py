@@ -13,11 +13,11 @@ from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
+    detections_of,
     models_used,
     newest_exposures,
     newest_judged,
     notices_of,
-    sightings_of,
     span_of,
     traits_over_time,
 )
@@ -146,9 +146,9 @@ class Pages:
         """
         with self.ledger.reading() as session:
             blob = find_blob(session, number)
-            sightings = sightings_of(session, number)
-            first = sightings[0]
-            row = row_of(blob, [(one.x, one.y) for one in sightings])
+            detections = detections_of(session, number)
+            first = detections[0]
+            row = row_of(blob, [(one.x, one.y) for one in detections])
             return self.render(
                 "blob",
                 session,
@@ -161,7 +161,7 @@ class Pages:
                 circle=(first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))),
                 size=CUTOUT,
                 light=light_chart(light_of(session, blob), row, blob.halfway),
-                sightings=sightings,
+                detections=detections,
                 notices=notices_of(session, number),
             )
 

@@ -89,7 +89,7 @@ def places_of(blob: Blob, said: Review) -> list[Label]:
             *(round(value, 2) for value in (one.x, one.y, one.radius)),
             *(label, said.who, said.at),
         )
-        for one in sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+        for one in sorted(blob.detections, key=lambda one: one.exposure.expstart)
     ]
 
 

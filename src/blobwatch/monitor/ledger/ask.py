@@ -76,7 +76,7 @@ def newest_judged(session: Session) -> Exposure | None:
     return session.scalars(asked).first()
 
 
-def sightings_of(session: Session, blob: int) -> list[Detection]:
+def detections_of(session: Session, blob: int) -> list[Detection]:
     """Return the detections of a blob in the order of time; the pictures of the first come at once."""
     asked = select(Detection).where(Detection.blob_id == blob).join(Exposure, Detection.exposure)
     found = session.scalars(asked.order_by(Exposure.expstart)).all()

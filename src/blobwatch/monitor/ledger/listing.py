@@ -47,7 +47,7 @@ def list_blobs(session: Session, status: str | None = None) -> list[dict]:
 
 def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
     """Return the row of one blob, as `list_blobs` does; the places of its detections may be known already."""
-    places = places or [(one.x, one.y) for one in blob.sightings]
+    places = places or [(one.x, one.y) for one in blob.detections]
     x_error, y_error = np.std(places, axis=0, ddof=1).tolist() if len(places) > 1 else (None, None)
     before, model = blob.before, blob.model
     return {
@@ -61,7 +61,7 @@ def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
         "first_seen": blob.first.expstart,
         "first_rootname": blob.first.rootname,
         "last_seen": blob.last.expstart,
-        "detections": blob.detections,
+        "detections": len(places),
         "status": blob.status,
         "last_without": before.expstart if before else None,
         "last_without_rootname": before.rootname if before else None,

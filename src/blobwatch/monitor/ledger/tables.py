@@ -75,7 +75,6 @@ class Exposure(MadeBy, Table):
     stack: Mapped[str] = mapped_column(Text, default="")
     probabilities: Mapped[str] = mapped_column(Text, default="")
     judged_at: Mapped[str] = mapped_column(String(32))
-    detections: Mapped[list["Detection"]] = relationship(back_populates="exposure")
 
 
 class Blob(MadeBy, Measured, Table):
@@ -89,7 +88,6 @@ class Blob(MadeBy, Measured, Table):
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(String(16), index=True)
-    detections: Mapped[int]
     halfway: Mapped[float | None]
     before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
     first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
@@ -97,7 +95,7 @@ class Blob(MadeBy, Measured, Table):
     before: Mapped[Exposure | None] = relationship(foreign_keys=before_id, lazy="joined")
     first: Mapped[Exposure] = relationship(foreign_keys=first_id, lazy="joined")
     last: Mapped[Exposure] = relationship(foreign_keys=last_id, lazy="joined")
-    sightings: Mapped[list["Detection"]] = relationship(back_populates="blob")
+    detections: Mapped[list["Detection"]] = relationship(back_populates="blob")
     reviews: Mapped[list["Review"]] = relationship(back_populates="blob", order_by="Review.id")
 
 
@@ -112,8 +110,8 @@ class Detection(MadeBy, Measured, Table):
     before: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     after: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     difference: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    blob: Mapped[Blob] = relationship(back_populates="sightings")
-    exposure: Mapped[Exposure] = relationship(back_populates="detections", lazy="joined")
+    blob: Mapped[Blob] = relationship(back_populates="detections")
+    exposure: Mapped[Exposure] = relationship(lazy="joined")
 
 
 class Light(Table):

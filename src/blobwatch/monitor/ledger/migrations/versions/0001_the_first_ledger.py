@@ -74,7 +74,6 @@ def upgrade() -> None:
         sa.Column("snr", sa.Double(), nullable=False),
         sa.Column("probability", sa.Double(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("detections", sa.Integer(), nullable=False),
         sa.Column("halfway", sa.Double(), nullable=True),
         sa.Column("before_id", sa.Integer(), nullable=True),
         sa.Column("first_id", sa.Integer(), nullable=False),
