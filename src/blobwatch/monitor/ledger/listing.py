@@ -23,8 +23,8 @@ def utc(mjd: float) -> str:
     return f"{MJD_ZERO + timedelta(seconds=round(mjd * 86400)):%Y-%m-%d %H:%M}"
 
 
-def list_blobs(session: Session, status: str | None = None) -> list[dict]:
-    """Return all blobs of the ledger, or those of one status, in the order of their appearance.
+def list_blobs(session: Session) -> list[dict]:
+    """Return all blobs of the ledger in the order of their appearance.
 
     Returns
     -------
@@ -34,10 +34,7 @@ def list_blobs(session: Session, status: str | None = None) -> list[dict]:
         None of one) and of the depth; ``first_seen``, ``last_without`` and ``last_seen`` (MJD, and each with
         its rootname): it appeared between the second and the first; ``detections``; ``status``; the model.
     """
-    asked = select(Blob)
-    if status:
-        asked = asked.where(Blob.status == status)
-    blobs = session.scalars(asked).all()
+    blobs = session.scalars(select(Blob)).all()
     places: dict[int, list[tuple[float, float]]] = {}
     for number, x, y in session.execute(select(Detection.blob_id, Detection.x, Detection.y)):
         places.setdefault(number, []).append((x, y))

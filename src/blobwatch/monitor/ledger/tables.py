@@ -1,6 +1,6 @@
 """The tables of the ledger. Each row names the model that made it; moments of the sky are MJD, ours UTC."""
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # what became of an exposure
@@ -87,7 +87,7 @@ class Blob(MadeBy, Measured, Table):
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
-    status: Mapped[str] = mapped_column(String(16), index=True)
+    status: Mapped[str] = mapped_column(String(16))
     halfway: Mapped[float | None]
     before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
     first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
@@ -153,10 +153,7 @@ class Notice(MadeBy, Table):
     """
 
     __tablename__ = "notices"
-    __table_args__ = (
-        UniqueConstraint("subject", "channel"),
-        Index("notices_by_state", "state"),
-    )
+    __table_args__ = (UniqueConstraint("subject", "channel"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(String(100))
     blob_id: Mapped[int | None] = mapped_column(ForeignKey("blobs.id"))
