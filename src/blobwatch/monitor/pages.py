@@ -107,6 +107,11 @@ class Pages:
             )
         )
 
+    def plain(self, name: str, reader: Reader, **shown) -> str:
+        """Return a page that shows nothing of the ledger but what is to be warned of."""
+        with self.ledger.reading() as session:
+            return self.render(name, session, reader, **shown)
+
     def drifts(self, session: Session) -> list[str]:
         """Return what is to be warned of on every page."""
         model = newest_model(session)

@@ -18,6 +18,10 @@ COLUMNS = [
 MJD_ZERO = datetime(1858, 11, 17)
 
 
+class NoBlob(BlobwatchError):
+    """The ledger has no blob of the number that was asked for."""
+
+
 def utc(mjd: float) -> str:
     """Return the UTC date and time of a modified Julian date, to the minute."""
     return f"{MJD_ZERO + timedelta(seconds=round(mjd * 86400)):%Y-%m-%d %H:%M}"
@@ -76,7 +80,7 @@ def find_blob(session: Session, number: int) -> Blob:
     """Return a blob, or say that there is none."""
     blob = session.get(Blob, number)
     if blob is None:
-        raise BlobwatchError(f"the ledger has no blob {number}; blobwatch blobs lists them")
+        raise NoBlob(f"the ledger has no blob {number}; blobwatch blobs lists them")
     return blob
 
 
