@@ -13,7 +13,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.ask import PICTURES, unsent_notices
 from blobwatch.monitor.ledger.database import Ledger, Session, now
 from blobwatch.monitor.ledger.entry import Entered
-from blobwatch.monitor.ledger.listing import appeared, light_of, row_of, with_error
+from blobwatch.monitor.ledger.listing import appeared, depth_of, light_of, row_of, with_error
 from blobwatch.monitor.ledger.tables import PENDING, SENDING, SENT, Blob, Notice
 from blobwatch.monitor.look import corner
 
@@ -205,12 +205,10 @@ def message(notice: Notice) -> tuple[str, str]:
         return "blobwatch: drift", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
     row = row_of(notice.blob)
     place = f"x {with_error(row['x'], row['x_error'])}, y {with_error(row['y'], row['y_error'])}"
-    error = row["depth_error"]
-    depth = with_error(100 * row["depth"], error and 100 * error, 2)
     lines = [
         f"Place: {place}; radius {row['radius']:.1f} (pixels of the 1024 frame, from 0)",
         f"Appeared: {appeared(row)}",
-        f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth} %",
+        f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth_of(row)} %",
         f"Found in {row['detections']} exposures, confirmed by {notice.exposure.rootname}",
         end,
     ]

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -24,6 +25,7 @@ from blobwatch.monitor.ledger.ask import (
 from blobwatch.monitor.ledger.database import Ledger, Session, now
 from blobwatch.monitor.ledger.listing import (
     appeared,
+    depth_of,
     find_blob,
     light_of,
     list_blobs,
@@ -38,6 +40,7 @@ from blobwatch.monitor.traits import WORDS
 from blobwatch.monitor.verdict import Verdict
 
 PER_PAGE = 50  # exposures
+STYLE = Path(__file__).parent / "templates" / "style.css"
 STATUSES = (CONFIRMED, CANDIDATE, REJECTED)
 
 
@@ -227,7 +230,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc, "with_error": with_error, "moment": moment}
+    made.filters |= {"utc": utc, "with_error": with_error, "depth": depth_of, "moment": moment}
     return made
 
 

@@ -15,16 +15,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import Reference
-from blobwatch.monitor.export import WRITERS, exported
+from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.listing import NoBlob, list_blobs
 from blobwatch.monitor.ledger.reviewers import name_of
-from blobwatch.monitor.pages import Pages, Reader
+from blobwatch.monitor.pages import STYLE, Pages, Reader
 from blobwatch.monitor.review import review
 from blobwatch.monitor.verdict import Kept, find_verdict
 
 COOKIE = "blobwatch_token"
-STYLE = Path(__file__).parent / "templates" / "style.css"
 LARGEST = 2**31 - 1  # a number in any database
 Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 SAFE = {
@@ -173,7 +172,7 @@ def make_app(
             raise HTTPException(404)
         with ledger.reading() as session:
             rows = list_blobs(session)
-        return PlainTextResponse(exported(f".{form}", rows), media_type="text/plain; charset=utf-8")
+        return PlainTextResponse(WRITERS[f".{form}"](rows), media_type="text/plain; charset=utf-8")
 
     @app.get("/style.css")
     def style() -> Response:

@@ -106,6 +106,12 @@ def appeared(row: dict) -> str:
     return f"between {utc(row['last_without'])} ({row['last_without_rootname']}) and {first}"
 
 
+def depth_of(row: dict) -> str:
+    """Return the depth of a blob with its error, per cent of the background."""
+    error = row["depth_error"]
+    return with_error(100 * row["depth"], None if error is None else 100 * error, 2)
+
+
 def with_error(value: float, error: float | None, digits: int = 1) -> str:
     """Return a figure with its error, or without where there is none."""
     return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
