@@ -140,7 +140,7 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
     A notice that was being sent when the program ended may have arrived or not. It is sent again, with the
     same number, and says that it may be a repeat: a notice that is lost would be worse.
     """
-    channels = [channel for channel in channels if waiting(ledger, channel)]
+    channels = [channel for channel in channels if waiting(ledger, channel, patient)]
     if not channels:
         return []
     # While the ledger is held nobody else is sending: one that is marked as being sent was cut short.
