@@ -11,7 +11,7 @@ from blobwatch.archive.survey import File
 from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.entry import Entered, enter
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.listing import light_of, list_blobs
 from blobwatch.monitor.ledger.tables import (
     JUDGED,
     NO_STACK,
@@ -200,6 +200,16 @@ def test_exposures_in_another_filter_do_not_date_a_blob(season):
     season.take(5, light=WHOLE, filter="F160W")
     season.take(3.5, light=WHOLE, filter="F160W")
     assert season.dates() == (1, 4, 4)
+
+
+def test_the_light_history_is_that_of_one_filter(season):
+    season.take(1)
+    season.take(2, light=WHOLE, filter="F160W")
+    season.take(4, PLACE, light=WHOLE)
+    season.take(5, light=WHOLE, filter="F160W")
+    with season.ledger.reading() as session:
+        light = light_of(session, session.get(Blob, 1))
+    assert light["mjd"].tolist() == [1, 4]
 
 
 def test_bad_exposures_do_not_date_a_blob(season):

@@ -87,13 +87,16 @@ def find_blob(session: Session, number: int) -> Blob:
 def light_of(session: Session, blob: Blob) -> dict[str, np.ndarray]:
     """Return the light history of a blob in the order of time, where it could be measured.
 
+    In the filter in which it appeared: a blob is not equally deep in all.
+
     Returns
     -------
     dict of str to ndarray, shape (n,)
         ``mjd``; ``depth`` and ``error``, the missing light as a fraction of the background.
     """
     asked = select(Exposure.expstart, Light.depth, Light.error).join(Light, Light.exposure_id == Exposure.id)
-    rows = session.execute(asked.where(Light.blob_id == blob.id, Light.error.is_not(None))).all()
+    asked = asked.where(Light.blob_id == blob.id, Light.error.is_not(None))
+    rows = session.execute(asked.where(Exposure.filter == blob.first.filter)).all()
     table = np.array(sorted(tuple(row) for row in rows), dtype=float).reshape(-1, 3)
     return dict(zip(("mjd", "depth", "error"), table.T, strict=True))
 
