@@ -83,7 +83,7 @@ def blob(rng, number: int, start: int) -> dict:
     """Return the row of a blob that is there from an exposure on."""
     x, y = rng.uniform(20, 1000, 2).tolist()
     measures = {"x": x, "y": y, "radius": 9.0, "depth": 0.02, "snr": 20.0, "probability": 0.999}
-    made = {"id": number, **measures, "status": "confirmed", "detections": FOUND, "halfway": 0.01}
+    made = {"id": number, **measures, "status": "confirmed", "halfway": 0.01}
     return made | {"before_id": start, "first_id": start + 1, "last_id": EXPOSURES, "model_id": 1}
 
 

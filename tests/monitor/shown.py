@@ -60,7 +60,7 @@ def blob(number: int, status: str, detections: int) -> list:
     first = BEGAN[number]
     measures = {"x": 100.5 * number, "y": 300.0, "radius": 9.0, "depth": 0.03, "snr": 21.0}
     measures["probability"] = 0.9876
-    row = Blob(id=number, status=status, detections=detections, halfway=0.015, model_id=1, **measures)
+    row = Blob(id=number, status=status, halfway=0.015, model_id=1, **measures)
     row.before_id, row.first_id, row.last_id = first - 1, first, COUNT
     pictures = {name: png() for name in ("before", "after", "difference")}
     found = [

@@ -11,7 +11,7 @@ from blobwatch.archive.survey import File
 from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.entry import Entered, enter
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.listing import light_of, list_blobs
 from blobwatch.monitor.ledger.tables import (
     JUDGED,
     NO_STACK,
@@ -202,6 +202,16 @@ def test_exposures_in_another_filter_do_not_date_a_blob(season):
     assert season.dates() == (1, 4, 4)
 
 
+def test_the_light_history_is_that_of_one_filter(season):
+    season.take(1)
+    season.take(2, light=WHOLE, filter="F160W")
+    season.take(4, PLACE, light=WHOLE)
+    season.take(5, light=WHOLE, filter="F160W")
+    with season.ledger.reading() as session:
+        light = light_of(session, session.get(Blob, 1))
+    assert light["mjd"].tolist() == [1, 4]
+
+
 def test_bad_exposures_do_not_date_a_blob(season):
     season.take(1)
     season.take(2, outcome=UNFIT)
@@ -239,6 +249,15 @@ def test_an_exposure_that_comes_late_mends_the_date(season, light, dates):
     late = season.take(3, light=light)
     assert season.dates() == dates
     assert ids(late.confirmed) == []
+
+
+def test_an_exposure_that_comes_late_mends_a_date_by_light_too(season):
+    season.take(1)
+    season.take(3, light=WHOLE)
+    season.take(5, PLACE, light=WHOLE)
+    assert season.dates() == (1, 3, 5)
+    season.take(4)
+    assert season.dates() == (4, 5, 5)
 
 
 def test_a_blob_found_in_an_exposure_that_comes_late_appeared_there(season):

@@ -130,6 +130,14 @@ def test_the_migrations_make_the_tables(fresh):
         assert compare_metadata(context, Table.metadata) == []
 
 
+def test_the_light_lies_in_the_order_in_which_it_is_read(fresh):
+    """Blob by blob: a page of one with a history of ten thousand exposures is read in one go."""
+    plan = "EXPLAIN QUERY PLAN SELECT depth FROM light WHERE blob_id = 1"
+    with fresh.ledger.engine.connect() as connection:
+        (row,) = connection.exec_driver_sql(plan).all()
+    assert row[-1] == "SEARCH light USING PRIMARY KEY (blob_id=?)"
+
+
 def test_the_newest_migration_is_the_one_that_the_ledger_is_brought_to():
     assert ScriptDirectory.from_config(migrations()).get_heads() == [REVISION]
 

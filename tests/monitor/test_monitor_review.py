@@ -58,7 +58,7 @@ def run(monkeypatch, capsys, watched, labels):
 def places(ledger, number: int) -> list[tuple]:
     """Return rootname and place of each detection of a blob, in the order of time."""
     with ledger.reading() as session:
-        seen = sorted(find_blob(session, number).sightings, key=lambda one: one.exposure.expstart)
+        seen = sorted(find_blob(session, number).detections, key=lambda one: one.exposure.expstart)
         return [
             (one.exposure.rootname, round(one.x, 2), round(one.y, 2), round(one.radius, 2)) for one in seen
         ]
@@ -179,6 +179,15 @@ def test_a_table_that_cannot_be_written_is_said_and_made_up_for(ledger, labels):
     (labels / LABELS).rmdir()
     assert write_pending(ledger, labels) == 1
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "blob")]
+
+
+def test_a_table_that_cannot_be_held_alone_is_said_and_made_up_for(ledger, labels):
+    lock = labels.with_name(".labels.partial-lock")
+    lock.mkdir()
+    with pytest.raises(BlobwatchError, match=r"labels\.csv cannot be read or written"):
+        review(ledger, labels, 2, "confirmed", "seen", "Ann")
+    lock.rmdir()
+    assert write_pending(ledger, labels) == 1
 
 
 def test_a_review_cut_short_before_its_label_is_made_up_for_by_the_next(ledger, labels, monkeypatch):

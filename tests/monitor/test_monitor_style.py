@@ -6,7 +6,7 @@ import re
 import pytest
 
 from blobwatch.monitor import charts
-from blobwatch.monitor.web import STYLE
+from blobwatch.monitor.pages import STYLE
 
 TEXT, MARK = 4.5, 3.0  # WCAG 2.2: text; what is not text
 WORDS = {  # colour of words: grounds on which they stand

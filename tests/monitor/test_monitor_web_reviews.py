@@ -121,6 +121,14 @@ def test_the_cookie_is_kept_from_scripts_and_from_other_sites(site):
     assert "samesite=strict" in cookie.lower()
 
 
+def test_behind_a_proxy_that_speaks_https_the_cookie_stays_with_https(site):
+    proxied = {"x-forwarded-proto": "https"}
+    answer = site.send("/sign-in", {"token": site.token}, **proxied)
+    assert "; secure" in answer.headers["set-cookie"].lower()
+    plain = site.send("/sign-in", {"token": site.token})
+    assert "; secure" not in plain.headers["set-cookie"].lower()
+
+
 def test_a_wrong_token_is_refused_and_not_kept(site):
     answer = site.send("/sign-in", {"token": "wrong"})
     assert answer.status_code == 401

@@ -12,8 +12,8 @@ from blobwatch.monitor.drift import read_reference
 from blobwatch.monitor.export import write_export
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.entry import Entered
-from blobwatch.monitor.ledger.listing import list_blobs, utc, with_error
-from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED
+from blobwatch.monitor.ledger.listing import depth_of, list_blobs, utc, with_error
+from blobwatch.monitor.ledger.tables import CONFIRMED, JUDGED, REJECTED
 from blobwatch.monitor.notices import channels_of, send_pending
 from blobwatch.monitor.watch import Trouble, Watch
 from blobwatch.predict import Predictor
@@ -98,7 +98,7 @@ def tell(came: Entered | Trouble, as_json: bool) -> None:
         say(f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}")
     for blob in came.confirmed:
         say(f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green")
-    if exposure.outcome != "judged":
+    if exposure.outcome != JUDGED:
         say(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
 
 
@@ -125,9 +125,8 @@ def print_blobs(rows: list[dict]) -> None:
     whole = [Column(name, no_wrap=True) for name in ("id", "status", "x", "y", "SNR", "depth, %")]
     table = Table(*whole, "appeared (UTC)", Column("found", no_wrap=True), box=SIMPLE, padding=0)
     for row in rows:
-        error = row["depth_error"]
         cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]
-        cells += [f"{row['snr']:.1f}", with_error(100 * row["depth"], error and 100 * error, 2)]
+        cells += [f"{row['snr']:.1f}", depth_of(row)]
         before = "" if row["last_without"] is None else utc(row["last_without"])[:10]
         cells += [f"{before} - {utc(row['first_seen'])[:10]}", f"{row['detections']} x"]
         table.add_row(str(row["id"]), f"[{STYLES[row['status']]}]{row['status']}[/]", *cells)

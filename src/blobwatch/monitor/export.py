@@ -26,6 +26,7 @@ MEANINGS = {
     "last_without": "MJD (UTC) of the last exposure without it",
     "last_seen": "MJD (UTC) of the last exposure that shows it",
     "detections": "exposures in which the model found it",
+    "depth_error": "of the noise alone",
     "x_error": "scatter of the detections",
     "y_error": "scatter of the detections",
 }
@@ -43,14 +44,9 @@ def write_export(path: Path, rows: list[dict]) -> None:
     if path.suffix not in WRITERS:
         raise BlobwatchError(f"{path} is to be of no known form; end it in {', '.join(WRITERS)}")
     try:
-        write_text(path, exported(path.suffix, rows))
+        write_text(path, WRITERS[path.suffix](rows))
     except OSError as error:
         raise BlobwatchError(f"{path} cannot be written: {error.strerror}; give another place") from None
-
-
-def exported(form: str, rows: list[dict]) -> str:
-    """Return blobs as the text of a file whose name ends so."""
-    return WRITERS[form](rows)
 
 
 def csv_of(rows: list[dict]) -> str:
@@ -111,4 +107,5 @@ def regions_of(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+# The text of a file, by the ending of its name.
 WRITERS = {".csv": csv_of, ".ecsv": ecsv_of, ".reg": regions_of}

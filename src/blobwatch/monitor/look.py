@@ -12,6 +12,7 @@ from blobwatch.files import file_hash
 from blobwatch.images.measure import amplitude, cut
 from blobwatch.images.quality import Judged, judge
 from blobwatch.images.stack import difference_image
+from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
@@ -44,8 +45,8 @@ class Sky:
         The error is None where no pixel there is usable.
         """
         trial = Blob(x, y, max(1.5, half_width_at(x, y) * radius / radius_at(x, y)), 1.0)
-        part, values = cut(-self.image, trial, -1.0)  # light that is missing counts upward
-        depth, snr = amplitude(part, values, self.noise)
+        part, values = cut(self.image, trial, 1.0)
+        depth, snr = amplitude(part, -values, self.noise)  # light that is missing counts upward
         return depth, abs(depth / snr) if snr else None
 
 
@@ -195,4 +196,4 @@ def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
 
 def corner(centre: float) -> int:
     """Return the first pixel of a cutout around a place, along one side of the frame."""
-    return int(np.clip(round(centre) - CUTOUT // 2, 0, 1024 - CUTOUT))
+    return int(np.clip(round(centre) - CUTOUT // 2, 0, wfc3ir.SIZE - CUTOUT))

@@ -13,7 +13,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.ask import PICTURES, unsent_notices
 from blobwatch.monitor.ledger.database import Ledger, Session, now
 from blobwatch.monitor.ledger.entry import Entered
-from blobwatch.monitor.ledger.listing import appeared, light_of, row_of, with_error
+from blobwatch.monitor.ledger.listing import appeared, depth_of, light_of, row_of, with_error
 from blobwatch.monitor.ledger.tables import PENDING, SENDING, SENT, Blob, Notice
 from blobwatch.monitor.look import corner
 
@@ -140,7 +140,7 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
     A notice that was being sent when the program ended may have arrived or not. It is sent again, with the
     same number, and says that it may be a repeat: a notice that is lost would be worse.
     """
-    channels = [channel for channel in channels if waiting(ledger, channel)]
+    channels = [channel for channel in channels if waiting(ledger, channel, patient)]
     if not channels:
         return []
     # While the ledger is held nobody else is sending: one that is marked as being sent was cut short.
@@ -205,12 +205,10 @@ def message(notice: Notice) -> tuple[str, str]:
         return "blobwatch: drift", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
     row = row_of(notice.blob)
     place = f"x {with_error(row['x'], row['x_error'])}, y {with_error(row['y'], row['y_error'])}"
-    error = row["depth_error"]
-    depth = with_error(100 * row["depth"], error and 100 * error, 2)
     lines = [
         f"Place: {place}; radius {row['radius']:.1f} (pixels of the 1024 frame, from 0)",
         f"Appeared: {appeared(row)}",
-        f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth} %",
+        f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth_of(row)} %",
         f"Found in {row['detections']} exposures, confirmed by {notice.exposure.rootname}",
         end,
     ]
@@ -221,7 +219,7 @@ def draw(session: Session, blob: Blob, folder: Path) -> Path:
     """Draw a blob; return the file of the picture."""
     from blobwatch.figures.monitor import new_blob
 
-    best = max(blob.sightings, key=lambda one: one.snr)
+    best = max(blob.detections, key=lambda one: one.snr)
     row, path = row_of(blob), folder / f"blob-{blob.id}.png"
     title = f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}"
     with DRAWING:

@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -13,17 +14,18 @@ from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
+    detections_of,
     models_used,
     newest_exposures,
     newest_judged,
     notices_of,
-    sightings_of,
     span_of,
     traits_over_time,
 )
 from blobwatch.monitor.ledger.database import Ledger, Session, now
 from blobwatch.monitor.ledger.listing import (
     appeared,
+    depth_of,
     find_blob,
     light_of,
     list_blobs,
@@ -38,6 +40,7 @@ from blobwatch.monitor.traits import WORDS
 from blobwatch.monitor.verdict import Verdict
 
 PER_PAGE = 50  # exposures
+STYLE = Path(__file__).parent / "templates" / "style.css"
 STATUSES = (CONFIRMED, CANDIDATE, REJECTED)
 
 
@@ -107,6 +110,11 @@ class Pages:
             )
         )
 
+    def plain(self, name: str, reader: Reader, **shown) -> str:
+        """Return a page that shows nothing of the ledger but what is to be warned of."""
+        with self.ledger.reading() as session:
+            return self.render(name, session, reader, **shown)
+
     def drifts(self, session: Session) -> list[str]:
         """Return what is to be warned of on every page."""
         model = newest_model(session)
@@ -146,9 +154,9 @@ class Pages:
         """
         with self.ledger.reading() as session:
             blob = find_blob(session, number)
-            sightings = sightings_of(session, number)
-            first = sightings[0]
-            row = row_of(blob, [(one.x, one.y) for one in sightings])
+            detections = detections_of(session, number)
+            first = detections[0]
+            row = row_of(blob, [(one.x, one.y) for one in detections])
             return self.render(
                 "blob",
                 session,
@@ -161,7 +169,7 @@ class Pages:
                 circle=(first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))),
                 size=CUTOUT,
                 light=light_chart(light_of(session, blob), row, blob.halfway),
-                sightings=sightings,
+                detections=detections,
                 notices=notices_of(session, number),
             )
 
@@ -222,7 +230,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc, "with_error": with_error, "moment": moment}
+    made.filters |= {"utc": utc, "with_error": with_error, "depth": depth_of, "moment": moment}
     return made
 
 

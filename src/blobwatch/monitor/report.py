@@ -8,15 +8,14 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_text
 from blobwatch.monitor.drift import Reference
-from blobwatch.monitor.export import WRITERS, exported
+from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.ask import span_of
 from blobwatch.monitor.ledger.database import Ledger, Session
 from blobwatch.monitor.ledger.listing import list_blobs
-from blobwatch.monitor.pages import PER_PAGE, Links, Pages, Reader
+from blobwatch.monitor.pages import PER_PAGE, STYLE, Links, Pages, Reader
 from blobwatch.monitor.verdict import find_verdict
 from blobwatch.progress import track
 
-STYLE = Path(__file__).parent / "templates" / "style.css"
 MARK = ".blobwatch-report"  # a folder that has it may be replaced by a newer report
 
 
@@ -75,8 +74,8 @@ def write_pages(pages: Pages, session: Session, out: Path) -> int:
             if verdict.page:
                 write_text(folder / "audit.html", verdict.page)
             write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))
-            for form in WRITERS:
-                write_text(folder / f"blobs{form}", exported(form, rows))
+            for form, write in WRITERS.items():
+                write_text(folder / f"blobs{form}", write(rows))
             (folder / MARK).touch()
     except OSError as error:
         raise BlobwatchError(f"{out} cannot be written: {error.strerror}; give another place") from None

@@ -1,12 +1,10 @@
 """Reviews: what a person said of a blob, kept in the ledger and made a label that the next training takes."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import gettempdir
 
 from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, checked, read_labels, write_labels
 from blobwatch.errors import BlobwatchError
@@ -89,7 +87,7 @@ def places_of(blob: Blob, said: Review) -> list[Label]:
             *(round(value, 2) for value in (one.x, one.y, one.radius)),
             *(label, said.who, said.at),
         )
-        for one in sorted(blob.sightings, key=lambda one: one.exposure.expstart)
+        for one in sorted(blob.detections, key=lambda one: one.exposure.expstart)
     ]
 
 
@@ -120,12 +118,12 @@ def alone(labels: Path) -> Iterator[None]:
     """Hold the table of labels, so that two reviews do not undo each other."""
     from filelock import FileLock
 
-    digest = hashlib.sha256(str((labels / LABELS).resolve()).encode()).hexdigest()[:16]
-    with FileLock(Path(gettempdir()) / f"blobwatch-labels-{digest}.lock"):
-        try:
+    labels = labels.resolve()
+    try:
+        with FileLock(labels.with_name(f".{labels.name}.partial-lock"), mode=0o666):
             yield
-        except OSError as error:
-            raise BlobwatchError(
-                f"{labels / LABELS} cannot be read or written ({error.strerror}); mend that, and the next "
-                "review makes this one a label too"
-            ) from None
+    except OSError as error:
+        raise BlobwatchError(
+            f"{labels / LABELS} cannot be read or written ({error.strerror}); mend that, and the next review "
+            "makes this one a label too"
+        ) from None

@@ -15,16 +15,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import Reference
-from blobwatch.monitor.export import WRITERS, exported
+from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.listing import NoBlob, list_blobs
 from blobwatch.monitor.ledger.reviewers import name_of
-from blobwatch.monitor.pages import Pages, Reader
+from blobwatch.monitor.pages import STYLE, Pages, Reader
 from blobwatch.monitor.review import review
 from blobwatch.monitor.verdict import Kept, find_verdict
 
 COOKIE = "blobwatch_token"
-STYLE = Path(__file__).parent / "templates" / "style.css"
 LARGEST = 2**31 - 1  # a number in any database
 Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 SAFE = {
@@ -67,8 +66,7 @@ def make_app(
 
     def message(request: Request, title: str, said: str, status: int) -> HTMLResponse:
         try:
-            with ledger.reading() as session:
-                html = pages.render("message", session, reader(request), title=title, said=said)
+            html = pages.plain("message", reader(request), title=title, said=said)
         except BlobwatchError:  # the ledger itself cannot be asked
             return PlainTextResponse(f"{title}: {said}\n", status)
         return HTMLResponse(html, status)
@@ -96,10 +94,11 @@ def make_app(
 
     @app.exception_handler(BlobwatchError)
     def wrong(request: Request, error: BlobwatchError) -> Response:
-        absent = str(error).startswith("the ledger has no blob")
-        return message(
-            request, "Not found" if absent else "That cannot be done", str(error), 404 if absent else 400
-        )
+        return message(request, "That cannot be done", str(error), 400)
+
+    @app.exception_handler(NoBlob)
+    def absent(request: Request, error: NoBlob) -> Response:
+        return message(request, "Not found", str(error), 404)
 
     @app.get("/", response_class=HTMLResponse)
     def index(request: Request) -> str:
@@ -140,8 +139,7 @@ def make_app(
 
     @app.get("/sign-in", response_class=HTMLResponse)
     def sign_in(request: Request, back: Annotated[int, Query(ge=0, le=LARGEST)] = 0) -> str:
-        with ledger.reading() as session:
-            return pages.render("sign-in", session, reader(request), said="", back=back)
+        return pages.plain("sign-in", reader(request), said="", back=back)
 
     @app.post("/sign-in")
     def signed_in(
@@ -150,12 +148,11 @@ def make_app(
         back: Annotated[int, Form(ge=0, le=LARGEST)] = 0,
     ) -> Response:
         if not name_of(ledger, token.strip()):
-            with ledger.reading() as session:
-                said = "No reviewer has this token."
-                html = pages.render("sign-in", session, reader(request), said=said, back=back)
-            return HTMLResponse(html, 401)
+            said = "No reviewer has this token."
+            return HTMLResponse(pages.plain("sign-in", reader(request), said=said, back=back), 401)
         answer = RedirectResponse(f"/blob/{back}" if back else "/", 303)
-        answer.set_cookie(COOKIE, token.strip(), httponly=True, samesite="strict", max_age=30 * 86400)
+        about = {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
+        answer.set_cookie(COOKIE, token.strip(), max_age=30 * 86400, **about)
         return answer
 
     @app.post("/sign-out")
@@ -175,7 +172,7 @@ def make_app(
             raise HTTPException(404)
         with ledger.reading() as session:
             rows = list_blobs(session)
-        return PlainTextResponse(exported(f".{form}", rows), media_type="text/plain; charset=utf-8")
+        return PlainTextResponse(WRITERS[f".{form}"](rows), media_type="text/plain; charset=utf-8")
 
     @app.get("/style.css")
     def style() -> Response:

@@ -39,7 +39,7 @@ def span_of(session: Session) -> tuple[float | None, float | None, int]:
 def newest_exposures(session: Session, count: int, after: int = 0) -> list[tuple[Exposure, list[int]]]:
     """Return some exposures, the newest first, beginning behind so many, each with the blobs found in it."""
     asked = select(Exposure).order_by(Exposure.expstart.desc(), Exposure.id).limit(count).offset(after)
-    rows = session.scalars(asked).unique().all()
+    rows = session.scalars(asked).all()
     found: dict[int, list[int]] = {one.id: [] for one in rows}
     pairs = select(Detection.exposure_id, Detection.blob_id).where(Detection.exposure_id.in_(found))
     for exposure, blob in session.execute(pairs.order_by(Detection.blob_id)):
@@ -73,16 +73,16 @@ def newest_traits(
 def newest_judged(session: Session) -> Exposure | None:
     """Return the newest exposure that was judged."""
     asked = select(Exposure).where(Exposure.outcome == JUDGED).order_by(Exposure.expstart.desc()).limit(1)
-    return session.scalars(asked).unique().first()
+    return session.scalars(asked).first()
 
 
-def sightings_of(session: Session, blob: int) -> list[Detection]:
+def detections_of(session: Session, blob: int) -> list[Detection]:
     """Return the detections of a blob in the order of time; the pictures of the first come at once."""
     asked = select(Detection).where(Detection.blob_id == blob).join(Exposure, Detection.exposure)
-    found = session.scalars(asked.order_by(Exposure.expstart)).unique().all()
+    found = session.scalars(asked.order_by(Exposure.expstart)).all()
     pictured = select(Detection).where(Detection.id == found[0].id)
     pictured = pictured.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
-    session.scalars(pictured.execution_options(populate_existing=True)).unique().one()
+    session.scalars(pictured.execution_options(populate_existing=True)).one()
     return list(found)
 
 
@@ -95,7 +95,7 @@ def models_used(session: Session) -> list[Row]:
 
 def notices_of(session: Session, blob: int) -> list[Notice]:
     """Return the notices of a blob."""
-    return list(session.scalars(select(Notice).filter_by(blob_id=blob).order_by(Notice.id)).unique())
+    return list(session.scalars(select(Notice).filter_by(blob_id=blob).order_by(Notice.id)))
 
 
 def unsent_notices(session: Session, channel: str) -> list[Notice]:
@@ -105,9 +105,9 @@ def unsent_notices(session: Session, channel: str) -> list[Notice]:
     """
     asked = select(Notice).outerjoin(Notice.blob).where(Notice.state != SENT, Notice.channel == channel)
     asked = asked.where(or_(Blob.id.is_(None), Blob.status != REJECTED))
-    return list(session.scalars(asked.order_by(Notice.attempts, Notice.id)).unique())
+    return list(session.scalars(asked.order_by(Notice.attempts, Notice.id)))
 
 
 def unlabelled_reviews(session: Session) -> list[Review]:
     """Return the reviews that have not become labels yet, the oldest first."""
-    return list(session.scalars(select(Review).where(~Review.labelled).order_by(Review.id)).unique())
+    return list(session.scalars(select(Review).where(~Review.labelled).order_by(Review.id)))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import gettempdir
 
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine import URL
@@ -21,7 +20,7 @@ PATIENCE = 60.0  # seconds that one waits for another's write
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}  # of the databases that one may give
 OUTSIDE = ("OperationalError", "DatabaseError")  # no mistakes of ours
 DENIED = "42501"  # how PostgreSQL calls a right that is lacking
-SHOWN = "writes"  # the execution option of a connection that will write
+WRITES = "writes"  # the execution option of a connection that will write
 
 
 def now() -> str:
@@ -47,7 +46,7 @@ class Ledger:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Yield a session whose changes are there together when the block ends well, or not at all."""
-        writer = self.engine.execution_options(**{SHOWN: True})
+        writer = self.engine.execution_options(**{WRITES: True})
         opened = Session(writer, expire_on_commit=False)
         with said_in_a_sentence(self.engine.url), opened as session, session.begin():
             yield session
@@ -66,7 +65,7 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            with held(lock_of(url)):
+            with held(Path(url.database).resolve()):
                 yield
 
 
@@ -130,29 +129,21 @@ def careful(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection) -> None:
         # A read that turns into a write could find that another wrote meanwhile, and fail.
-        writes = connection.get_execution_options().get(SHOWN)
+        writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def held(path: Path):
-    """Return the lock that a file stands for, held until the end of a block."""
+    """Return the lock of a ledger that is a file, a file beside it, held until the end of a block."""
     from filelock import FileLock
 
+    lock = path.with_name(f".{path.name}.lock")
     try:
-        return FileLock(path).acquire()
+        return FileLock(lock).acquire()
     except OSError as error:
         raise BlobwatchError(
-            f"{path}, the lock of the ledger, cannot be written ({error.strerror}); see to its folder"
+            f"{lock}, the lock of the ledger, cannot be written ({error.strerror}); see to its folder"
         ) from None
-
-
-def lock_of(url: URL) -> Path:
-    """Return the file that stands for a ledger's lock."""
-    if url.get_backend_name() == "sqlite":
-        path = Path(url.database).resolve()
-        return path.with_name(f".{path.name}.lock")
-    digest = hashlib.sha256(str(url).encode()).hexdigest()[:16]
-    return Path(gettempdir()) / f"blobwatch-{digest}.lock"
 
 
 def bring_up(ledger: Ledger, create: bool) -> None:
@@ -173,7 +164,7 @@ def bring_up(ledger: Ledger, create: bool) -> None:
         if found != REVISION:
             from alembic import command
 
-            with ledger.engine.execution_options(**{SHOWN: True}).begin() as connection:
+            with ledger.engine.execution_options(**{WRITES: True}).begin() as connection:
                 command.upgrade(migrations(connection), REVISION)
 
 

@@ -76,7 +76,7 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
         if blob.status == CONFIRMED != was:
             confirmed.append(blob)
     for blob in blobs:
-        if blob in found or exposure.expstart < blob.first.expstart:
+        if blob in found or exposure.expstart < blob.last.expstart:  # late, it may mend the date
             date(session, blob)
         elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
             blob.last = exposure
@@ -135,7 +135,7 @@ def matched(blobs: list[Blob], found: list[FoundBlob]) -> list[Blob | None]:
 
 def begin(session: Session, seen: FoundBlob, exposure: Exposure, model: Model) -> Blob:
     """Return a new candidate."""
-    blob = Blob(status=CANDIDATE, detections=0, first=exposure, last=exposure, model=model)
+    blob = Blob(status=CANDIDATE, first=exposure, last=exposure, model=model)
     for name in MEASURES:
         setattr(blob, name, float(getattr(seen, name)))
     session.add(blob)
@@ -178,10 +178,9 @@ def enter_light(
 
 def update(blob: Blob) -> None:
     """Set what a blob is by its detections: as in the best of them, and confirmed by a second one."""
-    best = max(blob.sightings, key=lambda one: one.snr)
+    best = max(blob.detections, key=lambda one: one.snr)
     for name in MEASURES:
         setattr(blob, name, getattr(best, name))
-    blob.detections = len(blob.sightings)
     blob.status = status_of(blob)
 
 
@@ -189,7 +188,7 @@ def status_of(blob: Blob) -> str:
     """Return what a blob is: what was said of it last, else confirmed if it was found often enough."""
     if blob.reviews:
         return blob.reviews[-1].verdict
-    return CONFIRMED if blob.detections >= CONFIRMING else CANDIDATE
+    return CONFIRMED if len(blob.detections) >= CONFIRMING else CANDIDATE
 
 
 def date(session: Session, blob: Blob) -> None:
@@ -199,14 +198,14 @@ def date(session: Session, blob: Blob) -> None:
     that it takes is missing. So a blob that the model did not find at once is dated rightly, and one that is
     in the stack by now is still known to be there.
     """
-    sightings = sorted(blob.sightings, key=lambda one: (one.exposure.expstart, one.exposure.rootname))
-    first, found = sightings[0].exposure, {one.exposure_id for one in sightings}
+    detections = sorted(blob.detections, key=lambda one: (one.exposure.expstart, one.exposure.rootname))
+    first, found = detections[0].exposure, {one.exposure_id for one in detections}
     measured = session.execute(
         select(Exposure, Light)
         .join(Light, Light.exposure_id == Exposure.id)
         .where(Light.blob_id == blob.id, Light.error.is_not(None), Exposure.filter == first.filter)
         .where(
-            Exposure.expstart > first.expstart - WINDOW, Exposure.expstart <= sightings[-1].exposure.expstart
+            Exposure.expstart > first.expstart - WINDOW, Exposure.expstart <= detections[-1].exposure.expstart
         )
         .order_by(Exposure.expstart.desc(), Exposure.rootname.desc())
     ).all()
@@ -221,8 +220,8 @@ def date(session: Session, blob: Blob) -> None:
                     blob.before = exposure
                     break
                 blob.first = exposure
-    if sightings[-1].exposure.expstart > blob.last.expstart:
-        blob.last = sightings[-1].exposure
+    if detections[-1].exposure.expstart > blob.last.expstart:
+        blob.last = detections[-1].exposure
 
 
 def shows(blob: Blob, exposure: Exposure, light: Light | None) -> bool:

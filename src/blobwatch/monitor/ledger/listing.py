@@ -18,13 +18,17 @@ COLUMNS = [
 MJD_ZERO = datetime(1858, 11, 17)
 
 
+class NoBlob(BlobwatchError):
+    """The ledger has no blob of the number that was asked for."""
+
+
 def utc(mjd: float) -> str:
     """Return the UTC date and time of a modified Julian date, to the minute."""
     return f"{MJD_ZERO + timedelta(seconds=round(mjd * 86400)):%Y-%m-%d %H:%M}"
 
 
-def list_blobs(session: Session, status: str | None = None) -> list[dict]:
-    """Return all blobs of the ledger, or those of one status, in the order of their appearance.
+def list_blobs(session: Session) -> list[dict]:
+    """Return all blobs of the ledger in the order of their appearance.
 
     Returns
     -------
@@ -34,10 +38,7 @@ def list_blobs(session: Session, status: str | None = None) -> list[dict]:
         None of one) and of the depth; ``first_seen``, ``last_without`` and ``last_seen`` (MJD, and each with
         its rootname): it appeared between the second and the first; ``detections``; ``status``; the model.
     """
-    asked = select(Blob)
-    if status:
-        asked = asked.where(Blob.status == status)
-    blobs = session.scalars(asked).unique().all()
+    blobs = session.scalars(select(Blob)).all()
     places: dict[int, list[tuple[float, float]]] = {}
     for number, x, y in session.execute(select(Detection.blob_id, Detection.x, Detection.y)):
         places.setdefault(number, []).append((x, y))
@@ -47,7 +48,7 @@ def list_blobs(session: Session, status: str | None = None) -> list[dict]:
 
 def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
     """Return the row of one blob, as `list_blobs` does; the places of its detections may be known already."""
-    places = places or [(one.x, one.y) for one in blob.sightings]
+    places = places or [(one.x, one.y) for one in blob.detections]
     x_error, y_error = np.std(places, axis=0, ddof=1).tolist() if len(places) > 1 else (None, None)
     before, model = blob.before, blob.model
     return {
@@ -61,7 +62,7 @@ def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
         "first_seen": blob.first.expstart,
         "first_rootname": blob.first.rootname,
         "last_seen": blob.last.expstart,
-        "detections": blob.detections,
+        "detections": len(places),
         "status": blob.status,
         "last_without": before.expstart if before else None,
         "last_without_rootname": before.rootname if before else None,
@@ -79,12 +80,14 @@ def find_blob(session: Session, number: int) -> Blob:
     """Return a blob, or say that there is none."""
     blob = session.get(Blob, number)
     if blob is None:
-        raise BlobwatchError(f"the ledger has no blob {number}; blobwatch blobs lists them")
+        raise NoBlob(f"the ledger has no blob {number}; blobwatch blobs lists them")
     return blob
 
 
 def light_of(session: Session, blob: Blob) -> dict[str, np.ndarray]:
     """Return the light history of a blob in the order of time, where it could be measured.
+
+    In the filter in which it appeared: a blob is not equally deep in all.
 
     Returns
     -------
@@ -92,7 +95,8 @@ def light_of(session: Session, blob: Blob) -> dict[str, np.ndarray]:
         ``mjd``; ``depth`` and ``error``, the missing light as a fraction of the background.
     """
     asked = select(Exposure.expstart, Light.depth, Light.error).join(Light, Light.exposure_id == Exposure.id)
-    rows = session.execute(asked.where(Light.blob_id == blob.id, Light.error.is_not(None))).all()
+    asked = asked.where(Light.blob_id == blob.id, Light.error.is_not(None))
+    rows = session.execute(asked.where(Exposure.filter == blob.first.filter)).all()
     table = np.array(sorted(tuple(row) for row in rows), dtype=float).reshape(-1, 3)
     return dict(zip(("mjd", "depth", "error"), table.T, strict=True))
 
@@ -103,6 +107,12 @@ def appeared(row: dict) -> str:
     if row["last_without"] is None:
         return f"before {first}"
     return f"between {utc(row['last_without'])} ({row['last_without_rootname']}) and {first}"
+
+
+def depth_of(row: dict) -> str:
+    """Return the depth of a blob with its error, per cent of the background."""
+    error = row["depth_error"]
+    return with_error(100 * row["depth"], None if error is None else 100 * error, 2)
 
 
 def with_error(value: float, error: float | None, digits: int = 1) -> str:

@@ -1,6 +1,6 @@
 """The tables of the ledger. Each row names the model that made it; moments of the sky are MJD, ours UTC."""
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # what became of an exposure
@@ -75,7 +75,6 @@ class Exposure(MadeBy, Table):
     stack: Mapped[str] = mapped_column(Text, default="")
     probabilities: Mapped[str] = mapped_column(Text, default="")
     judged_at: Mapped[str] = mapped_column(String(32))
-    detections: Mapped[list["Detection"]] = relationship(back_populates="exposure")
 
 
 class Blob(MadeBy, Measured, Table):
@@ -88,8 +87,7 @@ class Blob(MadeBy, Measured, Table):
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
-    status: Mapped[str] = mapped_column(String(16), index=True)
-    detections: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
     halfway: Mapped[float | None]
     before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
     first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
@@ -97,7 +95,7 @@ class Blob(MadeBy, Measured, Table):
     before: Mapped[Exposure | None] = relationship(foreign_keys=before_id, lazy="joined")
     first: Mapped[Exposure] = relationship(foreign_keys=first_id, lazy="joined")
     last: Mapped[Exposure] = relationship(foreign_keys=last_id, lazy="joined")
-    sightings: Mapped[list["Detection"]] = relationship(back_populates="blob")
+    detections: Mapped[list["Detection"]] = relationship(back_populates="blob")
     reviews: Mapped[list["Review"]] = relationship(back_populates="blob", order_by="Review.id")
 
 
@@ -112,8 +110,8 @@ class Detection(MadeBy, Measured, Table):
     before: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     after: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     difference: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-    blob: Mapped[Blob] = relationship(back_populates="sightings")
-    exposure: Mapped[Exposure] = relationship(back_populates="detections", lazy="joined")
+    blob: Mapped[Blob] = relationship(back_populates="detections")
+    exposure: Mapped[Exposure] = relationship(lazy="joined")
 
 
 class Light(Table):
@@ -155,10 +153,7 @@ class Notice(MadeBy, Table):
     """
 
     __tablename__ = "notices"
-    __table_args__ = (
-        UniqueConstraint("subject", "channel"),
-        Index("notices_by_state", "state"),
-    )
+    __table_args__ = (UniqueConstraint("subject", "channel"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     subject: Mapped[str] = mapped_column(String(100))
     blob_id: Mapped[int | None] = mapped_column(ForeignKey("blobs.id"))

@@ -74,7 +74,6 @@ def upgrade() -> None:
         sa.Column("snr", sa.Double(), nullable=False),
         sa.Column("probability", sa.Double(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("detections", sa.Integer(), nullable=False),
         sa.Column("halfway", sa.Double(), nullable=True),
         sa.Column("before_id", sa.Integer(), nullable=True),
         sa.Column("first_id", sa.Integer(), nullable=False),
@@ -98,9 +97,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table("blobs", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_blobs_status"), ["status"], unique=False)
-
     op.create_table(
         "detections",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -185,9 +181,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("subject", "channel"),
     )
-    with op.batch_alter_table("notices", schema=None) as batch_op:
-        batch_op.create_index("notices_by_state", ["state"], unique=False)
-
     op.create_table(
         "reviews",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -211,8 +204,6 @@ def upgrade() -> None:
     with op.batch_alter_table("reviews", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_reviews_blob_id"), ["blob_id"], unique=False)
 
-    # ### end Alembic commands ###
-
 
 def downgrade() -> None:
     """Go back to the form before."""
@@ -220,18 +211,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_reviews_blob_id"))
 
     op.drop_table("reviews")
-    with op.batch_alter_table("notices", schema=None) as batch_op:
-        batch_op.drop_index("notices_by_state")
-
     op.drop_table("notices")
     op.drop_table("light")
     with op.batch_alter_table("detections", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_detections_exposure_id"))
 
     op.drop_table("detections")
-    with op.batch_alter_table("blobs", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_blobs_status"))
-
     op.drop_table("blobs")
     with op.batch_alter_table("exposures", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_exposures_expstart"))
@@ -239,4 +224,3 @@ def downgrade() -> None:
     op.drop_table("exposures")
     op.drop_table("reviewers")
     op.drop_table("models")
-    # ### end Alembic commands ###
