@@ -146,7 +146,7 @@ DOORS = {
     "sqlalchemy": {
         *(
             f"monitor/ledger/{name}.py"
-            for name in ("ask", "database", "entry", "listing", "reviewers", "tables")
+            for name in ("ask", "database", "dating", "entry", "listing", "reviewers", "tables")
         ),
         "monitor/ledger/migrations/versions/0001_the_first_ledger.py",
         "lineage/tracking/mirror.py",  # MLflow's own database

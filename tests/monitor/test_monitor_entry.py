@@ -137,7 +137,7 @@ def test_a_find_further_off_than_blobs_lie_apart_is_another_blob(season):
 def test_two_finds_of_one_exposure_are_two_blobs_however_near(season):
     assert ids(season.take(1, PLACE, NEAR).found) == [1, 2]
     again = season.take(2, NEAR, PLACE)
-    assert (ids(again.found), ids(again.new), ids(again.confirmed)) == ([2, 1], [], [2, 1])
+    assert (ids(again.found), ids(again.new), ids(again.confirmed)) == ([2, 1], [], [1, 2])
 
 
 def test_a_louder_blob_next_door_does_not_take_the_place_of_a_known_one(season):
@@ -174,6 +174,31 @@ def test_a_blob_that_was_not_found_at_once_is_dated_by_its_light(season):
     season.take(5, light=WHOLE)
     season.take(6, PLACE, light=WHOLE)
     assert season.dates() == (3, 4, 6)
+
+
+def test_a_detection_after_which_the_light_was_back_was_none(season):
+    """Else a blob that appears there months later would be dated by it, and confirmed at once."""
+    for day in (1, 2, 3):
+        season.take(day)
+    season.take(4, PLACE, light=WHOLE, snr=50.0)
+    for day in (5, 6, 60):
+        season.take(day)
+    assert season.take(90, PLACE, light=WHOLE).confirmed == []
+    assert season.dates() == (60, 90, 90)
+    assert (season.blobs()[0]["status"], season.blobs()[0]["snr"]) == ("candidate", 20.0)
+    assert ids(season.take(91, PLACE, light=WHOLE).confirmed) == [1]
+    assert season.dates() == (60, 90, 91)
+
+
+def test_one_exposure_without_the_missing_light_does_not_undo_a_detection(season):
+    for day in (1, 2, 3):
+        season.take(day)
+    season.take(4, PLACE, light=WHOLE)
+    season.take(5, light=WHOLE)
+    season.take(6, light=WHOLE)
+    season.take(7)
+    assert ids(season.take(8, PLACE, light=WHOLE).confirmed) == [1]
+    assert season.dates() == (3, 4, 8)
 
 
 def test_an_exposure_whose_light_there_is_unknown_says_nothing_of_the_date(season):

@@ -9,13 +9,10 @@ from sqlalchemy.orm import Session
 
 from blobwatch.images.peaks import APART
 from blobwatch.monitor.ledger.database import now
+from blobwatch.monitor.ledger.dating import MEASURES, settle, shows
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light, Model
 from blobwatch.monitor.look import Look
 from blobwatch.predict import FoundBlob, Predictor
-
-CONFIRMING = 2  # exposures in which a blob must be found
-WINDOW = 60.0  # days before the first detection in which one looks for the appearance
-MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,11 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
         session.add(Detection(blob=blob, exposure=exposure, model=model, **measures, **pictures))
     session.flush()
     light = enter_light(session, look, exposure, blobs, new, model)
-    for blob in found:
-        was = blob.status
-        update(blob)
-        if blob.status == CONFIRMED != was:
-            confirmed.append(blob)
     for blob in blobs:
+        was = blob.status
         if blob in found or exposure.expstart < blob.last.expstart:  # late, it may mend the date
-            date(session, blob)
+            settle(session, blob)
+            confirmed += [blob] if blob.status == CONFIRMED != was else []
         elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
             blob.last = exposure
     session.flush()
@@ -174,57 +168,3 @@ def enter_light(
             here[blob.id] = light
     session.flush()
     return here
-
-
-def update(blob: Blob) -> None:
-    """Set what a blob is by its detections: as in the best of them, and confirmed by a second one."""
-    best = max(blob.detections, key=lambda one: one.snr)
-    for name in MEASURES:
-        setattr(blob, name, getattr(best, name))
-    blob.status = status_of(blob)
-
-
-def status_of(blob: Blob) -> str:
-    """Return what a blob is: what was said of it last, else confirmed if it was found often enough."""
-    if blob.reviews:
-        return blob.reviews[-1].verdict
-    return CONFIRMED if len(blob.detections) >= CONFIRMING else CANDIDATE
-
-
-def date(session: Session, blob: Blob) -> None:
-    """Set between which exposures a blob appeared, by the light at its place.
-
-    From its first detection one goes back in time, in the same filter, as long as at least half of the light
-    that it takes is missing. So a blob that the model did not find at once is dated rightly, and one that is
-    in the stack by now is still known to be there.
-    """
-    detections = sorted(blob.detections, key=lambda one: (one.exposure.expstart, one.exposure.rootname))
-    first, found = detections[0].exposure, {one.exposure_id for one in detections}
-    measured = session.execute(
-        select(Exposure, Light)
-        .join(Light, Light.exposure_id == Exposure.id)
-        .where(Light.blob_id == blob.id, Light.error.is_not(None), Exposure.filter == first.filter)
-        .where(
-            Exposure.expstart > first.expstart - WINDOW, Exposure.expstart <= detections[-1].exposure.expstart
-        )
-        .order_by(Exposure.expstart.desc(), Exposure.rootname.desc())
-    ).all()
-    without = [light.depth for exposure, light in measured if exposure.expstart < first.expstart]
-    with_it = [light.depth for exposure, light in measured if exposure.id in found]
-    blob.before, blob.first, blob.halfway = None, first, None
-    if without and with_it:
-        blob.halfway = float(np.median(without) + np.median(with_it)) / 2
-        for exposure, light in measured:
-            if exposure.expstart < first.expstart:
-                if light.depth <= blob.halfway:
-                    blob.before = exposure
-                    break
-                blob.first = exposure
-    if detections[-1].exposure.expstart > blob.last.expstart:
-        blob.last = detections[-1].exposure
-
-
-def shows(blob: Blob, exposure: Exposure, light: Light | None) -> bool:
-    """Tell whether at least half of the light that a blob takes is missing in an exposure."""
-    comparable = exposure.filter == blob.first.filter and blob.halfway is not None
-    return bool(comparable and light and light.error is not None and light.depth > blob.halfway)
