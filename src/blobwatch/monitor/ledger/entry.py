@@ -14,6 +14,7 @@ from blobwatch.monitor.look import Look
 from blobwatch.predict import FoundBlob, Predictor
 
 CONFIRMING = 2  # exposures in which a blob must be found
+PAST = 30.0  # days without it after which a candidate is past: so long a stack goes back
 WINDOW = 60.0  # days before the first detection in which one looks for the appearance
 MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
 
@@ -59,8 +60,9 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
     exposure = row_of(session, look, model)
     found, new, confirmed = [], [], []
     blobs = list(session.scalars(select(Blob).order_by(Blob.id).with_for_update(of=Blob)))
+    there = [blob for blob in blobs if not is_past(blob, exposure)]
     answers = look.answer.blobs if look.answer else []
-    for seen, pictures, blob in zip(answers, look.pictures, matched(blobs, answers), strict=True):
+    for seen, pictures, blob in zip(answers, look.pictures, matched(there, answers), strict=True):
         if blob is None:
             blob = begin(session, seen, exposure, model)
             blobs.append(blob)
@@ -78,7 +80,11 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
     for blob in blobs:
         if blob in found or exposure.expstart < blob.last.expstart:  # late, it may mend the date
             date(session, blob)
-        elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
+        elif (
+            blob in there
+            and exposure.expstart > blob.last.expstart
+            and shows(blob, exposure, light.get(blob.id))
+        ):
             blob.last = exposure
     session.flush()
     return Entered(exposure, found, new, confirmed)
@@ -113,6 +119,15 @@ def row_of(session: Session, look: Look, model: Model) -> Exposure:
         setattr(exposure, name, value)
     session.flush()
     return exposure
+
+
+def is_past(blob: Blob, exposure: Exposure) -> bool:
+    """Tell whether a blob was a candidate once that nothing around an exposure shows, so is none there.
+
+    What passed by at a place must neither confirm nor date what appears there years later.
+    """
+    when = exposure.expstart
+    return blob.status == CANDIDATE and max(blob.first.expstart - when, when - blob.last.expstart) > PAST
 
 
 def matched(blobs: list[Blob], found: list[FoundBlob]) -> list[Blob | None]:
