@@ -134,6 +134,32 @@ def test_a_find_further_off_than_blobs_lie_apart_is_another_blob(season):
     assert ids(season.take(2, FAR).new) == [2]
 
 
+def test_what_is_found_where_a_candidate_was_long_ago_is_another_blob(season):
+    """Else what passed by once, and there is much of it in years, would confirm and date what comes later."""
+    season.take(1)
+    season.take(5, PLACE, light=WHOLE)
+    for day in (6, 36):
+        season.take(day)
+    again = season.take(37, PLACE, light=WHOLE)
+    assert (ids(again.new), ids(again.confirmed)) == ([2], [])
+    season.take(38, light=WHOLE)
+    assert ids(season.take(39, NEAR, light=WHOLE).confirmed) == [2]
+    dates = [[one[key] for key in ("last_without", "first_seen", "last_seen")] for one in season.blobs()]
+    assert dates == [[1, 5, 5], [36, 37, 39]]
+
+
+@pytest.mark.parametrize(("between", "verdict"), [(WHOLE, None), (NONE, REJECTED)])
+def test_a_candidate_that_was_seen_meanwhile_and_what_was_reviewed_stay_what_they_are(
+    season, between, verdict
+):
+    season.take(1)
+    season.take(5, PLACE, light=WHOLE)
+    season.take(20, light=between)
+    if verdict:
+        season.reject(1)
+    assert ids(season.take(45, PLACE, light=WHOLE).found) == [1]
+
+
 def test_two_finds_of_one_exposure_are_two_blobs_however_near(season):
     assert ids(season.take(1, PLACE, NEAR).found) == [1, 2]
     again = season.take(2, NEAR, PLACE)
@@ -174,20 +200,6 @@ def test_a_blob_that_was_not_found_at_once_is_dated_by_its_light(season):
     season.take(5, light=WHOLE)
     season.take(6, PLACE, light=WHOLE)
     assert season.dates() == (3, 4, 6)
-
-
-def test_a_detection_after_which_the_light_was_back_was_none(season):
-    """Else a blob that appears there months later would be dated by it, and confirmed at once."""
-    for day in (1, 2, 3):
-        season.take(day)
-    season.take(4, PLACE, light=WHOLE, snr=50.0)
-    for day in (5, 6, 60):
-        season.take(day)
-    assert season.take(90, PLACE, light=WHOLE).confirmed == []
-    assert season.dates() == (60, 90, 90)
-    assert (season.blobs()[0]["status"], season.blobs()[0]["snr"]) == ("candidate", 20.0)
-    assert ids(season.take(91, PLACE, light=WHOLE).confirmed) == [1]
-    assert season.dates() == (60, 90, 91)
 
 
 def test_one_exposure_without_the_missing_light_does_not_undo_a_detection(season):

@@ -7,29 +7,35 @@ from sqlalchemy.orm import Session
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light
 
 CONFIRMING = 2  # exposures in which a blob must be found
+PAST = 30.0  # days without it after which a candidate is past: so long a stack goes back
 WINDOW = 60.0  # days before the first detection in which one looks for the appearance
 MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
+
+
+def is_past(blob: Blob, exposure: Exposure) -> bool:
+    """Tell whether a blob was a candidate once that nothing around an exposure shows, so is none there.
+
+    What passed by at a place must neither confirm nor date what appears there years later.
+    """
+    when = exposure.expstart
+    return blob.status == CANDIDATE and max(blob.first.expstart - when, when - blob.last.expstart) > PAST
 
 
 def settle(session: Session, blob: Blob) -> None:
     """Set what a blob is, and between which exposures it appeared.
 
-    A blob stays. So a detection after which the light was back was none, and counts no more once there is
-    another. From the first that counts one goes back in time, in its filter, as long as at least half of the
-    light that the blob takes is missing. So a blob that the model did not find at once is dated rightly, and
-    one that is in the stack by now is still known to be there.
+    From its first detection one goes back in time, in its filter, as long as at least half of the light that
+    it takes is missing. So a blob that the model did not find at once is dated rightly, and one that is in
+    the stack by now is still known to be there.
     """
     detections = sorted(blob.detections, key=lambda one: (one.exposure.expstart, one.exposure.rootname))
-    light, blob.halfway = light_around(session, blob, detections)
-    while was_back(detections, light, blob.halfway):
-        detections = detections[1:]
-        light, blob.halfway = light_around(session, blob, detections)
     best = max(detections, key=lambda one: one.snr)
     for name in MEASURES:
         setattr(blob, name, getattr(best, name))
     blob.status = CONFIRMED if len(detections) >= CONFIRMING else CANDIDATE
     if blob.reviews:
         blob.status = blob.reviews[-1].verdict
+    light, blob.halfway = light_around(session, blob, detections)
     blob.before, blob.first = appearance(detections[0].exposure, light, blob.halfway)
     blob.last = max(blob.last, detections[-1].exposure, key=lambda one: one.expstart)
 
@@ -58,15 +64,6 @@ def light_around(
     if not without or not with_it:
         return light, None
     return light, float(np.median(without) + np.median(with_it)) / 2
-
-
-def was_back(detections: list[Detection], light: list[tuple[Exposure, float]], halfway: float | None) -> bool:
-    """Tell whether the light was back between the first detection and the second."""
-    if len(detections) < 2 or halfway is None:
-        return False
-    start, end = (one.exposure.expstart for one in detections[:2])
-    between = [depth for exposure, depth in light if start < exposure.expstart < end]
-    return bool(between) and float(np.median(between)) <= halfway
 
 
 def appearance(

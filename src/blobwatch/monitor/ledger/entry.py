@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from blobwatch.images.peaks import APART
 from blobwatch.monitor.ledger.database import now
-from blobwatch.monitor.ledger.dating import MEASURES, settle, shows
+from blobwatch.monitor.ledger.dating import MEASURES, is_past, settle, shows
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Detection, Exposure, Light, Model
 from blobwatch.monitor.look import Look
 from blobwatch.predict import FoundBlob, Predictor
@@ -56,8 +56,9 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
     exposure = row_of(session, look, model)
     found, new, confirmed = [], [], []
     blobs = list(session.scalars(select(Blob).order_by(Blob.id).with_for_update(of=Blob)))
+    there = [blob for blob in blobs if not is_past(blob, exposure)]
     answers = look.answer.blobs if look.answer else []
-    for seen, pictures, blob in zip(answers, look.pictures, matched(blobs, answers), strict=True):
+    for seen, pictures, blob in zip(answers, look.pictures, matched(there, answers), strict=True):
         if blob is None:
             blob = begin(session, seen, exposure, model)
             blobs.append(blob)
@@ -72,7 +73,7 @@ def enter(session: Session, look: Look, model: Model) -> Entered:
         if blob in found or exposure.expstart < blob.last.expstart:  # late, it may mend the date
             settle(session, blob)
             confirmed += [blob] if blob.status == CONFIRMED != was else []
-        elif exposure.expstart > blob.last.expstart and shows(blob, exposure, light.get(blob.id)):
+        elif blob in there and shows(blob, exposure, light.get(blob.id)):
             blob.last = exposure
     session.flush()
     return Entered(exposure, found, new, confirmed)
