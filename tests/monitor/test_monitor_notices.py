@@ -31,8 +31,16 @@ from blobwatch.monitor.ledger.ask import newest_judged, notices_of
 from blobwatch.monitor.ledger.database import now, open_ledger
 from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import find_blob, list_blobs, utc
-from blobwatch.monitor.ledger.tables import PENDING, REJECTED, SENDING, SENT, Notice
-from blobwatch.monitor.notices import Channel, announce, channels_of, is_due, masked, send_pending
+from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, REJECTED, SENDING, SENT, Notice, Review
+from blobwatch.monitor.notices import (
+    Channel,
+    announce,
+    announce_reviews,
+    channels_of,
+    is_due,
+    masked,
+    send_pending,
+)
 
 
 @pytest.fixture
@@ -277,6 +285,33 @@ def test_a_blob_that_was_rejected_before_its_notice_went_out_makes_none(ledger):
         find_blob(session, 1).status = REJECTED
     send_pending(ledger, [channel])
     assert [title for title, _ in channel.service] == ["blobwatch: drift"]
+
+
+def test_what_a_person_confirms_is_told_once_and_what_was_told_is_not(ledger):
+    channel = said_channel()
+    note(ledger, [channel], blob=1)
+    send_pending(ledger, [channel])
+    with ledger.writing() as session:
+        for number in (1, 2, 2):
+            blob = find_blob(session, number)
+            blob.status = CONFIRMED
+            reviewed = {"verdict": CONFIRMED, "reason": "round", "who": "Ada", "at": now()}
+            session.add(Review(blob=blob, model=blob.model, **reviewed))
+    for _ in range(2):
+        announce_reviews(ledger, [channel])
+        send_pending(ledger, [channel])
+    assert [title[:21] for title, _ in channel.service] == ["blobwatch: new blob 1", "blobwatch: new blob 2"]
+    assert "confirmed by Ada: round" in channel.service[1][1]
+
+
+def test_what_a_person_confirms_while_there_is_no_channel_is_told_to_nobody(ledger):
+    with ledger.writing() as session:
+        blob = find_blob(session, 2)
+        blob.status = CONFIRMED
+        session.add(Review(blob=blob, model=blob.model, verdict=CONFIRMED, reason="x", who="Ada", at=now()))
+    announce_reviews(ledger, [])
+    announce_reviews(ledger, [said_channel()])
+    assert state(ledger) == []
 
 
 def test_notices_wait_for_the_channel_that_they_are_for(ledger):

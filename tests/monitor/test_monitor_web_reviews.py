@@ -75,6 +75,18 @@ def site(own, tmp_path, monkeypatch):
         yield Site(address, own, labels, admit(own, NAME))
 
 
+@pytest.mark.parametrize("size", [None, "", "-1", "1e3", "100001", "9" * 30])
+def test_a_form_that_is_long_or_does_not_say_how_long_is_not_read(site, size):
+    connection = http.client.HTTPConnection(site.address.removeprefix("http://"), timeout=10)
+    connection.putrequest("POST", "/sign-in")
+    connection.putheader("Origin", site.address)
+    if size is not None:
+        connection.putheader("Content-Length", size)
+    connection.endheaders()
+    assert connection.getresponse().status in (400, 413)
+    connection.close()
+
+
 def test_a_review_needs_a_token(site):
     before = site.state()
     assert site.review().status_code == 401

@@ -14,7 +14,7 @@ from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import depth_of, list_blobs, utc, with_error
 from blobwatch.monitor.ledger.tables import CONFIRMED, JUDGED, REJECTED
-from blobwatch.monitor.notices import channels_of, send_pending
+from blobwatch.monitor.notices import announce_reviews, channels_of, send_pending
 from blobwatch.monitor.watch import Trouble, Watch
 from blobwatch.predict import Predictor
 from blobwatch.progress import say
@@ -42,6 +42,7 @@ def answer_monitor(
     well, patient = True, False
     with told_to_stop() as stop:
         while not stop.is_set():
+            announce_reviews(ledger, channels)
             well = send(ledger, channels, patient) and well
             for came in watch.go(forgiving=every is not None):
                 tell(came, as_json)

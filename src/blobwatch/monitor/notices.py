@@ -10,11 +10,11 @@ from pathlib import Path
 from threading import Lock
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger.ask import PICTURES, unsent_notices
+from blobwatch.monitor.ledger.ask import PICTURES, notices_of, unsent_notices, untold_reviews
 from blobwatch.monitor.ledger.database import Ledger, Session, now
 from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import appeared, depth_of, light_of, row_of, with_error
-from blobwatch.monitor.ledger.tables import PENDING, SENDING, SENT, Blob, Notice
+from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, SENDING, SENT, Blob, Exposure, Notice
 from blobwatch.monitor.look import corner
 
 LONGEST = 3600.0  # seconds between two attempts of a watch that goes on
@@ -106,16 +106,40 @@ def announce(session: Session, entered: Entered, channels: list[Channel], drifts
     drifts : dict of str to str
         Traits that have left their range with this exposure, each with its sentence.
     """
-    exposure, model = entered.exposure, entered.exposure.model
+    exposure = entered.exposure
+    for blob in entered.confirmed:
+        post(session, channels, f"blob {blob.id}", exposure, f"confirmed by {exposure.rootname}", blob)
+    for name, said in drifts.items():
+        post(session, channels, f"drift {name} {exposure.rootname}", exposure, said)
+
+
+def post(
+    session: Session,
+    channels: list[Channel],
+    subject: str,
+    exposure: Exposure,
+    text: str,
+    blob: Blob | None = None,
+) -> None:
+    """Write down a notice to each channel."""
+    about = {"subject": subject, "exposure": exposure, "text": text, "blob": blob}
     for channel in channels:
-        where = {"channel": channel.key, "shown": channel.shown, "state": PENDING, "model": model}
-        for blob in entered.confirmed:
-            session.add(Notice(subject=f"blob {blob.id}", blob=blob, exposure=exposure, **where))
-        for name, said in drifts.items():
-            session.add(
-                Notice(subject=f"drift {name} {exposure.rootname}", exposure=exposure, text=said, **where)
-            )
+        where = {"channel": channel.key, "shown": channel.shown, "state": PENDING}
+        session.add(Notice(**about, **where, model=exposure.model))
     session.flush()
+
+
+def announce_reviews(ledger: Ledger, channels: list[Channel]) -> None:
+    """Write down what is to be sent about blobs that a person has confirmed and of which nobody was told."""
+    with ledger.reading() as session:
+        if not untold_reviews(session):
+            return
+    with ledger.alone(), ledger.writing() as session:
+        for said in untold_reviews(session):
+            said.told, blob = True, said.blob
+            if said.verdict == blob.status == CONFIRMED and not notices_of(session, blob.id):
+                text = f"confirmed by {said.who}: {said.reason}"
+                post(session, channels, f"blob {blob.id}", blob.last, text, blob)
 
 
 def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False) -> list[tuple[str, str]]:
@@ -209,7 +233,7 @@ def message(notice: Notice) -> tuple[str, str]:
         f"Place: {place}; radius {row['radius']:.1f} (pixels of the 1024 frame, from 0)",
         f"Appeared: {appeared(row)}",
         f"Probability: {row['probability']:.3f}; SNR {row['snr']:.1f}; depth {depth_of(row)} %",
-        f"Found in {row['detections']} exposures, confirmed by {notice.exposure.rootname}",
+        f"Found in {row['detections']} exposures, {notice.text}",
         end,
     ]
     return f"blobwatch: new blob {row['id']} at ({row['x']:.1f}, {row['y']:.1f})", "\n".join(lines)

@@ -25,6 +25,7 @@ from blobwatch.monitor.verdict import Kept, find_verdict
 
 COOKIE = "blobwatch_token"
 LARGEST = 2**31 - 1  # a number in any database
+LONGEST = 100_000  # bytes of a form
 Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self'; form-action 'self'; "
@@ -73,8 +74,11 @@ def make_app(
 
     @app.middleware("http")
     async def guard(request: Request, call_next) -> Response:
-        if request.method not in ("GET", "HEAD") and not is_own(request):
-            return PlainTextResponse("a change is taken only from a page of this server\n", 403, SAFE)
+        if request.method not in ("GET", "HEAD"):
+            if not is_own(request):
+                return PlainTextResponse("a change is taken only from a page of this server\n", 403, SAFE)
+            if not is_short(request):
+                return PlainTextResponse(f"a form of at most {LONGEST} bytes is taken\n", 413, SAFE)
         response = await call_next(request)
         for key, value in SAFE.items():
             response.headers.setdefault(key, value)
@@ -185,6 +189,12 @@ def token_in(request: Request) -> str:
     """Return the token of a request: of its header, or of the cookie."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else request.cookies.get(COOKIE, "")
+
+
+def is_short(request: Request) -> bool:
+    """Tell whether what a request brings is said to be short; the server reads no more than is said."""
+    said = request.headers.get("content-length", "")
+    return said.isascii() and said.isdigit() and int(said[:9]) <= LONGEST and len(said) < 9
 
 
 def is_own(request: Request) -> bool:

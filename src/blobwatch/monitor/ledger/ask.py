@@ -111,3 +111,8 @@ def unsent_notices(session: Session, channel: str) -> list[Notice]:
 def unlabelled_reviews(session: Session) -> list[Review]:
     """Return the reviews that have not become labels yet, the oldest first."""
     return list(session.scalars(select(Review).where(~Review.labelled).order_by(Review.id)))
+
+
+def untold_reviews(session: Session) -> list[Review]:
+    """Return the reviews that no monitor knows of yet, the oldest first."""
+    return list(session.scalars(select(Review).where(~Review.told).order_by(Review.id)))

@@ -132,7 +132,7 @@ class Light(Table):
 class Review(MadeBy, Table):
     """What a person said of a blob; the model is the one that the blob was found with.
 
-    ``labelled`` tells that it has become a label in ``data/labels``.
+    ``labelled`` tells that it has become a label in ``data/labels``, ``told`` that a monitor knows of it.
     """
 
     __tablename__ = "reviews"
@@ -143,6 +143,7 @@ class Review(MadeBy, Table):
     who: Mapped[str] = mapped_column(String(200))
     at: Mapped[str] = mapped_column(String(32))
     labelled: Mapped[bool] = mapped_column(default=False)
+    told: Mapped[bool] = mapped_column(default=False)
     blob: Mapped[Blob] = relationship(back_populates="reviews")
 
 

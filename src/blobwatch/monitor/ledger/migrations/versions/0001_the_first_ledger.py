@@ -190,6 +190,7 @@ def upgrade() -> None:
         sa.Column("who", sa.String(length=200), nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
         sa.Column("labelled", sa.Boolean(), nullable=False),
+        sa.Column("told", sa.Boolean(), nullable=False),
         sa.Column("model_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["blob_id"],
