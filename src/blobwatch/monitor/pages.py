@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
@@ -195,7 +196,7 @@ class Pages:
         with self.ledger.reading() as session:
             model = newest_model(session)
             known = bool(self.reference and model and self.reference.model == model.sha256)
-            table = traits_over_time(session, WORDS)
+            table = traits_over_time(session, model, WORDS) if model else np.empty((0, 1 + len(WORDS)))
             means = newest_means(session, model, self.reference.together) if known else []
             panels = [
                 trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)

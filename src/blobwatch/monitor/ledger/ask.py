@@ -47,10 +47,11 @@ def newest_exposures(session: Session, count: int, after: int = 0) -> list[tuple
     return [(one, found[one.id]) for one in rows]
 
 
-def traits_over_time(session: Session, names: Iterable[str]) -> np.ndarray:
-    """Return MJD and traits of all judged exposures in the order of time, shape (n, 1 + traits)."""
+def traits_over_time(session: Session, model: Model, names: Iterable[str]) -> np.ndarray:
+    """Return MJD and traits of what a model judged, in the order of time, shape (n, 1 + traits)."""
     columns = [getattr(Exposure, name) for name in names]
-    asked = select(Exposure.expstart, *columns).where(Exposure.outcome == JUDGED)
+    asked = select(Exposure.expstart, *columns)
+    asked = asked.where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
     rows = session.execute(asked.order_by(Exposure.expstart)).all()
     return np.array([tuple(row) for row in rows], dtype=float).reshape(-1, 1 + len(columns))
 
