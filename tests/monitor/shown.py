@@ -14,11 +14,11 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
+from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model, Notice, Review
 from blobwatch.monitor.traits import WORDS
-from blobwatch.monitor.verdict import Verdict
 
 COUNT = 120  # exposures, three pages of them
 SHA256 = "ab" * 32
@@ -157,11 +157,11 @@ class Page(HTMLParser):
         self.words += data
 
 
-def audited() -> Verdict:
+def audited() -> Deployed:
     """Return what an audit may have found, without one."""
     links = ({"link": "run", "status": "mismatch", "note": f"{SCRIPT} differs"},)
     page = "<!DOCTYPE html><html><head><title>audit</title></head><body>all of it</body></html>"
-    return Verdict(None, "mismatch", "2026-02-03T04:05:06+00:00", "no model", links, page)
+    return Deployed(None, "mismatch", "2026-02-03T04:05:06+00:00", "no model", links, page)
 
 
 def labels_in(folder: Path) -> Path:

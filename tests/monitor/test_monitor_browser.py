@@ -26,7 +26,7 @@ def site(tmp_path_factory):
     work = tmp_path_factory.mktemp("browser")
     ledger = fill(f"sqlite:///{work}/ledger.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_verdict", lambda root: audited())
+        patch.setattr(web, "find_deployed", lambda root: audited())
         app = web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
         with serving(app) as address:
             yield address, admit(ledger, "Ada Lovelace")

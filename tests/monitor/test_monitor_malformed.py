@@ -203,7 +203,7 @@ def answers(tmp_path_factory) -> dict:
     ledger = fill(f"sqlite:///{work}/ledger.db")
     token, rng = admit(ledger, "Ada"), random.Random(SEED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_verdict", lambda root: audited())
+        patch.setattr(web, "find_deployed", lambda root: audited())
         app = web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
         with serving(app) as address:
             host = urlsplit(address).netloc

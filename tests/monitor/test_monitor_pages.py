@@ -29,17 +29,17 @@ from monitor.shown import (
 
 from blobwatch.artefact import Model as Artefact
 from blobwatch.monitor import charts, web
+from blobwatch.monitor.deployed import Deployed, Renewed, find_deployed
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.tables import Exposure
 from blobwatch.monitor.pages import PER_PAGE, Pages, Reader
 from blobwatch.monitor.panels import light_chart
-from blobwatch.monitor.verdict import Kept, Verdict, find_verdict
 
 ALL = ["/", "/blob/1", "/blob/2", "/blob/3", "/exposures", "/exposures?page=2", "/exposures?page=3"]
 ALL += ["/drift", "/model", "/sign-in", "/sign-in?back=2"]
 LAST = -(-COUNT // PER_PAGE)
 HOSTS = ["127.0.0.1"]
-NOTHING = Verdict()
+NOTHING = Deployed()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def empty(work):
 @pytest.fixture(scope="module")
 def server(work, ledger):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_verdict", lambda root: audited())
+        patch.setattr(web, "find_deployed", lambda root: audited())
         with serving(web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, HOSTS)) as address:
             yield address
 
@@ -84,10 +84,10 @@ def page(got):
 
 @pytest.fixture
 def drawn(ledger):
-    """A page without a server, of a verdict and a reference."""
+    """A page without a server, of what is deployed and a reference."""
 
-    def draw(name: str, *arguments, verdict=NOTHING, reference=None, of=ledger):
-        return Page(getattr(Pages(of, reference, lambda: verdict), name)(*arguments, Reader()))
+    def draw(name: str, *arguments, deployed=NOTHING, reference=None, of=ledger):
+        return Page(getattr(Pages(of, reference, lambda: deployed), name)(*arguments, Reader()))
 
     return draw
 
@@ -278,7 +278,7 @@ def test_an_exposure_without_a_trait_is_left_out_of_its_chart(tmp_path):
     lacking = fill(f"sqlite:///{tmp_path}/ledger.db")
     with lacking.writing() as session:
         session.get(Exposure, COUNT).noise = None
-    html = Pages(lacking, None, Verdict).drift(Reader())
+    html = Pages(lacking, None, Deployed).drift(Reader())
     assert not re.search(r"\bnan\b", html)
     assert html.count('class="small"') == 4 * (COUNT - 2) - 1
 
@@ -297,7 +297,7 @@ def test_an_audit_is_shown_with_each_link_and_leads_to_the_whole(page, got):
 
 def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
     model = Artefact.load(box_model)
-    seen = drawn("model", verdict=Verdict(model, "ok", "2026-02-03T04:05:06+00:00", "", ()))
+    seen = drawn("model", deployed=Deployed(model, "ok", "2026-02-03T04:05:06+00:00", "", ()))
     assert model.sha256 in seen.words
     assert "(2026-02-03 04:05:06 UTC)" in seen.words
     assert "ab" * 8 in seen.words  # the one that judged
@@ -305,7 +305,7 @@ def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
 
 def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
     done = Event()
-    monkeypatch.setattr(web, "find_verdict", lambda root: done.wait(30) and audited())
+    monkeypatch.setattr(web, "find_deployed", lambda root: done.wait(30) and audited())
     with serving(web.make_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
         try:
             answer = requests.get(f"{address}/model", timeout=10)
@@ -316,7 +316,7 @@ def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
 
 
 def test_outside_of_a_project_the_model_is_shown_and_why_it_is_not_audited(ledger, tmp_path):
-    known = find_verdict(tmp_path)
+    known = find_deployed(tmp_path)
     seen = Page(Pages(ledger, None, lambda: known).model(Reader()))
     assert known.model.sha256 in seen.words
     assert "not audited here" in seen.words
@@ -326,7 +326,7 @@ def test_an_audit_that_breaks_off_is_said_and_not_hidden():
     def fail():
         raise RuntimeError("out of order")
 
-    kept = Kept(fail)
+    kept = Renewed(fail)
     kept.renew()
     assert "out of order" in kept.known.note
 
@@ -372,7 +372,7 @@ def test_the_blobs_are_there_for_programs(got):
 
 
 def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     gone = fill(f"sqlite:///{tmp_path}/gone.db")
     with serving(web.make_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
         gone.engine.dispose()

@@ -23,7 +23,7 @@ BLOBS = 3
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(report, "find_verdict", lambda root: audited())
+    monkeypatch.setattr(report, "find_deployed", lambda root: audited())
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def ledger(tmp_path_factory):
 def written(ledger, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "new" / "report"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "find_verdict", lambda root: audited())
+        patch.setattr(report, "find_deployed", lambda root: audited())
         count = write_report(ledger, out, Path.cwd(), REFERENCE)
     return count, out
 

@@ -69,7 +69,7 @@ def own(made, tmp_path) -> Ledger:
 
 @pytest.fixture
 def site(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     labels = labels_in(tmp_path / "labels")
     with serving(web.make_app(own, tmp_path, labels, None, ["127.0.0.1"])) as address:
         yield Site(address, own, labels, admit(own, NAME))
@@ -295,7 +295,7 @@ def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_wri
 
 def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch):
     """Also by its address of IPv6, whose colons are no port."""
-    monkeypatch.setattr(web, "find_verdict", lambda root: audited())
+    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     names, token = web.names_of("::1", []), admit(own, NAME)
     with serving(web.make_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
         port = address.rpartition(":")[2]

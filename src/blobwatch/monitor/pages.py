@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor import charts
+from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
@@ -38,7 +39,6 @@ from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Expo
 from blobwatch.monitor.look import CUTOUT, corner
 from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
 from blobwatch.monitor.traits import WORDS
-from blobwatch.monitor.verdict import Verdict
 
 PER_PAGE = 50  # exposures
 STYLE = Path(__file__).parent / "templates" / "style.css"
@@ -79,14 +79,14 @@ class Pages:
     ledger : Ledger
     reference : Reference or None
         What the traits of exposures are held against.
-    verdict : callable
+    deployed : callable
         Gives what is known of the deployed model and its audit.
     links : Links
     """
 
     ledger: Ledger
     reference: Reference | None
-    verdict: Callable[[], Verdict]
+    deployed: Callable[[], Deployed]
     links: Links = field(default_factory=Links)
 
     def warm(self) -> None:
@@ -142,7 +142,7 @@ class Pages:
                 last=last,
                 timeline=timeline(confirmed, first, last) if confirmed else None,
                 rate=rate_of(len(confirmed), last - first) if seen and last > first else "",
-                verdict=self.verdict(),
+                deployed=self.deployed(),
             )
 
     def blob(self, number: int, reader: Reader) -> str:
@@ -218,7 +218,7 @@ class Pages:
         """Return the page of the deployed model, with its audit."""
         with self.ledger.reading() as session:
             used = models_used(session)
-            return self.render("model", session, reader, verdict=self.verdict(), used=used)
+            return self.render("model", session, reader, deployed=self.deployed(), used=used)
 
 
 @cache

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_text
+from blobwatch.monitor.deployed import find_deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.ask import span_of
 from blobwatch.monitor.ledger.database import Ledger, Session
 from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.pages import PER_PAGE, STYLE, Links, Pages, Reader
-from blobwatch.monitor.verdict import find_verdict
 from blobwatch.progress import track
 
 MARK = ".blobwatch-report"  # a folder that has it may be replaced by a newer report
@@ -50,15 +50,15 @@ def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | N
     """
     if out.exists() and not (out.is_dir() and ((out / MARK).exists() or not any(out.iterdir()))):
         raise BlobwatchError(f"{out} holds other things than a report; give a new folder")
-    verdict = find_verdict(root)
+    deployed = find_deployed(root)
     with ledger.reading() as session:
-        pages = Pages(Held(session), reference, lambda: verdict, Links(static=True))
+        pages = Pages(Held(session), reference, lambda: deployed, Links(static=True))
         return write_pages(pages, session, out)
 
 
 def write_pages(pages: Pages, session: Session, out: Path) -> int:
     """Write all pages to a folder, whole or not at all; return how many."""
-    verdict, nobody = pages.verdict(), Reader()
+    deployed, nobody = pages.deployed(), Reader()
     rows, last = list_blobs(session), max(1, -(-span_of(session)[2] // PER_PAGE))
     todo = [(name, getattr(pages, name)) for name in ("index", "drift", "model")]
     makers = [(f"{name}.html", lambda make=make: make(nobody)) for name, make in todo]
@@ -71,8 +71,8 @@ def write_pages(pages: Pages, session: Session, out: Path) -> int:
         with whole_folder(out) as folder:
             for name, make in track(makers, len(makers), "report"):
                 write_text(folder / name, make())
-            if verdict.page:
-                write_text(folder / "audit.html", verdict.page)
+            if deployed.page:
+                write_text(folder / "audit.html", deployed.page)
             write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))
             for form, write in WRITERS.items():
                 write_text(folder / f"blobs{form}", write(rows))

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.deployed import Renewed, find_deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
@@ -21,7 +22,6 @@ from blobwatch.monitor.ledger.listing import NoBlob, list_blobs
 from blobwatch.monitor.ledger.reviewers import name_of
 from blobwatch.monitor.pages import STYLE, Pages, Reader
 from blobwatch.monitor.review import review
-from blobwatch.monitor.verdict import Kept, find_verdict
 
 COOKIE = "blobwatch_token"
 LARGEST = 2**31 - 1  # a number in any database
@@ -56,8 +56,8 @@ def make_app(
     hosts : list of str
         Names under which it is asked; other names are refused, so that no page elsewhere can pose as it.
     """
-    pages = Pages(ledger, reference, Kept(lambda: find_verdict(root)))
-    pages.verdict()  # have it found while nobody waits
+    pages = Pages(ledger, reference, Renewed(lambda: find_deployed(root)))
+    pages.deployed()  # have it found while nobody waits
     pages.warm()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
@@ -136,7 +136,7 @@ def make_app(
 
     @app.get("/audit")
     def audit(request: Request) -> Response:
-        known = pages.verdict()
+        known = pages.deployed()
         if not known.page:
             return message(request, "No audit", known.note, 404)
         return HTMLResponse(known.page, headers=OWN_STYLE)

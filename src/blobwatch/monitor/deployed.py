@@ -15,7 +15,7 @@ STALE = 600.0  # seconds after which an audit is made anew
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Deployed:
     """What is known of the deployed model.
 
     Attributes
@@ -42,31 +42,31 @@ class Verdict:
     page: str = field(default="", repr=False)
 
 
-def find_verdict(root: Path) -> Verdict:
+def find_deployed(root: Path) -> Deployed:
     """Load the champion and audit it in the project at ``root``."""
     try:
         model = Model.load(find_model("champion"))
     except BlobwatchError as error:
-        return Verdict(note=str(error), checked=now())
+        return Deployed(note=str(error), checked=now())
     try:
         from blobwatch.lineage.audit.page import page
         from blobwatch.lineage.audit.walk import audit
 
         found = audit(root)
     except (BlobwatchError, ModuleNotFoundError) as error:
-        return Verdict(model, note=f"not audited here: {error}", checked=now())
+        return Deployed(model, note=f"not audited here: {error}", checked=now())
     answer = found.as_json()
-    return Verdict(model, answer["verdict"], now(), "", tuple(answer["links"]), page(found))
+    return Deployed(model, answer["verdict"], now(), "", tuple(answer["links"]), page(found))
 
 
-class Kept:
-    """A verdict that is found in the background and kept for some minutes; calling it returns the newest."""
+class Renewed:
+    """What is deployed, found in the background and kept for some minutes; calling it returns the newest."""
 
-    def __init__(self, find: Callable[[], Verdict]):
-        self.find, self.known, self.since = find, Verdict(), float("-inf")
+    def __init__(self, find: Callable[[], Deployed]):
+        self.find, self.known, self.since = find, Deployed(), float("-inf")
         self.lock = Lock()
 
-    def __call__(self) -> Verdict:
+    def __call__(self) -> Deployed:
         """Return what is known now, and have it found anew if that is old."""
         with self.lock:
             if time.monotonic() - self.since > STALE:
@@ -79,4 +79,4 @@ class Kept:
         try:
             self.known = self.find()
         except Exception as error:  # else the pages would say for ever that it is being checked
-            self.known = Verdict(note=f"the audit broke off: {type(error).__name__}: {error}", checked=now())
+            self.known = Deployed(note=f"the audit broke off: {type(error).__name__}: {error}", checked=now())
