@@ -100,7 +100,7 @@ def regions_of(rows: list[dict]) -> str:
     """Return a circle for each blob, in pixels of the 1024 frame, which ds9 counts from 1."""
     lines = [
         "# Region file format: DS9 version 4.1",
-        "# the 1024 frame; of a flt, take 5 off x and y",
+        "# pixels of the 1024 frame, from 1 (on a flt, take 5 off x and y)",
         "image",
     ]
     for row in rows:
