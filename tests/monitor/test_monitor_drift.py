@@ -136,7 +136,7 @@ def test_the_sentence_has_mean_error_and_range(ledger):
     values = np.array([0.015, 0.016, 0.02])
     assert one == Drift("noise", pytest.approx(values.mean()), pytest.approx(values.std(ddof=1) / np.sqrt(3)))
     assert sentence(one, MINE) == (
-        "noise per pixel: 0.017 ± 0.0015 over the last 3 exposures, "
+        "noise per pixel: 0.0170 ± 0.0015 over the last 3 exposures, "
         "outside 0.009 to 0.011 of the training data (mean 0.01)"
     )
 
@@ -158,7 +158,7 @@ def test_drift_goes_out_as_a_notice_of_its_own(ledger):
         for day in range(3):
             newest = take(session, day, noise=0.05)
         announce(session, Entered(newest, [], [], []), [channel], begun(session, newest, MINE))
-    assert send_pending(ledger, [channel]) == [("drift noise iday00200", "")]
+    assert send_pending(ledger, [channel]) == [("drift of noise since iday00200", "")]
     ((title, body, picture),) = channel.service
     assert (title, picture) == ("blobwatch: drift", None)
     said, since = body.splitlines()

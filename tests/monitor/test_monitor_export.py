@@ -54,7 +54,8 @@ def test_json_has_the_keys_of_the_contract_with_their_types(url, capsys):
         assert 0 <= row["probability"] <= 1
         assert row["last_without"] < row["first_seen"] <= row["last_seen"]
     assert (listed[1]["x_error"], listed[0]["x_error"] > 0) == (None, True)  # of one detection, of several
-    assert listed[0]["depth_error"] == pytest.approx(listed[0]["depth"] / listed[0]["snr"], rel=0.01)
+    error = np.hypot(1 / listed[0]["snr"], 0.14)  # of the noise, and of the shapes
+    assert listed[0]["depth_error"] == pytest.approx(listed[0]["depth"] * error, rel=0.01)
 
 
 def test_csv_is_a_plain_table(rows, tmp_path):
@@ -114,7 +115,7 @@ def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, ca
 
 @pytest.mark.parametrize("name", ["blobs.txt", "blobs", "blobs.csv.gz", ".csv"])
 def test_an_unknown_ending_is_refused(rows, tmp_path, name):
-    with pytest.raises(BlobwatchError, match=r"is to be of no known form; end it in \.csv, \.ecsv, \.reg"):
+    with pytest.raises(BlobwatchError, match=r"names no known form; end it in \.csv, \.ecsv, \.reg"):
         write_export(tmp_path / name, rows)
     assert list(tmp_path.iterdir()) == []
 
@@ -122,9 +123,14 @@ def test_an_unknown_ending_is_refused(rows, tmp_path, name):
 def test_a_place_that_cannot_be_written_is_said(rows, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "blobs.reg").mkdir()
-    for place in (tmp_path / "file" / "blobs.csv", tmp_path / "blobs.reg"):
-        with pytest.raises(BlobwatchError, match=r"cannot be written: .*; give another place"):
-            write_export(place, rows)
+    for place, why in (
+        ("file/blobs.csv", "is no folder"),
+        ("no/b.csv", "is no folder"),
+        ("blobs.reg", "written"),
+    ):
+        with pytest.raises(BlobwatchError, match=f"{why}.*; .*give another place"):
+            write_export(tmp_path / place, rows)
+    assert not (tmp_path / "no").exists()
     assert (tmp_path / "file").read_text() == "mine"
 
 

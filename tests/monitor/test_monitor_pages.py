@@ -141,7 +141,7 @@ def test_the_first_page_counts_and_lists_the_blobs_and_leads_to_each(page):
     for number in (CONFIRMED, CANDIDATE, REJECTED):
         assert seen.links.count(f"/blob/{number}") == 2  # on the map and in the list
     assert "100.5 ± 0.1" in seen.words
-    assert "3.00 ± 0.14" in seen.words
+    assert "3.00 ± 0.44" in seen.words
 
 
 def test_the_map_shows_status_by_shape_and_not_by_colour_alone(got):

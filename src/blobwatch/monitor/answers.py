@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,9 @@ def answer_monitor(
     watch = Watch(folder, ledger, predictor, channels, reference)
     if channels and every is not None:
         import matplotlib.figure  # noqa: F401  now, while nobody waits for a picture
-    well, patient = True, False
+    well, patient, outcomes = True, False, Counter()
+    if every is not None:
+        say(f"watching {folder} every {every:g} s; Ctrl-C ends it")
     with told_to_stop() as stop:
         while not stop.is_set():
             announce_reviews(ledger, channels)
@@ -47,6 +50,7 @@ def answer_monitor(
             for came in watch.go(forgiving=every is not None):
                 tell(came, as_json)
                 well = well and not isinstance(came, Trouble)
+                outcomes[came.exposure.outcome if isinstance(came, Entered) else "of no use"] += 1
                 if isinstance(came, Entered):
                     well = send(ledger, channels, True) and well
                 if stop.is_set():
@@ -54,7 +58,9 @@ def answer_monitor(
             if every is None or stop.wait(every):
                 break
             patient = True
-    return well
+    looked = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    say(f"{outcomes.total()} new in {folder}{f': {looked}' if looked else ''}")
+    return well or every is not None  # what a watch met on its way it has said
 
 
 @contextmanager
@@ -158,8 +164,9 @@ def answer_reviewer(url: str, name: str, remove: bool) -> None:
     if remove:
         say(f"{name} cannot review on the page any more ({dismiss(ledger, name)} tokens taken away)")
     else:
+        token = admit(ledger, name)
         say(f"the token of {name}; it is shown only now:")
-        print(admit(ledger, name))
+        print(token)
 
 
 def answer_serve(url: str, host: str, port: int, names: list[str], labels: Path) -> None:

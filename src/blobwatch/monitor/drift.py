@@ -9,6 +9,7 @@ import numpy as np
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.ask import newest_judged, newest_traits
 from blobwatch.monitor.ledger.database import Session
+from blobwatch.monitor.ledger.listing import with_error
 from blobwatch.monitor.ledger.tables import Exposure, Model
 from blobwatch.monitor.traits import WORDS
 
@@ -131,6 +132,6 @@ def sentence(one: Drift, reference: Reference) -> str:
     """Return what is to be said of a trait outside its range."""
     known = reference.ranges[one.name]
     return (
-        f"{WORDS[one.name]}: {one.mean:.4g} ± {one.error:.2g} over the last {reference.together} exposures, "
+        f"{WORDS[one.name]}: {with_error(one.mean, one.error)} over the last {reference.together} exposures, "
         f"outside {known['low']:.4g} to {known['high']:.4g} of the training data (mean {known['mean']:.4g})"
     )

@@ -42,7 +42,9 @@ def write_export(path: Path, rows: list[dict]) -> None:
         If the ending is another, or the place cannot be written.
     """
     if path.suffix not in WRITERS:
-        raise BlobwatchError(f"{path} is to be of no known form; end it in {', '.join(WRITERS)}")
+        raise BlobwatchError(f"{path} names no known form; end it in {', '.join(WRITERS)}")
+    if not path.parent.is_dir():
+        raise BlobwatchError(f"{path.parent} is no folder; make it, or give another place")
     try:
         write_text(path, WRITERS[path.suffix](rows))
     except OSError as error:
@@ -73,6 +75,7 @@ def table_of(rows: list[dict]):
     kinds = {"id": int, "detections": int, "model_version": int}
     texts = {
         "status",
+        "reviewed_by",
         "first_rootname",
         "last_without_rootname",
         "last_rootname",
@@ -96,7 +99,7 @@ def regions_of(rows: list[dict]) -> str:
     """Return a circle for each blob, in pixels of the 1024 frame, which ds9 counts from 1."""
     lines = [
         "# Region file format: DS9 version 4.1",
-        "# the 1024 frame; of a flt, take 5 off x and y",
+        "# pixels of the 1024 frame, from 1 (on a flt, take 5 off x and y)",
         "image",
     ]
     for row in rows:

@@ -110,7 +110,7 @@ def announce(session: Session, entered: Entered, channels: list[Channel], drifts
     for blob in entered.confirmed:
         post(session, channels, f"blob {blob.id}", exposure, f"confirmed by {exposure.rootname}", blob)
     for name, said in drifts.items():
-        post(session, channels, f"drift {name} {exposure.rootname}", exposure, said)
+        post(session, channels, f"drift of {name} since {exposure.rootname}", exposure, said)
 
 
 def post(

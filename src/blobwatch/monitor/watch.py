@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blobwatch.archive.survey import File, exposures_of, in_time, survey
+from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed, find_exposures
@@ -84,14 +84,13 @@ class Watch:
             if not forgiving:
                 raise
             return
-        outcomes = {row.rootname: row.outcome for row in self.known()}
         troubles = [self.trouble(self.files[key]) for key in sorted(here) if self.files[key].listed is None]
         yield from filter(None, troubles)
         usable = here - self.troubled
+        outcomes = {row.rootname: row.outcome for row in self.known()}
+        hopeful = [one for one in exposures if outcomes.get(one.listed.rootname) != UNFIT]
         todo = [
-            one
-            for one in exposures
-            if (one.path, one.stamp) in usable and outcomes.get(one.listed.rootname, NO_STACK) == NO_STACK
+            one for one in hopeful if (one.path, one.stamp) in usable and self.is_new(one, outcomes, hopeful)
         ]
         places = {one.listed.rootname: one for one in exposures}
         with bar() as progress:
@@ -100,6 +99,15 @@ class Watch:
                 if came := self.handle(file, places):
                     yield came
                 progress.advance(task)
+
+    def is_new(self, file: File, outcomes: dict[str, str], hopeful: list[File]) -> bool:
+        """Tell whether an exposure is not known, or is known without a stack and may have one by now."""
+        outcome = outcomes.get(file.listed.rootname)
+        if outcome != NO_STACK:
+            return outcome is None
+        settings, when = self.looker.settings, file.expstart
+        earlier = [one for one in before(hopeful, when, when, settings.days) if one.filter == file.filter]
+        return len(earlier) >= settings.minimum
 
     def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
         """Return all exposures in the order of time, also known ones from elsewhere, and what lies here."""

@@ -85,8 +85,10 @@ def make_app(
         return response
 
     @app.exception_handler(RequestValidationError)
-    def not_understood(request: Request, _) -> Response:
-        return message(request, "Not understood", "The address or the form holds what it should not.", 422)
+    def not_understood(request: Request, error: RequestValidationError) -> Response:
+        names = sorted({str(one["loc"][-1]) for one in error.errors() if one.get("loc")})
+        said = f"The address or the form lacks something, or holds what it should not: {', '.join(names)}."
+        return message(request, "Not understood", said[:300], 422)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

@@ -7,14 +7,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Review
 
 COLUMNS = [
     *("id", "x", "y", "radius", "depth", "snr", "probability"),
-    *("first_seen", "first_rootname", "last_seen", "detections", "status"),
+    *("first_seen", "first_rootname", "last_seen", "detections", "status", "reviewed_by"),
     *("last_without", "last_without_rootname", "last_rootname", "x_error", "y_error", "depth_error"),
     *("model_version", "model_sha256", "fingerprint"),
 ]
+# Scatter of the measured depth of blobs of SNR 40, where noise is none of it: that of their shapes about the
+# typical one, which is fitted (Notes of `measure`).
+SHAPES = 0.14
 MJD_ZERO = datetime(1858, 11, 17)
 
 
@@ -35,20 +38,27 @@ def list_blobs(session: Session) -> list[dict]:
     list of dict
         ``id``; ``x``, ``y``, ``radius`` (pixels of the 1024 frame), ``depth`` (fraction of the background),
         ``snr`` and ``probability`` of the best detection; errors of x and y (the scatter of the detections;
-        None of one) and of the depth; ``first_seen``, ``last_without`` and ``last_seen`` (MJD, and each with
-        its rootname): it appeared between the second and the first; ``detections``; ``status``; the model.
+        None of one) and of the depth (noise, and the scatter of shapes); ``first_seen``, ``last_without`` and
+        ``last_seen`` (MJD, and each with its rootname): it appeared between the second and the first;
+        ``detections``; ``status``, and who said so last, if anybody; the model.
     """
     blobs = session.scalars(select(Blob)).all()
     places: dict[int, list[tuple[float, float]]] = {}
     for number, x, y in session.execute(select(Detection.blob_id, Detection.x, Detection.y)):
         places.setdefault(number, []).append((x, y))
-    rows = [row_of(blob, places[blob.id]) for blob in blobs]
+    said = dict(session.execute(select(Review.blob_id, Review.who).order_by(Review.id)).all())
+    rows = [row_of(blob, places[blob.id], said.get(blob.id)) for blob in blobs]
     return sorted(rows, key=lambda row: (row["first_seen"], row["id"]))
 
 
-def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
-    """Return the row of one blob, as `list_blobs` does; the places of its detections may be known already."""
-    places = places or [(one.x, one.y) for one in blob.detections]
+def row_of(blob: Blob, places: list[tuple[float, float]] | None = None, reviewer: str | None = None) -> dict:
+    """Return the row of one blob, as `list_blobs` does.
+
+    Where they are known already, the places of its detections, and who reviewed it, are not asked for.
+    """
+    if places is None:
+        places = [(one.x, one.y) for one in blob.detections]
+        reviewer = blob.reviews[-1].who if blob.reviews else None
     x_error, y_error = np.std(places, axis=0, ddof=1).tolist() if len(places) > 1 else (None, None)
     before, model = blob.before, blob.model
     return {
@@ -64,12 +74,15 @@ def row_of(blob: Blob, places: list[tuple[float, float]] | None = None) -> dict:
         "last_seen": blob.last.expstart,
         "detections": len(places),
         "status": blob.status,
+        "reviewed_by": reviewer,
         "last_without": before.expstart if before else None,
         "last_without_rootname": before.rootname if before else None,
         "last_rootname": blob.last.rootname,
         "x_error": None if x_error is None else round(x_error, 3),
         "y_error": None if y_error is None else round(y_error, 3),
-        "depth_error": round(blob.depth / blob.snr, 6) if blob.snr else None,
+        "depth_error": round(float(np.hypot(blob.depth / blob.snr, SHAPES * blob.depth)), 6)
+        if blob.snr
+        else None,
         "model_version": model.version,
         "model_sha256": model.sha256,
         "fingerprint": model.fingerprint,
@@ -116,5 +129,11 @@ def depth_of(row: dict) -> str:
 
 
 def with_error(value: float, error: float | None, digits: int = 1) -> str:
-    """Return a figure with its error, or without where there is none."""
-    return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+    """Return a figure with its error, or without where there is none; with more digits where it is small."""
+    if error is None:
+        return f"{value:.{digits}f}"
+    if error <= 1e-9 * abs(value):
+        return f"{value:.4g} ± 0"
+    if error < 10.0**-digits:
+        digits = int(np.ceil(-np.log10(error))) + 1
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
