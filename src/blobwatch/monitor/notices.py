@@ -201,18 +201,17 @@ def is_due(notice: Notice) -> bool:
 
 def send(ledger: Ledger, number: int, channel: Channel) -> str:
     """Send one notice; return what went wrong."""
-    with ledger.writing() as session:
-        notice = session.get(Notice, number)
-        repeat = notice.state == SENDING  # the program ended while it was sent
-        notice.state, notice.tried_at = SENDING, now()
-        notice.attempts += 1
     with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
         with ledger.reading() as session:
             notice = session.get(Notice, number)
             title, body = message(notice)
             picture = draw(session, notice.blob, Path(folder)) if notice.blob else None
-        if repeat:
-            body += "\nThis may be a repeat: the program ended while it was sent before."
+            if notice.state == SENDING:  # the program ended while it was sent
+                body += "\nThis may be a repeat: the program ended while it was sent before."
+        with ledger.writing() as session:  # the last moment before: all else is ready
+            notice = session.get(Notice, number)
+            notice.state, notice.tried_at = SENDING, now()
+            notice.attempts += 1
         error = channel.send(title, body, picture)  # others can write to the ledger meanwhile
     with ledger.writing() as session:
         notice = session.get(Notice, number)
