@@ -130,7 +130,9 @@ def print_blobs(rows: list[dict]) -> None:
     from rich.table import Column, Table
 
     whole = [Column(name, no_wrap=True) for name in ("id", "status", "x", "y", "SNR", "depth, %")]
-    table = Table(*whole, "appeared (UTC)", Column("found", no_wrap=True), box=SIMPLE, padding=0)
+    table = Table(
+        *whole, Column("appeared (UTC)", min_width=10), Column("found", no_wrap=True), box=SIMPLE, padding=0
+    )
     for row in rows:
         cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]
         cells += [f"{row['snr']:.1f}", depth_of(row)]
