@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from monitor.channels import running
 
 
 class Hook(ThreadingHTTPServer):
@@ -56,11 +57,5 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def webhook() -> Iterator[Hook]:
     """Run the webhook."""
-    with Hook() as hook:
-        thread = Thread(target=hook.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield hook
-        finally:
-            hook.shutdown()
-            thread.join()
+    with running(Hook()) as hook:
+        yield hook

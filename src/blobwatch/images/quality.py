@@ -155,6 +155,11 @@ def read_fit(path: Path, box: int, limits: Limits) -> np.ndarray:
     return fit_image(read_exposure(path), box, limits)
 
 
+def unplaced(error: Exception, path: Path) -> str:
+    """Return what is wrong with a file by its name alone: what is kept knows no folders of this machine."""
+    return str(error).replace(str(path), path.name)
+
+
 def boxed(image: np.ndarray, box: int) -> np.ndarray:
     """Return the medians of boxes, without NaN; NaN where a box has nothing else."""
     rows, columns = image.shape[0] // box, image.shape[1] // box
@@ -176,11 +181,15 @@ def expected_noise(electrons: float) -> float:
     return float(np.sqrt(electrons + wfc3ir.READ_NOISE**2) / electrons)
 
 
+def block_medians(image: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
+    """Return the medians of the blocks that are known, and the error that Gaussian noise gives each."""
+    blocks = boxed(image, BLOCK)
+    return blocks[np.isfinite(blocks)], 1.2533 * noise / BLOCK  # of BLOCK**2 pixels
+
+
 def lit_share(image: np.ndarray, noise: float) -> float:
     """Return the share of blocks whose median lies above the glow by more than noise does."""
-    blocks = boxed(image, BLOCK)
-    known = blocks[np.isfinite(blocks)]
+    known, spread = block_medians(image, noise)
     if not known.size:
         return np.nan
-    spread = 1.2533 * noise / BLOCK  # of the median of BLOCK**2 pixels of Gaussian noise
     return float((known > np.median(known) + STREAK * spread).mean())

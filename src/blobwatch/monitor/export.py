@@ -26,7 +26,7 @@ MEANINGS = {
     "last_without": "MJD (UTC) of the last exposure without it",
     "last_seen": "MJD (UTC) of the last exposure that shows it",
     "detections": "exposures in which the model found it",
-    "depth_error": "of the noise alone",
+    "depth_error": "of the noise, and of the scatter of shapes",
     "x_error": "scatter of the detections",
     "y_error": "scatter of the detections",
 }

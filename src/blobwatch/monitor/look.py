@@ -10,7 +10,7 @@ from blobwatch.archive.survey import File
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash
 from blobwatch.images.measure import amplitude, cut
-from blobwatch.images.quality import Judged, judge
+from blobwatch.images.quality import Judged, judge, unplaced
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
@@ -116,7 +116,7 @@ class Looker:
         try:
             exposure = read_exposure(file.path)
         except Unfit as other:
-            return Look(file, md5, "", UNFIT, in_place(str(other), file.path))
+            return Look(file, md5, "", UNFIT, unplaced(other, file.path))
         judged = judge(exposure, self.settings.box, self.settings.quality)
         sky = self.keep(file, judged)
         about = (file, md5, exposure.proposid)
@@ -127,7 +127,7 @@ class Looker:
         try:
             answer, pictures = self.answer(exposure, sky, earlier)
         except BlobwatchError as reason:
-            said = in_place(str(reason), file.path)
+            said = unplaced(reason, file.path)
             return Look(*about, NO_STACK, said.removeprefix(f"{exposure.rootname}: "), measured, sky, stack)
         return Look(*about, JUDGED, "", measured, sky, stack, answer, traits_of(answer), pictures)
 
@@ -167,11 +167,6 @@ class Looker:
         sky = Sky(file.listed.rootname, judged.image, judged.quality.noise)
         self.month[file.path, file.stamp] = judged.fault or sky
         return self.month[file.path, file.stamp]
-
-
-def in_place(message: str, path: Path) -> str:
-    """Return what is wrong with a file by its name alone."""
-    return message.replace(str(path), path.name)
 
 
 def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:

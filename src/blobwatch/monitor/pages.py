@@ -157,7 +157,7 @@ class Pages:
             blob = find_blob(session, number)
             detections = detections_of(session, number)
             first = detections[0]
-            row = row_of(blob, [(one.x, one.y) for one in detections])
+            row = row_of(blob)
             return self.render(
                 "blob",
                 session,

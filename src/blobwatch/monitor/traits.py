@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from blobwatch.images.quality import BLOCK, STREAK, boxed
+from blobwatch.images.quality import STREAK, block_medians
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.predict import Prediction
 
@@ -59,7 +59,5 @@ def traits_of(answer: Prediction) -> Traits:
 
 def contaminated_share(image: np.ndarray, level: float, noise: float) -> float:
     """Return the share of blocks whose median is off the level, either way, by more than noise makes."""
-    blocks = boxed(image, BLOCK)
-    known = blocks[np.isfinite(blocks)]
-    spread = 1.2533 * noise / BLOCK  # of the median of BLOCK**2 pixels of Gaussian noise
+    known, spread = block_medians(image, noise)
     return float((np.abs(known - level) > STREAK * spread).mean())

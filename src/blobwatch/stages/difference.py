@@ -11,7 +11,7 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, Quality, judge
+from blobwatch.images.quality import Limits, Quality, judge, unplaced
 from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
 from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.exposures import read_exposure
@@ -72,11 +72,6 @@ def measure(settings: Difference, one: Listed) -> dict:
 def limits_of(settings: Difference) -> Limits:
     """Return the limits of the section of ``params.yaml``."""
     return Limits(**settings.quality.model_dump())
-
-
-def unplaced(error: Unfit, path: Path) -> str:
-    """Return what is wrong with a file by its name alone: a table knows no folders of this machine."""
-    return str(error).replace(str(path), path.name)
 
 
 def plan(listed: list[Listed], settings: Difference) -> tuple[list[Job], list[tuple[Listed, str]]]:
