@@ -1,22 +1,42 @@
 """A folder of exposures, in the order of time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One exposure of the folder: enough to place it in time and to find its programme."""
+    """One exposure file as its header describes it.
+
+    Attributes
+    ----------
+    path : Path
+    rootname : str
+    expstart : float
+        MJD (UTC).
+    filter, programme, samp_seq : str
+        As in the header.
+    product : str
+        ``flt``, ``ima`` or ``raw``.
+    calibration : Calibration
+    stamp : str
+        Size and time of the last change of the file; empty where unknown.
+    """
 
     path: Path
     rootname: str
     expstart: float
     filter: str = ""
     programme: str = ""
+    samp_seq: str = ""
+    product: str = "flt"
+    calibration: Calibration = field(default_factory=Calibration)
+    stamp: str = ""
 
 
 def list_exposures(folder: Path, only_filter: str) -> list[Listed]:

@@ -1,0 +1,73 @@
+"""Calibration of an exposure: which flat fields were applied, by which version of calwf3, and when."""
+
+import re
+from dataclasses import dataclass
+
+from astropy.io import fits
+
+FLAT_KEYWORDS = ("PFLTFILE", "DFLTFILE", "LFLTFILE")
+KEYWORDS = ("FLATCORR", *FLAT_KEYWORDS, "CAL_VER", "CAL_DATE")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Flat fields and software version of one file.
+
+    Attributes
+    ----------
+    flatcorr : str
+        COMPLETE, OMIT or PERFORM; empty where the header does not say.
+    pflt, dflt, lflt : str
+        File names of the pixel, delta and low-order flat without ``iref$``; empty for none.
+    version : str
+        CAL_VER as in the header, for instance ``3.3(28-Jan-2016)``.
+    date : str
+        CAL_DATE or DATE of the file; empty where the header has neither.
+    """
+
+    flatcorr: str = ""
+    pflt: str = ""
+    dflt: str = ""
+    lflt: str = ""
+    version: str = ""
+    date: str = ""
+
+    @property
+    def flats(self) -> str:
+        """Return the key of the applied flats: exposures with equal keys can be combined.
+
+        ``none`` where no flat was applied, ``unknown`` where a flat was applied and not named.
+        """
+        if self.flatcorr in ("OMIT", "PERFORM", "SKIPPED"):
+            return "none"
+        return " ".join(self.flat_files) or "unknown"
+
+    @property
+    def flat_files(self) -> tuple[str, ...]:
+        """Return the names of the applied flats."""
+        if self.flatcorr in ("OMIT", "PERFORM", "SKIPPED"):
+            return ()
+        return tuple(name for name in (self.pflt, self.dflt, self.lflt) if name)
+
+    @property
+    def order(self) -> tuple[tuple[int, ...], str]:
+        """Return a key that sorts calibrations from the oldest to the newest."""
+        numbers = re.match(r"\s*(\d+(?:\.\d+)*)", self.version)
+        return tuple(int(part) for part in numbers[1].split(".")) if numbers else (), self.date
+
+
+def read_calibration(header: fits.Header) -> Calibration:
+    """Return the calibration that a primary header describes.
+
+    Parameters
+    ----------
+    header : astropy Header
+    """
+
+    def text(key: str) -> str:
+        value = str(header.get(key, "")).strip()
+        return "" if value.upper() in ("N/A", "NONE", "") else value
+
+    names = (text(key).rpartition("$")[2] for key in FLAT_KEYWORDS)
+    date = text("CAL_DATE") or text("DATE")
+    return Calibration(text("FLATCORR").upper(), *names, text("CAL_VER"), date)

@@ -1,0 +1,102 @@
+"""Settings of differencing and monitoring, with the defaults that travel with the package.
+
+The defaults equal the sections ``difference`` and ``monitor`` of ``params.yaml`` (a test compares them).
+Bounds are declared with `annotated_types`, which pydantic enforces when a file is read, so that prediction
+itself needs no pydantic.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Limits of exposure quality.
+
+    Attributes
+    ----------
+    sigmas : float
+        Robust scatters of the recent season above which a measure makes an exposure an outlier.
+    season : int
+        Number of recent comparable exposures that define the season.
+    references : int
+        Number of recent exposures whose median an exposure is measured against.
+    light : float
+        Smallest median signal, electrons per pixel. Below it a typical blob drowns in the read noise.
+    flagged, saturated : float
+        Largest usable share of flagged and of saturated light-sensitive pixels.
+    target : str
+        Text that TARGNAME must contain; empty accepts every target.
+    suspect : float
+        Share of rejected exposures above which the limits themselves are suspect.
+    """
+
+    __pydantic_config__: ClassVar[dict] = STRICT
+    sigmas: Positive = 6.0
+    season: Annotated[int, Ge(3)] = 30
+    references: Annotated[int, Ge(2)] = 7
+    light: Positive = 500.0
+    flagged: Share = 0.5
+    saturated: Share = 0.5
+    target: str = "EARTH"
+    suspect: Share = 0.34
+
+
+@dataclass(frozen=True)
+class DifferenceSettings:
+    """How exposures are stacked and differenced.
+
+    Attributes
+    ----------
+    days : float
+        Trailing window of the median stack.
+    minimum : int
+        Smallest number of exposures in a stack.
+    box : int
+        Side of the boxes whose medians define the large-scale glow, pixels.
+    quality : QualitySettings
+    """
+
+    __pydantic_config__: ClassVar[dict] = STRICT
+    days: Positive = 30.0
+    minimum: Annotated[int, Ge(2)] = 3
+    box: Literal[16, 32, 64, 128] = 64
+    quality: QualitySettings = field(default_factory=QualitySettings)
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """How the monitor confirms and dates blobs.
+
+    Attributes
+    ----------
+    detections : int
+        Number of exposures that must show a blob before it is confirmed.
+    expiry : float
+        Days without a detection after which a candidate expires.
+    lookback : float
+        Days before the first detection that are searched for the onset.
+    incomplete : float
+        Seconds after its last change during which an unreadable file is taken to be still incomplete.
+    """
+
+    __pydantic_config__: ClassVar[dict] = STRICT
+    detections: Annotated[int, Ge(1)] = 2
+    expiry: Positive = 30.0
+    lookback: Positive = 60.0
+    incomplete: Annotated[float, Ge(0)] = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of ``predict``, ``scan`` and ``monitor``."""
+
+    __pydantic_config__: ClassVar[dict] = STRICT
+    difference: DifferenceSettings = field(default_factory=DifferenceSettings)
+    monitor: MonitorSettings = field(default_factory=MonitorSettings)
