@@ -214,6 +214,6 @@ def test_a_lock_that_cannot_be_written_is_said(fresh):
     (fresh.file.parent / f".{fresh.file.name}.lock").mkdir()
     with (
         pytest.raises(BlobwatchError, match="the lock of the ledger, cannot be written"),
-        fresh.ledger.alone(),
+        fresh.ledger.lock(),
     ):
         pass

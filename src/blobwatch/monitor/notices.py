@@ -134,7 +134,7 @@ def announce_reviews(ledger: Ledger, channels: list[Channel]) -> None:
     with ledger.reading() as session:
         if not untold_reviews(session):
             return
-    with ledger.alone(), ledger.writing() as session:
+    with ledger.lock(), ledger.writing() as session:
         for said in untold_reviews(session):
             said.told, blob = True, said.blob
             if said.verdict == blob.status == CONFIRMED and not notices_of(session, blob.id):
@@ -168,7 +168,7 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
     if not channels:
         return []
     # While the ledger is held nobody else is sending: one that is marked as being sent was cut short.
-    with ledger.alone(), ThreadPoolExecutor(len(channels)) as pool:
+    with ledger.lock(), ThreadPoolExecutor(len(channels)) as pool:
         tried = list(pool.map(lambda channel: serve(ledger, channel, patient), channels))
     return [one for of_channel in tried for one in of_channel]
 
