@@ -14,7 +14,7 @@ from sqlalchemy import select
 from blobwatch.instrument.blobs import Blob
 from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.tables import Table
-from blobwatch.monitor.watch import Watch
+from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)  # there from exposure 4 on
@@ -102,9 +102,9 @@ def contents(ledger: Ledger) -> dict[str, list[tuple]]:
         }
 
 
-def watch_of(folder: Path, ledger: Ledger, model: Path) -> Watch:
-    """Return the watch of a folder."""
-    return Watch(folder, ledger, Predictor.load(model))
+def monitor_of(folder: Path, ledger: Ledger, model: Path) -> Monitor:
+    """Return the monitor of a folder."""
+    return Monitor(folder, ledger, Predictor.load(model))
 
 
 def linked(sky: Path, folder: Path, *numbers: int) -> Path:

@@ -1,172 +1,244 @@
-"""One exposure looked at: its blob image, stack, difference, what the model says, and what is measured."""
+"""Analysis of one exposure: quality, stack, difference, prediction, and what is measured of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 
-from blobwatch.archive.survey import File
 from blobwatch.errors import BlobwatchError, Unfit
-from blobwatch.files import file_hash
+from blobwatch.history import History, without_folder
 from blobwatch.images.measure import amplitude, cut
-from blobwatch.images.quality import Judged, judge, unplaced
+from blobwatch.images.quality import Quality
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
-from blobwatch.instrument.exposures import Exposure, read_exposure
+from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
 from blobwatch.monitor.traits import Traits, traits_of
-from blobwatch.predict import Differencing, FoundBlob, Prediction, Predictor, stack_before
+from blobwatch.overrules import Overrule
+from blobwatch.predict import FoundBlob, Prediction, Predictor
+from blobwatch.settings import DifferenceSettings
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
-GREY = 5.0  # sigma either way, the ends of their grey scale
+GREY = 5.0  # sigma at either end of their grey scale
+REJECTED = "rejected"  # how the reason of an exposure begins that was rejected by its quality or by a person
 
 
 @dataclass(frozen=True)
-class Sky:
-    """The blob image of a fit exposure, in which the light at any place can be measured.
+class BlobImage:
+    """The blob image of an accepted exposure, in which the light at any place can be measured.
 
     Attributes
     ----------
-    rootname : str
-    image : ndarray, shape (1024, 1024), float32, about 1
+    image : ndarray, shape (1024, 1024), float32, fraction of the glow
     noise : float
         Per pixel, fraction of the background.
     """
 
-    rootname: str
     image: np.ndarray
     noise: float
 
     def missing(self, x: float, y: float, radius: float) -> tuple[float, float | None]:
-        """Return how much light is missing at a blob's place, fraction of the background, and its error.
+        """Return the missing light at a place, fraction of the background, and its error.
 
         The error is None where no pixel there is usable.
         """
         trial = Blob(x, y, max(1.5, half_width_at(x, y) * radius / radius_at(x, y)), 1.0)
         part, values = cut(self.image, trial, 1.0)
-        depth, snr = amplitude(part, -values, self.noise)  # light that is missing counts upward
+        depth, snr = amplitude(part, -values, self.noise)  # missing light counts as positive
         return depth, abs(depth / snr) if snr else None
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was found out about one exposure.
+class ExposureAnalysis:
+    """Result of the analysis of one exposure.
 
     Attributes
     ----------
-    file : File
-    md5, programme : str
+    listed : Listed
+    md5 : str
+    flats : str
+        Key of the flats of the image, as it was analyzed.
     outcome, reason : str
         ``judged``, ``no stack`` or ``unfit``, and why.
-    quality : dict of str to float
-        What was measured of it; empty where it is of another kind.
-    sky : Sky or None
-        Where it is fit.
-    stack : tuple of Sky
-        The fit exposures of the month before it, in the order of time.
-    answer : Prediction or None
-    traits : Traits or None
-    pictures : tuple of dict
-        Of each blob found, PNG: ``before``, ``after``, ``difference``.
+    quality : Quality or None
+        None where the file is another kind of exposure.
+    image : BlobImage or None
+        None where the exposure is not accepted.
+    members : tuple of str
+        Rootnames of its stack in the order of time.
+    prediction : Prediction or None
+    statistics : Traits or None
+    cutouts : tuple of dict
+        PNG pictures of each blob found: ``before``, ``after``, ``difference``.
+    inputs : str
+        Hash of what the result depends on; empty where a file that it depends on could not be read.
     """
 
-    file: File
+    listed: Listed
     md5: str
-    programme: str
+    flats: str
     outcome: str
     reason: str = ""
-    quality: dict | None = None
-    sky: Sky | None = None
-    stack: tuple[Sky, ...] = ()
-    answer: Prediction | None = None
-    traits: Traits | None = None
-    pictures: tuple[dict[str, bytes], ...] = ()
+    quality: Quality | None = None
+    image: BlobImage | None = None
+    members: tuple[str, ...] = ()
+    prediction: Prediction | None = None
+    statistics: Traits | None = None
+    cutouts: tuple[dict[str, bytes], ...] = ()
+    inputs: str = ""
 
 
-class Looker:
-    """Looks at exposures in the order of time with one model, and keeps the last month's blob images.
+@dataclass(frozen=True)
+class Judged:
+    """An exposure whose verdict is in the ledger.
 
-    4 MB each.
+    Attributes
+    ----------
+    listed : Listed
+        With the place of its file today.
+    flats : str
+        Key of its flats as it was analyzed.
+    quality : Quality or None
+        None where it was measured by an earlier version of the program.
+    rejection : str
+        Empty where it is accepted.
     """
 
-    def __init__(self, predictor: Predictor, settings: Differencing | None = None):
-        self.predictor = predictor
-        self.settings = settings or Differencing()
-        self.month: dict[tuple[Path, str], Sky | str] = {}
+    listed: Listed
+    flats: str
+    quality: Quality | None
+    rejection: str
 
-    def __call__(self, file: File, earlier: list[File]) -> Look:
-        """Look at an exposure.
+
+class JudgedHistory(History):
+    """A history whose exposures have their verdicts in the ledger: these are not judged anew."""
+
+    def __init__(self, settings: DifferenceSettings, flats: FlatFields | None = None):
+        super().__init__((), settings, None, flats)
+        self.judged: dict[str, Judged] = {}
+        self._files: dict[str, tuple] = {}
+
+    def load(self, rows: list[Judged], overrules: Mapping[str, Overrule]) -> None:
+        """Replace the exposures of the history; images of unchanged files are kept.
 
         Parameters
         ----------
-        file : File
-        earlier : list of File
-            The exposures of the days before it, in its filter.
-
-        Raises
-        ------
-        BlobwatchError
-            If the file is damaged: it is to be fetched again.
+        rows : list of Judged
+        overrules : mapping of str to Overrule
         """
-        wanted = {(one.path, one.stamp) for one in (*earlier, file)}
-        self.month = {key: kept for key, kept in self.month.items() if key in wanted}
-        md5 = file_hash(file.path, "md5")
+        self.overrules = overrules
+        self.judged = {one.listed.rootname: one for one in rows}
+        self.exposures, self.times = {}, []
+        self._facts, self._qualities, self._errors = {}, {}, {}
+        for one in rows:
+            self._keep_image(one.listed)
+            self.add_known(one.listed, one.quality)
+
+    def add_known(self, listed: Listed, quality: Quality | None) -> None:
+        """Insert an exposure without dropping its image."""
+        image = self._images.get(listed.rootname)
+        self.add(listed, quality)
+        if image is not None:
+            self._images[listed.rootname] = image
+
+    def _keep_image(self, listed: Listed) -> None:
+        """Drop the image of an exposure if it is that of another file."""
+        key = (listed.path, listed.stamp)
+        if self._files.get(listed.rootname) != key:
+            self._images.pop(listed.rootname, None)
+            self._files[listed.rootname] = key
+
+    def group(self, one: Listed) -> tuple[str, str, bool]:
+        """Return what exposures must have in common to be combined: filter, flats, and unit."""
+        known = self.judged.get(one.rootname)
+        return super().group(one) if known is None else (one.filter, known.flats, one.product == "raw")
+
+    def rejection(self, one: Listed) -> str:
+        """Return why an exposure is rejected; empty where it is accepted."""
+        known = self.judged.get(one.rootname)
+        return super().rejection(one) if known is None else known.rejection
+
+    def blob_image(self, listed: Listed, noise: float | None) -> BlobImage | None:
+        """Return the image of an exposure for its light curves; None where its file cannot be used."""
+        self._keep_image(listed)
         try:
-            exposure = read_exposure(file.path)
-        except Unfit as other:
-            return Look(file, md5, "", UNFIT, unplaced(other, file.path))
-        judged = judge(exposure, self.settings.box, self.settings.quality)
-        sky = self.keep(file, judged)
-        about = (file, md5, exposure.proposid)
-        measured = judged.quality.as_dict()
-        if judged.fault:
-            return Look(*about, UNFIT, f"bad: {judged.fault}", measured)
-        stack = tuple(one for one in map(self.sky, earlier) if isinstance(one, Sky))
-        try:
-            answer, pictures = self.answer(exposure, sky, earlier)
-        except BlobwatchError as reason:
-            said = unplaced(reason, file.path)
-            return Look(*about, NO_STACK, said.removeprefix(f"{exposure.rootname}: "), measured, sky, stack)
-        return Look(*about, JUDGED, "", measured, sky, stack, answer, traits_of(answer), pictures)
+            return None if noise is None else BlobImage(self.image(listed), noise)
+        except (BlobwatchError, OSError):
+            return None
 
-    def answer(
-        self, exposure: Exposure, sky: Sky, earlier: list[File]
-    ) -> tuple[Prediction, tuple[dict[str, bytes], ...]]:
-        """Return what the model says of an exposure against its stack, and pictures of what it found."""
-        by_path = {one.path: one for one in earlier}
+    def measured(self) -> dict[str, Quality]:
+        """Return the measures of exposures whose measures the ledger does not have."""
+        old = [name for name, one in self.judged.items() if one.quality is None]
+        return {name: self._qualities[name] for name in old if name in self._qualities}
 
-        def read(path: Path, *_) -> np.ndarray:
-            kept = self.sky(by_path[path])
-            if isinstance(kept, str):
-                raise Unfit(kept)
-            return kept.image
+    def other_flats(self, one: Listed) -> str:
+        """Return the flats of the latest exposure before one in its filter, if they are others."""
+        return self._other_flats(one)
 
-        stack = stack_before(exposure, [one.listed for one in earlier], self.settings, read)
-        image = difference_image(stack, sky.image)
-        path = str(exposure.path)
-        answer = self.predictor(image, name=path, rootname=exposure.rootname, kind="exposure")
-        planes = {"before": stack - 1.0, "after": sky.image - 1.0, "difference": image}
-        return answer, tuple(
-            {name: picture(plane, blob, sky.noise) for name, plane in planes.items()} for blob in answer.blobs
-        )
 
-    def sky(self, file: File) -> Sky | str:
-        """Return the sky of an exposure, or what is wrong with it: that is said when it is looked at."""
-        if (file.path, file.stamp) not in self.month:
-            try:
-                exposure = read_exposure(file.path)
-                self.keep(file, judge(exposure, self.settings.box, self.settings.quality))
-            except (BlobwatchError, OSError) as error:
-                self.month[file.path, file.stamp] = str(error)
-        return self.month[file.path, file.stamp]
+def analyze_exposure(
+    listed: Listed, md5: str, history: JudgedHistory, predictor: Predictor
+) -> ExposureAnalysis:
+    """Analyze one exposure against the earlier ones of a history.
 
-    def keep(self, file: File, judged: Judged) -> Sky | str:
-        """Keep what was made of an exposure, and return it."""
-        sky = Sky(file.listed.rootname, judged.image, judged.quality.noise)
-        self.month[file.path, file.stamp] = judged.fault or sky
-        return self.month[file.path, file.stamp]
+    Parameters
+    ----------
+    listed : Listed
+    md5 : str
+        Of its file.
+    history : JudgedHistory
+        With the exposures before it.
+    predictor : Predictor
+
+    Raises
+    ------
+    BlobwatchError
+        If the file, or one of those before it, cannot be read.
+    """
+    history._keep_image(listed)
+    history.add(listed)
+    flats = history.group(listed)[1]
+    try:
+        exposure = read_exposure(listed.path)
+        history.use(listed, exposure)
+    except Unfit as error:
+        return ExposureAnalysis(listed, md5, flats, UNFIT, without_folder(str(error), listed))
+    rejection = history.rejection(listed)
+    quality = history.quality(listed)
+    about = (listed, md5, flats)
+    if rejection:
+        by_person = rejection.startswith(f"{REJECTED} by ")
+        reason = rejection if by_person else f"{REJECTED}: {rejection}"
+        return ExposureAnalysis(*about, UNFIT, without_folder(reason, listed), quality)
+    image = BlobImage(history.image(listed), quality.noise)
+    try:
+        members = history.members(listed)
+    except BlobwatchError as error:
+        reason = without_folder(str(error), listed).removeprefix(f"{listed.rootname}: ")
+        return ExposureAnalysis(*about, NO_STACK, reason, quality, image)
+    stack = history.stack(listed, members)
+    names = tuple(one.rootname for one in members)
+    prediction = predict(predictor, listed, difference_image(stack, image.image))
+    planes = {"before": stack - 1.0, "after": image.image - 1.0, "difference": prediction.frame}
+    cutouts = tuple(
+        {name: picture(plane, blob, image.noise) for name, plane in planes.items()}
+        for blob in prediction.blobs
+    )
+    return ExposureAnalysis(
+        *about, JUDGED, "", quality, image, names, prediction, traits_of(prediction), cutouts
+    )
+
+
+def predict(predictor: Predictor, listed: Listed, image: np.ndarray) -> Prediction:
+    """Return the prediction for a difference image."""
+    try:
+        return predictor(image, name=str(listed.path), rootname=listed.rootname, kind="exposure")
+    except BlobwatchError as error:
+        raise BlobwatchError(f"{listed.path}: {error}") from None
 
 
 def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
@@ -177,7 +249,8 @@ def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
     plane : ndarray, shape (1024, 1024), fraction of the background, about 0
     blob : FoundBlob
     noise : float
-        Per pixel; the grey scale goes ``GREY`` of it either way. What is unknown is in the middle of it.
+        Per pixel; the grey scale spans ``GREY`` times this in either direction. Unknown pixels are in its
+        middle.
     """
     from PIL import Image
 

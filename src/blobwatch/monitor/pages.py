@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor import charts
+from blobwatch.monitor.analysis import CUTOUT, corner
 from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
@@ -36,7 +37,6 @@ from blobwatch.monitor.ledger.listing import (
     with_error,
 )
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Exposure, Model
-from blobwatch.monitor.look import CUTOUT, corner
 from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
 from blobwatch.monitor.traits import WORDS
 

@@ -21,7 +21,7 @@ class Find:
     rootname : str
     x, y, radius : float
         Pixels.
-    probability, snr : float
+    probability, snr, depth : float
     blob_id : int or None
         Blob to which it belonged before; None for a new detection.
     detection_id : int or None
@@ -36,6 +36,7 @@ class Find:
     radius: float
     probability: float
     snr: float
+    depth: float
     blob_id: int | None = None
     detection_id: int | None = None
 
@@ -81,7 +82,9 @@ def associate(finds: Sequence[Find], reviewed: set[int], has_expired: HasExpired
     ordered = sorted(finds, key=lambda one: one.order)
     for (when, _), group in groupby(ordered, key=lambda one: (one.expstart, one.rootname)):
         here = list(group)
-        for find, number in zip(here, matches(here, clusters, places, reviewed, has_expired, when), strict=True):
+        for find, number in zip(
+            here, matches(here, clusters, places, reviewed, has_expired, when), strict=True
+        ):
             if number is None:
                 clusters.append([find])
                 places = np.vstack([places, [find.x, find.y]])
@@ -149,7 +152,10 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
     for number, cluster in enumerate(clusters):
         if answer[number] is None and left:
             best = max(cluster, key=lambda one: one.snr)
-            near += [(float(np.hypot(best.x - known[blob][0], best.y - known[blob][1])), number, blob) for blob in left]
+            near += [
+                (float(np.hypot(best.x - known[blob][0], best.y - known[blob][1])), number, blob)
+                for blob in left
+            ]
     for distance, number, blob in sorted(near):
         if distance <= APART and answer[number] is None and blob not in answer:
             answer[number] = blob

@@ -23,6 +23,10 @@ DENIED = "42501"  # PostgreSQL's code of a missing privilege
 WRITES = "writes"  # execution option of a connection that will write
 
 
+class NoLedger(BlobwatchError):
+    """There is no ledger at the address."""
+
+
 def now() -> str:
     """Return the current time: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -113,7 +117,7 @@ def require_database(url: URL, create: bool) -> None:
     if not url.database or url.database == ":memory:":
         raise BlobwatchError(f"{redact(url)} keeps nothing; give a file, like {DEFAULT}")
     if not path.exists() and not create:
-        raise BlobwatchError(f"there is no ledger at {redact(url)}; blobwatch monitor DIR makes it")
+        raise NoLedger(f"there is no ledger at {redact(url)}; blobwatch monitor DIR makes it")
     if not path.parent.is_dir():
         raise BlobwatchError(f"{path.parent}, where the ledger would lie, is no folder; make it")
 
@@ -154,7 +158,7 @@ def migrate(ledger: Ledger, create: bool) -> None:
     with ledger.lock():
         found = revision_of(ledger.engine)
         if found is None and not create:
-            raise BlobwatchError(
+            raise NoLedger(
                 f"there is no ledger at {redact(ledger.engine.url)}; blobwatch monitor DIR makes it"
             )
         if found is not None and found > REVISION:
@@ -196,5 +200,7 @@ def readable_errors(url: URL) -> Iterator[None]:
         denied = getattr(error.orig, "sqlstate", "") in (None, DENIED)  # None: the client itself refuses
         if error.connection_invalidated or denied or type(error).__name__ in OUTSIDE:
             reason = str(error.orig).strip().splitlines()[0]
-            raise BlobwatchError(f"the ledger at {redact(url)} cannot be used ({reason}); see to it") from None
+            raise BlobwatchError(
+                f"the ledger at {redact(url)} cannot be used ({reason}); see to it"
+            ) from None
         raise

@@ -10,7 +10,15 @@ depends_on = None
 
 MEASURES = ("light", "saturated", "exptime", "residual", "sources", "banding")
 TEXTS = {"samp_seq": 16, "target": 64, "inputs": 64, "due": 100}
-CALIBRATION = {"flatcorr": 16, "pflt": 64, "dflt": 64, "lflt": 64, "cal_ver": 64, "cal_date": 64, "flats": 200}
+CALIBRATION = {
+    "flatcorr": 16,
+    "pflt": 64,
+    "dflt": 64,
+    "lflt": 64,
+    "cal_ver": 64,
+    "cal_date": 64,
+    "flats": 200,
+}
 
 
 def text(name: str, length: int, default: str = "") -> sa.Column:
