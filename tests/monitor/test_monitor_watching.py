@@ -15,8 +15,8 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.folder import find_exposures
 from blobwatch.instrument.search import FileProblem
 from blobwatch.monitor.answers import MonitorOptions, answer_monitor
-from blobwatch.monitor.ledger.ask import known_exposures
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.exposures import known_files
 from blobwatch.monitor.ledger.tables import Exposure
 
 
@@ -43,7 +43,7 @@ class Place:
 
     def outcomes(self) -> dict[str, str]:
         with self.ledger.reading() as session:
-            return {row.rootname: row.outcome for row in known_exposures(session)}
+            return {row.rootname: row.outcome for row in known_files(session)}
 
     def stack_of(self, name: str) -> str:
         with self.ledger.reading() as session:

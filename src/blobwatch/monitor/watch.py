@@ -142,17 +142,19 @@ class Monitor:
         if key in self.same:
             return None
         try:
-            is_same = file.stamp == row.stamp or file_hash(file.path, "md5") == row.md5
+            known = listed_of_row(row)
+            is_moved = replace(known, path=file.path) == file  # also the same size and time of change
+            is_same = is_moved or file_hash(file.path, "md5") == row.md5
         except OSError:
             return None  # gone since the search
         if is_same:
             self.same.add(key)
             with self.ledger.lock(), self.ledger.writing() as session:
-                known = exposure_named(session, file.rootname)
-                known.path, known.stamp = str(file.path), file.stamp
-                mark_waiting(session, known, self.settings.difference.days)
+                stored = exposure_named(session, file.rootname)
+                stored.path, stored.stamp = str(file.path), file.stamp
+                mark_waiting(session, stored, self.settings.difference.days)
             return None
-        if is_older(file, listed_of_row(row)):
+        if is_older(file, known):
             self.same.add(key)
             version, own = file.calibration.version or file.product, row.cal_ver or row.product
             return Note(
@@ -184,7 +186,7 @@ class Monitor:
             except (BlobwatchError, OSError) as error:
                 return self.unreadable(file, str(error))
             if stamp_of(file.path) != file.stamp:
-                return self.unreadable(file, "changed while it was read. Run again, or use --watch")
+                return self.unreadable(file, "changed while it was read")
             return self.store(analysis, why)
 
     def is_stored(self, row: Exposure, file: Listed, why: str) -> bool:
@@ -260,7 +262,9 @@ class Monitor:
     def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
         """Return the problem of a file, once; a file still being written is left for the next pass."""
         self.files.headers.pop((file.path, file.stamp), None)
-        if is_incomplete(file.path, self.settings.monitor.incomplete):
+        if not file.path.exists():
+            return self.files.problem(file.path, file.stamp, "disappeared before it was read")
+        if stamp_of(file.path) != file.stamp or is_incomplete(file.path, self.settings.monitor.incomplete):
             note = Note(f"{file.path}: still being written. It is left for the next run")
             return None if self.files.watching else note
         return self.files.problem(file.path, file.stamp, message)

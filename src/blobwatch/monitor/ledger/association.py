@@ -50,6 +50,11 @@ class Find:
         """Return the key of a place at which a light curve is measured."""
         return self.exposure_id, self.x, self.y, self.radius
 
+    @property
+    def measures(self) -> tuple[float, ...]:
+        """Return all that a detection says."""
+        return *self.place, self.probability, self.snr, self.depth
+
 
 Cluster = list[Find]  # the detections of one blob, in the order of time
 HasExpired = Callable[[Sequence[Find], float], bool]

@@ -171,10 +171,11 @@ class BlobUpdate:
     def update(self, blob: Blob, cluster: Cluster, earlier: list[Find]) -> None:
         """Update a blob where its detections or its light curve changed."""
         places, old = [one.place for one in cluster], [one.place for one in earlier]
-        if places == old and not (self.changed and self.is_in_curve(blob, cluster)):
+        is_same = [one.measures for one in cluster] == [one.measures for one in earlier]
+        if is_same and not (self.changed and self.is_in_curve(blob, cluster)):
             return
         confirmed = self.curves.is_confirmed(cluster)
-        if places == old and self.is_newest:
+        if is_same and self.is_newest:
             self.extend(blob, cluster[0])
             return
         best = max(cluster, key=lambda one: one.snr)
