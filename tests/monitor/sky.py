@@ -12,10 +12,10 @@ from made import write_exposure
 from sqlalchemy import select
 
 from blobwatch.instrument.blobs import Blob
-from blobwatch.monitor.ledger.database import Ledger
-from blobwatch.monitor.ledger.ask import PICTURES
-from blobwatch.monitor.ledger.onset import MEASURES
 from blobwatch.monitor.ledger import tables
+from blobwatch.monitor.ledger.ask import PICTURES
+from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.onset import MEASURES
 from blobwatch.monitor.ledger.tables import Exposure, Light, Table
 from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor
@@ -126,7 +126,10 @@ def canonical(ledger: Ledger) -> dict[str, list]:
         hidden = OURS | {"id", "model_id"}
         columns = [one for one in Exposure.__table__.c if one.name not in hidden]
         exposures = sorted(tuple(row) for row in session.execute(select(*columns)))
-        blobs, points = [], session.execute(select(Light.blob_id, Light.exposure_id, Light.depth, Light.error))
+        blobs, points = (
+            [],
+            session.execute(select(Light.blob_id, Light.exposure_id, Light.depth, Light.error)),
+        )
         curves: dict[int, list] = {}
         for number, exposure, *point in points:
             curves.setdefault(number, []).append((names[exposure], *point))

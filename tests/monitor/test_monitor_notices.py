@@ -91,7 +91,9 @@ def told(sky, box_model, tmp_path_factory):
             for _ in range(2):
                 addresses = [mail.address, hook.address]
                 url = f"sqlite:///{folder}/ledger.db"
-                assert answer_monitor(folder / "sky", url, addresses, str(box_model), MonitorOptions(as_json=True))
+                assert answer_monitor(
+                    folder / "sky", url, addresses, str(box_model), MonitorOptions(as_json=True)
+                )
         yield mail.mood, hook.mood, folder / "ledger.db", said.getvalue()
 
 
@@ -364,7 +366,9 @@ def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
 def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, address):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match=r"channel 2.* is none that notices can go to; give an") as wrong:
-        answer_monitor(tmp_path / "none", url, [f"json://{HOST}", address], "no model", MonitorOptions(as_json=True))
+        answer_monitor(
+            tmp_path / "none", url, [f"json://{HOST}", address], "no model", MonitorOptions(as_json=True)
+        )
     assert not any(secret in str(wrong.value) for secret in ("hunter2", "joe"))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []

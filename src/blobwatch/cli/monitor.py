@@ -137,11 +137,12 @@ def serve(
         list[str] | None, typer.Option(show_default=False, help="A further name of this machine.")
     ] = None,
     labels: Labels = LABELS,
+    overrules: Overrules = OVERRULES,
 ) -> None:
     """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
     from blobwatch.monitor.answers import answer_serve
 
-    answer_serve(ledger, host, port, name or [], labels)
+    answer_serve(ledger, host, port, name or [], labels, overrules)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -279,16 +279,21 @@ def answer_reviewer(url: str, name: str, remove: bool) -> None:
         print(token)
 
 
-def answer_serve(url: str, host: str, port: int, names: list[str], labels: Path) -> None:
-    """Serve the pages until told to end."""
+def answer_serve(
+    url: str, host: str, port: int, names: list[str], labels: Path, overrules: Path = DEFAULT
+) -> None:
+    """Serve the pages until interrupted."""
+    from blobwatch.monitor.overrule import write_pending as write_overrules
     from blobwatch.monitor.review import write_pending
     from blobwatch.monitor.web import make_app, names_of, serve
 
     ledger = open_ledger(url)
     if labels.is_dir():
         write_pending(ledger, labels)
+    if overrules.is_dir():
+        write_overrules(ledger, overrules)
     shown = f"[{host}]" if ":" in host else host
-    app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names))
+    app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names), overrules)
     serve(app, host, port, lambda: say(f"the ledger is at http://{shown}:{port}; Ctrl-C ends it"))
 
 
