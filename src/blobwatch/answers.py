@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,7 +28,8 @@ def answer_files(
     if plot:
         make_folder(plot)
     known_stack = read_stack(stack) if stack else None
-    listed = lru_cache(list_exposures)  # the folder's headers are read once, however many files ask
+    # The headers of the folder are read once for all files.
+    listed = lru_cache(partial(list_exposures, report=say))
     all_well = True
     for path in files:
         try:

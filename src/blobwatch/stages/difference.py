@@ -18,7 +18,7 @@ from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.params import Difference
-from blobwatch.progress import console, in_processes
+from blobwatch.progress import console, in_processes, say
 
 INDEX, MEASURED = "index.csv", "quality.csv"
 COLUMNS = ["rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack", "reason"]
@@ -38,7 +38,7 @@ def difference(exposures: Path, out: Path, settings: Difference, only_filter: st
     ``index.csv`` lists all exposures, with the reason where there is no product; ``quality.csv`` has what
     was measured of each, and sets apart those that are bad: they enter no stack.
     """
-    listed = list_exposures(exposures, only_filter)
+    listed = list_exposures(exposures, only_filter, say)
     judged = list(in_processes(partial(measure, settings), listed, "quality", workers))
     unfit = [(one, verdict["fault"]) for one, verdict in zip(listed, judged, strict=True) if verdict["fault"]]
     jobs, without = plan([one for one in listed if one not in dict(unfit)], settings)
