@@ -62,7 +62,7 @@ def answer_files(
 
 def earlier_exposures(folder: Path, settings: DifferenceSettings, flats: Path | None) -> History:
     """Return the exposures of a folder, with the decisions of people about them."""
-    listed = list_exposures(folder)
+    listed = list_exposures(folder, report=say)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         say(warning, "yellow")
     return History(listed, settings, read_overrules(), FlatFields(flats) if flats else None)

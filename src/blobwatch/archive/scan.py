@@ -13,7 +13,7 @@ from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
 from blobwatch.archive.onethread import OneThread
 from blobwatch.archive.results import answered, is_whole, merge, summary, write_part, writing
-from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
+from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey, warn
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError, Rejected
 from blobwatch.history import History
@@ -109,14 +109,14 @@ def scan(
     with alone(out):
         had = answered(out)
         files = in_time(survey(files_of(source)))
-        earlier = in_time(survey(find_exposures(history))) if history else files
+        earlier = in_time(survey(find_exposures(history, warn))) if history else files
         if flats is None:
             warn_of_dflats(files)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
         with bar() as progress:
             task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
-            for rows in judged(judge, todo, exposures_of(earlier), scheduler, workers):
+            for rows in judged(judge, todo, exposures_of(earlier, warn), scheduler, workers):
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = answered(out)

@@ -103,7 +103,7 @@ def difference(
     BlobwatchError
         If an exposure is damaged, or none has a stack.
     """
-    listed = list_exposures(exposures, only_filter)
+    listed = list_exposures(exposures, only_filter, say)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         say(warning, "yellow")
     season = Season(tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
