@@ -21,7 +21,6 @@ from blobwatch.overrules import Overrule, append_overrules
 from blobwatch.stages.difference import INDEX, QUALITY, difference, history_of
 from blobwatch.stages.simulate import simulate
 
-
 NO_OVERRULES = Path("absent")
 
 
