@@ -26,7 +26,7 @@ class Listed:
     rootname : str
     expstart : float
         MJD (UTC).
-    filter, programme, samp_seq : str
+    filter, programme, samp_seq, target : str
         As in the header.
     product : str
         ``flt``, ``ima`` or ``raw``.
@@ -44,20 +44,24 @@ class Listed:
     product: str = "flt"
     calibration: Calibration = field(default_factory=Calibration)
     stamp: str = ""
+    target: str = ""
 
 
 def ignore(message: str) -> None:
     """Drop a message."""
 
 
-def list_exposures(folder: Path, only_filter: str, report: Callable[[str], None] = ignore) -> list[Listed]:
-    """Return the exposures of one filter in the order of time, one per rootname.
+def list_exposures(
+    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore
+) -> list[Listed]:
+    """Return the exposures of a folder in the order of time, one per rootname.
 
     Parameters
     ----------
     folder : Path
         Nested folders are searched.
     only_filter : str
+        Empty for all filters.
     report : callable, optional
         Receives a message for each file or folder that cannot be read and for each rootname of several
         files.
@@ -70,7 +74,8 @@ def list_exposures(folder: Path, only_filter: str, report: Callable[[str], None]
     listed, differences = [], 0
     for path in find_exposures(folder, report):
         with open_fits(path, only_image=True) as hdus:
-            if str(header_with(hdus, "FILTER").get("FILTER", "")).strip() != only_filter:
+            used = str(header_with(hdus, "FILTER").get("FILTER", "")).strip()
+            if only_filter and used != only_filter:
                 continue
             if is_difference(hdus):
                 differences += 1
@@ -79,7 +84,8 @@ def list_exposures(folder: Path, only_filter: str, report: Callable[[str], None]
     if differences:
         report(f"{folder}: {differences} difference images are not used as exposures")
     if not listed:
-        raise BlobwatchError(f"{folder}: no exposure in {only_filter}. Set data.filter or add exposures")
+        remedy = f" in {only_filter}. Set data.filter or add" if only_filter else ". Add"
+        raise BlobwatchError(f"{folder}: no exposure{remedy} exposures")
     chosen, messages = choose_versions(listed)
     for message in messages:
         report(message)
@@ -150,6 +156,7 @@ def listed_of(path: Path, hdus=None) -> Listed:
         # A raw names the flats that calibration would apply.
         calibration=replace(calibration, flatcorr="OMIT") if product == "raw" else calibration,
         stamp=stamp_of(path),
+        target=text("TARGNAME"),
     )
 
 
