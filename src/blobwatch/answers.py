@@ -14,6 +14,7 @@ from blobwatch.images.quality import WORDS, Limits
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
 from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.predict import Prediction, Predictor
@@ -64,9 +65,9 @@ def read_stack(path: Path):
 def history_for(path: Path, history: Path, listed: Callable[[Path, str], list[Listed]]) -> list[Listed]:
     """Return the exposures of a folder in the filter of a file; a difference image needs none."""
     with open_fits(path, only_image=True) as hdus:
-        if is_difference(hdus):
+        if is_difference(hdus, path):
             return []
-        only_filter = str(hdus[0].header.get("FILTER", "")).strip()
+        only_filter = exposure_facts(hdus, path)["filter"]
     return listed(history, only_filter)
 
 

@@ -99,7 +99,7 @@ def inspect(path: Path | str, limits: Limits | None = None) -> Inspection:
         reads = sum(hdu.name == "SCI" for hdu in hdus)
         facts = (path, extensions, header | ({"BUNIT": unit} if unit else {}))
         try:
-            if is_difference(hdus):
+            if is_difference(hdus, path):
                 return of_difference(facts, read_difference(path, hdus, only_image=True).image)
             return of_exposure(facts, read_exposure(path, hdus), reads, limits or Limits())
         except BlobwatchError as reason:

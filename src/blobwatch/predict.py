@@ -180,7 +180,7 @@ class Predictor:
             Gives the blob image of an earlier exposure, as `read_fit` does; one that remembers spares work.
         """
         with open_fits(path, only_image=True) as hdus:
-            if is_difference(hdus):
+            if is_difference(hdus, Path(path)):
                 known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)

@@ -9,9 +9,10 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table
 from blobwatch.instrument.differences import is_difference
-from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.instrument.keywords import merged, moment
 from blobwatch.progress import track
 
 
@@ -69,13 +70,16 @@ def survey(paths: list[Path]) -> Iterator[File]:
             stamp = ""
         try:
             with open_fits(path, only_image=True) as hdus:
-                header, is_exposure = hdus[0].header, not is_difference(hdus)
-            when = moment(header, "EXPSTART", path) if is_exposure or "EXPSTART" in header else None
-            used, name = str(header.get("FILTER", "")).strip(), rootname(header, path)
-        except Exception:  # whatever is wrong with it will be in its row
-            yield File(path, stamp)
-        else:
-            yield File(path, stamp, when, used, Listed(path, name, when, used) if is_exposure else None)
+                if is_difference(hdus, path):
+                    header = merged(hdus[0])
+                    when = moment(header, "EXPSTART", path) if "EXPSTART" in header else None
+                    file = File(path, stamp, when, str(header.get("FILTER", "")))
+                else:
+                    listed = Listed(path, **exposure_facts(hdus, path), stamp=stamp)
+                    file = File(path, stamp, listed.expstart, listed.filter, listed)
+        except Exception:  # the row of the file has the reason
+            file = File(path, stamp)
+        yield file
 
 
 def in_time(files: Iterable[File]) -> list[File]:

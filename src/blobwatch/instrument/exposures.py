@@ -13,7 +13,7 @@ from blobwatch.instrument.fitsfile import compressed, open_fits, save
 from blobwatch.instrument.keywords import merged, moment, rootname
 from blobwatch.instrument.kinds import EXPOSURE, kind_of, science_images
 from blobwatch.instrument.modes import refuse_other_exposures
-from blobwatch.instrument.reads import read_rate
+from blobwatch.instrument.reads import product_of, read_rate
 
 __all__ = ["Exposure", "is_exposure", "moment", "read_exposure", "rootname", "write_flt"]
 
@@ -100,7 +100,7 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
         raise BlobwatchError(f"{path} is a difference image; pass a raw, ima or flt exposure")
     header = merged(hdus[0], science[0])
     refuse_other_exposures(header, path)
-    begin = moment(header, "EXPSTART", path)
+    facts = exposure_facts(hdus, path)
     try:
         rate = read_rate(hdus, science, header, path)
         image, dq = wfc3ir.embed(rate.image), wfc3ir.embed(rate.dq, fill=0)
@@ -110,21 +110,49 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     image = outside_border_nan(image)
     if not np.isfinite(image).any():
         raise Unfit(f"{path} holds no finite pixel; leave it out")
+    facts |= {"product": rate.product, "calibration": calibration_of(header, rate.product)}
     return Exposure(
-        rootname=rootname(header, path),
         image=image,
         dq=dq,
-        expstart=begin,
         exptime=rate.seconds,
         gain=rate.gain,
-        filter=str(header.get("FILTER", "")).strip().upper(),
         targname=str(header.get("TARGNAME", "")).strip(),
-        proposid=str(header.get("PROPOSID", "")).strip(),
+        proposid=facts.pop("programme"),
         path=path,
-        product=rate.product,
-        samp_seq=str(header.get("SAMP_SEQ", "")).strip().upper(),
-        calibration=calibration_of(header, rate.product),
+        **facts,
     )
+
+
+def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
+    """Return what the headers of an exposure contain, without reading its pixels.
+
+    Parameters
+    ----------
+    hdus : HDUList
+    path : Path
+
+    Returns
+    -------
+    dict
+        ``rootname``, ``expstart``, ``filter``, ``programme``, ``samp_seq``, ``product``, ``calibration``.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is no image or no date.
+    """
+    science = science_images(hdus, path)
+    header = merged(hdus[0], science[0])
+    product = product_of(science, header)
+    return {
+        "rootname": rootname(header, path),
+        "expstart": moment(header, "EXPSTART", path),
+        "filter": str(header.get("FILTER", "")).strip().upper(),
+        "programme": str(header.get("PROPOSID", "")).strip(),
+        "samp_seq": str(header.get("SAMP_SEQ", "")).strip().upper(),
+        "product": product,
+        "calibration": calibration_of(header, product),
+    }
 
 
 def calibration_of(header: dict, product: str) -> Calibration:

@@ -90,11 +90,16 @@ def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, s
         names = ", ".join(label(hdus, one) for one in science)
         warn_file(path, f"holds several science images (extensions {names}); the first of them is used")
         science = science[:1]
+    return science, product_of(science, header)
+
+
+def product_of(science: list, header: dict) -> str:
+    """Return ``raw``, ``ima`` or ``flt``: a ramp in plain counts without any calibration is a ``raw``."""
     if len(science) == 1:
-        return science, "flt"
+        return "flt"
     unit, per_second = unit_of(header)
     calibrated = any(word(header, key) == "COMPLETE" for key in STEPS_OF_CALIBRATION)
-    return science, "ima" if calibrated or per_second or unit == "ELECTRONS" else "raw"
+    return "ima" if calibrated or per_second or unit == "ELECTRONS" else "raw"
 
 
 def guess_unit(product: str, science) -> tuple[str, bool]:
