@@ -18,6 +18,10 @@ class Unfit(BlobwatchError):
     """An intact file that is no use here: another kind of observation, or one that went wrong."""
 
 
+class Rejected(Unfit):
+    """An exposure that the quality check or a person rejects."""
+
+
 class FileWarning(UserWarning):
     """A defect of a file that is read all the same; the message begins with the path."""
 

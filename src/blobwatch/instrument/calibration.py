@@ -1,6 +1,7 @@
 """Calibration of an exposure: which flat fields were applied, by which version of calwf3, and when."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from astropy.io import fits
@@ -71,3 +72,27 @@ def read_calibration(header: fits.Header) -> Calibration:
     names = (text(key).rpartition("$")[2] for key in FLAT_KEYWORDS)
     date = text("CAL_DATE") or text("DATE")
     return Calibration(text("FLATCORR").upper(), *names, text("CAL_VER"), date)
+
+
+def dflat_warning(calibrations: Iterable[Calibration]) -> str:
+    """Return the warning about D-flats; empty where no exposure was divided by one.
+
+    Parameters
+    ----------
+    calibrations : iterable of Calibration
+        Those of all exposures of a run, so that there is one warning per run.
+
+    Notes
+    -----
+    The D-flats divide out 148 of the 153 blobs known by July 2018, in six filters [WFC3 ISR 2021-10].
+    """
+    all_of_run = list(calibrations)
+    divided = [one.dflt for one in all_of_run if one.dflt and one.dflt in one.flat_files]
+    if not divided:
+        return ""
+    return (
+        f"{len(divided)} of {len(all_of_run)} exposures were divided by a D-flat "
+        f"({', '.join(sorted(set(divided)))}): blobs known by July 2018 are divided out of these files and "
+        "cannot be found in them. Use raw files, or get the flats with `blobwatch fetch --flats` and pass "
+        "them with --flats"
+    )

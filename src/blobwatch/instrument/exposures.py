@@ -63,8 +63,8 @@ class Exposure:
     targname: str
     proposid: str
     path: Path
-    product: str = "flt"
     samp_seq: str = ""
+    product: str = "flt"
     calibration: Calibration = field(default_factory=Calibration)
 
 
@@ -116,7 +116,7 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
         dq=dq,
         exptime=rate.seconds,
         gain=rate.gain,
-        targname=str(header.get("TARGNAME", "")).strip(),
+        targname=facts.pop("target"),
         proposid=facts.pop("programme"),
         path=path,
         **facts,
@@ -134,7 +134,8 @@ def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
     Returns
     -------
     dict
-        ``rootname``, ``expstart``, ``filter``, ``programme``, ``samp_seq``, ``product``, ``calibration``.
+        ``rootname``, ``expstart``, ``filter``, ``programme``, ``samp_seq``, ``product``, ``calibration``,
+        ``target``.
 
     Raises
     ------
@@ -152,6 +153,7 @@ def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
         "samp_seq": str(header.get("SAMP_SEQ", "")).strip().upper(),
         "product": product,
         "calibration": calibration_of(header, product),
+        "target": str(header.get("TARGNAME", "")).strip(),
     }
 
 

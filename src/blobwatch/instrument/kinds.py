@@ -119,5 +119,3 @@ def undecided(path: Path | str, facts: bool, lit: bool | None) -> str:
         "PRODUCT = DIFFERENCE; for an exposure, set PRODUCT = EXPOSURE, BUNIT, EXPSTART and FILTER, and pass "
         "--stack FILE or --history DIR"
     )
-
-
