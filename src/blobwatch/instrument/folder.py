@@ -116,7 +116,8 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
 
 def filter_of(hdus) -> str:
     """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
-    return word(merged(hdus[0], *(hdu for hdu in hdus if hdu.name == "SCI")), "FILTER")
+    primary = word(hdus[0].header, "FILTER")
+    return primary or word(merged(*(hdu for hdu in hdus if hdu.name == "SCI")), "FILTER")
 
 
 def listed_of(path: Path, hdus=None) -> Listed:

@@ -11,6 +11,7 @@ left and at the right; what remains from pixel to pixel is in the zeroth read to
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def fit_rate(ramp: Ramp) -> tuple[np.ndarray, np.ndarray] | None:
     edges = join_short(ramp)
     if len(edges) < 3:
         return None
-    maps = np.stack([background(ramp.between(i, j)) for i, j in zip(edges, edges[1:], strict=False)])
+    maps = np.stack([background(ramp.between(i, j)) for i, j in pairwise(edges)])
     if not (maps > 0).all():
         return None
     shape = ramp.signals[0].shape
@@ -143,7 +144,7 @@ def fit_rows(
     ramp: Ramp, edges: list[int], backgrounds: np.ndarray, rows: slice
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return rate and saturation of some rows; ``backgrounds`` of shape (intervals, rows, nx)."""
-    signals = np.stack([ramp.between(i, j, rows) for i, j in zip(edges, edges[1:], strict=False)])
+    signals = np.stack([ramp.between(i, j, rows) for i, j in pairwise(edges)])
     total = ramp.between(0, edges[-1], rows)
     usable = np.isfinite(signals) & ~saturated_intervals(ramp, edges, rows)
     fraction = np.sort(np.where(usable, signals / backgrounds, np.inf), axis=0)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,7 @@ def collect(
     product, per_second, gain = form
     if None in times:  # only the newest and the zeroth read can be used
         science, times = [science[0], science[-1]], [seconds, 0.0]
-    if any(late <= early for late, early in zip(times, times[1:], strict=False)):
+    if any(late <= early for late, early in pairwise(times)):
         raise BlobwatchError(
             f"{path} has its oldest read first; in a raw or ima the newest comes first. Fetch it again"
         )
