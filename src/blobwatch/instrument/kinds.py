@@ -99,7 +99,8 @@ def is_lit(image: np.ndarray) -> bool | None:
     if not known.size:
         return None
     steps = np.diff(sample, axis=1)
-    noise = np.median(np.abs(steps[np.isfinite(steps)])) / 0.954  # of a step: 0.6745 * sqrt(2) sigma
+    steps = steps[np.isfinite(steps)]
+    noise = np.median(np.abs(steps - np.median(steps))) / 0.954 if steps.size else 0.0  # 0.6745 * sqrt(2)
     median, negative = np.median(known), np.mean(known < 0)
     if median > 0 and negative < 0.01 and noise > LOSS * median:
         return True if median > SNR * noise else None
