@@ -65,6 +65,12 @@ def science_image(hdus):
     return next((hdu for hdu in named if frame_shape(hdu) in FULL_FRAMES), named[0] if named else None)
 
 
+def keywords_of(hdus) -> dict[str, object]:
+    """Return the keywords of the primary and the science header; the primary one precedes."""
+    science = science_image(hdus)
+    return merged(hdus[0], *([] if science is None else [science]))
+
+
 def science_images(hdus, path: Path) -> list:
     """Return the science images of an exposure: SCI extensions of one shape, else the only image.
 
