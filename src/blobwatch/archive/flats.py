@@ -17,7 +17,8 @@ from blobwatch.files import file_hash
 from blobwatch.instrument.calibration import read_calibration
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import read_flat
-from blobwatch.instrument.folder import find_exposures, header_with
+from blobwatch.instrument.folder import find_exposures
+from blobwatch.instrument.kinds import keywords_of
 
 FOLDER = "flats"  # in the folder of the exposures, whose searches skip flats
 SERVER = "https://hst-crds.stsci.edu"
@@ -62,7 +63,7 @@ def find_flats(folder: Path, names: Iterable[str] | None = None) -> list[Flat]:
     for path in paths:
         try:
             with open_fits(path, only_image=True) as hdus:
-                named = read_calibration(header_with(hdus, "FLATCORR")).flat_files
+                named = read_calibration(keywords_of(hdus)).flat_files
         except BlobwatchError as error:
             warn(str(error))
             continue
