@@ -95,16 +95,20 @@ def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, s
 
 
 def product_of(science: list, header: dict, path: Path) -> str:
-    """Return ``raw``, ``ima`` or ``flt``: a ramp in plain counts without any calibration is a ``raw``.
+    """Return ``raw``, ``ima`` or ``flt``.
 
-    A single read is a ``flt`` unless it has a reference border and the file's name ends in another product.
+    A ramp in counts is a ``raw`` if it is stored as whole numbers or no step of calibration is complete. A
+    single read is a ``flt`` unless it has a reference border and the file's name ends in another product.
     """
     if len(science) == 1:
         named = re.search(r"_(raw|ima)\.fits", path.name.lower())
         return named[1] if named and frame_shape(science[0]) == (wfc3ir.SIZE,) * 2 else "flt"
     unit, per_second = unit_of(header)
+    if per_second or unit == "ELECTRONS":
+        return "ima"
+    whole = any(one.header.get("BITPIX") == 16 for one in science if not is_constant(one))
     calibrated = any(word(header, key) == "COMPLETE" for key in STEPS_OF_CALIBRATION)
-    return "ima" if calibrated or per_second or unit == "ELECTRONS" else "raw"
+    return "ima" if calibrated and not whole else "raw"
 
 
 def guess_unit(product: str, science) -> tuple[str, bool]:
