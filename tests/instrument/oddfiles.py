@@ -128,7 +128,9 @@ def edited(edit: Callable[[bytes], bytes], maker: Callable[[Path], None] | None 
     """Return a writer of a file whose bytes are edited."""
 
     def write_edited(path: Path) -> None:
-        plain = path.with_name(f".{path.name}.unpacked.fits")  # astropy compresses what is named .gz by itself
+        plain = path.with_name(
+            f".{path.name}.unpacked.fits"
+        )  # astropy compresses what is named .gz by itself
         (maker or flt())(plain)
         path.write_bytes(edit(plain.read_bytes()))
         plain.unlink()
