@@ -100,13 +100,17 @@ def write_raw(folder: Path, header: fits.Header, reads: list[np.ndarray], times:
     return path
 
 
-def ramp(rng, electrons: np.ndarray, pattern: np.ndarray, nsamp: int) -> tuple[list[np.ndarray], list[float]]:
+def ramp(
+    rng, electrons: np.ndarray, hits: np.ndarray, pattern: np.ndarray, nsamp: int
+) -> tuple[list[np.ndarray], list[float]]:
     """Return reads of a ramp in DN, the newest first, and their times.
 
     Parameters
     ----------
     electrons : ndarray, shape (1024, 1024)
-        Collected until the last read, photon noise included; the border is ignored.
+        Light collected until the last read, photon noise included; the border is ignored.
+    hits : ndarray, shape (1024, 1024)
+        Electrons of cosmic rays; each arrives between two reads.
     pattern : ndarray, shape (1024, 1024)
         Bias of each pixel, DN, the same in all exposures.
     """
@@ -114,6 +118,7 @@ def ramp(rng, electrons: np.ndarray, pattern: np.ndarray, nsamp: int) -> tuple[l
     inside, gains = np.zeros((SIZE, SIZE), dtype=np.float32), gain_map()
     inside[BORDER:-BORDER, BORDER:-BORDER] = 1
     reads, collected = [], np.zeros_like(electrons)
+    arrival = rng.integers(1, nsamp, electrons.shape, dtype=np.int8)  # the first read that shows a hit
     for number, time in enumerate(times):
         share = (time - ZERO_READ) / (times[-1] - ZERO_READ)
         step = share - (times[number - 1] - ZERO_READ) / (times[-1] - ZERO_READ) if number else 0.0
@@ -126,7 +131,9 @@ def ramp(rng, electrons: np.ndarray, pattern: np.ndarray, nsamp: int) -> tuple[l
             collected = electrons * share
         noise = 20.5 / np.sqrt(2) * rng.standard_normal(electrons.shape, np.float32)
         drift = rng.normal(0, 15)  # DN (chosen), common to a read; the reference pixels show it
-        reads.append(BIAS + pattern + drift + (collected * inside + noise) / gains)
+        reads.append(
+            BIAS + pattern + drift + ((collected + hits * (number >= arrival)) * inside + noise) / gains
+        )
     return reads[::-1], times[::-1]
 
 

@@ -63,7 +63,7 @@ def write_frame(rng, folder: Path, frame: Frame, own: Conditions, rootname: str,
         kept = frame.nsamp - frame.lost
         header["FLATCORR"] = "PERFORM"
         electrons = (frame.light + np.sqrt(frame.light) * rng.standard_normal(frame.light.shape)).astype("f4")
-        reads, times = ramp(rng, electrons, np.zeros_like(electrons), kept)
+        reads, times = ramp(rng, electrons, *2 * [np.zeros_like(electrons)], kept)
         return write_raw(folder, header, reads, times)
     return write_flt(folder, header, *read_out(rng, frame, own.noise))
 
