@@ -1,13 +1,15 @@
 """``params.yaml`` read and checked: one frozen model per section, every key required."""
 
 import json
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.settings import DifferenceSettings, MonitorSettings, Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -54,25 +56,6 @@ class Simulate(Section):
     streak_share: Share
     triplet_share: Share
     unflagged_cosmic_rays: Share
-
-
-class Quality(Section):
-    """The most that an exposure may have."""
-
-    gradient: Positive
-    streaks: Share
-    noise: Positive
-    excess: Positive
-    flagged: Share
-
-
-class Difference(Section):
-    """Blob images, stacks, differences."""
-
-    days: Positive
-    minimum: Annotated[int, Field(ge=2)]
-    box: Literal[16, 32, 64, 128]
-    quality: Quality
 
 
 class Split(Section):
@@ -160,7 +143,8 @@ class Params(Section):
     threads: Count
     data: Data
     simulate: Simulate
-    difference: Difference
+    difference: DifferenceSettings
+    monitor: MonitorSettings
     subframes: Subframes
     train: Train
     baseline: Baseline
@@ -170,32 +154,92 @@ class Params(Section):
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:
-    """Read and check the parameters.
+    """Read and check the parameters of the pipeline.
 
     Raises
     ------
     BlobwatchError
-        If the file is absent or no YAML, or a key is unknown, missing or of the wrong type; names the key.
+        If the file is absent or not YAML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
     if not path.is_file():
         raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder")
+    content = read_yaml(path)
+    try:
+        # As JSON, since only there a strict model takes a list for a tuple.
+        params = Params.model_validate_json(json.dumps(content, default=str))
+    except ValidationError as invalid:
+        raise BlobwatchError(f"{path}: {problems_of(invalid)}") from None
+    missing = missing_keys(content, {"difference": params.difference, "monitor": params.monitor})
+    if missing:
+        raise BlobwatchError(f"{path}: " + "; ".join(f"{key} is missing; add it" for key in missing))
+    return params
+
+
+def load_settings(path: Path | str | None) -> Settings:
+    """Read the sections ``difference`` and ``monitor`` of a file; other sections are not used.
+
+    Parameters
+    ----------
+    path : Path, str or None
+        Such as ``params.yaml``. A key that is absent keeps its default; None gives all defaults.
+
+    Raises
+    ------
+    BlobwatchError
+        If the file is absent or not YAML, or a key is unknown or of the wrong type.
+    """
+    if path is None:
+        return Settings()
+    path = Path(path)
+    if not path.is_file():
+        raise BlobwatchError(f"{path}: no such file. Pass a file like params.yaml with --settings")
+    content = read_yaml(path)
+    unknown = sorted(
+        map(str, set(content) - {field.alias or name for name, field in Params.model_fields.items()})
+    )
+    if unknown:
+        raise BlobwatchError(f"{path}: {unknown[0]} is not a known key; remove it or correct its name")
+    used = {name: content[name] for name in ("difference", "monitor") if name in content}
+    try:
+        return TypeAdapter(Settings).validate_json(json.dumps(used, default=str))
+    except ValidationError as invalid:
+        raise BlobwatchError(f"{path}: {problems_of(invalid)}") from None
+
+
+def read_yaml(path: Path) -> dict:
+    """Return the sections of a YAML file."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise BlobwatchError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise BlobwatchError(f"{path} holds no sections; restore it with `git checkout {path}`")
-    try:
-        # As JSON, since only there a strict model takes a list for a tuple.
-        return Params.model_validate_json(json.dumps(content, default=str))
-    except ValidationError as invalid:
-        complaints = []
-        for error in invalid.errors():
-            key = ".".join(str(part) for part in error["loc"])
-            reason = {
-                "extra_forbidden": "is not a known key; remove it or correct its name",
-                "missing": "is missing; add it",
-            }.get(error["type"], f"is {error['input']!r}: {error['msg']}")
-            complaints.append(f"{key} {reason}")
-        raise BlobwatchError(f"{path}: " + "; ".join(complaints)) from None
+    return content
+
+
+def problems_of(invalid: ValidationError) -> str:
+    """Return what is wrong with each key, in one line."""
+    problems = []
+    for error in invalid.errors():
+        key = ".".join(str(part) for part in error["loc"])
+        unknown = "is not a known key; remove it or correct its name"
+        reason = {
+            "extra_forbidden": unknown,
+            "unexpected_keyword_argument": unknown,  # what a dataclass calls it
+            "missing": "is missing; add it",
+        }.get(error["type"], f"is {error['input']!r}: {error['msg']}")
+        problems.append(f"{key} {reason}")
+    return "; ".join(problems)
+
+
+def missing_keys(content: dict, sections: dict[str, object], prefix: str = "") -> list[str]:
+    """Return the keys of dataclasses that a file leaves to their defaults."""
+    missing = []
+    for name, value in sections.items():
+        if name not in content:
+            missing.append(f"{prefix}{name}")
+        elif is_dataclass(value):
+            below = {field.name: getattr(value, field.name) for field in fields(value)}
+            missing += missing_keys(content[name], below, f"{prefix}{name}.")
+    return missing

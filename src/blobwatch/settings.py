@@ -23,14 +23,14 @@ class QualitySettings:
     ----------
     sigmas : float
         Robust scatters of the recent season above which a measure makes an exposure an outlier.
-    season : int
-        Number of recent comparable exposures that define the season.
     references : int
         Number of recent exposures whose median an exposure is measured against.
     light : float
         Smallest median signal, electrons per pixel. Below it a typical blob drowns in the read noise.
     flagged, saturated : float
         Largest usable share of flagged and of saturated light-sensitive pixels.
+    truncated : float
+        Share of the season's exposure time and light below which an exposure is a truncated ramp.
     target : str
         Text that TARGNAME must contain; empty accepts every target.
     suspect : float
@@ -39,11 +39,11 @@ class QualitySettings:
 
     __pydantic_config__: ClassVar[dict] = STRICT
     sigmas: Positive = 6.0
-    season: Annotated[int, Ge(3)] = 30
     references: Annotated[int, Ge(2)] = 7
     light: Positive = 500.0
     flagged: Share = 0.5
     saturated: Share = 0.5
+    truncated: Share = 0.5
     target: str = "EARTH"
     suspect: Share = 0.34
 

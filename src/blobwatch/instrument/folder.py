@@ -19,7 +19,7 @@ class Listed:
     rootname : str
     expstart : float
         MJD (UTC).
-    filter, programme, samp_seq : str
+    filter, programme, samp_seq, target : str
         As in the header.
     product : str
         ``flt``, ``ima`` or ``raw``.
@@ -37,6 +37,7 @@ class Listed:
     product: str = "flt"
     calibration: Calibration = field(default_factory=Calibration)
     stamp: str = ""
+    target: str = ""
 
 
 def list_exposures(folder: Path, only_filter: str) -> list[Listed]:

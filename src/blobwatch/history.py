@@ -1,0 +1,254 @@
+"""Exposures in the order of time: what an exposure is compared with, and whether it is accepted."""
+
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.images.blobimage import blob_image
+from blobwatch.images.quality import (
+    Quality,
+    measure_difference,
+    measure_exposure,
+    outlier_reason,
+    unusable_reason,
+)
+from blobwatch.images.stack import median_stack
+from blobwatch.instrument.exposures import Exposure, read_exposure
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.instrument.folder import Listed
+from blobwatch.overrules import ACCEPT, Overrule
+from blobwatch.settings import DifferenceSettings
+
+CACHED = 64  # blob images, 4 MB each
+
+
+class History:
+    """Exposures in the order of time, their blob images and quality.
+
+    Files are read when needed. A verdict depends on the exposures before it alone, so it is the same
+    whatever comes later.
+
+    Parameters
+    ----------
+    exposures : iterable of Listed
+    settings : DifferenceSettings
+    overrules : mapping of str to Overrule
+        Decisions of people by rootname.
+    flats : FlatFields, optional
+        Reference files by which the flats of each exposure are undone, so that all can be combined.
+    """
+
+    def __init__(
+        self,
+        exposures: Iterable[Listed] = (),
+        settings: DifferenceSettings | None = None,
+        overrules: Mapping[str, Overrule] | None = None,
+        flats: FlatFields | None = None,
+    ):
+        self.settings = settings or DifferenceSettings()
+        self.overrules = overrules or {}
+        self.flats = flats
+        self.exposures: dict[str, Listed] = {}
+        self.times: list[tuple[float, str]] = []
+        self._facts: dict[str, Quality] = {}
+        self._qualities: dict[str, Quality] = {}
+        self._errors: dict[str, str] = {}
+        self._images: OrderedDict[str, np.ndarray] = OrderedDict()
+        for one in exposures:
+            self.add(one)
+
+    def add(self, one: Listed, quality: Quality | None = None) -> None:
+        """Insert an exposure, or replace the one of its rootname.
+
+        Parameters
+        ----------
+        one : Listed
+        quality : Quality, optional
+            Where it was measured before, against the same earlier exposures.
+        """
+        name = one.rootname
+        if name in self.exposures:
+            self.times.remove((self.exposures[name].expstart, name))
+            for known in (self._facts, self._qualities, self._errors, self._images):
+                known.pop(name, None)
+        self.exposures[name] = one
+        insort(self.times, (one.expstart, name))
+        if quality is not None:
+            self._facts[name] = self._qualities[name] = quality
+
+    def group(self, one: Listed) -> tuple[str, str, bool]:
+        """Return what exposures must have in common to be combined: filter, flats, and unit."""
+        undone = self.flats is not None and one.calibration.flat_files
+        return one.filter, "none" if undone else one.calibration.flats, one.product == "raw"
+
+    def earlier(self, one: Listed) -> list[Listed]:
+        """Return the comparable exposures of the days before one, in the order of time."""
+        start = bisect_left(self.times, (one.expstart - self.settings.days, ""))
+        end = bisect_left(self.times, (one.expstart, ""))
+        found = (self.exposures[name] for _, name in self.times[start:end])
+        group = self.group(one)
+        return [other for other in found if other.rootname != one.rootname and self.group(other) == group]
+
+    def image(self, one: Listed) -> np.ndarray:
+        """Return the blob image of an exposure.
+
+        Returns
+        -------
+        ndarray, shape (1024, 1024), float32, fraction of the glow
+
+        Raises
+        ------
+        BlobwatchError
+            If the file cannot be used.
+        """
+        name = one.rootname
+        if name in self._errors:
+            raise BlobwatchError(self._errors[name])
+        if name not in self._images:
+            try:
+                self.use(one, read_exposure(one.path))
+            except (BlobwatchError, OSError) as error:
+                self._errors[name] = str(error)
+                raise
+        self._images.move_to_end(name)
+        return self._images[name]
+
+    def use(self, one: Listed, exposure: Exposure) -> None:
+        """Take over an exposure that was read already.
+
+        Parameters
+        ----------
+        one : Listed
+            As it was added.
+        exposure : Exposure
+        """
+        if self.flats is not None and exposure.calibration.flat_files:
+            exposure = self.flats.undo(exposure)
+        image = blob_image(exposure.image, exposure.dq, self.settings.box)
+        if one.rootname not in self._facts:
+            self._facts[one.rootname] = measure_exposure(exposure, image, self.settings.box)
+        self._images[one.rootname] = image
+        while len(self._images) > CACHED:
+            self._images.popitem(last=False)
+
+    def facts(self, one: Listed) -> Quality:
+        """Return what an exposure shows by itself."""
+        if one.rootname not in self._facts:
+            self.image(one)
+        return self._facts[one.rootname]
+
+    def unusable(self, one: Listed) -> str:
+        """Return why an exposure is unusable whatever its season; empty where it is usable."""
+        overrule = self.overrules.get(one.rootname)
+        if overrule is not None and overrule.verdict != ACCEPT:
+            return f"rejected by {overrule.who}: {overrule.reason}"
+        try:
+            facts = self.facts(one)
+        except (BlobwatchError, OSError) as error:
+            return str(error)
+        return "" if overrule else unusable_reason(facts, one.target, self.settings.quality)
+
+    def quality(self, one: Listed) -> Quality:
+        """Return the measures of an exposure, against the latest usable ones before it.
+
+        Raises
+        ------
+        BlobwatchError
+            If the file cannot be used.
+        """
+        if one.rootname not in self._qualities:
+            facts = self.facts(one)
+            if unusable_reason(facts, one.target, self.settings.quality):
+                return facts
+            references = self.references(one)
+            self._qualities[one.rootname] = measure_difference(
+                facts,
+                self.image(one),
+                [self.image(other) for other in references],
+                [self.facts(other).light for other in references],
+            )
+        return self._qualities[one.rootname]
+
+    def references(self, one: Listed) -> list[Listed]:
+        """Return the latest usable exposures before one."""
+        found = []
+        for other in reversed(self.earlier(one)):
+            if not self.unusable(other):
+                found.append(other)
+            if len(found) == self.settings.quality.references:
+                break
+        return found[::-1]
+
+    def rejection(self, one: Listed) -> str:
+        """Return why an exposure is rejected; empty where it is accepted."""
+        overrule = self.overrules.get(one.rootname)
+        if reason := self.unusable(one):
+            return reason
+        if overrule is not None:
+            return ""
+        season = [other for other in self.earlier(one) if other.samp_seq == one.samp_seq]
+        qualities = [self.quality(other) for other in season if not self.unusable(other)]
+        return outlier_reason(self.quality(one), qualities, self.settings.quality)
+
+    def members(self, one: Listed) -> list[Listed]:
+        """Return the accepted exposures of the stack of one, in the order of time.
+
+        Raises
+        ------
+        BlobwatchError
+            If there are too few.
+        """
+        earlier = self.earlier(one)
+        rejected = [other.rootname for other in earlier if self.rejection(other)]
+        members = [other for other in earlier if other.rootname not in rejected]
+        if len(members) < self.settings.minimum:
+            raise BlobwatchError(self._too_few(one, len(members), rejected))
+        return members
+
+    def stack(self, one: Listed, members: Sequence[Listed] | None = None) -> np.ndarray:
+        """Return the median stack for an exposure.
+
+        Returns
+        -------
+        ndarray, shape (1024, 1024), float32, fraction of the background
+        """
+        return median_stack([self.image(other) for other in members or self.members(one)])
+
+    def _too_few(self, one: Listed, count: int, rejected: list[str]) -> str:
+        """Return the message where a stack has too few members."""
+        settings = self.settings
+        parts = [
+            f"{one.rootname}: {count} accepted exposures in the {settings.days:g} days before it, "
+            f"a stack needs {settings.minimum}"
+        ]
+        if rejected:
+            parts.append(f"{len(rejected)} are rejected ({', '.join(rejected)})")
+        other_flats = self._other_flats(one)
+        if other_flats:
+            flats = self.group(one)[1]
+            parts.append(
+                f"the flats changed from {other_flats} to {flats}, so the stack starts anew; "
+                "pass --flats DIR or raw files to combine them"
+            )
+        else:
+            parts.append("add earlier exposures")
+        return "; ".join(parts)
+
+    def _other_flats(self, one: Listed) -> str:
+        """Return the flats of the latest exposure of the window in the same filter, if they are others."""
+        filter_, flats, raw = self.group(one)
+        start = bisect_left(self.times, (one.expstart - self.settings.days, ""))
+        end = bisect_left(self.times, (one.expstart, ""))
+        for _, name in reversed(self.times[start:end]):
+            other_filter, other_flats, other_raw = self.group(self.exposures[name])
+            if other_filter == filter_ and other_raw == raw and other_flats != flats:
+                return other_flats
+        return ""
+
+
+def without_folder(message: str, one: Listed) -> str:
+    """Return an error message without the directory, so that stored messages are portable."""
+    return message.replace(str(one.path), one.path.name)
