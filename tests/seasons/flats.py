@@ -81,6 +81,8 @@ class Sky:
         self.seed, rng = seed, np.random.default_rng([51, seed])
         self.dead, self.masked = dead_areas(rng)
         self.old = [replace(one, depth=min(one.depth, 0.08)) for one in draw_old(rng, OLD)]
+        self.old_light = transmission(self.old)
+        self.flags = np.where(self.masked, DEAD, 0).astype(np.int16) | blob_flags(self.old)
         self.new = [New(blob, onset) for blob, onset in zip(self.draw_new(rng), ONSETS, strict=True)]
         # Chosen: 1 % from pixel to pixel and a few per cent of low order.
         self.response = (1 + 0.01 * rng.standard_normal((SIZE, SIZE), np.float32)) * smooth(rng, 0.03)
@@ -102,7 +104,7 @@ class Sky:
     def flats(self) -> dict[str, np.ndarray]:
         """Return the flats by file name; 2010 and 2020 differ by 0.3 % (documented: up to 0.5 %)."""
         rng = np.random.default_rng([52, self.seed])
-        flats = {P2010: self.response * transmission(self.old), P2020: self.response * smooth(rng, 0.003)}
+        flats = {P2010: self.response * self.old_light, P2020: self.response * smooth(rng, 0.003)}
         for number, name in enumerate(DELTAS, start=1):
             flats[name] = transmission(self.old[: number * OLD // len(DELTAS)])
         return flats
@@ -110,13 +112,13 @@ class Sky:
     def electrons(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what exposure ``number`` collects of light and of cosmic rays, and its flags."""
         rng = np.random.default_rng([53, self.seed, number])
-        blobs = [*self.old, *(one.blob for one in self.new if one.onset <= number)]
-        light = LEVEL * rng.uniform(0.9, 1.1) * smooth(rng, 0.05) * transmission(blobs) * self.response
+        new = transmission([one.blob for one in self.new if one.onset <= number])
+        light = LEVEL * rng.uniform(0.9, 1.1) * smooth(rng, 0.05) * self.old_light * new * self.response
         light[self.dead] *= 0.01
         light[self.hot] += self.charge
         collected = light + np.sqrt(light) * rng.standard_normal(light.shape, np.float32)
         hits, struck = cosmic_rays(rng, time_of(NSAMP))
-        flags = np.where(self.masked, DEAD, 0).astype(np.int16) | blob_flags(self.old) | struck
+        flags = self.flags | struck
         flags[self.hot] |= HOT
         return collected, hits, flags
 

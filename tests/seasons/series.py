@@ -62,7 +62,8 @@ def write_frame(rng, folder: Path, frame: Frame, own: Conditions, rootname: str,
     if frame.lost:
         kept = frame.nsamp - frame.lost
         header["FLATCORR"] = "PERFORM"
-        electrons = (frame.light + np.sqrt(frame.light) * rng.standard_normal(frame.light.shape)).astype("f4")
+        light = np.clip(frame.light, 0, None)
+        electrons = light + np.sqrt(light) * rng.standard_normal(light.shape, np.float32)
         reads, times = ramp(rng, electrons, *2 * [np.zeros_like(electrons)], kept)
         return write_raw(folder, header, reads, times)
     return write_flt(folder, header, *read_out(rng, frame, own.noise))
