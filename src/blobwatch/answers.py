@@ -1,39 +1,49 @@
 """The answers of ``predict`` and ``inspect``: JSON or tables per file; a bad file stops no other."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import lru_cache
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError
-from blobwatch.images.quality import WORDS, Limits
+from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.history import History
+from blobwatch.images.quality import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
-from blobwatch.instrument.differences import is_difference, read_difference
-from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.differences import read_difference
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.instrument.folder import list_exposures
+from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import say
+from blobwatch.settings import DifferenceSettings, load_settings
 
 
 def answer_files(
-    files: list[Path], model: str, stack: Path | None, history: Path | None, as_json: bool, plot: Path | None
+    files: list[Path],
+    model: str,
+    stack: Path | None,
+    history: Path | None,
+    settings: Path | None,
+    flats: Path | None,
+    as_json: bool,
+    plot: Path | None,
 ) -> bool:
     """Judge files one after the other; print an answer for each; return whether all could be used."""
+    used = load_settings(settings).difference
     predictor = Predictor.load(model)
     if plot:
         make_folder(plot)
     known_stack = read_stack(stack) if stack else None
-    listed = lru_cache(list_exposures)  # the folder's headers are read once, however many files ask
-    all_well = True
+    earlier = earlier_exposures(history, used, flats) if history else None
+    problems = Counter()
     for path in files:
         try:
-            earlier = history_for(path, history, listed) if history and known_stack is None else None
-            answer = predictor.predict_file(path, known_stack, earlier)
+            alone = History((), used, read_overrules(), FlatFields(flats) if flats else None)
+            answer = predictor.predict_file(path, known_stack, earlier or (alone if stack else None))
             if plot:
                 save_picture(answer, plot)
             if as_json:
@@ -41,11 +51,21 @@ def answer_files(
             else:
                 print_table(answer)
         except BlobwatchError as error:
-            all_well = False
+            problems[type(error)] += 1
             if as_json:
                 print(json.dumps({"image": str(path), "error": str(error)}))
             say(f"blobwatch: {error}", "red")
-    return all_well
+    if warning := suspect_message(problems[Rejected], len(files), used.quality):
+        say(warning, "bold yellow")
+    return not problems
+
+
+def earlier_exposures(folder: Path, settings: DifferenceSettings, flats: Path | None) -> History:
+    """Return the exposures of a folder, with the decisions of people about them."""
+    listed = list_exposures(folder, report=say)
+    if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
+        say(warning, "yellow")
+    return History(listed, settings, read_overrules(), FlatFields(flats) if flats else None)
 
 
 def read_stack(path: Path):
@@ -59,15 +79,6 @@ def read_stack(path: Path):
             "background is about 1 or, where 1 was taken off, 0; give a stack, or --history"
         )
     return stack
-
-
-def history_for(path: Path, history: Path, listed: Callable[[Path, str], list[Listed]]) -> list[Listed]:
-    """Return the exposures of a folder in the filter of a file; a difference image needs none."""
-    with open_fits(path, only_image=True) as hdus:
-        if is_difference(hdus):
-            return []
-        only_filter = str(hdus[0].header.get("FILTER", "")).strip()
-    return listed(history, only_filter)
 
 
 def make_folder(folder: Path) -> None:
@@ -127,14 +138,15 @@ def print_table(answer: Prediction) -> None:
     out.print(grid)
 
 
-def answer_inspect(files: list[Path], as_json: bool, plot: Path | None) -> bool:
+def answer_inspect(files: list[Path], settings: Path | None, as_json: bool, plot: Path | None) -> bool:
     """Look at files one after the other; print what each is; return whether all could be read."""
+    used = load_settings(settings).difference
     if plot:
         make_folder(plot)
     all_well = True
     for path in files:
         try:
-            found = inspect(path)
+            found = inspect(path, used)
         except BlobwatchError as error:
             all_well = False
             if as_json:
@@ -194,8 +206,8 @@ def tables_of(found: Inspection) -> list[tuple[str, list[tuple[str, str]]]]:
         rows += [(f"{step} % below", f"{value:.5g}") for step, value in known["percentiles"].items()]
         tables.append((f"pixels, {known['unit'] or 'no unit'}", rows))
     if found.quality:
-        limits = asdict(Limits())
-        rows = [(WORDS[k], f"{v:.3g} (at most {limits[k]:g})") for k, v in found.quality.as_dict().items()]
+        known = found.quality.as_dict().items()
+        rows = [(LABELS[name], f"{value:.4g}") for name, value in known if not np.isnan(value)]
         tables.append(("quality", rows))
     if found.flags:
         rows = [(str(bit), f"{count} ({100 * count / 1014**2:.2f} %)") for bit, count in found.flags.items()]

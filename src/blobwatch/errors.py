@@ -10,3 +10,7 @@ class BlobwatchError(ValueError):
 
 class Unfit(BlobwatchError):
     """A sound file that is no use here: another kind of observation, or one that went wrong."""
+
+
+class Rejected(Unfit):
+    """An exposure that the quality check or a person rejects."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.quality import (
     Quality,
@@ -60,7 +60,7 @@ class History:
         for one in exposures:
             self.add(one)
 
-    def add(self, one: Listed, quality: Quality | None = None) -> None:
+    def add(self, one: Listed, quality: Quality | None = None, error: str = "") -> None:
         """Insert an exposure, or replace the one of its rootname.
 
         Parameters
@@ -68,6 +68,8 @@ class History:
         one : Listed
         quality : Quality, optional
             Where it was measured before, against the same earlier exposures.
+        error : str
+            Why the file cannot be used, where that is known.
         """
         name = one.rootname
         if name in self.exposures:
@@ -78,6 +80,8 @@ class History:
         insort(self.times, (one.expstart, name))
         if quality is not None:
             self._facts[name] = self._qualities[name] = quality
+        if error:
+            self._errors[name] = error
 
     def group(self, one: Listed) -> tuple[str, str, bool]:
         """Return what exposures must have in common to be combined: filter, flats, and unit."""
@@ -106,7 +110,7 @@ class History:
         """
         name = one.rootname
         if name in self._errors:
-            raise BlobwatchError(self._errors[name])
+            raise Unfit(self._errors[name])
         if name not in self._images:
             try:
                 self.use(one, read_exposure(one.path))
@@ -144,7 +148,7 @@ class History:
         """Return why an exposure is unusable whatever its season; empty where it is usable."""
         overrule = self.overrules.get(one.rootname)
         if overrule is not None and overrule.verdict != ACCEPT:
-            return f"rejected by {overrule.who}: {overrule.reason}"
+            return f"overruled by {overrule.who}: {overrule.reason}"
         try:
             facts = self.facts(one)
         except (BlobwatchError, OSError) as error:
@@ -225,7 +229,7 @@ class History:
             f"a stack needs {settings.minimum}"
         ]
         if rejected:
-            parts.append(f"{len(rejected)} are rejected ({', '.join(rejected)})")
+            parts.append(f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)})")
         other_flats = self._other_flats(one)
         if other_flats:
             flats = self.group(one)[1]

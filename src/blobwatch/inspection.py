@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.quality import Limits, Quality, judge
+from blobwatch.history import History
+from blobwatch.images.quality import Quality
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.folder import Listed, listed_of
+from blobwatch.settings import DifferenceSettings
 
 FACTS = """
 ROOTNAME TELESCOP INSTRUME DETECTOR OBSTYPE IMAGETYP TARGNAME PROPOSID FILTER APERTURE SUBARRAY
 SAMP_SEQ NSAMP DATE-OBS TIME-OBS EXPSTART EXPTIME CSMID PRODUCT NSTACK
 """
-BOX = 64  # pixels; the default of params.yaml
 STEPS = (0, 1, 5, 25, 50, 75, 95, 99, 100)  # per cent of the pixels
 
 
@@ -77,14 +79,13 @@ class Inspection:
         }
 
 
-def inspect(path: Path | str, limits: Limits | None = None) -> Inspection:
+def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Inspection:
     """Look at a FITS file.
 
     Parameters
     ----------
     path : Path or str
-    limits : Limits, optional
-        Beyond which an exposure is a bad one.
+    settings : DifferenceSettings, optional
 
     Raises
     ------
@@ -101,7 +102,8 @@ def inspect(path: Path | str, limits: Limits | None = None) -> Inspection:
         try:
             if is_difference(hdus):
                 return of_difference(facts, read_difference(path, hdus, only_image=True).image)
-            return of_exposure(facts, read_exposure(path, hdus), reads, limits or Limits())
+            exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
+            return of_exposure(facts, exposure, listed, reads, settings or DifferenceSettings())
         except BlobwatchError as reason:
             return Inspection(path, "unusable", extensions, facts[2], f"not used: {reason}")
 
@@ -130,19 +132,23 @@ def of_difference(facts: tuple, image: np.ndarray) -> Inspection:
     return Inspection(path, "difference", extensions, header, use, statistics, image=image)
 
 
-def of_exposure(facts: tuple, exposure: Exposure, reads: int, limits: Limits) -> Inspection:
-    """Return what an exposure is."""
+def of_exposure(
+    facts: tuple, exposure: Exposure, listed: Listed, reads: int, settings: DifferenceSettings
+) -> Inspection:
+    """Return what an exposure is; its quality is judged without earlier exposures."""
     path, extensions, header = facts
     kind = "flt" if reads == 1 else "ima" if exposure.gain == 1.0 else "raw"
-    judged = judge(exposure, BOX, limits)
+    history = History([listed], settings)
+    history.use(listed, exposure)
+    rejection = history.rejection(listed)
     how = {
         "flt": "its rate per pixel",
         "ima": "its newest read, which is the rate of the whole exposure",
         "raw": "its newest read minus its zeroth, each without the mean of its reference pixels",
     }[kind]
     use = (
-        f"not used: a bad exposure ({judged.fault})"
-        if judged.fault
+        f"not used: rejected ({rejection})"
+        if rejection
         else (
             f"used as an exposure: {how}; flagged pixels out, glow divided out. "
             "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
@@ -150,7 +156,7 @@ def of_exposure(facts: tuple, exposure: Exposure, reads: int, limits: Limits) ->
     )
     unit = f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"
     statistics = statistics_of(exposure.image, unit)
-    seen = (flags_of(exposure.dq), judged.quality, judged.image)
+    seen = (flags_of(exposure.dq), history.quality(listed), history.image(listed))
     return Inspection(path, kind, extensions, header, use, statistics, *seen)
 
 

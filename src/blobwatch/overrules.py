@@ -55,7 +55,7 @@ def all_overrules(folder: Path | str) -> list[Overrule]:
     for number, one in enumerate(rows, start=2):
         if one.verdict not in (ACCEPT, REJECT, CLEAR) or not (one.rootname and one.who and one.reason):
             raise BlobwatchError(
-                f"{path}, line {number}: needs rootname, verdict ({ACCEPT}, {REJECT} or {CLEAR}), who and reason"
+                f"{path}, line {number}: needs rootname, verdict ({ACCEPT}, {REJECT} or {CLEAR}), who, reason"
             )
     return rows
 

@@ -176,21 +176,19 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     return params
 
 
-def load_settings(path: Path | str | None) -> Settings:
+def read_settings(path: Path | str) -> Settings:
     """Read the sections ``difference`` and ``monitor`` of a file; other sections are not used.
 
     Parameters
     ----------
-    path : Path, str or None
-        Such as ``params.yaml``. A key that is absent keeps its default; None gives all defaults.
+    path : Path or str
+        Such as ``params.yaml``. A key that is absent keeps its default.
 
     Raises
     ------
     BlobwatchError
         If the file is absent or not YAML, or a key is unknown or of the wrong type.
     """
-    if path is None:
-        return Settings()
     path = Path(path)
     if not path.is_file():
         raise BlobwatchError(f"{path}: no such file. Pass a file like params.yaml with --settings")

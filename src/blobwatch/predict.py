@@ -3,27 +3,24 @@
 Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.history import History
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
-from blobwatch.images.quality import Limits, fit_image, read_fit
 from blobwatch.images.scaling import level_and_noise, scale_frame
-from blobwatch.images.stack import difference_image, median_stack, trailing
+from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
-from blobwatch.instrument.exposures import Exposure, read_exposure
+from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.folder import Listed
-
-ReadFit = Callable[[Path, int, Limits], np.ndarray]
+from blobwatch.instrument.folder import listed_of
 
 
 @dataclass(frozen=True)
@@ -159,12 +156,7 @@ class Predictor:
         )
 
     def predict_file(
-        self,
-        path: Path | str,
-        stack: np.ndarray | None = None,
-        history: list[Listed] | None = None,
-        settings: "Differencing | None" = None,
-        read: ReadFit = read_fit,
+        self, path: Path | str, stack: np.ndarray | None = None, history: History | None = None
     ) -> Prediction:
         """Judge one FITS file: a difference image as it is, an exposure against its stack.
 
@@ -173,18 +165,40 @@ class Predictor:
         path : Path or str
         stack : ndarray, optional
             Median stack, fractions of the background.
-        history : list of Listed, optional
-            Earlier exposures, out of which the stack is made; those that it needs are read.
-        settings : Differencing, optional
-        read : callable, optional
-            Gives the blob image of an earlier exposure, as `read_fit` does; one that remembers spares work.
+        history : History, optional
+            Earlier exposures. The quality of the exposure is judged against them, and the stack is made of
+            them where none is given. The exposure is added to them.
+
+        Raises
+        ------
+        Rejected
+            If the quality of the exposure is insufficient.
+        BlobwatchError
+            If the file cannot be used, or there is neither a stack nor enough earlier exposures.
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus):
                 known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
-        image = difference_of(exposure, stack, history, settings or Differencing(), read)
+            listed = listed_of(path, hdus)
+        if stack is None and history is None:
+            raise BlobwatchError(
+                f"{path} is an exposure; give its median stack with --stack FILE, "
+                "or the folder of earlier exposures with --history DIR"
+            )
+        history = history or History()
+        if history.exposures.get(listed.rootname) != listed:
+            history.add(listed)
+        history.use(listed, exposure)
+        if reason := history.rejection(listed):
+            raise Rejected(
+                f"{path}: rejected ({reason}). Leave it out, or accept it: "
+                f"blobwatch overrule {listed.rootname} --accept --reason TEXT"
+            )
+        if stack is None:
+            stack = history.stack(listed)
+        image = difference_image(stack, history.image(listed))
         return self._judge(image, str(path), exposure.rootname, "exposure")
 
     def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
@@ -205,60 +219,3 @@ def found_blobs(peaks: Peaks, image: np.ndarray, level: float, noise: float) -> 
         x, y = np.clip((fit.x, fit.y), low, low + tile.size - 1e-3).tolist()
         found.append(FoundBlob(x, y, fit.radius, float(probability), fit.snr, fit.depth))
     return found
-
-
-@dataclass(frozen=True)
-class Differencing:
-    """How an exposure is differenced; the defaults are those of ``params.yaml``."""
-
-    days: float = 30.0
-    minimum: int = 3
-    box: int = 64
-    quality: Limits = field(default_factory=Limits)
-
-
-def difference_of(
-    exposure: Exposure,
-    stack: np.ndarray | None,
-    history: list[Listed] | None,
-    settings: Differencing,
-    read: ReadFit = read_fit,
-) -> np.ndarray:
-    """Return the difference image of an exposure against a stack, given or made of earlier exposures.
-
-    Raises
-    ------
-    Unfit
-        If the exposure is a bad one.
-    BlobwatchError
-        If there is neither, or too few good exposures in the window.
-    """
-    if stack is None and history is None:
-        raise BlobwatchError(
-            f"{exposure.path} is an exposure; give its median stack with --stack FILE, "
-            "or the folder of earlier exposures with --history DIR"
-        )
-    image = fit_image(exposure, settings.box, settings.quality)
-    if stack is None:
-        stack = stack_before(exposure, history, settings, read)
-    return difference_image(stack, image)
-
-
-def stack_before(
-    exposure: Exposure, history: list[Listed], settings: Differencing, read: ReadFit = read_fit
-) -> np.ndarray:
-    """Return the median stack of the good exposures in the days before one."""
-    times = [one.expstart for one in history]
-    chosen = trailing(times, exposure.expstart, settings.days, settings.minimum, exposure.rootname)
-    images, bad = [], []
-    for one in (history[i] for i in chosen):
-        try:
-            images.append(read(one.path, settings.box, settings.quality))
-        except Unfit:
-            bad.append(one.rootname)
-    if len(images) < settings.minimum:
-        raise BlobwatchError(
-            f"{exposure.rootname}: of {len(chosen)} exposures in the {settings.days:g} days before it "
-            f"{len(bad)} are unfit ({', '.join(bad)}), a stack needs {settings.minimum}; add earlier ones"
-        )
-    return median_stack(images)

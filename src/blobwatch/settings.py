@@ -6,6 +6,7 @@ itself needs no pydantic.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -100,3 +101,22 @@ class Settings:
     __pydantic_config__: ClassVar[dict] = STRICT
     difference: DifferenceSettings = field(default_factory=DifferenceSettings)
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
+
+
+def load_settings(path: Path | str | None = None) -> Settings:
+    """Return the settings of a file such as ``params.yaml``, or the defaults.
+
+    Parameters
+    ----------
+    path : Path, str or None
+
+    Raises
+    ------
+    BlobwatchError
+        If the file is absent or not YAML, or a key is unknown or of the wrong type.
+    """
+    if path is None:
+        return Settings()
+    from blobwatch.params import read_settings  # pydantic takes time to import
+
+    return read_settings(path)

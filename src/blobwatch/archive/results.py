@@ -40,7 +40,10 @@ def schema():
             ("kind", pa.string()),
             ("expstart", pa.float64()),  # MJD
             ("filter", pa.string()),
+            ("flats", pa.string()),
+            ("cal_ver", pa.string()),
             ("error", pa.string()),
+            ("rejected", pa.bool_()),
             ("probability", pa.float64()),  # the highest of the sixteen
             ("count", pa.int32()),
             ("probabilities", pa.list_(pa.float64())),
@@ -127,9 +130,10 @@ def groups_of(path: Path, columns: list[str]) -> Iterator:
 
 
 def summary(out: Path) -> dict[str, int]:
-    """Return how many blobs and how many errors a table holds."""
-    found = {"blobs": 0, "errors": 0}
-    for table in groups_of(out, ["count", "error"]):
+    """Return how many blobs, errors and rejected exposures a table holds."""
+    found = {"blobs": 0, "errors": 0, "rejected": 0}
+    for table in groups_of(out, ["count", "error", "rejected"]):
+        found["rejected"] += sum(table.column("rejected").drop_null().to_pylist())
         found["blobs"] += sum(table.column("count").drop_null().to_pylist())
         found["errors"] += len(table.column("error").drop_null())
     return found

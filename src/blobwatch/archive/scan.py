@@ -11,20 +11,27 @@ from threading import Lock
 
 from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
-from blobwatch.archive.kept import Kept
 from blobwatch.archive.onethread import OneThread
 from blobwatch.archive.results import answered, is_whole, merge, summary, write_part, writing
-from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
+from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey, warn
 from blobwatch.artefact import Model
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.history import History
+from blobwatch.images.quality import suspect_message
+from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import find_exposures
-from blobwatch.predict import Differencing, Predictor, find_model
-from blobwatch.progress import bar
+from blobwatch.overrules import Overrule, read_overrules
+from blobwatch.predict import Predictor, find_model
+from blobwatch.progress import bar, say
+from blobwatch.settings import DifferenceSettings, load_settings
 
 CHUNK = 16  # files that a worker does in one go: a second of work, and most of a stack in common
 GIVEN = 3  # chunks given out per worker, so that none waits
 ENDED = "the worker ended while it judged this file, again and again; look at the file, or scan again"
-KEPT = Kept()  # of this worker
+# A stack reaches one window back; the quality of its members is judged against the window before each of
+# them, whose exposures are measured against yet another.
+WINDOWS = 3
 ONE = Lock()  # astropy's warnings, which tell a truncated file, are those of all threads of a worker
 
 
@@ -33,16 +40,19 @@ class Judge:
     """The model and the settings of a scan, as they travel to a worker."""
 
     model: Model = field(compare=False)
-    settings: Differencing
+    settings: DifferenceSettings
+    overrules: tuple[Overrule, ...]
+    flats: Path | None
     identity: str  # what an answer depends on besides the files
     release: str = __version__
 
     @classmethod
-    def of(cls, model: Model) -> "Judge":
+    def of(cls, model: Model, settings: DifferenceSettings, flats: Path | None) -> "Judge":
         """Return the judge with a model: its files, threshold and manifest too, and its version count."""
-        settings = Differencing()
-        parts = [model.files, model.version, __version__, asdict(settings)]
-        return cls(model, settings, json.dumps(parts, sort_keys=True))
+        overrules = tuple(read_overrules().values())
+        parts = [model.files, model.version, __version__, asdict(settings), str(flats or "")]
+        parts += [[one.rootname, one.verdict] for one in overrules]
+        return cls(model, settings, overrules, flats, json.dumps(parts, sort_keys=True))
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,9 @@ def scan(
     history: Path | None = None,
     scheduler: str | None = None,
     workers: int = 2,
-) -> dict[str, int]:
+    settings: Path | None = None,
+    flats: Path | None = None,
+) -> dict[str, int | str]:
     """Judge the files of a folder or of a manifest and write a table of the answers.
 
     What an earlier scan into the same table has answered is kept, also where it was cut short; files
@@ -81,28 +93,47 @@ def scan(
         Address of a Dask scheduler.
     workers : int
         Processes where no scheduler is given.
+    settings : Path, optional
+        A file such as ``params.yaml``.
+    flats : Path, optional
+        Reference files by which the flats of each exposure are undone first.
 
     Returns
     -------
     dict
-        ``files``, ``judged`` of them anew, ``blobs``, ``errors``.
+        ``files``, ``judged`` of them anew, ``blobs``, ``errors``, ``rejected``; ``warning`` where so many
+        are rejected that the limits are suspect.
     """
-    judge = Judge.of(OneThread.load(find_model(model)))
+    used = load_settings(settings).difference
+    judge = Judge.of(OneThread.load(find_model(model)), used, flats.absolute() if flats else None)
     with alone(out):
         had = answered(out)
         files = in_time(survey(files_of(source)))
-        earlier = in_time(survey(find_exposures(history))) if history else files
+        earlier = in_time(survey(find_exposures(history, warn))) if history else files
+        if flats is None:
+            warn_of_dflats(files)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
         with bar() as progress:
             task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
-            for rows in judged(judge, todo, exposures_of(earlier), scheduler, workers):
+            for rows in judged(judge, todo, exposures_of(earlier, warn), scheduler, workers):
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = answered(out)
         if not is_whole(out, known, identities):
             merge(out, [known[identity] for identity in identities])
-    return {"files": len(files), "judged": len(todo)} | summary(out)
+    found = {"files": len(files), "judged": len(todo)} | summary(out)
+    exposures = sum(one.listed is not None for one in files)
+    if warning := suspect_message(found["rejected"], exposures, used.quality):
+        say(warning, "bold yellow")
+        found["warning"] = warning
+    return found
+
+
+def warn_of_dflats(files: list[File]) -> None:
+    """Warn once where exposures were divided by a D-flat."""
+    if warning := dflat_warning(one.listed.calibration for one in files if one.listed):
+        say(warning, "yellow")
 
 
 @contextmanager
@@ -132,7 +163,7 @@ def identities_of(judge: Judge, files: list[File], earlier: list[File]) -> list[
     for file in files:
         parts = [judge.identity, str(file.path), file.stamp]
         if file.listed:
-            stack = before(exposures, file.expstart, file.expstart, judge.settings.days)
+            stack = before(exposures, file.expstart, file.expstart, WINDOWS * judge.settings.days)
             parts += [f"{one.path} {one.stamp}" for one in stack if one.filter == file.filter]
         made.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
     return made
@@ -162,7 +193,7 @@ def chunks(judge: Judge, todo: list[tuple[File, str]], exposures: list[File], si
     for start in range(0, len(todo), size):
         pairs = tuple(todo[start : start + size])
         times = [file.expstart for file, _ in pairs if file.listed]
-        stack = before(exposures, min(times), max(times), judge.settings.days) if times else []
+        stack = before(exposures, min(times), max(times), WINDOWS * judge.settings.days) if times else []
         yield Chunk(judge, pairs, tuple(stack))
 
 
@@ -188,15 +219,33 @@ def predictor_of(judge: Judge) -> Predictor:
     return Predictor(judge.model)
 
 
+@lru_cache(maxsize=1)
+def history_of(judge: Judge) -> History:
+    """Return the history of a worker, which keeps its blob images from one chunk to the next."""
+    overrules = {one.rootname: one for one in judge.overrules}
+    return History((), judge.settings, overrules, FlatFields(judge.flats) if judge.flats else None)
+
+
+def extended(judge: Judge, earlier: tuple[File, ...]) -> History:
+    """Return the history of a worker with the exposures of a chunk; a changed file begins it anew."""
+    history = history_of(judge)
+    known = [history.exposures.get(one.listed.rootname, one.listed) for one in earlier]
+    if any(old != one.listed for old, one in zip(known, earlier, strict=True)):
+        history_of.cache_clear()
+        history = history_of(judge)
+    for one in earlier:
+        if one.listed.rootname not in history.exposures:
+            history.add(one.listed)
+    return history
+
+
 def row_of(judge: Judge, file: File, identity: str, earlier: tuple[File, ...]) -> dict:
     """Return the row of one file; whatever is wrong with it is in its row."""
-    history = [one.listed for one in earlier if one.filter == file.filter]
-    KEPT.turn_to(earlier)
     try:
-        predictor = predictor_of(judge)
-        answer = predictor.predict_file(file.path, None, history, judge.settings, KEPT.read).as_json()
+        history = extended(judge, earlier)
+        answer = predictor_of(judge).predict_file(file.path, None, history).as_json()
     except BlobwatchError as error:
-        return blank(judge, file, identity, str(error))
+        return blank(judge, file, identity, str(error)) | {"rejected": isinstance(error, Rejected)}
     except Exception as error:  # a file must never stop the others
         return blank(judge, file, identity, f"{type(error).__name__}: {error}")
     probabilities = [one["probability"] for one in answer["subframes"]]
@@ -212,12 +261,16 @@ def row_of(judge: Judge, file: File, identity: str, earlier: tuple[File, ...]) -
 
 def blank(judge: Judge, file: File, identity: str, error: str | None) -> dict:
     """Return a row without an answer."""
+    listed = file.listed
     return {
         "image": str(file.path),
-        "rootname": file.listed.rootname if file.listed else None,
+        "rootname": listed.rootname if listed else None,
         "expstart": file.expstart,
         "filter": file.filter or None,
+        "flats": listed.calibration.flats if listed else None,
+        "cal_ver": listed.calibration.version if listed else None,
         "error": error,
+        "rejected": False,
         "model_version": judge.model.version,
         "model_sha256": judge.model.sha256,
         "identity": identity,

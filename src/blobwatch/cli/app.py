@@ -24,6 +24,14 @@ EXTRAS = {
 }
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]
+Flats = Annotated[
+    Path | None,
+    typer.Option(show_default=False, help="Folder of flat reference files; the flats are undone first."),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", show_default=False, help="Sections difference and monitor, as params.yaml."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 

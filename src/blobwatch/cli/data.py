@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import app
+from blobwatch.cli.app import SettingsFile, app
 
 PANEL = "Data"
 
@@ -13,13 +13,14 @@ PANEL = "Data"
 @app.command(rich_help_panel=PANEL)
 def inspect(
     files: Annotated[list[Path], typer.Argument(show_default=False, help="FITS files of any kind.")],
+    settings: SettingsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each file.")] = None,
 ) -> None:
     """Say what FITS files are, and whether and how blobwatch would use them."""
     from blobwatch.answers import answer_inspect
 
-    if not answer_inspect(files, as_json, plot):
+    if not answer_inspect(files, settings, as_json, plot):
         raise typer.Exit(1)
 
 

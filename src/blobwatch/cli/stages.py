@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from blobwatch.cli.app import Folder, Workers, app
+from blobwatch.cli.app import Flats, Folder, Workers, app
 
 PANEL = "Stages of the pipeline (dvc repro runs them)"
 
@@ -20,15 +20,21 @@ def simulate(out: Folder, workers: Workers = 2) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-def difference(exposures: Folder, out: Folder, workers: Workers = 2) -> None:
+def difference(
+    exposures: Folder,
+    overrules: Folder,
+    out: Folder,
+    workers: Workers = 2,
+    flats: Flats = None,
+) -> None:
     """Make the difference image of each exposure against the median stack of the trailing days."""
     from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
     from blobwatch.stages.difference import difference as run
 
     params = load_params()
-    with witnessed(Path.cwd(), "difference", exposures, out):
-        run(exposures, out, params.difference, params.data.filter, workers)
+    with witnessed(Path.cwd(), "difference", exposures, overrules, out):
+        run(exposures, overrules, out, params.difference, params.data.filter, workers, flats)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import AsJson, Workers, app
+from blobwatch.cli.app import AsJson, Flats, SettingsFile, Workers, app
 
 PANEL = "Use"
 
@@ -16,13 +16,15 @@ def predict(
     model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
     stack: Annotated[Path | None, typer.Option(help="Median stack for exposures.")] = None,
     history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures.")] = None,
+    settings: SettingsFile = None,
+    flats: Flats = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
 ) -> None:
     """Tell whether there are new blobs in FITS files, and where."""
     from blobwatch.answers import answer_files
 
-    if not answer_files(files, model, stack, history, as_json, plot):
+    if not answer_files(files, model, stack, history, settings, flats, as_json, plot):
         raise typer.Exit(1)
 
 
@@ -32,6 +34,8 @@ def scan(
     out: Annotated[Path, typer.Option(show_default=False, help="The table, as parquet; goes on with it.")],
     model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
     history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures, if elsewhere.")] = None,
+    settings: SettingsFile = None,
+    flats: Flats = None,
     scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster, like tcp://host:8786.")] = None,
     workers: Workers = 2,
     as_json: AsJson = False,
@@ -43,7 +47,7 @@ def scan(
     from blobwatch.archive.scan import scan as run
 
     start = time.perf_counter()
-    found = run(source, out, model, history, scheduler, workers)
+    found = run(source, out, model, history, scheduler, workers, settings, flats)
     seconds = time.perf_counter() - start
     rate = f" ({found['judged'] / seconds:.1f} a second)" if found["judged"] else ""
     typer.echo(

@@ -121,6 +121,14 @@ PRIORS = {
 }
 
 
+LABELS = {
+    "light": "light, electrons per pixel",
+    "saturated": "share of saturated pixels",
+    "exptime": "exposure time, s",
+    "noise": "noise of the exposure alone",
+} | {name: prior.label for name, prior in PRIORS.items()}
+
+
 def measure_exposure(exposure: Exposure, image: np.ndarray, box: int = 64) -> Quality:
     """Measure what an exposure shows by itself.
 
@@ -218,10 +226,9 @@ def outlier_reason(quality: Quality, season: Sequence[Quality], settings: Qualit
         location, scatter = distribution([getattr(one, name) for one in season], prior)
         sigmas = (value - location) / scatter
         if sigmas > settings.sigmas:
-            shown = np.exp(location) if prior.log else location
-            reasons.append(
-                f"{prior.label} {getattr(quality, name):.3g}, {sigmas:.1f} sigma from the season's {shown:.3g}"
-            )
+            usual = np.exp(location) if prior.log else location
+            found = getattr(quality, name)
+            reasons.append(f"{prior.label} {found:.3g}, {sigmas:.1f} sigma from the season's {usual:.3g}")
     if reason := truncated_reason(quality, season, settings):
         reasons.append(reason)
     return "; ".join(reasons)

@@ -1,45 +1,8 @@
-"""The median stack of the trailing days, and the difference image."""
+"""The median stack of blob images, and the difference image."""
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import large_scale, median_without_nan
-
-
-def trailing(
-    times: list[float], moment: float, days: float, minimum: int, name: str = "exposure"
-) -> list[int]:
-    """Return which exposures belong into the stack of one taken at ``moment``.
-
-    Parameters
-    ----------
-    times : list of float, MJD
-    moment : float, MJD
-        Start of the exposure that is to be compared; it does not enter its own stack.
-    days : float
-        Length of the trailing window.
-    minimum : int
-        Fewer exposures than this make no stack.
-    name : str
-        For the message.
-
-    Returns
-    -------
-    list of int
-        Indices into ``times``, in the order of time.
-
-    Raises
-    ------
-    BlobwatchError
-        If there are too few.
-    """
-    inside = sorted((t, i) for i, t in enumerate(times) if moment - days <= t < moment)
-    if len(inside) < minimum:
-        raise BlobwatchError(
-            f"{name}: {len(inside)} exposures in the {days:g} days before it, a stack needs {minimum}; "
-            "add earlier exposures"
-        )
-    return [i for _, i in inside]
 
 
 def median_stack(images: list[np.ndarray]) -> np.ndarray:

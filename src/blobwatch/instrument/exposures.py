@@ -1,6 +1,6 @@
 """Exposures of the dark Earth: ``flt``, ``ima`` and ``raw`` read, ``flt`` written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.calibration import Calibration, product_of, read_calibration
 from blobwatch.instrument.fitsfile import compressed, open_fits, save
 from blobwatch.instrument.modes import refuse_other_exposures
 from blobwatch.instrument.ramp import read_rate
@@ -40,6 +41,11 @@ class Exposure:
         As in the primary header.
     path : Path
         Where it was read.
+    samp_seq : str
+        Sample sequence, for instance ``SPARS100``.
+    product : str
+        ``flt``, ``ima`` or ``raw``.
+    calibration : Calibration
     """
 
     rootname: str
@@ -52,6 +58,9 @@ class Exposure:
     targname: str
     proposid: str
     path: Path
+    samp_seq: str = ""
+    product: str = "flt"
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def is_exposure(hdus: fits.HDUList) -> bool:
@@ -107,6 +116,9 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
         targname=str(header.get("TARGNAME", "")).strip(),
         proposid=str(header.get("PROPOSID", "")).strip(),
         path=path,
+        samp_seq=str(header.get("SAMP_SEQ", "")).strip(),
+        product=product_of(hdus, path),
+        calibration=read_calibration(header),
     )
 
 

@@ -1,12 +1,19 @@
-"""A folder of exposures, in the order of time."""
+"""Exposure files of a folder: described by their headers, in the order of time, one per rootname."""
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.calibration import Calibration
+from blobwatch.instrument.calibration import Calibration, product_of, read_calibration
+from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.search import FileProblem as FileProblem
+from blobwatch.instrument.search import search
+
+PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged
 
 
 @dataclass(frozen=True)
@@ -40,45 +47,205 @@ class Listed:
     target: str = ""
 
 
-def list_exposures(folder: Path, only_filter: str) -> list[Listed]:
-    """Return the exposures of one filter in the order of time.
+def ignore(message: str) -> None:
+    """Drop a message."""
+
+
+def list_exposures(
+    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore
+) -> list[Listed]:
+    """Return the exposures of a folder in the order of time, one per rootname.
+
+    Parameters
+    ----------
+    folder : Path
+        Nested folders are searched.
+    only_filter : str
+        Empty for all filters.
+    report : callable, optional
+        Receives a message for each file or folder that cannot be read and for each rootname of several
+        files.
 
     Raises
     ------
     BlobwatchError
-        If there is none, one has no date, or two carry the same rootname.
+        If there is no exposure, one has no date, or one is damaged.
     """
-    listed = []
-    for path in find_exposures(folder):
-        with open_fits(path) as hdus:
-            header = hdus[0].header
-        if str(header.get("FILTER", "")).strip() != only_filter:
-            continue
-        programme = str(header.get("PROPOSID", "")).strip()
-        when = moment(header, "EXPSTART", path)
-        listed.append(Listed(path, rootname(header, path), when, only_filter, programme))
+    listed, differences = [], 0
+    for path in find_exposures(folder, report):
+        with open_fits(path, only_image=True) as hdus:
+            used = str(header_with(hdus, "FILTER").get("FILTER", "")).strip()
+            if only_filter and used != only_filter:
+                continue
+            if is_difference(hdus):
+                differences += 1
+            else:
+                listed.append(listed_of(path, hdus))
+    if differences:
+        report(f"{folder}: {differences} difference images are not used as exposures")
     if not listed:
-        raise BlobwatchError(f"{folder} holds no exposure in {only_filter}; set data.filter or add exposures")
-    names = [one.rootname for one in listed]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise BlobwatchError(f"{folder} holds more than one file of {', '.join(twice)}; keep one of each")
-    return sorted(listed, key=lambda one: (one.expstart, one.rootname))
+        remedy = f" in {only_filter}. Set data.filter or add" if only_filter else ". Add"
+        raise BlobwatchError(f"{folder}: no exposure{remedy} exposures")
+    chosen, messages = choose_versions(listed)
+    for message in messages:
+        report(message)
+    return sorted(chosen, key=lambda one: (one.expstart, one.rootname))
 
 
-def find_exposures(folder: Path | str) -> list[Path]:
-    """Return the FITS files of a folder in the order of their names.
+def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -> list[Path]:
+    """Return the FITS files below a folder in the order of their paths.
+
+    Parameters
+    ----------
+    folder : Path or str
+    report : callable, optional
+        Receives a message for each file or folder that cannot be read.
 
     Raises
     ------
     BlobwatchError
         If the folder is absent or holds none.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BlobwatchError(f"{folder} is not a folder; give the folder that holds the exposures")
-    endings = (".fits", ".fits.gz", ".fits.fz")
-    found = sorted(path for path in folder.iterdir() if path.name.endswith(endings) and path.is_file())
-    if not found:
-        raise BlobwatchError(f"{folder} holds no FITS file; put exposures there or run `blobwatch simulate`")
-    return found
+    found = search(folder)
+    for problem in found.problems:
+        report(str(problem))
+    if not found.paths:
+        raise BlobwatchError(f"{folder}: no FITS file. Put exposures there or run `blobwatch simulate`")
+    return found.paths
+
+
+def header_with(hdus, key: str):
+    """Return the primary header, or the SCI header where only that has a keyword."""
+    if key not in hdus[0].header and ("SCI", 1) in hdus and key in hdus["SCI", 1].header:
+        return hdus["SCI", 1].header
+    return hdus[0].header
+
+
+def listed_of(path: Path, hdus=None) -> Listed:
+    """Return an exposure file as its header describes it.
+
+    Parameters
+    ----------
+    path : Path
+    hdus : HDUList, optional
+        The file where it is open already.
+
+    Raises
+    ------
+    BlobwatchError
+        If the file is unreadable or has no date.
+    """
+    if hdus is None:
+        stamp = stamp_of(path)
+        with open_fits(path, only_image=True) as opened:
+            return replace(listed_of(path, opened), stamp=stamp)
+
+    def text(key: str) -> str:
+        return str(header_with(hdus, key).get(key, "")).strip()
+
+    product = product_of(hdus, path)
+    calibration = read_calibration(header_with(hdus, "FLATCORR"))
+    return Listed(
+        path=path,
+        rootname=rootname(header_with(hdus, "ROOTNAME"), path),
+        expstart=moment(header_with(hdus, "EXPSTART"), "EXPSTART", path),
+        filter=text("FILTER"),
+        programme=text("PROPOSID"),
+        samp_seq=text("SAMP_SEQ"),
+        product=product,
+        # A raw names the flats that calibration would apply.
+        calibration=replace(calibration, flatcorr="OMIT") if product == "raw" else calibration,
+        stamp=stamp_of(path),
+        target=text("TARGNAME"),
+    )
+
+
+def stamp_of(path: Path) -> str:
+    """Return size and time of the last change of a file; empty where it is absent."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def is_incomplete(path: Path, seconds: float) -> bool:
+    """Return whether a file is probably still being written: unreadable, and changed a short time ago.
+
+    Parameters
+    ----------
+    path : Path
+    seconds : float
+        Age of the last change from which a file is taken to be complete.
+    """
+    try:
+        if abs(time.time() - path.stat().st_mtime) >= seconds:
+            return False
+        with open_fits(path) as hdus:
+            extensions = hdus[0].header.get("NEXTEND")
+            return isinstance(extensions, int) and len(hdus) - 1 < extensions
+    except (BlobwatchError, OSError):
+        return True
+
+
+def choose_versions(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
+    """Choose one file per rootname.
+
+    The order of preference is: ``flt``, ``ima``, ``raw``; the newest calibration; the file that changed
+    last; the first by path.
+
+    Parameters
+    ----------
+    listed : iterable of Listed
+
+    Returns
+    -------
+    chosen : list of Listed
+        In the order of ``listed``.
+    messages : list of str
+        One per rootname of several files, with the reason of the choice.
+    """
+    versions: dict[str, list[Listed]] = {}
+    for one in listed:
+        versions.setdefault(one.rootname, []).append(one)
+    chosen, messages = [], []
+    for name, several in versions.items():
+        if len(several) > 1:
+            several = by_preference(several)
+            messages.append(choice_message(name, several))
+        chosen.append(several[0])
+    return chosen, messages
+
+
+def by_preference(several: list[Listed]) -> list[Listed]:
+    """Return files of one rootname, the preferred one first."""
+    ordered = sorted(several, key=lambda one: one.path)
+    ordered.sort(key=changed_at, reverse=True)
+    ordered.sort(key=lambda one: one.calibration.order, reverse=True)
+    return sorted(ordered, key=lambda one: PRODUCTS.index(one.product))
+
+
+def choice_message(name: str, ordered: list[Listed]) -> str:
+    """Return which of several files of a rootname is used, and why it precedes the second."""
+    first, second = ordered[:2]
+    (version, _), (other, _) = first.calibration.order, second.calibration.order
+    if first.product != second.product:
+        reason = f"{first.product} is preferred to {second.product}"
+    elif version != other:
+        newer, older = (one.calibration.version.partition("(")[0].strip() for one in (first, second))
+        reason = f"CAL_VER {newer} is newer than {older}" if older else "the others have no CAL_VER"
+    elif first.calibration.date != second.calibration.date:
+        older = second.calibration.date or "an unknown date"
+        reason = f"calibrated on {first.calibration.date}, another on {older}"
+    elif changed_at(first) != changed_at(second):
+        reason = "it changed last"
+    else:
+        reason = "the first by path"
+    same_name = len({one.path.name for one in ordered}) < len(ordered)
+    used = first.path if same_name else first.path.name
+    return f"{name}: {len(ordered)} files; {used} is used ({reason})"
+
+
+def changed_at(one: Listed) -> int:
+    """Return the time of the last change, ns; 0 where unknown."""
+    return int(one.stamp.split()[1]) if one.stamp else 0

@@ -3,7 +3,15 @@
 import subprocess
 from pathlib import Path
 
-INPUTS = ("src", "params.yaml", "dvc.yaml", "requirements.lock", "data/labels", "data/templates")
+INPUTS = (
+    "src",
+    "params.yaml",
+    "dvc.yaml",
+    "requirements.lock",
+    "data/labels",
+    "data/overrules",
+    "data/templates",
+)
 INPUTS += (":(glob)data/**/*.dvc",)
 
 

@@ -18,7 +18,11 @@ from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
 EXPOSURES = "exposures.csv"  # in data/subframes: the raw exposures behind it, with their hashes
 DATA = "data/"  # below it lies what was measured, and what is made of it
-GIVEN = ("data/labels", "data/templates")  # but for what people give: that lies in git, as code does
+GIVEN = (
+    "data/labels",
+    "data/overrules",
+    "data/templates",
+)  # but for what people give: that lies in git, as code does
 RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 

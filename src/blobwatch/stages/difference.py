@@ -1,136 +1,206 @@
-"""Stage ``difference``: blob images, the median stack of the trailing days, stack minus exposure."""
+"""Stage ``difference``: quality, median stack of the trailing days, stack minus exposure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
-from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, Quality, judge, unplaced
-from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
+from blobwatch.history import History, without_folder
+from blobwatch.images.quality import MEASURES, Quality, suspect_message
+from blobwatch.images.stack import difference_image, noise_map
+from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference
-from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import Listed, list_exposures
-from blobwatch.params import Difference
-from blobwatch.progress import console, in_processes
+from blobwatch.overrules import Overrule, read_overrules
+from blobwatch.progress import console, in_processes, say
+from blobwatch.settings import DifferenceSettings
 
-INDEX, MEASURED = "index.csv", "quality.csv"
-COLUMNS = ["rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack", "reason"]
+INDEX, QUALITY = "index.csv", "quality.csv"
+COLUMNS = [
+    *("rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack"),
+    *("flats", "cal_ver", "reason"),
+]
+
+
+@dataclass(frozen=True)
+class Season:
+    """What the workers need to rebuild the history of the exposures.
+
+    Attributes
+    ----------
+    exposures : tuple of Listed
+        In the order of time.
+    settings : DifferenceSettings
+    overrules : tuple of Overrule
+    flats : Path or None
+        Folder of the reference files by which flats are undone.
+    """
+
+    exposures: tuple[Listed, ...]
+    settings: DifferenceSettings
+    overrules: tuple[Overrule, ...] = ()
+    flats: Path | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One difference image to make: the exposure, and those of its stack in the order of time."""
+    """One difference image to make: the exposure and the members of its stack."""
 
     exposure: Listed
-    stack: tuple[Listed, ...]
+    members: tuple[Listed, ...]
 
 
-def difference(exposures: Path, out: Path, settings: Difference, only_filter: str, workers: int = 2) -> int:
-    """Write a difference product for each good exposure that has a stack, and tables; return how many.
+@lru_cache(maxsize=1)
+def history_of(season: Season) -> History:
+    """Return the history of a season; each worker process keeps one."""
+    overrules = {one.rootname: one for one in season.overrules}
+    flats = FlatFields(season.flats) if season.flats else None
+    return History(season.exposures, season.settings, overrules, flats)
 
-    ``index.csv`` lists all exposures, with the reason where there is no product; ``quality.csv`` has what
-    was measured of each, and sets apart those that are bad: they enter no stack.
+
+def difference(
+    exposures: Path,
+    overrules: Path,
+    out: Path,
+    settings: DifferenceSettings,
+    only_filter: str,
+    workers: int = 2,
+    flats: Path | None = None,
+) -> int:
+    """Write a difference image for each accepted exposure that has a stack.
+
+    Parameters
+    ----------
+    exposures : Path
+        Folder of the exposures.
+    overrules : Path
+        Folder of the table of decisions about exposures.
+    out : Path
+        Folder that is written: the images, ``index.csv`` with every exposure and the reason where there
+        is no image, and ``quality.csv`` with the measures of each.
+    settings : DifferenceSettings
+    only_filter : str
+        Exposures in other filters are left out.
+    workers : int
+        Processes.
+    flats : Path, optional
+        Reference files by which the flats of each exposure are undone first.
+
+    Returns
+    -------
+    int
+        Number of images.
+
+    Raises
+    ------
+    BlobwatchError
+        If an exposure is damaged, or none has a stack.
     """
-    listed = list_exposures(exposures, only_filter)
-    judged = list(in_processes(partial(measure, settings), listed, "quality", workers))
-    unfit = [(one, verdict["fault"]) for one, verdict in zip(listed, judged, strict=True) if verdict["fault"]]
-    jobs, without = plan([one for one in listed if one not in dict(unfit)], settings)
+    listed = list_exposures(exposures, only_filter, say)
+    if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
+        say(warning, "yellow")
+    season = Season(tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
+    measured = list(in_processes(partial(measure, season), listed, "quality", workers))
+    history = history_of(season)
+    for one, found in zip(listed, measured, strict=True):
+        history.add(one, *((found, "") if isinstance(found, Quality) else (None, found)))
+    rejections = {one.rootname: history.rejection(one) for one in listed}
+    accepted = [one for one in listed if not rejections[one.rootname]]
+    jobs, without = plan(accepted, history)
+    reasons = without | {name: reason for name, reason in rejections.items() if reason}
     if not jobs:
-        raise BlobwatchError(f"no exposure of {exposures} has a stack: {(without or unfit)[0][1]}")
+        raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with whole_folder(out) as folder:
-        make = partial(write_product, folder, settings)
-        rows = list(in_processes(make, jobs, "difference", workers))
-        rows += [about(one) | {"reason": why} for one, why in without + unfit]
+        rows = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
+        rows += [about(one) | {"reason": reasons[one.rootname]} for one in listed if one.rootname in reasons]
         write_table(folder / INDEX, sorted(rows, key=lambda row: row["expstart"]), COLUMNS)
-        write_table(folder / MEASURED, judged)
+        write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
+    rejected = len(listed) - len(accepted)
+    if warning := suspect_message(rejected, len(listed), settings.quality):
+        say(warning, "bold yellow")
     console.print(
-        f"difference: {len(jobs)} made; {len(without)} exposures have too few before them for a stack, "
-        f"{len(unfit)} are unfit"
+        f"difference: {len(jobs)} images; {len(without)} exposures without a stack, {rejected} rejected"
     )
     return len(jobs)
 
 
-def measure(settings: Difference, one: Listed) -> dict:
-    """Return the row of an exposure in the table of qualities; its fault is empty where it is fit."""
-    row = {"rootname": one.rootname, "expstart": one.expstart}
+def measure(season: Season, one: Listed) -> Quality | str:
+    """Return the quality of an exposure, or why it is of no use."""
     try:
-        exposure = read_exposure(one.path)
-    except Unfit as other:
-        return row | dict.fromkeys(Quality.__annotations__, "") | {"fault": unplaced(other, one.path)}
-    judged = judge(exposure, settings.box, limits_of(settings))
-    measures = {name: f"{value:.5g}" for name, value in judged.quality.as_dict().items()}
-    return row | measures | {"fault": judged.fault}
+        return history_of(season).quality(one)
+    except Unfit as error:
+        return without_folder(str(error), one)
 
 
-def limits_of(settings: Difference) -> Limits:
-    """Return the limits of the section of ``params.yaml``."""
-    return Limits(**settings.quality.model_dump())
+def quality_rows(
+    listed: list[Listed], measured: list[Quality | str], rejections: dict[str, str]
+) -> Iterable[dict]:
+    """Return the rows of the table of qualities."""
+    rows = []
+    for one, found in zip(listed, measured, strict=True):
+        values = found.as_dict() if isinstance(found, Quality) else dict.fromkeys(MEASURES, float("nan"))
+        texts = {name: "" if value != value else f"{value:.5g}" for name, value in values.items()}
+        row = {"rootname": one.rootname, "expstart": one.expstart} | texts
+        rows.append(row | {"rejection": rejections[one.rootname]})
+    return rows
 
 
-def plan(listed: list[Listed], settings: Difference) -> tuple[list[Job], list[tuple[Listed, str]]]:
-    """Return the difference images that can be made, and the exposures without a stack with the reason."""
-    times = [one.expstart for one in listed]
-    jobs, without = [], []
-    for one in listed:
+def plan(accepted: list[Listed], history: History) -> tuple[list[Job], dict[str, str]]:
+    """Return the difference images that can be made, and why the other exposures have no stack."""
+    jobs, without = [], {}
+    for one in accepted:
         try:
-            chosen = trailing(times, one.expstart, settings.days, settings.minimum, one.rootname)
+            jobs.append(Job(one, tuple(history.members(one))))
         except BlobwatchError as reason:
-            without.append((one, str(reason)))
-        else:
-            jobs.append(Job(one, tuple(listed[i] for i in chosen)))
+            without[one.rootname] = str(reason)
     return jobs, without
 
 
-@lru_cache(maxsize=24)
-def normalised(path: Path, box: int) -> np.ndarray:
-    """Return the blob image of a fit file; the cache holds a month, since stacks of neighbours overlap."""
-    exposure = read_exposure(path)
-    return blob_image(exposure.image, exposure.dq, box)
-
-
-def write_product(folder: Path, settings: Difference, job: Job) -> dict:
-    """Make and write one difference product; return its row of the index."""
-    row = about(job.exposure)
-    image = normalised(job.exposure.path, settings.box)
-    stack = median_stack([normalised(one.path, settings.box) for one in job.stack])
-    result = difference_image(stack, image)
+def write_product(folder: Path, season: Season, job: Job) -> dict:
+    """Make and write one difference image; return its row of the index."""
+    history, row = history_of(season), about(job.exposure)
+    stack = history.stack(job.exposure, job.members)
+    result = difference_image(stack, history.image(job.exposure))
     name = f"{job.exposure.rootname}_diff.fits"
-    header = provenance(job, settings, row["md5"])
-    write_difference(folder / name, header, result, stack, noise_map(result, settings.box))
-    return row | {"path": name, "stack": " ".join(one.rootname for one in job.stack)}
+    header = provenance(job, season, row["md5"])
+    write_difference(folder / name, header, result, stack, noise_map(result, season.settings.box))
+    return row | {"path": name, "stack": " ".join(one.rootname for one in job.members)}
 
 
 def about(one: Listed) -> dict:
     """Return what the index says of an exposure, whether it has a stack or not."""
     row = {"rootname": one.rootname, "expstart": one.expstart}
-    row |= {"filter": one.filter, "programme": one.programme}
-    return row | {"exposure": one.path.name, "md5": file_hash(one.path, "md5")}
+    row |= {"filter": one.filter, "programme": one.programme, "exposure": one.path.name}
+    row |= {"flats": one.calibration.flats, "cal_ver": one.calibration.version}
+    return row | {"md5": file_hash(one.path, "md5")}
 
 
-def provenance(job: Job, settings: Difference, md5: str) -> fits.Header:
-    """Return the primary header of a product: what it was made of, how, and by which version."""
+def provenance(job: Job, season: Season, md5: str) -> fits.Header:
+    """Return the primary header of a product: its inputs, settings, and version."""
     with open_fits(job.exposure.path) as hdus:
         source = hdus[0].header
     header = fits.Header()
     keys = "TELESCOP INSTRUME DETECTOR ROOTNAME TARGNAME PROPOSID DATE-OBS TIME-OBS"
-    for key in [*keys.split(), "EXPSTART", "EXPEND", "EXPTIME", "FILTER"]:
+    for key in [*keys.split(), "EXPSTART", "EXPEND", "EXPTIME", "FILTER", "SAMP_SEQ", "NSAMP", *KEYWORDS]:
         if key in source:
             header[key] = (source[key], source.comments[key])
+    undone = season.flats is not None and bool(job.exposure.calibration.flat_files)
+    header["FLATUNDO"] = (undone, "the flats were undone before differencing")
     header["PRODUCT"] = ("DIFFERENCE", "median stack - exposure; new blob positive")
     header["BLOBWVER"] = (__version__, "version of blobwatch")
-    header["BOX"] = (settings.box, "[pix] boxes of the large-scale glow")
-    header["STKDAYS"] = (settings.days, "[d] trailing window of the stack")
-    header["NSTACK"] = (len(job.stack), "exposures in the stack")
+    header["BOX"] = (season.settings.box, "[pix] boxes of the large-scale glow")
+    header["STKDAYS"] = (season.settings.days, "[d] trailing window of the stack")
+    header["NSTACK"] = (len(job.members), "exposures in the stack")
     header["SRCFILE"] = (job.exposure.path.name, "the exposure")
     header["SRCMD5"] = (md5, "its md5")
-    for number, one in enumerate(job.stack, start=1):
+    for number, one in enumerate(job.members, start=1):
         header[f"STK{number:05d}"] = (one.rootname, "in the stack")
     header["HISTORY"] = "pixels flagged in DQ (blob bit 512 apart) set to NaN; glow divided out;"
     header["HISTORY"] = "median over the stack; DIFF = STACK - exposure / glow"

@@ -1,0 +1,120 @@
+"""FITS files below a folder: nested folders are searched, links followed, problems reported."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+
+ENDINGS = (".fits", ".fits.gz", ".fits.fz")
+REFERENCES = ("_pfl.fits", "_dfl.fits", "_lfl.fits")  # flats, also followed by .gz or .fz
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """A file or folder that cannot be used, and the reason with its remedy."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """The FITS files found below a folder, sorted, and what could not be searched or read."""
+
+    paths: list[Path]
+    problems: list[FileProblem]
+
+
+def search(folder: Path | str) -> Search:
+    """Search a folder and the folders below it for FITS files that are not reference files.
+
+    Links are followed, and each file is found once. Hidden files and folders are skipped: transfers
+    that are still in progress have such names.
+
+    Parameters
+    ----------
+    folder : Path or str
+
+    Raises
+    ------
+    BlobwatchError
+        If the folder is absent.
+    """
+    found = search_files(folder)
+    return replace(found, paths=[path for path in found.paths if not is_reference(path)])
+
+
+def search_files(folder: Path | str) -> Search:
+    """Search a folder for FITS files of any kind; see `search`."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BlobwatchError(f"{folder}: not a directory. Pass the directory that holds the exposures")
+    files: dict[str, Path] = {}  # by the real path
+    links, visited, problems = [], set(), []
+    root = os.path.realpath(folder)
+    folders = [folder]  # linked folders and files come after all real ones, which keep their own paths
+    while folders or links:
+        path = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(path)
+        if not path.is_dir():
+            files.setdefault(real, path)
+        elif path != folder and os.path.commonpath([real, root]) == real:
+            problems.append(FileProblem(path, "link to a folder above the searched one. Remove it"))
+        elif real not in visited:
+            visited.add(real)
+            inside, problem = entries_of(path)
+            problems += problem
+            for entry, is_folder, is_link in inside:
+                if is_link:
+                    links.append(entry)
+                elif is_folder:
+                    folders.append(entry)
+                else:
+                    files[os.path.join(real, entry.name)] = entry
+    return Search(sorted(files.values()), sorted(problems, key=lambda one: one.path))
+
+
+def entries_of(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FileProblem]]:
+    """Return the folders and FITS files in a folder (path, is a folder, is a link), and problems."""
+    found, problems = [], []
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        return [], [FileProblem(folder, f"cannot be searched ({error.strerror}). Check its permissions")]
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        try:
+            is_folder, is_file = entry.is_dir(), entry.is_file()
+        except OSError as error:  # for instance a link to itself
+            problems.append(FileProblem(path, f"cannot be read ({error.strerror}). Remove or repair it"))
+            continue
+        dangling = entry.is_symlink() and not path.exists()  # perhaps to a folder of exposures
+        if not (is_folder or dangling or entry.name.lower().endswith(ENDINGS)):
+            continue
+        if is_folder or (is_file and os.access(path, os.R_OK)):
+            found.append((path, is_folder, entry.is_symlink()))
+        else:
+            problems.append(FileProblem(path, reason_of(path, is_file)))
+    return found, problems
+
+
+def reason_of(path: Path, is_file: bool) -> str:
+    """Return why a directory entry cannot be used as a file."""
+    if is_file:
+        return "cannot be read. Check its permissions"
+    if path.is_symlink():
+        return f"dangling link to {os.readlink(path)}. Restore its target or remove it"
+    return "not a regular file. Remove it"
+
+
+def is_reference(path: Path) -> bool:
+    """Return whether a file name is that of a flat."""
+    name = path.name.lower().removesuffix(".gz").removesuffix(".fz")
+    return name.endswith(REFERENCES)
