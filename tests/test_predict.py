@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from made import NOISE, box_detector, image_with, random_network, write_exposure
 
 from blobwatch.artefact import ONNX
 from blobwatch.errors import BlobwatchError, Rejected
-from blobwatch.history import History
 from blobwatch.figures.prediction import prediction as draw
 from blobwatch.files import file_hash
+from blobwatch.history import History
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, snr_of

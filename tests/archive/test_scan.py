@@ -391,10 +391,10 @@ def test_two_scans_into_one_table(folder, tmp_path, box_model):
 def test_wrong_places(folder, tmp_path, box_model):
     with pytest.raises(BlobwatchError, match=r"give a file that ends in \.parquet"):
         scan(folder, tmp_path / "r.csv", str(box_model))
-    with pytest.raises(BlobwatchError, match="is neither a folder nor a manifest"):
+    with pytest.raises(BlobwatchError, match="neither a directory nor a manifest"):
         scan(folder / "d0.fits", tmp_path / "r.parquet", str(box_model))
     (folder.parent / "names.csv").write_text("name\nd0.fits\n")
-    with pytest.raises(BlobwatchError, match="does not name a file in each row; fill its column path"):
+    with pytest.raises(BlobwatchError, match=r"a row does not name a file\. Fill the column path"):
         scan(folder.parent / "names.csv", tmp_path / "r.parquet", str(box_model))
     (tmp_path / "r.parquet").write_text("no table")
     with pytest.raises(BlobwatchError, match="is no table of a scan; give another --out"):

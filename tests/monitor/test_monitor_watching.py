@@ -229,7 +229,7 @@ def test_a_blob_that_was_there_before_the_first_exposure_is_not_new(place):
 
 
 def test_an_empty_folder_is_an_error_but_for_a_watch(place):
-    with pytest.raises(BlobwatchError, match="holds no FITS file"):
+    with pytest.raises(BlobwatchError, match="no FITS file"):
         list(place.watch().go())
     assert list(place.watch().go(forgiving=True)) == []
 

@@ -21,7 +21,6 @@ from blobwatch.overrules import Overrule, append_overrules
 from blobwatch.stages.difference import INDEX, QUALITY, difference, history_of
 from blobwatch.stages.simulate import simulate
 
-
 NO_OVERRULES = Path("absent")
 
 
@@ -168,22 +167,22 @@ def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_
     target.mkdir()
     (target / "kept.txt").write_text("old")
     many = replace(settings, minimum=5)
-    said = r"has a stack: \w+: 0 accepted exposures in the 30 days before it, a stack needs 5; add earlier exposures"
+    said = r"has a stack: \w+: 0 accepted exposures in the 30 days before it, a stack needs 5; add earlier"
     with pytest.raises(BlobwatchError, match=said):
         difference(exposures, NO_OVERRULES, target, many, "F153M", workers=1)
     assert [path.name for path in target.iterdir()] == ["kept.txt"]
 
 
 def test_empty_folder_and_no_folder(tmp_path, settings):
-    with pytest.raises(BlobwatchError, match="holds no FITS file; put exposures there"):
+    with pytest.raises(BlobwatchError, match=r"no FITS file\. Put exposures there"):
         difference(tmp_path, NO_OVERRULES, tmp_path / "out", settings, "F153M")
-    with pytest.raises(BlobwatchError, match="is not a folder"):
+    with pytest.raises(BlobwatchError, match="not a directory"):
         difference(tmp_path / "absent", NO_OVERRULES, tmp_path / "out", settings, "F153M")
     assert not (tmp_path / "out").exists()
 
 
 def test_no_exposure_in_the_filter(exposures, settings, tmp_path):
-    with pytest.raises(BlobwatchError, match=r"holds no exposure in F105W; set data\.filter or add"):
+    with pytest.raises(BlobwatchError, match=r"no exposure in F105W\. Set data\.filter or add"):
         difference(exposures, NO_OVERRULES, tmp_path / "out", settings, "F105W")
 
 
@@ -192,8 +191,9 @@ def test_the_same_rootname_twice(exposures, tmp_path):
     name = one.name.split("_")[0]
     shutil.copy(one, tmp_path / one.name)
     shutil.copy(one, tmp_path / "again_flt.fits")
-    with pytest.raises(BlobwatchError, match=f"holds more than one file of {name}; keep one of each"):
-        list_exposures(tmp_path, "F153M")
+    reported = []
+    assert len(list_exposures(tmp_path, "F153M", reported.append)) == 1
+    assert reported[0].startswith(f"{name}: 2 files; ")
 
 
 def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
@@ -203,7 +203,10 @@ def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
 
 
 def test_an_exposure_without_a_rootname_is_called_by_its_file(exposures, tmp_path):
-    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "ich219i8q_flt.fits", ROOTNAME=None)
+    path = tmp_path / "ich219i8q_flt.fits"
+    changed_copy(sorted(exposures.glob("*.fits"))[0], path, ROOTNAME=None)
+    with fits.open(path, mode="update") as hdus:
+        del hdus["SCI"].header["ROOTNAME"]
     assert [one.rootname for one in list_exposures(tmp_path, "F153M")] == ["ich219i8q"]
 
 

@@ -111,15 +111,17 @@ class Watch:
 
     def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
         """Return all exposures in the order of time, also known ones from elsewhere, and what lies here."""
-        paths = [path for path in find_exposures(self.folder) if not path.name.startswith(".")]
-        keys = {(path.absolute(), stamp_of(path)) for path in paths}  # a hidden one is being fetched
+        keys = {(path.absolute(), stamp_of(path)) for path in find_exposures(self.folder)}
         unseen = sorted(path for path, stamp in keys if (path, stamp) not in self.files)
         for file in survey(unseen) if unseen else ():
             self.files[file.path, file.stamp] = file
         here = {key for key in keys if key in self.files}  # the others are still being written
         mine = in_time(self.files[key] for key in here)
         other = in_time(file for key, file in self.files.items() if key not in here)
-        return in_time(exposures_of(mine + other)), here
+        chosen = exposures_of(mine)  # a file elsewhere counts only where there is none here
+        names = {one.listed.rootname for one in chosen}
+        elsewhere = exposures_of([one for one in other if one.listed and one.listed.rootname not in names])
+        return in_time(chosen + elsewhere), here
 
     def handle(self, file: File, places: dict[str, File]) -> Entered | Trouble | None:
         """Look at one exposure and enter it; None where another monitor has, or it still has no stack.
