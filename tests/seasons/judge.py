@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from seasons.series import Taken
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
-from blobwatch.instrument.calibration import read_calibration
-from blobwatch.instrument.folder import Listed
+from blobwatch.instrument.folder import Listed, listed_of
 
 ELSEWHERE = "wrong filter"  # the kind that is kept from the stack by its header, and not by its pixels
 
@@ -30,28 +27,18 @@ class Verdict:
         return bool(self.taken.fault) == bool(self.reason)
 
 
-def listed(path: Path) -> Listed:
-    """Return an exposure as its primary header describes it."""
-    header = fits.getheader(path)
-    return Listed(
-        path=path,
-        rootname=header["ROOTNAME"],
-        expstart=header["EXPSTART"],
-        filter=header["FILTER"],
-        programme=str(header["PROPOSID"]),
-        samp_seq=header["SAMP_SEQ"],
-        product=path.stem.rpartition("_")[2],
-        calibration=read_calibration(header),
-        target=header["TARGNAME"],
-    )
-
-
 def judge_season(taken: Iterable[Taken], settings=None) -> list[Verdict]:
-    """Return the verdict on each exposure, in the order of time."""
-    taken = sorted(taken, key=lambda one: one.expstart)
-    exposures = [listed(one.path) for one in taken]
-    history = History(exposures, settings)
-    return [verdict(history, one, exposure) for one, exposure in zip(taken, exposures, strict=True)]
+    """Return the verdict on each exposure, in the order of time; an unreadable one counts as rejected."""
+    history, verdicts = History(settings=settings), []
+    for one in sorted(taken, key=lambda one: one.expstart):
+        try:
+            exposure = listed_of(one.path)
+        except BlobwatchError as error:
+            verdicts.append(Verdict(one, str(error), {}))
+            continue
+        history.add(exposure)
+        verdicts.append(verdict(history, one, exposure))
+    return verdicts
 
 
 def verdict(history: History, taken: Taken, exposure: Listed) -> Verdict:
