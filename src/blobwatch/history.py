@@ -229,7 +229,7 @@ class History:
             f"a stack needs {settings.minimum}"
         ]
         if rejected:
-            parts.append(f"{len(rejected)} are rejected ({', '.join(rejected)})")
+            parts.append(f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)})")
         other_flats = self._other_flats(one)
         if other_flats:
             flats = self.group(one)[1]

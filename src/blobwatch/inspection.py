@@ -100,7 +100,7 @@ def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Ins
         reads = sum(hdu.name == "SCI" for hdu in hdus)
         facts = (path, extensions, header | ({"BUNIT": unit} if unit else {}))
         try:
-            if is_difference(hdus):
+            if is_difference(hdus, path):
                 return of_difference(facts, read_difference(path, hdus, only_image=True).image)
             exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
             return of_exposure(facts, exposure, listed, reads, settings or DifferenceSettings())

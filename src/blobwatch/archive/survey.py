@@ -9,17 +9,16 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table
 from blobwatch.instrument.differences import is_difference
-from blobwatch.instrument.exposures import moment
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import (
     Listed,
     choose_versions,
     find_exposures,
-    header_with,
     ignore,
     listed_of,
     stamp_of,
 )
+from blobwatch.instrument.keywords import merged, moment, word
 from blobwatch.progress import say, track
 
 
@@ -91,12 +90,12 @@ def survey(paths: list[Path]) -> Iterator[File]:
 def described(path: Path, stamp: str) -> File:
     """Return a readable file as its header describes it."""
     with open_fits(path, only_image=True) as hdus:
-        if not is_difference(hdus):
+        if not is_difference(hdus, path):
             listed = replace(listed_of(path, hdus), stamp=stamp)
             return File(path, stamp, listed.expstart, listed.filter, listed)
-        header = header_with(hdus, "EXPSTART")
+        header = merged(hdus[0])
         expstart = moment(header, "EXPSTART", path) if "EXPSTART" in header else None
-        return File(path, stamp, expstart, str(header_with(hdus, "FILTER").get("FILTER", "")).strip())
+        return File(path, stamp, expstart, word(header, "FILTER"))
 
 
 def in_time(files: Iterable[File]) -> list[File]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.calibration import Calibration, product_of, read_calibration
+from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.differences import is_difference
-from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.keywords import merged, word
 from blobwatch.instrument.search import FileProblem as FileProblem
 from blobwatch.instrument.search import search
 
@@ -74,10 +75,9 @@ def list_exposures(
     listed, differences = [], 0
     for path in find_exposures(folder, report):
         with open_fits(path, only_image=True) as hdus:
-            used = str(header_with(hdus, "FILTER").get("FILTER", "")).strip()
-            if only_filter and used != only_filter:
+            if only_filter and filter_of(hdus) != only_filter.upper():
                 continue
-            if is_difference(hdus):
+            if is_difference(hdus, path):
                 differences += 1
             else:
                 listed.append(listed_of(path, hdus))
@@ -114,11 +114,10 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
     return found.paths
 
 
-def header_with(hdus, key: str):
-    """Return the primary header, or the SCI header where only that has a keyword."""
-    if key not in hdus[0].header and ("SCI", 1) in hdus and key in hdus["SCI", 1].header:
-        return hdus["SCI", 1].header
-    return hdus[0].header
+def filter_of(hdus) -> str:
+    """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
+    primary = word(hdus[0].header, "FILTER")
+    return primary or word(merged(*(hdu for hdu in hdus if hdu.name == "SCI")), "FILTER")
 
 
 def listed_of(path: Path, hdus=None) -> Listed:
@@ -140,24 +139,7 @@ def listed_of(path: Path, hdus=None) -> Listed:
         with open_fits(path, only_image=True) as opened:
             return replace(listed_of(path, opened), stamp=stamp)
 
-    def text(key: str) -> str:
-        return str(header_with(hdus, key).get(key, "")).strip()
-
-    product = product_of(hdus, path)
-    calibration = read_calibration(header_with(hdus, "FLATCORR"))
-    return Listed(
-        path=path,
-        rootname=rootname(header_with(hdus, "ROOTNAME"), path),
-        expstart=moment(header_with(hdus, "EXPSTART"), "EXPSTART", path),
-        filter=text("FILTER"),
-        programme=text("PROPOSID"),
-        samp_seq=text("SAMP_SEQ"),
-        product=product,
-        # A raw names the flats that calibration would apply.
-        calibration=replace(calibration, flatcorr="OMIT") if product == "raw" else calibration,
-        stamp=stamp_of(path),
-        target=text("TARGNAME"),
-    )
+    return Listed(path, stamp=stamp_of(path), **exposure_facts(hdus, path))
 
 
 def stamp_of(path: Path) -> str:
