@@ -167,7 +167,7 @@ def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_
     target.mkdir()
     (target / "kept.txt").write_text("old")
     many = replace(settings, minimum=5)
-    said = r"has a stack: \w+: 0 accepted exposures in the 30 days before it, a stack needs 5; add earlier exposures"
+    said = r"has a stack: \w+: 0 accepted exposures in the 30 days before it, a stack needs 5; add earlier"
     with pytest.raises(BlobwatchError, match=said):
         difference(exposures, NO_OVERRULES, target, many, "F153M", workers=1)
     assert [path.name for path in target.iterdir()] == ["kept.txt"]

@@ -18,7 +18,7 @@ from blobwatch.instrument.calibration import read_calibration
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import read_flat
 from blobwatch.instrument.folder import find_exposures
-from blobwatch.instrument.keywords import merged
+from blobwatch.instrument.kinds import keywords_of
 
 FOLDER = "flats"  # in the folder of the exposures, whose searches skip flats
 SERVER = "https://hst-crds.stsci.edu"
@@ -63,8 +63,7 @@ def find_flats(folder: Path, names: Iterable[str] | None = None) -> list[Flat]:
     for path in paths:
         try:
             with open_fits(path, only_image=True) as hdus:
-                science = [hdu for hdu in hdus if hdu.name == "SCI"][:1]
-                named = read_calibration(merged(hdus[0], *science)).flat_files
+                named = read_calibration(keywords_of(hdus)).flat_files
         except BlobwatchError as error:
             warn(str(error))
             continue
@@ -123,24 +122,27 @@ def fetch_flat(session, out: Path, wait, flat: Flat, came: Callable[[int], None]
     part = Part(out / flat.name, flat.uri, None)
     try:
         complete(part, lambda *where: mast.ask_url(session, flat.uri, flat.name, *where), came, wait)
-        if reason := problem_of(part.path):
+        try:
+            check_flat(part.path)
+        except BlobwatchError:
             part.drop()
-            raise BlobwatchError(reason)
+            raise
         part.finish()
         return row_of(out / flat.name, flat)
     finally:
         part.close()
 
 
-def problem_of(path: Path) -> str:
-    """Return why a download is not a whole flat; empty where it is."""
+def check_flat(path: Path) -> None:
+    """Raise unless a download is a whole flat whose data have the sums in its headers."""
     try:
         read_flat(path)
         with open_fits(path) as hdus:
             sound = all(is_sound(hdu) for hdu in hdus)
     except BlobwatchError as error:
-        return f"not a flat: {str(error).replace(str(path), 'the file')}"
-    return "" if sound else "damaged: a DATASUM in it is not that of its data. Fetch it again"
+        raise BlobwatchError(f"not a flat: {str(error).replace(str(path), 'the file')}") from None
+    if not sound:
+        raise BlobwatchError("damaged: a DATASUM in it is not that of its data. Fetch it again")
 
 
 def row_of(path: Path, flat: Flat) -> dict:

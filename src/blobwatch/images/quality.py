@@ -105,7 +105,7 @@ class Prior:
 # for this project. The scatters are chosen such that six of them span what good exposures may show.
 PRIORS = {
     # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10].
-    "gradient": Prior("glow gradient", 0.3, 0.2, 0.15),
+    "gradient": Prior("glow gradient", 0.3, 0.15, 0.15),
     # 0.7 to 1.45 % bad pixels [measured], and about 12,000 cosmic rays in 1,100 s [IHB 7.9.2].
     "flagged": Prior("share of flagged pixels", 0.03, 0.03, 0.02),
     # Faint trails (0.6 sigma) and triplets (1.3 sigma), 2-3 px wide, light well below 1 % of the blocks.
@@ -185,7 +185,7 @@ def measure_difference(
     blocks = excess_light.reshape(-1, BLOCK, wfc3ir.SIZE // BLOCK, BLOCK).swapaxes(1, 2)
     blocks = blocks.reshape(*blocks.shape[:2], BLOCK * BLOCK)
     spread = np.pi / (2 * (len(lights) - 1) + np.pi)  # variance of a median over that of one value
-    variance = spread * np.mean([expected_noise(one) ** 2 for one in lights])
+    variance = spread * np.median([expected_noise(one) ** 2 for one in lights])
     expected = np.sqrt(expected_noise(quality.light) ** 2 + variance)
     return replace(
         quality,

@@ -10,7 +10,8 @@ from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.keywords import merged, word
+from blobwatch.instrument.keywords import word
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.instrument.search import FileProblem as FileProblem
 from blobwatch.instrument.search import search
 
@@ -116,8 +117,7 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
 
 def filter_of(hdus) -> str:
     """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
-    primary = word(hdus[0].header, "FILTER")
-    return primary or word(merged(*(hdu for hdu in hdus if hdu.name == "SCI")), "FILTER")
+    return word(hdus[0].header, "FILTER") or word(keywords_of(hdus), "FILTER")
 
 
 def listed_of(path: Path, hdus=None) -> Listed:

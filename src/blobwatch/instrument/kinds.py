@@ -65,6 +65,12 @@ def science_image(hdus):
     return next((hdu for hdu in named if frame_shape(hdu) in FULL_FRAMES), named[0] if named else None)
 
 
+def keywords_of(hdus) -> dict[str, object]:
+    """Return the keywords of the primary and the science header; the primary one precedes."""
+    science = science_image(hdus)
+    return merged(hdus[0], *([] if science is None else [science]))
+
+
 def science_images(hdus, path: Path) -> list:
     """Return the science images of an exposure: SCI extensions of one shape, else the only image.
 
@@ -99,7 +105,8 @@ def is_lit(image: np.ndarray) -> bool | None:
     if not known.size:
         return None
     steps = np.diff(sample, axis=1)
-    noise = np.median(np.abs(steps[np.isfinite(steps)])) / 0.954  # of a step: 0.6745 * sqrt(2) sigma
+    steps = steps[np.isfinite(steps)]
+    noise = np.median(np.abs(steps - np.median(steps))) / 0.954 if steps.size else 0.0  # 0.6745 * sqrt(2)
     median, negative = np.median(known), np.mean(known < 0)
     if median > 0 and negative < 0.01 and noise > LOSS * median:
         return True if median > SNR * noise else None
