@@ -180,7 +180,6 @@ def test_keywords_in_lower_case(tmp_path):
         ("a.fits", {"reads": 2, "size": 1024, "unit": "COUNTS", "FLATCORR": "PERFORM"}, "raw", "none"),
         ("a.fits", {"reads": 2, "size": 1024, "unit": "COUNTS", "FLATCORR": None}, "raw", "none"),
         ("a.fits", {"reads": 2, "size": 1024, "unit": "COUNTS"}, "ima", "x_pfl.fits"),
-        ("a_raw.fits", {"size": 1024}, "raw", "none"),
     ],
 )
 def test_product_and_flats(tmp_path, name, how, product, flats):
@@ -247,7 +246,7 @@ def test_a_listing_reports_the_choice_and_leaves_out_difference_images(tmp_path)
     newer = write(tmp_path / "2020/a_flt.fits", CAL_VER="3.5.0")
     later = write(tmp_path / "b_flt.fits", ROOTNAME="ich219iaq", EXPSTART=57401.0)
     write(tmp_path / "c_flt.fits", ROOTNAME="ich219ibq", FILTER="F105W")
-    header = fits.Header({"FILTER": "F153M", "ROOTNAME": "ich219i8q", "EXPSTART": 57400.5})
+    header = fits.Header({"FILTER": "F153M", "ROOTNAME": "ich219i8q", "PRODUCT": "DIFFERENCE"})
     fits.PrimaryHDU(np.zeros((1024, 1024), dtype=np.float32), header).writeto(tmp_path / "a_diff.fits")
     reported = []
     assert [one.path for one in list_exposures(tmp_path, "F153M", reported.append)] == [newer, later]

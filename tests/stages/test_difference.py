@@ -186,6 +186,21 @@ def test_no_exposure_in_the_filter(exposures, settings, tmp_path):
         difference(exposures, NO_OVERRULES, tmp_path / "out", settings, "F105W")
 
 
+def test_exposures_in_nested_folders_are_named_by_their_paths(made, exposures, settings, tmp_path):
+    paths = sorted(exposures.glob("*.fits"))
+    for number, path in enumerate(paths):
+        place = tmp_path / "raw" / ("2016" if number < 3 else "2017/01") / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    history_of.cache_clear()
+    assert difference(tmp_path / "raw", NO_OVERRULES, tmp_path / "out", settings, "F153M", workers=1) == 2
+    rows, flat_rows = rows_of(tmp_path / "out"), rows_of(made)
+    assert [row["exposure"] for row in rows] == [
+        f"{'2016' if number < 3 else '2017/01'}/{path.name}" for number, path in enumerate(paths)
+    ]
+    assert [row | {"exposure": ""} for row in rows] == [row | {"exposure": ""} for row in flat_rows]
+
+
 def test_the_same_rootname_twice(exposures, tmp_path):
     one = sorted(exposures.glob("*.fits"))[0]
     name = one.name.split("_")[0]
@@ -197,7 +212,9 @@ def test_the_same_rootname_twice(exposures, tmp_path):
 
 
 def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
-    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None)
+    changed_copy(
+        sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None, **{"DATE-OBS": None}
+    )
     with pytest.raises(BlobwatchError, match=r"a_flt\.fits has no EXPSTART in its header"):
         list_exposures(tmp_path, "F153M")
 

@@ -118,9 +118,8 @@ def difference(
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with whole_folder(out) as folder:
-        rows = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
-        rows += [about(one) | {"reason": reasons[one.rootname]} for one in listed if one.rootname in reasons]
-        write_table(folder / INDEX, sorted(rows, key=lambda row: row["expstart"]), COLUMNS)
+        made = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
+        write_table(folder / INDEX, index_rows(exposures, listed, made, reasons), COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
     rejected = len(listed) - len(accepted)
     if warning := suspect_message(rejected, len(listed), settings.quality):
@@ -172,6 +171,16 @@ def write_product(folder: Path, season: Season, job: Job) -> dict:
     header = provenance(job, season, row["md5"])
     write_difference(folder / name, header, result, stack, noise_map(result, season.settings.box))
     return row | {"path": name, "stack": " ".join(one.rootname for one in job.members)}
+
+
+def index_rows(
+    exposures: Path, listed: list[Listed], made: list[dict], reasons: dict[str, str]
+) -> list[dict]:
+    """Return the rows of the index, with the path of each exposure in its folder."""
+    known = {row["rootname"]: row for row in made}
+    rows = [known.get(one.rootname) or about(one) | {"reason": reasons[one.rootname]} for one in listed]
+    places = [one.path.relative_to(exposures).as_posix() for one in listed]
+    return [row | {"exposure": place} for row, place in zip(rows, places, strict=True)]
 
 
 def about(one: Listed) -> dict:
