@@ -143,7 +143,9 @@ def quality_plane(hdus, science, path: Path) -> np.ndarray | None:
     if found is None:
         return None
     flags = plane(found, path)
-    return (np.nan_to_num(flags) if flags.dtype.kind == "f" else flags).astype(np.int64).astype(np.int16)
+    if flags.dtype.kind == "f":
+        flags = np.nan_to_num(flags).astype(np.int64)
+    return flags.astype(np.int16)
 
 
 def read_time(hdus, science) -> float | None:
