@@ -213,7 +213,7 @@ def test_the_same_rootname_twice(exposures, tmp_path):
 
 def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
     changed_copy(
-        sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", **{"EXPSTART": None, "DATE-OBS": None}
+        sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None, **{"DATE-OBS": None}
     )
     with pytest.raises(BlobwatchError, match=r"a_flt\.fits has no EXPSTART in its header"):
         list_exposures(tmp_path, "F153M")

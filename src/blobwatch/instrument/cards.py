@@ -148,7 +148,7 @@ def repair(header: bytes) -> tuple[bytes, list[str]]:
         fixed, problem = repair_card(card)
         repaired.append(fixed)
         if problem:
-            name = FREE_TEXT.sub(b"?", card[:8]).strip().decode() or "blank"
+            name = FREE_TEXT.sub(b"?", card[:8].replace(b"\0", b" ")).strip().decode() or "blank"
             problems.append(f"card {number} ({name}): {problem}")
     return b"".join(repaired), problems
 

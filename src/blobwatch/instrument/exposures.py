@@ -144,7 +144,7 @@ def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
     """
     science = science_images(hdus, path)
     header = merged(hdus[0], science[0])
-    product = product_of(science, header)
+    product = product_of(science, header, path)
     return {
         "rootname": rootname(header, path),
         "expstart": moment(header, "EXPSTART", path),

@@ -78,7 +78,7 @@ def checked_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
         If headers or data are incomplete.
     """
     with path.open("rb") as file:
-        start = file.read(6)
+        start = file.read(9)
         opened = file
         if start.startswith((b"\x1f\x8b", b"BZh")):
             file.seek(0)
@@ -86,9 +86,9 @@ def checked_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
                 opened = BytesIO((gzip if start[:1] == b"\x1f" else bz2).decompress(file.read()))
             except EOFError as error:
                 raise Truncated(str(error)) from None
-            start = opened.read(6)
-        if start.upper() != b"SIMPLE":
-            raise ValueError("it does not begin with SIMPLE")
+            start = opened.read(9)
+        if start.upper() != b"SIMPLE  =":
+            raise ValueError("it does not begin with the keyword SIMPLE")
         layout = read_layout(opened, opened.seek(0, 2), last and last.encode())
         if not layout.is_clean:
             return BytesIO(layout.repaired(opened)), layout.warning

@@ -110,7 +110,7 @@ def is_lit(image: np.ndarray) -> bool | None:
     median, negative = np.median(known), np.mean(known < 0)
     if median > 0 and negative < 0.01 and noise > LOSS * median:
         return True if median > SNR * noise else None
-    return False if 0.05 < negative < 0.95 else None
+    return False if median <= 0 or negative > 0.05 else None
 
 
 def undecided(path: Path | str, facts: bool, lit: bool | None) -> str:

@@ -74,7 +74,7 @@ def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
     if dq is None:
         warn_file(path, "has no DQ extension; all pixels count as good")
         dq = np.zeros(frame_shape(science[0]), np.int16)
-    if product != "flt" and (not per_second or None not in times):
+    if len(science) > 1 and (not per_second or None not in times):
         ramp = collect(hdus, science, dq, (product, per_second, gain), times, seconds, path)
         image, dq = rate_of(ramp, dq)
         return Rate(image, dq, gain, seconds, product)
@@ -91,16 +91,24 @@ def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, s
         names = ", ".join(label(hdus, one) for one in science)
         warn_file(path, f"holds several science images (extensions {names}); the first of them is used")
         science = science[:1]
-    return science, product_of(science, header)
+    return science, product_of(science, header, path)
 
 
-def product_of(science: list, header: dict) -> str:
-    """Return ``raw``, ``ima`` or ``flt``: a ramp in plain counts without any calibration is a ``raw``."""
+def product_of(science: list, header: dict, path: Path) -> str:
+    """Return ``raw``, ``ima`` or ``flt``.
+
+    A ramp in counts is a ``raw`` if it is stored as whole numbers or no step of calibration is complete. A
+    single read is a ``flt`` unless it has a reference border and the file's name ends in another product.
+    """
     if len(science) == 1:
-        return "flt"
+        named = re.search(r"_(raw|ima)\.fits", path.name.lower())
+        return named[1] if named and frame_shape(science[0]) == (wfc3ir.SIZE,) * 2 else "flt"
     unit, per_second = unit_of(header)
+    if per_second or unit == "ELECTRONS":
+        return "ima"
+    whole = any(one.header.get("BITPIX") == 16 for one in science if not is_constant(one))
     calibrated = any(word(header, key) == "COMPLETE" for key in STEPS_OF_CALIBRATION)
-    return "ima" if calibrated or per_second or unit == "ELECTRONS" else "raw"
+    return "ima" if calibrated and not whole else "raw"
 
 
 def guess_unit(product: str, science) -> tuple[str, bool]:
