@@ -273,7 +273,7 @@ def test_what_was_reviewed_stays_so_whatever_is_detected(ledger, labels, tmp_pat
     review(ledger, labels, 1, "rejected", "a ghost", "Ann")
     review(ledger, labels, 2, "confirmed", "seen", "Ann")
     write_exposure(tmp_path, COUNT, [Blob(LOUD.x, LOUD.y, 4.0, 0.1)])
-    (came,) = Watch(tmp_path, ledger, Predictor.load(box_model)).go()
+    (came,) = Watch(tmp_path, ledger, Predictor.load(box_model)).run()
     assert [one.id for one in came.found] == [1]
     assert (came.new, came.confirmed) == ([], [])
     assert (status(ledger, 1), status(ledger, 2)) == ("rejected", "confirmed")
