@@ -271,6 +271,22 @@ def test_a_truncated_file_is_incomplete_while_it_changes(tmp_path):
     assert is_incomplete(tmp_path / "renamed_meanwhile.fits", 60.0)
 
 
+def test_a_file_without_the_padding_of_its_last_block_is_incomplete(tmp_path):
+    """Its data may be complete already; the file is read when it no longer changes."""
+    path = write(tmp_path / "a_flt.fits")
+    os.truncate(path, path.stat().st_size - 1)
+    assert is_incomplete(path, 1e6)
+    os.utime(path, (1.6e9, 1.6e9))
+    assert not is_incomplete(path, 60.0)
+
+
+def test_a_compressed_file_has_any_size(tmp_path):
+    path = write(tmp_path / "a_flt.fits.gz")
+    assert not is_incomplete(path, 1e6)
+    path.write_bytes(path.read_bytes()[:-500])
+    assert is_incomplete(path, 1e6)
+
+
 def test_a_file_without_its_last_extensions_is_incomplete(tmp_path):
     whole = write(tmp_path / "a_flt.fits", NEXTEND=2)
     part = shutil.copy(whole, tmp_path / "b_flt.fits")
