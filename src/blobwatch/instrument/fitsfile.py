@@ -131,8 +131,8 @@ def is_constant(hdu) -> bool:
 
 
 def image_hdus(hdus: fits.HDUList) -> list:
-    """Return the HDUs with an image; those of a full frame only, if there are any."""
-    images = [hdu for hdu in hdus if frame_shape(hdu)]
+    """Return the HDUs with an image of their own; those of a full frame only, if there are any."""
+    images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ACCOMPANYING]
     return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
 
 
@@ -149,7 +149,7 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
     """
     if "DIFF" in hdus:
         return hdus["DIFF"]
-    images = [hdu for hdu in image_hdus(hdus) if hdu.name not in ACCOMPANYING]
+    images = image_hdus(hdus)
     main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE")]
     candidates = main or images
     if len(candidates) > 1 and path:
