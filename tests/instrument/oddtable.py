@@ -253,6 +253,7 @@ REFUSED = [
         "refused",
         "no finite pixel",
     ),
+    Odd("flags alone", files(primary, dq), "refused", "holds no image"),
     Odd("a table", files(bare, table), "refused", "holds no image"),
     Odd(
         "a text",

@@ -16,6 +16,7 @@ from blobwatch.archive.wanted import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.progress import byte_bar, console, say
 
 QUESTIONS = 4  # times that MAST is asked for its list, with the waits some ten seconds
@@ -179,7 +180,7 @@ def row_of(part: Part, product: Product) -> dict:
     """
     try:
         with open_fits(part.path) as hdus:
-            header = hdus[0].header
+            header = keywords_of(hdus)
             found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
             sound = all(is_sound(hdu) for hdu in hdus)
     except BlobwatchError as error:

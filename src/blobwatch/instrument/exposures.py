@@ -1,12 +1,13 @@
 """Exposures of the dark Earth: ``flt``, ``ima`` and ``raw`` read, ``flt`` written."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError, Unfit, collect_file_warnings, warn_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.calibration import Calibration, read_calibration
 from blobwatch.instrument.fitsfile import compressed, open_fits, save
@@ -76,7 +77,7 @@ def is_exposure(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
 def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposure:
     """Read a ``flt``, ``ima`` or ``raw`` exposure of the full infrared frame.
 
-    Defects that leave the pixels known, as a missing DQ extension, are reported as `FileWarning`.
+    Defects that leave the pixels known, as a missing DQ extension, are reported in one `FileWarning`.
 
     Parameters
     ----------
@@ -92,9 +93,18 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
         If it is unreadable, or lacks a read or a keyword that is needed.
     """
     path = Path(path)
-    if hdus is None:
-        with open_fits(path) as opened:
-            return read_exposure(path, opened)
+    with (
+        collect_file_warnings() as found,
+        nullcontext(hdus) if hdus is not None else open_fits(path) as opened,
+    ):
+        exposure = exposure_of(opened, path)
+    if found:
+        warn_file(path, "; ".join(text.removeprefix(f"{path}: ") for text in found))
+    return exposure
+
+
+def exposure_of(hdus: fits.HDUList, path: Path) -> Exposure:
+    """Return the exposure of an open file."""
     science = science_images(hdus, path)
     if not is_exposure(hdus, path):
         raise BlobwatchError(f"{path} is a difference image; pass a raw, ima or flt exposure")

@@ -18,8 +18,10 @@ from blobwatch.errors import BlobwatchError, warn_file
 from blobwatch.files import whole_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.cards import Truncated, read_layout
+from blobwatch.instrument.keywords import number
 
 FULL_FRAMES = ((wfc3ir.SIZE,) * 2, (wfc3ir.FLT_SIZE,) * 2)
+ACCOMPANYING = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # planes beside the image of an exposure
 UNREADABLE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error, fits.VerifyError)
 _filters = RLock()  # the filters of Python's warnings belong to all threads
 
@@ -119,7 +121,7 @@ def frame_shape(hdu) -> tuple[int, ...]:
     if not hdu.is_image:
         return ()
     if is_constant(hdu):
-        return tuple(int(float(hdu.header.get(key, wfc3ir.SIZE))) for key in ("NPIX2", "NPIX1"))
+        return tuple(int(number(hdu.header, key) or wfc3ir.SIZE) for key in ("NPIX2", "NPIX1"))
     return tuple(hdu.shape[-2:]) if len(hdu.shape) >= 2 else ()
 
 
@@ -129,8 +131,8 @@ def is_constant(hdu) -> bool:
 
 
 def image_hdus(hdus: fits.HDUList) -> list:
-    """Return the HDUs with an image; those of a full frame only, if there are any."""
-    images = [hdu for hdu in hdus if frame_shape(hdu)]
+    """Return the HDUs with an image of their own; those of a full frame only, if there are any."""
+    images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ACCOMPANYING]
     return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
 
 
@@ -142,13 +144,13 @@ def label(hdus: fits.HDUList, hdu) -> str:
 def first_image(hdus: fits.HDUList, path: Path | str = ""):
     """Return the HDU of a difference image: DIFF, else the first full frame; None where there is none.
 
-    Planes of our product and of an exposure that accompany an image are chosen last. Where several images
-    qualify, a warning names the one that is used.
+    STACK and NOISE of our product are chosen last, planes that accompany the image of an exposure never.
+    Where several images qualify, a warning names the one that is used.
     """
     if "DIFF" in hdus:
         return hdus["DIFF"]
     images = image_hdus(hdus)
-    main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE", "ERR", "DQ", "SAMP", "TIME", "WHT")]
+    main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE")]
     candidates = main or images
     if len(candidates) > 1 and path:
         choices = ", ".join(label(hdus, hdu) for hdu in candidates)
@@ -159,7 +161,9 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
 def plane(hdu, path: Path) -> np.ndarray:
     """Return the pixels of an HDU; a constant plane stored as PIXVALUE is filled in."""
     if is_constant(hdu):
-        value = float(hdu.header["PIXVALUE"])
+        value = number(hdu.header, "PIXVALUE")
+        if value is None:
+            raise BlobwatchError(f"{path} is damaged; fetch or copy it again (PIXVALUE is not a number)")
         return np.full(frame_shape(hdu), int(value) if value.is_integer() else value)
     try:
         with astropy_warnings() as found:

@@ -25,7 +25,10 @@ def merged(*hdus) -> dict[str, object]:
     found: dict[str, object] = {}
     for hdu in hdus:
         for card in hdu.header.cards:
-            value = card.value.strip() if isinstance(card.value, str) else card.value
+            try:
+                value = card.value.strip() if isinstance(card.value, str) else card.value
+            except Exception:  # astropy parses a card when its value is read
+                continue
             if isinstance(value, str | int | float) and found.get(card.keyword, "") == "":
                 found[card.keyword] = value
     return found

@@ -19,6 +19,7 @@ from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.progress import console, in_processes, say
 from blobwatch.settings import DifferenceSettings
@@ -194,21 +195,25 @@ def about(one: Listed) -> dict:
 
 def provenance(job: Job, season: Season, md5: str) -> fits.Header:
     """Return the primary header of a product: its inputs, settings, and version."""
-    with open_fits(job.exposure.path) as hdus:
-        source = hdus[0].header
+    listed = job.exposure
+    with open_fits(listed.path) as hdus:
+        source, keywords = hdus[0].header, keywords_of(hdus)
+    keywords |= {"ROOTNAME": listed.rootname, "EXPSTART": listed.expstart, "FILTER": listed.filter}
     header = fits.Header()
     keys = "TELESCOP INSTRUME DETECTOR ROOTNAME TARGNAME PROPOSID DATE-OBS TIME-OBS"
     for key in [*keys.split(), "EXPSTART", "EXPEND", "EXPTIME", "FILTER", "SAMP_SEQ", "NSAMP", *KEYWORDS]:
         if key in source:
             header[key] = (source[key], source.comments[key])
-    undone = season.flats is not None and bool(job.exposure.calibration.flat_files)
+        elif key in keywords:  # of the SCI header, or derived
+            header[key] = keywords[key]
+    undone = season.flats is not None and bool(listed.calibration.flat_files)
     header["FLATUNDO"] = (undone, "the flats were undone before differencing")
     header["PRODUCT"] = ("DIFFERENCE", "median stack - exposure; new blob positive")
     header["BLOBWVER"] = (__version__, "version of blobwatch")
     header["BOX"] = (season.settings.box, "[pix] boxes of the large-scale glow")
     header["STKDAYS"] = (season.settings.days, "[d] trailing window of the stack")
     header["NSTACK"] = (len(job.members), "exposures in the stack")
-    header["SRCFILE"] = (job.exposure.path.name, "the exposure")
+    header["SRCFILE"] = (listed.path.name, "the exposure")
     header["SRCMD5"] = (md5, "its md5")
     for number, one in enumerate(job.members, start=1):
         header[f"STK{number:05d}"] = (one.rootname, "in the stack")
