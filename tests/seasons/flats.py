@@ -70,10 +70,8 @@ class Scenario:
 SCENARIOS = {
     "2010 to 2020": Scenario("F153M", lambda n: Applied(P2010 if n < 8 else P2020), (4, 5, 12, 14)),
     "2020 to 2010": Scenario("F153M", lambda n: Applied(P2020 if n < 8 else P2010), (4, 5, 12, 14)),
-    # Three stacks, from 0, 6 and 11 on; the blob at 5 has a single exposure, that at 12 is in the third stack.
-    "D-flats by date": Scenario(
-        "F125W", lambda n: Applied(P2020, DELTAS[(n + 4) // 5 - 1 if n > 5 else 0]), (4, 9, 14)
-    ),
+    # Stacks start at 0, 6 and 11: the blob at 5 has one exposure, that at 12 is in the third stack.
+    "D-flats by date": Scenario("F125W", lambda n: Applied(P2020, DELTAS[max(n - 1, 0) // 5]), (4, 9, 14)),
 }
 
 
