@@ -18,7 +18,7 @@ VERBS = [command.callback.__name__.replace("_", "-") for command in app.register
 # The stages come first; how many places each takes.
 PLACES = {
     "simulate": 1,
-    "difference": 2,
+    "difference": 3,
     "subframes": 5,
     "train": 3,
     "baseline": 3,
@@ -223,7 +223,7 @@ def test_an_exposure_alone_or_with_too_few(run, month, box_model):
     assert "--stack FILE, or the folder of earlier exposures with --history DIR" in lines_of(out)[0]["error"]
     status, out, _ = run("predict", month[1], "--model", box_model, "--json", "--history", month[0].parent)
     assert status == 1
-    assert "1 exposures in the 30 days before it, a stack needs 3" in lines_of(out)[0]["error"]
+    assert "1 accepted exposures in the 30 days before it, a stack needs 3" in lines_of(out)[0]["error"]
 
 
 def test_difference_images_and_exposures_in_one_call(run, month, images, box_model):

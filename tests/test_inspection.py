@@ -28,9 +28,9 @@ def test_a_flt(flt, capsys):
     assert found.statistics["percentiles"]["50"] == pytest.approx(np.median(fits.getdata(flt)))
     assert found.quality.flagged < 0.05
 
-    assert answer_inspect([flt], as_json=False, plot=None)
+    assert answer_inspect([flt], None, as_json=False, plot=None)
     said = capsys.readouterr().out
-    assert "noise over the expected" in said
+    assert "light, electrons per pixel" in said
     assert "sigma about the level" in said
 
 
@@ -61,10 +61,10 @@ def test_what_would_not_be_used_is_an_answer_all_the_same(tmp_path, capsys):
     found = [inspect(path) for path in (bad, grism, flat)]
     assert [one.usable for one in found] == [False] * 3
     assert [one.kind for one in found] == ["flt", "unusable", "difference"]
-    assert found[0].use.startswith("not used: a bad exposure (glow gradient ")
+    assert found[0].use.startswith("not used: rejected (glow gradient ")
     assert "is a grism exposure (G141)" in found[1].use
     assert "has no noise" in found[2].use
-    assert answer_inspect([bad, grism, flat], as_json=True, plot=tmp_path / "p")
+    assert answer_inspect([bad, grism, flat], None, as_json=True, plot=tmp_path / "p")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["use"] for line in lines] == [one.use for one in found]
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["iaaa0101q_flt.png"]
@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(flt, tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no")
     with pytest.raises(BlobwatchError, match="is not a readable FITS file"):
         inspect(tmp_path / "bad.fits")
-    assert not answer_inspect([tmp_path / "bad.fits", flt], as_json=True, plot=None)
+    assert not answer_inspect([tmp_path / "bad.fits", flt], None, as_json=True, plot=None)
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert "is not a readable FITS file" in first["error"]
     assert second["kind"] == "flt"

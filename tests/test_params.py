@@ -33,7 +33,7 @@ def test_the_projects_own_file_is_valid(params, content):
 
 
 def test_params_cannot_be_changed(params):
-    with pytest.raises(ValueError, match="frozen"):
+    with pytest.raises(AttributeError, match="cannot assign"):
         params.difference.minimum = 1
 
 

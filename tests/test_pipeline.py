@@ -16,7 +16,12 @@ STAGES = ["simulate", "difference", "subframes", "train", "baseline", "evaluate"
 # What a stage runs through and that changes none of its bytes: messages, bars, and the reading of
 # params.yaml, whose values are dependencies themselves.
 WITNESS = PACKAGE / "lineage" / "fingerprint.py"  # through which each stage leaves its fingerprint
-WITHOUT_EFFECT = {PACKAGE / "errors.py", PACKAGE / "progress.py", PACKAGE / "params.py"}
+WITHOUT_EFFECT = {
+    PACKAGE / "errors.py",
+    PACKAGE / "progress.py",
+    PACKAGE / "params.py",
+    PACKAGE / "settings.py",
+}
 
 
 def module_file(name: str) -> Path | None:
@@ -115,6 +120,7 @@ def test_commands_take_their_paths_from_deps_and_outs(stage):
 
 DOORS = {
     "astropy": {
+        "instrument/calibration.py",
         "instrument/fitsfile.py",
         "instrument/exposures.py",
         "instrument/differences.py",
@@ -188,10 +194,10 @@ def test_one_door_to_each_outside_world(library):
 
 
 FLOORS = [
-    "errors files progress",
+    "errors files progress settings overrules",
     "instrument",
     "images",
-    "artefact predict inspection",
+    "artefact history predict inspection",
     "dataset",
     "detector",
     "params lineage figures answers archive",
@@ -202,7 +208,8 @@ FLOORS = [
 
 def test_each_floor_uses_only_those_below_it():
     level = {room: n for n, floor in enumerate(FLOORS) for room in floor.split()}
-    exceptions = {("predict", "lineage")}  # a registered version is fetched only when one is asked for
+    # A registered version is fetched, and a settings file read, only when one is asked for.
+    exceptions = {("predict", "lineage"), ("settings", "params")}
     for path in PACKAGE.rglob("*.py"):
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if room == "__init__":

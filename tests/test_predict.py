@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +12,16 @@ from astropy.io import fits
 from made import NOISE, box_detector, image_with, random_network, write_exposure, write_image, write_model
 
 from blobwatch.artefact import ONNX
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError, Rejected
 from blobwatch.figures.prediction import prediction as draw
 from blobwatch.files import file_hash
+from blobwatch.history import History
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, snr_of
 from blobwatch.instrument.folder import list_exposures
-from blobwatch.predict import Differencing, Predictor, find_model, found_blobs
+from blobwatch.predict import Predictor, find_model, found_blobs
+from blobwatch.settings import DifferenceSettings
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
 STRADDLING = Blob(x=511.6, y=767.4, half_width=4.5, depth=0.04)  # over four subframes
@@ -244,7 +246,7 @@ def month(tmp_path_factory):
 
 
 def test_an_exposure_against_its_history(predictor, month):
-    history = list_exposures(month[0].parent, "F153M")
+    history = History(list_exposures(month[0].parent))
     found = predictor.predict_file(month[4], history=history)
     assert found.rootname == "iaaa0401q"
     assert len(found.blobs) == 1  # the old one cancels
@@ -266,17 +268,13 @@ def test_an_exposure_alone_is_refused(predictor, month):
 
 
 def test_too_few_exposures_are_said(predictor, month):
-    history = list_exposures(month[0].parent, "F153M")
+    listed = list_exposures(month[0].parent)
     with pytest.raises(
-        BlobwatchError, match="iaaa0201q: 2 exposures in the 30 days before it, a stack needs 3"
+        BlobwatchError, match="iaaa0201q: 2 accepted exposures in the 30 days before it, a stack needs 3"
     ):
-        predictor.predict_file(month[2], history=history)
-    two = Differencing(minimum=2)
-    assert predictor.predict_file(month[2], history=history, settings=two).blobs == []
-
-
-def test_the_defaults_are_those_of_params(params):
-    assert asdict(Differencing()) == params.difference.model_dump()
+        predictor.predict_file(month[2], history=History(listed))
+    two = History(listed, DifferenceSettings(minimum=2))
+    assert predictor.predict_file(month[2], history=two).blobs == []
 
 
 # Models
@@ -349,18 +347,23 @@ def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
     bad = [write_exposure(tmp_path, number, light=light) for number in (3, 4)]
     last = write_exposure(tmp_path, 5, [Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)])
     predictor = Predictor.load(box_model)
-    listed = list_exposures(tmp_path, "F153M")
-    answer = predictor.predict_file(last, history=listed)
+    listed = list_exposures(tmp_path)
+    answer = predictor.predict_file(last, history=History(listed))
     for path in bad:
         path.unlink()
-    alone = predictor.predict_file(last, history=list_exposures(tmp_path, "F153M"))
+    alone = predictor.predict_file(last, history=History(list_exposures(tmp_path)))
     assert np.array_equal(answer.frame, alone.frame, equal_nan=True)
     assert len(answer.blobs) == 1
     bad = write_exposure(tmp_path, 4, light=light)
-    with pytest.raises(Unfit, match=r"iaaa0401q_flt\.fits is a bad exposure \(glow gradient [0-9.]+ above"):
-        predictor.predict_file(bad, history=listed)
+    with pytest.raises(
+        Rejected, match=r"iaaa0401q_flt\.fits: rejected \(glow gradient [0-9.]+, .* sigma from"
+    ):
+        predictor.predict_file(bad, history=History(listed))
     good[0].unlink()
     write_exposure(tmp_path, 0, light=light)
-    said = r"of 4 exposures in the 30 days before it 2 are unfit \(iaaa0001q, iaaa0401q\), a stack needs 3;"
+    said = (
+        r"2 accepted exposures in the 30 days before it, a stack needs 3; "
+        r"2 more are rejected or unreadable \(iaaa0001q, iaaa0401q\)"
+    )
     with pytest.raises(BlobwatchError, match=said):
-        predictor.predict_file(last, history=list_exposures(tmp_path, "F153M"))
+        predictor.predict_file(last, history=History(list_exposures(tmp_path)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, Rejected
 from blobwatch.history import History
-from blobwatch.images.quality import LABELS, suspect_message
+from blobwatch.images.rejection import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
 from blobwatch.instrument.calibration import dflat_warning
@@ -18,7 +18,7 @@ from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import list_exposures
 from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
-from blobwatch.progress import say
+from blobwatch.progress import say, show_file_warning
 from blobwatch.settings import DifferenceSettings, load_settings
 
 
@@ -62,7 +62,7 @@ def answer_files(
 
 def earlier_exposures(folder: Path, settings: DifferenceSettings, flats: Path | None) -> History:
     """Return the exposures of a folder, with the decisions of people about them."""
-    listed = list_exposures(folder)
+    listed = list_exposures(folder, report=say)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         say(warning, "yellow")
     return History(listed, settings, read_overrules(), FlatFields(flats) if flats else None)
@@ -158,6 +158,8 @@ def answer_inspect(files: list[Path], settings: Path | None, as_json: bool, plot
 
             write_picture(inspected(found), plot, path)
         if as_json:
+            for text in found.warnings:
+                show_file_warning(f"{path}: {text}")
             print(json.dumps(found.as_json()))
         else:
             print_inspection(found)
@@ -173,6 +175,8 @@ def print_inspection(found: Inspection) -> None:
     out = Console()
     out.print(f"\n[bold]{escape(str(found.path))}[/bold]  {found.kind}", soft_wrap=True)
     out.print(escape(found.use), soft_wrap=True, style="green" if found.usable else "red")
+    for text in found.warnings:
+        out.print(escape(f"warning: {text}"), soft_wrap=True, style="yellow")
     extensions = Table("", "extension", "shape", "stored as", title="extensions", title_justify="left")
     for one in found.extensions:
         shape = " x ".join(map(str, one["shape"])) or "-"

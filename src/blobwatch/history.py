@@ -8,13 +8,8 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import (
-    Quality,
-    measure_difference,
-    measure_exposure,
-    outlier_reason,
-    unusable_reason,
-)
+from blobwatch.images.quality import Quality, measure_difference, measure_exposure
+from blobwatch.images.rejection import outlier_reason, unusable_reason
 from blobwatch.images.stack import median_stack
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.flats import FlatFields
@@ -229,7 +224,7 @@ class History:
             f"a stack needs {settings.minimum}"
         ]
         if rejected:
-            parts.append(f"{len(rejected)} are rejected ({', '.join(rejected)})")
+            parts.append(f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)})")
         other_flats = self._other_flats(one)
         if other_flats:
             flats = self.group(one)[1]

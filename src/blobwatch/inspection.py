@@ -1,11 +1,11 @@
-"""What a FITS file is, and whether and how blobwatch would use it."""
+"""Inspection of a FITS file: what it contains, and whether and how blobwatch would use it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, collect_file_warnings
 from blobwatch.history import History
 from blobwatch.images.quality import Quality
 from blobwatch.images.scaling import level_and_noise
@@ -14,12 +14,19 @@ from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, listed_of
+from blobwatch.instrument.keywords import merged
 from blobwatch.settings import DifferenceSettings
 
 FACTS = """
 ROOTNAME TELESCOP INSTRUME DETECTOR OBSTYPE IMAGETYP TARGNAME PROPOSID FILTER APERTURE SUBARRAY
 SAMP_SEQ NSAMP DATE-OBS TIME-OBS EXPSTART EXPTIME CSMID PRODUCT NSTACK
+FLATCORR PFLTFILE DFLTFILE LFLTFILE CAL_VER
 """
+HOW = {
+    "flt": "its rate per pixel",
+    "ima": "its newest read, which is the rate of the whole exposure, without cosmic rays",
+    "raw": "its newest read minus its zeroth, without the mean of their reference pixels and cosmic rays",
+}
 STEPS = (0, 1, 5, 25, 50, 75, 95, 99, 100)  # per cent of the pixels
 
 
@@ -46,6 +53,8 @@ class Inspection:
         In a sentence, whether and how blobwatch would use it.
     image : ndarray, shape (1024, 1024), or None
         As it would be used: the blob image of an exposure, the difference.
+    warnings : list of str
+        Defects of the file that do not prevent its use.
     """
 
     path: Path
@@ -57,6 +66,7 @@ class Inspection:
     flags: dict[int, int] = field(default_factory=dict)
     quality: Quality | None = None
     image: np.ndarray | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -75,12 +85,13 @@ class Inspection:
             "header": self.header,
             "statistics": self.statistics,
             "flags": {str(bit): count for bit, count in self.flags.items()},
+            "warnings": self.warnings,
             "quality": {name: None if np.isnan(value) else value for name, value in measures.items()},
         }
 
 
 def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Inspection:
-    """Look at a FITS file.
+    """Describe a FITS file and how it would be used.
 
     Parameters
     ----------
@@ -90,22 +101,23 @@ def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Ins
     Raises
     ------
     BlobwatchError
-        If it cannot be read at all; what can be read and not be used is an answer.
+        If the file cannot be read at all. A readable file that cannot be used is described.
     """
     path = Path(path)
-    with open_fits(path) as hdus:
+    with collect_file_warnings() as found, open_fits(path) as hdus:
         extensions = [about(number, hdu) for number, hdu in enumerate(hdus)]
-        header = {key: plain(hdus[0].header[key]) for key in FACTS.split() if key in hdus[0].header}
-        unit = next((hdu.header["BUNIT"] for hdu in hdus if "BUNIT" in hdu.header), "")
-        reads = sum(hdu.name == "SCI" for hdu in hdus)
-        facts = (path, extensions, header | ({"BUNIT": unit} if unit else {}))
+        keywords = merged(*hdus)
+        header = {key: keywords[key] for key in (*FACTS.split(), "BUNIT") if keywords.get(key, "") != ""}
+        facts = (path, extensions, header)
         try:
-            if is_difference(hdus):
-                return of_difference(facts, read_difference(path, hdus, only_image=True).image)
-            exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
-            return of_exposure(facts, exposure, listed, reads, settings or DifferenceSettings())
+            if is_difference(hdus, path):
+                inspected = of_difference(facts, read_difference(path, hdus, only_image=True).image)
+            else:
+                exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
+                inspected = of_exposure(facts, exposure, listed, settings or DifferenceSettings())
         except BlobwatchError as reason:
-            return Inspection(path, "unusable", extensions, facts[2], f"not used: {reason}")
+            inspected = Inspection(path, "unusable", *facts[1:], f"not used: {reason}")
+    return replace(inspected, warnings=[text.removeprefix(f"{path}: ") for text in found])
 
 
 def about(number: int, hdu) -> dict:
@@ -114,11 +126,6 @@ def about(number: int, hdu) -> dict:
     stored = f"constant {hdu.header['PIXVALUE']}" if constant else type(hdu).__name__.removesuffix("HDU")
     shape = list(hdu.shape) if hdu.is_image else []
     return {"number": number, "name": hdu.name, "version": hdu.ver, "shape": shape, "stored": stored}
-
-
-def plain(value: object) -> object:
-    """Return a header's value as JSON has it."""
-    return value.strip() if isinstance(value, str) else value
 
 
 def of_difference(facts: tuple, image: np.ndarray) -> Inspection:
@@ -132,32 +139,24 @@ def of_difference(facts: tuple, image: np.ndarray) -> Inspection:
     return Inspection(path, "difference", extensions, header, use, statistics, image=image)
 
 
-def of_exposure(
-    facts: tuple, exposure: Exposure, listed: Listed, reads: int, settings: DifferenceSettings
-) -> Inspection:
+def of_exposure(facts: tuple, exposure: Exposure, listed: Listed, settings: DifferenceSettings) -> Inspection:
     """Return what an exposure is; its quality is judged without earlier exposures."""
     path, extensions, header = facts
-    kind = "flt" if reads == 1 else "ima" if exposure.gain == 1.0 else "raw"
     history = History([listed], settings)
     history.use(listed, exposure)
     rejection = history.rejection(listed)
-    how = {
-        "flt": "its rate per pixel",
-        "ima": "its newest read, which is the rate of the whole exposure",
-        "raw": "its newest read minus its zeroth, each without the mean of its reference pixels",
-    }[kind]
     use = (
         f"not used: rejected ({rejection})"
         if rejection
         else (
-            f"used as an exposure: {how}; flagged pixels out, glow divided out. "
+            f"used as an exposure: {HOW[exposure.product]}; flagged pixels out, glow divided out. "
             "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
         )
     )
     unit = f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"
     statistics = statistics_of(exposure.image, unit)
     seen = (flags_of(exposure.dq), history.quality(listed), history.image(listed))
-    return Inspection(path, kind, extensions, header, use, statistics, *seen)
+    return Inspection(path, exposure.product, extensions, header, use, statistics, *seen)
 
 
 def statistics_of(image: np.ndarray, unit: str) -> dict:

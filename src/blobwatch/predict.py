@@ -177,11 +177,11 @@ class Predictor:
             If the file cannot be used, or there is neither a stack nor enough earlier exposures.
         """
         with open_fits(path, only_image=True) as hdus:
-            if is_difference(hdus):
+            if is_difference(hdus, path):
                 known = read_difference(path, hdus, only_image=True)
                 return self._judge(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
-            listed = listed_of(path, hdus)
+            listed = listed_of(Path(path), hdus)
         if stack is None and history is None:
             raise BlobwatchError(
                 f"{path} is an exposure; give its median stack with --stack FILE, "

@@ -1,7 +1,8 @@
-"""The progress of long work and what is said on the way, on stderr, so that stdout stays clean."""
+"""Progress bars and messages on stderr, so that stdout stays clean."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,13 +16,23 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from blobwatch.errors import collect_file_warnings
+
 T = TypeVar("T")
 console = Console(stderr=True)
+shown: set[str] = set()  # file warnings that have been printed
 
 
 def say(text: str, style: str = "") -> None:
     """Print a sentence on stderr, unwrapped and as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_file_warning(text: str) -> None:
+    """Print a warning about a file on stderr, each once per run."""
+    if text not in shown:
+        shown.add(text)
+        say(f"blobwatch: warning: {text}", "yellow")
 
 
 def bar(*extra: TextColumn) -> Progress:
@@ -46,12 +57,25 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
 
 
 def in_processes(work, items: list, description: str, workers: int) -> Iterator:
-    """Yield ``work(item)`` for each item, in their order, computed by ``workers`` processes."""
+    """Yield ``work(item)`` for each item, in their order, computed by ``workers`` processes.
+
+    File warnings of the processes are printed by this one.
+    """
     if workers == 1 or len(items) < 2:
         yield from track(map(work, items), len(items), description)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from track(pool.map(work, items), len(items), description)
+        results = pool.map(partial(with_warnings, work), items)
+        for result, found in track(results, len(items), description):
+            for text in found:
+                show_file_warning(text)
+            yield result
+
+
+def with_warnings(work, item) -> tuple:
+    """Return ``work(item)`` and the file warnings that it issued."""
+    with collect_file_warnings() as found:
+        return work(item), found
 
 
 def byte_bar() -> Progress:

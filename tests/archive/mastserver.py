@@ -63,6 +63,18 @@ class Held:
 
 
 @dataclass
+class Reference:
+    """One calibration reference file, served as by CRDS."""
+
+    name: str
+    content: bytes
+
+    @property
+    def key(self) -> str:
+        return f"/unchecked_get/references/hst/{self.name}"
+
+
+@dataclass
 class Asked:
     """What one request for a file asked for."""
 
@@ -83,6 +95,7 @@ class MastServer:
     """
 
     holds: list[Held]
+    references: list[Reference] = field(default_factory=list)
     plan: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     asked: list[Asked] = field(default_factory=list)
     questions: list[dict] = field(default_factory=list)
@@ -214,7 +227,8 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = urlsplit(self.path)
         uri = parse_qs(asked.query).get("uri", [""])[0]
-        by_place = {one.uri: one for one in self.archive.holds} | {one.key: one for one in self.archive.holds}
+        by_place = {one.uri: one for one in self.archive.holds}
+        by_place |= {one.key: one for one in [*self.archive.holds, *self.archive.references]}
         held = by_place.get(uri if asked.path == "/api/v0.1/Download/file" else asked.path)
         if held is None:
             return self.send(b"<Error><Code>NoSuchKey</Code></Error>", status=404, kind="application/xml")
@@ -222,7 +236,7 @@ class Answers(BaseHTTPRequestHandler):
         self.archive.asked.append(Asked(held.name, self.headers.get("Range", ""), told))
         self.send_file(held, self.archive.next(held.name))
 
-    def send_file(self, held: Held, how: str) -> None:
+    def send_file(self, held: Held | Reference, how: str) -> None:
         word, _, number = how.partition(" ")
         if word.isdecimal():
             return self.send(b"<Error><Code>Trouble</Code></Error>", status=int(word), kind="application/xml")

@@ -34,6 +34,7 @@ def archive(monkeypatch):
             PortalAPI, "COLUMNS_CONFIG_URL", f"{server.url}/portal/Mashup/Mashup.asmx/columnsconfig"
         )
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("CRDS_SERVER_URL", f"{server.url}/")
         with conf.set_temp("server", server.url):
             yield server
 
@@ -49,6 +50,7 @@ class Program:
         self.folder.mkdir()
         self.environment = os.environ | {"XDG_CONFIG_HOME": str(settings), "XDG_CACHE_HOME": str(settings)}
         self.environment |= {"AWS_ENDPOINT_URL": server.url, "NO_PROXY": "127.0.0.1"}
+        self.environment |= {"CRDS_SERVER_URL": server.url}
 
     def start(self, *words: str) -> subprocess.Popen:
         # Tests that run in the background ignore Ctrl-C, and so would what they start.

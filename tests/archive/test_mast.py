@@ -111,7 +111,7 @@ def test_troubles_that_may_pass(archive, monkeypatch, how, reason):
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("400", "MAST refused with status 400"),
+        ("400", "the archive refused with status 400"),
         ("error", "MAST refused the question: no such service"),
         ("odd", "in a form that astroquery does not know"),
     ],
@@ -177,8 +177,8 @@ def test_a_weak_tag_promises_nothing(archive, asked, tags, validator):
         ("503", Broken, "it answered with status 503"),
         ("hang up", Broken, "the connection broke off"),
         ("401", BlobwatchError, r"icxx01aaq_flt.fits is not public \(status 401\)"),
-        ("404", BlobwatchError, "is not in the archive, though in its list"),
-        ("400", BlobwatchError, "MAST refused with status 400"),
+        ("404", BlobwatchError, "listed, and not in the archive"),
+        ("400", BlobwatchError, "the archive refused with status 400"),
     ],
 )
 def test_answers_that_are_no_file(archive, asked, how, kind, reason):

@@ -28,4 +28,4 @@ def test_old_and_new_answers_take_turns_and_each_row_group_is_read_once(tmp_path
     assert table["identity"] == list(names)
     assert table["image"] == ["new" if name in "bdfk" else "old" for name in names]
     assert reads == {"r.parquet": 3} | {f"{number:08d}.parquet": 1 for number in range(4)}
-    assert results.summary(out) == {"blobs": 12, "errors": 0}
+    assert results.summary(out) == {"blobs": 12, "errors": 0, "rejected": 0}

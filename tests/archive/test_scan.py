@@ -17,13 +17,15 @@ from pyarrow import parquet
 from blobwatch.archive.cluster import compute
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.results import answered, merge, parts_of, write_part
-from blobwatch.archive.scan import ENDED, KEPT, ONE, Chunk, Judge, alone, answer, row_of, scan
+from blobwatch.archive.scan import ENDED, ONE, Chunk, Judge, alone, answer, row_of, scan
 from blobwatch.archive.survey import files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
+from blobwatch.history import History
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.folder import find_exposures, list_exposures
 from blobwatch.predict import Predictor
+from blobwatch.settings import DifferenceSettings
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
 # Loaded by each worker: one file holds the worker that has it, another ends it.
@@ -110,6 +112,10 @@ def listen(stream) -> None:
         stream.read()
 
 
+def judge_with(model: Path) -> Judge:
+    return Judge.of(Model.load(model), DifferenceSettings(), None)
+
+
 def rows_of(out: Path) -> list[dict]:
     return parquet.read_table(out).to_pylist()
 
@@ -127,7 +133,13 @@ def holding(folder: Path, copies: int, target: Path) -> Path:
 
 def test_answers_are_those_of_one_file_after_the_other(folder, box_model, tmp_path):
     out = tmp_path / "r.parquet"
-    assert scan(folder, out, str(box_model), workers=1) == {"files": 7, "judged": 7, "blobs": 3, "errors": 1}
+    assert scan(folder, out, str(box_model), workers=1) == {
+        "files": 7,
+        "judged": 7,
+        "blobs": 3,
+        "errors": 1,
+        "rejected": 0,
+    }
     rows, predictor = rows_of(out), Predictor.load(box_model)
     names = [f"d{number}.fits" for number in range(5, -1, -1)]  # in the order of time
     assert [Path(row["image"]).name for row in rows] == [*names, "broken.fits"]
@@ -162,10 +174,12 @@ def test_exposures_are_judged_against_those_before_them(box_model, tmp_path, clu
     ]
     write_manifest(folder / "manifest.csv", manifest)
     found = scan(folder / "manifest.csv", out, str(box_model), scheduler=cluster)
-    assert found == {"files": 5, "judged": 5, "blobs": 1, "errors": 3}
+    assert found == {"files": 5, "judged": 5, "blobs": 1, "errors": 3, "rejected": 0}
     rows = rows_of(out)
-    assert rows[2]["error"].startswith("iaaa0201q: 2 exposures in the 30 days before it, a stack needs 3")
-    alone = Predictor.load(box_model).predict_file(listed[4].path, history=listed).as_json()
+    assert rows[2]["error"].startswith(
+        "iaaa0201q: 2 accepted exposures in the 30 days before it, a stack needs 3"
+    )
+    alone = Predictor.load(box_model).predict_file(listed[4].path, history=History(listed)).as_json()
     assert rows[4]["blobs"] == alone["blobs"] != []
     assert (rows[4]["kind"], rows[4]["filter"], rows[4]["expstart"]) == ("exposure", "F153M", 58004.0)
     elsewhere = rows_of(out)[4]["image"]
@@ -190,7 +204,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(folder, box_m
     killer.start()
     found = scan(many, tmp_path / "r.parquet", str(box_model), scheduler=cluster)
     killer.join()
-    assert found == {"files": 48, "judged": 48, "blobs": 23, "errors": 1}
+    assert found == {"files": 48, "judged": 48, "blobs": 23, "errors": 1, "rejected": 0}
     rows = rows_of(tmp_path / "r.parquet")
     names = [Path(row["image"]).name for row in rows]
     assert sorted(names) == sorted(path.name for path in many.glob("*.fits"))
@@ -206,13 +220,13 @@ def test_a_file_that_ends_its_workers_costs_its_own_row_and_is_tried_again(
     (some / "armed").touch()
     out = tmp_path / "r.parquet"
     found = scan(some, out, str(box_model), scheduler=cluster)
-    assert found == {"files": 8, "judged": 8, "blobs": 3, "errors": 2}
+    assert found == {"files": 8, "judged": 8, "blobs": 3, "errors": 2, "rejected": 0}
     rows = {Path(row["image"]).name: row for row in rows_of(out)}
     assert rows["deadly.fits"]["error"] == ENDED
     assert rows["d1.fits"]["count"] == 1
     (some / "armed").unlink()
     found = scan(some, out, str(box_model), scheduler=cluster)
-    assert found == {"files": 8, "judged": 2, "blobs": 4, "errors": 1}
+    assert found == {"files": 8, "judged": 2, "blobs": 4, "errors": 1, "rejected": 0}
 
 
 def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, tmp_path, cluster):
@@ -236,7 +250,7 @@ def test_a_scan_that_is_killed_goes_on_with_what_is_missing(folder, box_model, t
     kept = len(answered(out))
     assert 0 < kept < 28
     found = scan(many, out, str(box_model), scheduler=cluster)
-    assert found == {"files": 28, "judged": 28 - kept, "blobs": 13, "errors": 1}
+    assert found == {"files": 28, "judged": 28 - kept, "blobs": 13, "errors": 1, "rejected": 0}
     assert len(rows_of(out)) == 28
     os.utime(many / "d3.fits", (0, 0))  # and all names of the same file
     changed = sum(path.stat().st_mtime == 0 for path in many.glob("*.fits"))
@@ -253,14 +267,14 @@ def test_what_an_answer_depends_on_is_in_its_identity(folder, box_model, tmp_pat
     manifest = json.loads((model / "manifest.json").read_text())
     (model / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.9999999}))
     found = scan(folder, out, str(model), scheduler=cluster)
-    assert found == {"files": 7, "judged": 7, "blobs": 0, "errors": 1}
+    assert found == {"files": 7, "judged": 7, "blobs": 0, "errors": 1, "rejected": 0}
 
 
 def test_a_worker_sees_that_an_earlier_exposure_has_changed(tmp_path, box_model):
     """Workers outlive a scan, and keep blob images."""
     for number in range(4):
         write_exposure(tmp_path, number, [LOUD] if number == 3 else [])
-    judge = Judge.of(Model.load(box_model))
+    judge = judge_with(box_model)
 
     def blobs() -> int:
         files = in_time(survey(find_exposures(tmp_path)))
@@ -291,19 +305,15 @@ def test_a_damaged_exposure_costs_its_own_row_and_not_those_after_it(tmp_path, b
     middle = len(whole) // 4
     paths[1].write_bytes(whole[:middle] + bytes(3000) + whole[middle + 3000 :])  # its headers are sound
     files = in_time(survey(paths))
-    chunk = Chunk(Judge.of(Model.load(box_model)), tuple((file, "") for file in files), tuple(files))
+    chunk = Chunk(judge_with(box_model), tuple((file, "") for file in files), tuple(files))
     rows = answer(chunk)
     assert "is damaged; fetch or copy it again" in rows[1]["error"]
-    assert "of 3 exposures in the 30 days before it 1 are unfit" in rows[3]["error"]
+    assert "a stack needs 3; 1 more are rejected or unreadable (iaaa0101q)" in rows[3]["error"]
     sound = [one.listed for one in files if one.path != paths[1]]
     for number in (4, 5, 6):
-        alone = Predictor.load(box_model).predict_file(paths[number], history=sound).as_json()
+        alone = Predictor.load(box_model).predict_file(paths[number], history=History(sound)).as_json()
         assert rows[number]["blobs"] == alone["blobs"]
     assert [row["count"] for row in rows[4:]] == [0, 1, 1]
-    # What the worker keeps are the exposures before the last, damaged or not, and only while they are wanted.
-    assert sorted(key[0] for key in KEPT.images) == paths[:6]
-    KEPT.turn_to(tuple(files[4:6]))
-    assert sorted(key[0] for key in KEPT.images) == paths[4:6]
 
 
 def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
@@ -315,8 +325,8 @@ def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
 def test_threads_of_a_worker_take_turns(box_model, monkeypatch):
     """Else one file's warning of truncation is laid to another that is sound."""
     turns = []
-    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()))
-    answer(Chunk(Judge.of(Model.load(box_model)), ((None, ""), (None, "")), ()))
+    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()) or {})
+    answer(Chunk(judge_with(box_model), ((None, ""), (None, "")), ()))
     assert turns == [True, True]
 
 
@@ -368,7 +378,7 @@ def test_workers_that_could_not_do_it_are_refused_before_they_try(
 
 def test_a_worker_of_another_release(box_model):
     """As one may be that came later."""
-    judge = replace(Judge.of(Model.load(box_model)), release="0.0.1")
+    judge = replace(judge_with(box_model), release="0.0.1")
     with pytest.raises(BlobwatchError, match=r"and this is 0\.0\.1; install the same there"):
         answer(Chunk(judge, (), ()))
 
@@ -381,10 +391,10 @@ def test_two_scans_into_one_table(folder, tmp_path, box_model):
 def test_wrong_places(folder, tmp_path, box_model):
     with pytest.raises(BlobwatchError, match=r"give a file that ends in \.parquet"):
         scan(folder, tmp_path / "r.csv", str(box_model))
-    with pytest.raises(BlobwatchError, match="is neither a folder nor a manifest"):
+    with pytest.raises(BlobwatchError, match="neither a directory nor a manifest"):
         scan(folder / "d0.fits", tmp_path / "r.parquet", str(box_model))
     (folder.parent / "names.csv").write_text("name\nd0.fits\n")
-    with pytest.raises(BlobwatchError, match="does not name a file in each row; fill its column path"):
+    with pytest.raises(BlobwatchError, match=r"a row does not name a file\. Fill the column path"):
         scan(folder.parent / "names.csv", tmp_path / "r.parquet", str(box_model))
     (tmp_path / "r.parquet").write_text("no table")
     with pytest.raises(BlobwatchError, match="is no table of a scan; give another --out"):

@@ -36,14 +36,20 @@ def test_a_whole_table_is_left_as_it_is(tmp_path, box_model):
     again = CliRunner().invoke(app, [*arguments, "--json"])
     found = json.loads(again.stdout)
     assert found.pop("seconds") > 0
-    assert found == {"files": 1, "judged": 0, "blobs": 0, "errors": 0, "out": str(out)}
+    assert found == {"files": 1, "judged": 0, "blobs": 0, "errors": 0, "rejected": 0, "out": str(out)}
     assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert not parts_of(out).exists()
     # What is no longer there goes.
     write_image(tmp_path / "a.fits", image_with([]))
     assert scans.scan(tmp_path, out, str(box_model))["files"] == 2
     (tmp_path / "d.fits").unlink()
-    assert scans.scan(tmp_path, out, str(box_model)) == {"files": 1, "judged": 0, "blobs": 0, "errors": 0}
+    assert scans.scan(tmp_path, out, str(box_model)) == {
+        "files": 1,
+        "judged": 0,
+        "blobs": 0,
+        "errors": 0,
+        "rejected": 0,
+    }
     assert parquet.read_table(out)["image"].to_pylist() == [str(tmp_path / "a.fits")]
 
 

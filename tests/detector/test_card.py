@@ -97,6 +97,11 @@ def test_a_whole_card_leaves_nothing_open():
         assert f"`{hash_}`" in text
 
 
+def test_the_card_warns_of_d_flats():
+    (line,) = re.findall(r"\* \*\*Blobs known by July 2018.*?(?=\n\*)", card(), re.DOTALL)
+    assert "`raw` files or `--flats`" in " ".join(line.split())
+
+
 def test_every_detector_stands_in_every_row_with_its_intervals():
     text = card()
     assert cells(text, "AUC") == [

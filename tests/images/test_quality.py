@@ -1,4 +1,4 @@
-"""Bad exposures are told from good ones, and no stack holds one."""
+"""Quality of an exposure: its measures, absolute limits, and the comparison with the season."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,112 +6,186 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blobwatch.errors import Unfit
+from blobwatch.history import History
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, expected_noise, fault_of, fit_image, measure_quality
+from blobwatch.images.quality import Quality, expected_noise, measure_difference, measure_exposure
+from blobwatch.images.rejection import (
+    PRIORS,
+    distribution,
+    outlier_reason,
+    suspect_message,
+    unusable_reason,
+)
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.badframes import FAULTS
 from blobwatch.instrument.exposures import Exposure
+from blobwatch.instrument.folder import Listed
 from blobwatch.instrument.season import expose, plan_season
+from blobwatch.settings import QualitySettings
 from blobwatch.stages.simulate import sky_of
 
+ELECTRONS = 16000.0
+SETTINGS = QualitySettings()
+GOOD = Quality(ELECTRONS, 0.2, 0.02, 0.0, 1102.9, 0.008, 0.0095, 1.0, 0.001, 0.0, 0.05)
+Y, X = np.mgrid[:1024, :1024] / 1023.0
 
-def exposure(image, dq=None, seconds=1.0, gain=1.0) -> Exposure:
+
+def exposure(image, dq=None, seconds=1.0) -> Exposure:
     dq = np.zeros(image.shape, dtype=np.int16) if dq is None else dq
-    return Exposure("ia", image, dq, 58000.0, seconds, gain, "F153M", "", "", Path("ia_flt.fits"))
+    return Exposure("ia", image, dq, 58000.0, seconds, 1.0, "F153M", "", "", Path("ia_flt.fits"))
+
+
+def drawn(seed: int, pattern=1.0) -> np.ndarray:
+    """Return even light with the noise of photons and reads."""
+    rng = np.random.default_rng(seed)
+    noise = np.sqrt(ELECTRONS + wfc3ir.READ_NOISE**2)
+    return ELECTRONS * pattern + rng.normal(0.0, noise, (1024, 1024))
 
 
 @pytest.fixture(scope="module")
-def even() -> Exposure:
-    """Even light of 16,000 electrons, with the noise of photons and reads."""
-    rng = np.random.default_rng(3)
-    spread = np.sqrt(16000 + wfc3ir.READ_NOISE**2)
-    return exposure(rng.normal(16000.0, spread, (1024, 1024)))
+def references() -> list[np.ndarray]:
+    return [blob_image(drawn(seed), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)]
 
 
-def measured(one: Exposure):
-    return measure_quality(one, blob_image(one.image, one.dq))
+def measured(one: Exposure, references: list[np.ndarray]) -> Quality:
+    image = blob_image(one.image, one.dq)
+    return measure_difference(measure_exposure(one, image), image, references, [ELECTRONS] * len(references))
 
 
-def test_limits_are_those_of_the_parameters(params):
-    assert params.difference.quality.model_dump() == Limits().__dict__
+def test_an_even_exposure_is_accepted(references):
+    quality = measured(exposure(drawn(4)), references)
+    assert quality.light == pytest.approx(ELECTRONS, rel=0.001)
+    assert quality.excess == pytest.approx(1.0, abs=0.03)
+    assert quality.noise == pytest.approx(expected_noise(ELECTRONS), rel=0.01)
+    assert (quality.flagged, quality.saturated, quality.sources) == (0.0, 0.0, 0.0)
+    assert max(quality.gradient, quality.streaks, quality.banding) < 0.03
+    assert unusable_reason(quality, "DARK-EARTH-CALIB", SETTINGS) == ""
+    assert outlier_reason(quality, [], SETTINGS) == ""
 
 
-def test_an_even_exposure_has_no_fault(even):
-    quality = measured(even)
-    assert quality.excess == pytest.approx(1.0, abs=0.01)
-    assert quality.noise == pytest.approx(expected_noise(16000.0), rel=0.01)
-    assert quality.gradient < 0.02
-    assert quality.streaks < 0.001
-    assert quality.flagged == 0.0
-    assert fault_of(quality, Limits()) == ""
-    assert np.array_equal(fit_image(even, 64, Limits()), blob_image(even.image, even.dq))
+def test_a_pattern_that_all_exposures_share_does_not_count():
+    """As the error of a flat: 1 % per pixel, more than the noise."""
+    pattern = 1 + np.random.default_rng(5).normal(0, 0.01, (1024, 1024))
+    images = [blob_image(drawn(seed, pattern), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)]
+    quality = measured(exposure(drawn(4, pattern)), images)
+    assert quality.noise > 1.5 * expected_noise(ELECTRONS)
+    assert quality.excess == pytest.approx(1.0, abs=0.03)
+    assert outlier_reason(quality, [], SETTINGS) == ""
 
 
-def test_each_measure_grows_with_its_own_fault_alone(even):
-    y, x = np.mgrid[:1024, :1024] / 1023.0
-    rng = np.random.default_rng(4)
-    quality = measured(replace(even, image=even.image * (1 + 0.5 * x)))
-    assert quality.gradient == pytest.approx(0.5 * 15 / 16 / 1.25, abs=0.02)
-    assert quality.streaks < 0.001
-    lit = even.image.copy()
-    lit[100:140] *= 1.02
-    assert measured(replace(even, image=lit)).streaks == pytest.approx(40 / 1024, abs=0.002)
-    noisy = replace(even, image=even.image + 16000 * rng.normal(0, 0.01, y.shape))
-    assert measured(noisy).excess == pytest.approx(np.hypot(1, 0.01 / expected_noise(16000.0)), rel=0.02)
-    dq = np.zeros((1024, 1024), dtype=np.int16)
-    dq[5:107] = 1
-    dq[200:900] = wfc3ir.DQ_BLOB | 64  # blobs and warm pixels are no loss
-    assert measured(replace(even, dq=dq)).flagged == pytest.approx(102 / 1014)
+def streaks(image):
+    image[:, np.arange(1024) % 12 < 4] *= 1.015
 
 
-def test_few_electrons_make_noise_though_no_excess(even):
-    rng = np.random.default_rng(5)
-    faint = exposure(rng.normal(900.0, np.sqrt(900 + wfc3ir.READ_NOISE**2), (1024, 1024)))
-    quality = measured(faint)
-    assert quality.excess == pytest.approx(1.0, abs=0.02)
-    assert fault_of(quality, Limits()) == f"noise {quality.noise:.3g} above 0.0115"
+def sources(image):
+    for x, y in np.random.default_rng(7).integers(20, 1000, (120, 2)):
+        image[y : y + 4, x : x + 4] *= 1.2
 
 
-def test_a_ramp_is_not_held_against_its_photons(even):
-    quality = measured(replace(even, gain=2.35))
-    assert np.isnan(quality.excess)
-    assert fault_of(quality, Limits()) == ""
+def bands(image):
+    image *= 1 + 0.004 * np.sign(np.sin(np.arange(1024)[:, None]))
 
 
-def test_several_faults_are_all_named_and_nothing_known_is_a_fault():
-    nothing = exposure(np.full((1024, 1024), np.nan))
-    said = fault_of(measured(nothing), Limits())
-    assert "glow gradient nan above 1.2; share of streaks nan" in said
-    assert "share of flagged pixels 1 above 0.1" in said
-    with pytest.raises(Unfit, match=r"ia_flt\.fits is a bad exposure \(glow gradient nan"):
-        fit_image(nothing, 64, Limits())
+def noise(image):
+    image += ELECTRONS * np.random.default_rng(8).normal(0, 0.012, image.shape)
 
 
-def taken(season, pointing) -> Exposure:
-    header, planes = expose(season, pointing)
-    image, dq = wfc3ir.embed(planes["SCI"]), wfc3ir.embed(planes["DQ"], fill=0)
-    return replace(exposure(image, dq, pointing.exptime), rootname=header["ROOTNAME"])
+def limb(image):
+    image *= 1 + 5 * np.clip(1 - X, 0, 1) ** 3
 
 
-def test_bad_exposures_of_a_season_are_caught_and_good_ones_kept(params):
-    """More of each are in docs/simulator.md: 200 of 200 bad ones caught, 0 of 200 good ones lost."""
+@pytest.mark.parametrize(
+    ("spoil", "label"),
+    [
+        (streaks, "share of lit blocks"),
+        (sources, "share of blocks with a source"),
+        (bands, "banding"),
+        (noise, "noise over the expected"),
+        (limb, "glow gradient"),
+    ],
+)
+def test_each_fault_is_named(references, spoil, label):
+    image = drawn(4)
+    spoil(image)
+    assert f"{label} " in outlier_reason(measured(exposure(image), references), [GOOD] * 10, SETTINGS)
+
+
+def test_without_references_nothing_of_the_difference_is_judged(references):
+    image = drawn(4)
+    sources(image)
+    quality = measured(exposure(image), references[:2])
+    assert np.isnan([quality.residual, quality.excess, quality.streaks, quality.sources]).all()
+    assert outlier_reason(quality, [], SETTINGS) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "words"),
+    [
+        ({"light": 60.0}, "", "no light: 60 electrons per pixel"),
+        ({"light": np.nan, "flagged": 0.2}, "", "no light"),
+        ({"saturated": 0.7, "flagged": 0.8}, "", "saturated: "),
+        ({"light": 80_000.0}, "", "saturated: "),
+        ({"flagged": 0.51}, "", "51% of the pixels are flagged"),
+        ({}, "NGC-188", "target NGC-188, not the Earth"),
+    ],
+)
+def test_what_is_unusable_in_any_season(change, target, words):
+    assert unusable_reason(replace(GOOD, **change), target, SETTINGS).startswith(words)
+    assert unusable_reason(GOOD, "", SETTINGS) == ""
+
+
+def test_the_season_counts_more_the_longer_it_is():
+    """A noise of 1.35 times the expected is normal where all have it, and odd where none has."""
+    odd = replace(GOOD, excess=1.35)
+    assert outlier_reason(odd, [], SETTINGS) == ""
+    assert "noise over the expected 1.35" in outlier_reason(odd, [GOOD] * 20, SETTINGS)
+    assert outlier_reason(odd, [replace(GOOD, excess=value) for value in (1.3, 1.4) * 10], SETTINGS) == ""
+    location, scatter = distribution([1.0, 1.0, 1.0], PRIORS["gradient"])
+    assert (location, scatter) == pytest.approx((0.65, 0.15))  # half prior, half season; the floor
+
+
+def test_bad_exposures_of_the_season_do_not_hide_others():
+    season = [GOOD] * 6 + [replace(GOOD, streaks=0.3)] * 4
+    assert "share of lit blocks" in outlier_reason(replace(GOOD, streaks=0.2), season, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "light", "rejected"),
+    [(203.0, 3000.0, True), (203.0, 15000.0, False), (1102.9, 5000.0, False), (803.0, 7900.0, False)],
+)
+def test_a_truncated_ramp_is_short_and_has_little_light(seconds, light, rejected):
+    one = replace(GOOD, exptime=seconds, light=light)
+    assert ("truncated ramp: " in outlier_reason(one, [GOOD] * 5, SETTINGS)) is rejected
+
+
+def test_limits_are_suspect_where_more_than_a_third_is_rejected():
+    assert suspect_message(4, 12, SETTINGS) == ""
+    assert suspect_message(5, 12, SETTINGS).startswith(
+        "5 of 12 exposures are rejected. The limits are suspect"
+    )
+    assert suspect_message(3, 5, SETTINGS) == ""  # too few to tell
+
+
+def test_exposures_of_the_simulator(params):
     own = params.simulate
-    season = plan_season(8, own.start, own.days, 20, sky_of(own), bad=20)
-    kinds = [one.fault for one in season.pointings]
-    assert kinds == [""] * 20 + 4 * list(FAULTS)
-    faults = [fault_of(measured(taken(season, one)), Limits()) for one in season.pointings]
-    assert sum(map(bool, faults[:20])) == 0
-    assert sum(map(bool, faults[20:])) >= 19
-    words = {"limb": "glow", "streaks": "streaks", "dim": "noise", "noise": "expected", "lost": "flagged"}
-    named = [words[kind] in fault for kind, fault in zip(kinds[20:], faults[20:], strict=True)]
-    assert sum(named) >= 18
-
-
-def test_bad_exposures_leave_the_good_ones_as_they_are(params):
-    own = params.simulate
-    seasons = [plan_season(8, own.start, own.days, 3, sky_of(own), bad) for bad in (0, 2)]
-    assert seasons[0].pointings == seasons[1].pointings[:3]
-    assert [one.rootname[-3:] for one in seasons[1].pointings] == ["00q", "01q", "02q", "03q", "04q"]
-    assert np.array_equal(*(expose(season, season.pointings[1])[1]["SCI"] for season in seasons))
-    assert expose(seasons[1], seasons[1].pointings[3])[0]["SIMFAULT"] == "limb"
+    season = plan_season(8, own.start, own.days, 25, sky_of(own), bad=15)
+    history = History()
+    pointings = sorted(season.pointings, key=lambda one: one.expstart)
+    for pointing in pointings:
+        _, planes = expose(season, pointing)
+        image, dq = wfc3ir.embed(planes["SCI"]), wfc3ir.embed(planes["DQ"], fill=0)
+        one = Listed(Path(f"{pointing.rootname}_flt.fits"), pointing.rootname, pointing.expstart, "F153M")
+        history.add(one)
+        history.use(one, exposure(image, dq, pointing.exptime))
+    reasons = {name: history.rejection(one) for name, one in history.exposures.items()}
+    kinds = {one.rootname: one.fault for one in pointings}
+    assert sorted(kinds.values())[:25] == [""] * 25
+    assert [reasons[name] for name, kind in kinds.items() if not kind] == [""] * 25
+    # With fewer than three exposures before it the difference is not judged.
+    late = [
+        name for name, kind in kinds.items() if kind and len(history.earlier(history.exposures[name])) > 3
+    ]
+    missed = [kinds[name] for name in late if not reasons[name]]
+    assert set(kinds.values()) == {"", *FAULTS}
+    assert len(late) >= 8
+    assert set(missed) <= {"dim"}  # with little light, an exposure has just the noise of its photons

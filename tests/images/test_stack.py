@@ -1,27 +1,9 @@
-"""Trailing window, median stack, difference, noise."""
+"""Median stack, difference, noise."""
 
 import numpy as np
 import pytest
 
-from blobwatch.errors import BlobwatchError
-from blobwatch.images.stack import difference_image, median_stack, noise_map, trailing
-
-TIMES = [100.0, 70.0, 69.9, 85.5, 99.9, 100.1, 140.0]
-
-
-def test_window_holds_the_days_before_and_not_the_exposure_itself():
-    assert trailing(TIMES, 100.0, 30.0, 3) == [1, 3, 4]  # in the order of time; 70.0 is just inside
-
-
-def test_window_is_empty_of_the_future():
-    assert trailing(TIMES, 100.1, 30.0, 1) == [3, 4, 0]
-
-
-def test_too_few_is_said_with_the_numbers_and_the_remedy():
-    said = "izzz0003q: 2 exposures in the 20 days before it, a stack needs 3; add earlier exposures"
-    with pytest.raises(BlobwatchError) as caught:
-        trailing(TIMES, 100.0, 20.0, 3, "izzz0003q")
-    assert str(caught.value) == said
+from blobwatch.images.stack import difference_image, median_stack, noise_map
 
 
 @pytest.mark.parametrize("depth", [2, 3, 10])

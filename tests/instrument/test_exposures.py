@@ -17,7 +17,6 @@ from blobwatch.instrument.differences import (
 )
 from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
 from blobwatch.instrument.fitsfile import compressed, open_fits
-from blobwatch.instrument.folder import find_exposures
 
 CARDS = {
     "ROOTNAME": "ich219i8q",
@@ -312,7 +311,7 @@ def test_a_difference_is_told_from_an_exposure(tmp_path):
     }
     for name, hdus in files.items():
         with open_fits(written(tmp_path / f"{name}.fits", *hdus), only_image=True) as opened:
-            assert is_difference(opened) == (name != "exposure"), name
+            assert is_difference(opened) == (name in ("image", "extension")), name
 
 
 # What is refused, each with one sentence
@@ -468,17 +467,3 @@ def test_exposure_of_no_duration(tmp_path):
     path = written(tmp_path / "a_flt.fits", primary(EXPTIME=0.0), *group(ramp(1014), "COUNTS"))
     with pytest.raises(BlobwatchError, match="EXPTIME"):
         read_exposure(path)
-
-
-def test_find_exposures_is_sorted_and_knows_its_endings(tmp_path):
-    for name in ("b.fits", "a.fits.gz", "c.fits.fz", "truth.csv", "d.fits.part"):
-        (tmp_path / name).touch()
-    (tmp_path / "folder.fits").mkdir()
-    assert [path.name for path in find_exposures(tmp_path)] == ["a.fits.gz", "b.fits", "c.fits.fz"]
-
-
-def test_find_exposures_in_an_empty_folder_or_none(tmp_path):
-    with pytest.raises(BlobwatchError, match="holds no FITS file; put exposures there"):
-        find_exposures(tmp_path)
-    with pytest.raises(BlobwatchError, match="is not a folder; give the folder"):
-        find_exposures(tmp_path / "absent")

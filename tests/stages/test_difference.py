@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +16,17 @@ from blobwatch.files import folder_hash
 from blobwatch.images.blobimage import blob_image
 from blobwatch.instrument.differences import FRACTION_STEP, read_difference
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.folder import Listed, list_exposures
-from blobwatch.stages.difference import INDEX, MEASURED, difference, normalised, plan
+from blobwatch.instrument.folder import list_exposures
+from blobwatch.overrules import Overrule, append_overrules
+from blobwatch.stages.difference import INDEX, QUALITY, difference, history_of
 from blobwatch.stages.simulate import simulate
+
+NO_OVERRULES = Path("absent")
 
 
 @pytest.fixture(scope="module")
 def settings(params):
-    return params.difference.model_copy(update={"days": 30.0, "minimum": 3})
+    return replace(params.difference, days=30.0, minimum=3)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +41,8 @@ def exposures(params, tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(exposures, settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "difference"
-    normalised.cache_clear()
-    assert difference(exposures, folder, settings, "F153M", workers=1) == 2
+    history_of.cache_clear()
+    assert difference(exposures, NO_OVERRULES, folder, settings, "F153M", workers=1) == 2
     return folder
 
 
@@ -63,11 +68,13 @@ def test_index_says_what_was_made_and_why_not(made, exposures):
     names = [one.rootname for one in list_exposures(exposures, "F153M")]
     assert [row["rootname"] for row in rows] == names
     assert [row["path"] for row in rows] == ["", "", "", f"{names[3]}_diff.fits", f"{names[4]}_diff.fits"]
-    assert rows[2]["reason"].startswith(f"{names[2]}: 2 exposures in the 30 days before it, a stack needs 3;")
+    assert rows[2]["reason"].startswith(
+        f"{names[2]}: 2 accepted exposures in the 30 days before it, a stack needs 3;"
+    )
     assert rows[4]["stack"].split() == names[:4]
     assert rows[4]["reason"] == ""
     assert sorted(path.name for path in made.iterdir()) == sorted(
-        [INDEX, MEASURED, *(r["path"] for r in rows[3:])]
+        [INDEX, QUALITY, *(r["path"] for r in rows[3:])]
     )
 
 
@@ -107,7 +114,7 @@ def test_provenance_is_in_the_header_and_no_path_of_this_machine(made, exposures
 
 
 def test_the_number_of_processes_changes_no_byte(made, exposures, settings, tmp_path):
-    difference(exposures, tmp_path / "difference", settings, "F153M", workers=2)
+    difference(exposures, NO_OVERRULES, tmp_path / "difference", settings, "F153M", workers=2)
     assert folder_hash(tmp_path / "difference") == folder_hash(made)
 
 
@@ -117,7 +124,7 @@ def test_a_product_does_not_know_the_later_exposures(made, exposures, settings, 
     earlier.mkdir()
     for one in listed[:4]:
         shutil.copy(one.path, earlier)
-    difference(earlier, tmp_path / "difference", settings, "F153M", workers=1)
+    difference(earlier, NO_OVERRULES, tmp_path / "difference", settings, "F153M", workers=1)
     name = f"{listed[3].rootname}_diff.fits"
     assert (tmp_path / "difference" / name).read_bytes() == (made / name).read_bytes()
 
@@ -132,15 +139,15 @@ def test_bad_exposures_and_other_kinds_are_set_apart_and_enter_no_stack(
     changed_copy(
         folder / f"{names[0]}_flt.fits", folder / "izzzdark0_flt.fits", IMAGETYP="DARK", ROOTNAME="izzzdark0"
     )
-    assert difference(folder, tmp_path / "difference", settings, "F153M", workers=2) == 2
+    assert difference(folder, NO_OVERRULES, tmp_path / "difference", settings, "F153M", workers=2) == 2
     for name in names[3:]:  # as if the others were not there
         product = f"{name}_diff.fits"
         assert (tmp_path / "difference" / product).read_bytes() == (made / product).read_bytes()
-    with (tmp_path / "difference" / MEASURED).open(newline="") as stream:
+    with (tmp_path / "difference" / QUALITY).open(newline="") as stream:
         measured = {row["rootname"]: row for row in csv.DictReader(stream)}
     assert len(measured) == 9
-    assert [measured[name]["fault"] for name in names] == [""] * 5
-    assert 0.9 < float(measured[names[0]]["excess"]) < 1.1
+    assert [measured[name]["rejection"] for name in names] == [""] * 5
+    assert 0.9 < float(measured[names[4]]["excess"]) < 1.1
     bad = {
         row["rootname"]: row["reason"]
         for row in rows_of(tmp_path / "difference")
@@ -149,7 +156,7 @@ def test_bad_exposures_and_other_kinds_are_set_apart_and_enter_no_stack(
     assert len(bad) == 4
     assert bad["izzzdark0"].startswith("izzzdark0_flt.fits is a dark, which saw no light")
     assert {reason.split()[0] for reason in bad.values()} == {"izzzdark0_flt.fits", "glow", "share", "noise"}
-    assert bad == {name: measured[name]["fault"] for name in bad}
+    assert bad == {name: measured[name]["rejection"] for name in bad}
 
 
 # What cannot be done
@@ -159,24 +166,39 @@ def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_
     target = tmp_path / "difference"
     target.mkdir()
     (target / "kept.txt").write_text("old")
-    many = settings.model_copy(update={"minimum": 5})
-    said = r"has a stack: \w+: 0 exposures in the 30 days before it, a stack needs 5; add earlier exposures"
+    many = replace(settings, minimum=5)
+    said = r"has a stack: \w+: 0 accepted exposures in the 30 days before it, a stack needs 5; add earlier"
     with pytest.raises(BlobwatchError, match=said):
-        difference(exposures, target, many, "F153M", workers=1)
+        difference(exposures, NO_OVERRULES, target, many, "F153M", workers=1)
     assert [path.name for path in target.iterdir()] == ["kept.txt"]
 
 
 def test_empty_folder_and_no_folder(tmp_path, settings):
-    with pytest.raises(BlobwatchError, match="holds no FITS file; put exposures there"):
-        difference(tmp_path, tmp_path / "out", settings, "F153M")
-    with pytest.raises(BlobwatchError, match="is not a folder"):
-        difference(tmp_path / "absent", tmp_path / "out", settings, "F153M")
+    with pytest.raises(BlobwatchError, match=r"no FITS file\. Put exposures there"):
+        difference(tmp_path, NO_OVERRULES, tmp_path / "out", settings, "F153M")
+    with pytest.raises(BlobwatchError, match="not a directory"):
+        difference(tmp_path / "absent", NO_OVERRULES, tmp_path / "out", settings, "F153M")
     assert not (tmp_path / "out").exists()
 
 
 def test_no_exposure_in_the_filter(exposures, settings, tmp_path):
-    with pytest.raises(BlobwatchError, match=r"holds no exposure in F105W; set data\.filter or add"):
-        difference(exposures, tmp_path / "out", settings, "F105W")
+    with pytest.raises(BlobwatchError, match=r"no exposure in F105W\. Set data\.filter or add"):
+        difference(exposures, NO_OVERRULES, tmp_path / "out", settings, "F105W")
+
+
+def test_exposures_in_nested_folders_are_named_by_their_paths(made, exposures, settings, tmp_path):
+    paths = sorted(exposures.glob("*.fits"))
+    for number, path in enumerate(paths):
+        place = tmp_path / "raw" / ("2016" if number < 3 else "2017/01") / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    history_of.cache_clear()
+    assert difference(tmp_path / "raw", NO_OVERRULES, tmp_path / "out", settings, "F153M", workers=1) == 2
+    rows, flat_rows = rows_of(tmp_path / "out"), rows_of(made)
+    assert [row["exposure"] for row in rows] == [
+        f"{'2016' if number < 3 else '2017/01'}/{path.name}" for number, path in enumerate(paths)
+    ]
+    assert [row | {"exposure": ""} for row in rows] == [row | {"exposure": ""} for row in flat_rows]
 
 
 def test_the_same_rootname_twice(exposures, tmp_path):
@@ -184,18 +206,24 @@ def test_the_same_rootname_twice(exposures, tmp_path):
     name = one.name.split("_")[0]
     shutil.copy(one, tmp_path / one.name)
     shutil.copy(one, tmp_path / "again_flt.fits")
-    with pytest.raises(BlobwatchError, match=f"holds more than one file of {name}; keep one of each"):
-        list_exposures(tmp_path, "F153M")
+    reported = []
+    assert len(list_exposures(tmp_path, "F153M", reported.append)) == 1
+    assert reported[0].startswith(f"{name}: 2 files; ")
 
 
 def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
-    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None)
+    changed_copy(
+        sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None, **{"DATE-OBS": None}
+    )
     with pytest.raises(BlobwatchError, match=r"a_flt\.fits has no EXPSTART in its header"):
         list_exposures(tmp_path, "F153M")
 
 
 def test_an_exposure_without_a_rootname_is_called_by_its_file(exposures, tmp_path):
-    changed_copy(sorted(exposures.glob("*.fits"))[0], tmp_path / "ich219i8q_flt.fits", ROOTNAME=None)
+    path = tmp_path / "ich219i8q_flt.fits"
+    changed_copy(sorted(exposures.glob("*.fits"))[0], path, ROOTNAME=None)
+    with fits.open(path, mode="update") as hdus:
+        del hdus["SCI"].header["ROOTNAME"]
     assert [one.rootname for one in list_exposures(tmp_path, "F153M")] == ["ich219i8q"]
 
 
@@ -205,15 +233,15 @@ def test_a_damaged_exposure_is_named_and_nothing_is_written(exposures, settings,
     victim = sorted(folder.glob("*.fits"))[2]
     victim.write_bytes(victim.read_bytes()[:300_000])
     with pytest.raises(BlobwatchError, match=rf"{victim.name} is truncated; fetch or copy it again"):
-        difference(folder, tmp_path / "out", settings, "F153M", workers=1)
+        difference(folder, NO_OVERRULES, tmp_path / "out", settings, "F153M", workers=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
-def test_the_order_of_names_does_not_matter(tmp_path, settings):
-    listed = [Listed(tmp_path / name, name, moment) for name, moment in (("a", 4.0), ("b", 1.0), ("c", 2.0))]
-    ordered = sorted(listed, key=lambda one: one.expstart)
-    jobs, without = plan(ordered, settings.model_copy(update={"minimum": 2}))
-    assert [(job.exposure.rootname, [one.rootname for one in job.stack]) for job in jobs] == [
-        ("a", ["b", "c"])
-    ]
-    assert [one.rootname for one, _ in without] == ["b", "c"]
+def test_a_decision_of_a_person_is_honoured(exposures, settings, tmp_path):
+    names = [one.rootname for one in list_exposures(exposures)]
+    decision = Overrule(names[1], "reject", "Ada", "2026-11-27T00:00:00+00:00", "guiding was lost")
+    append_overrules(tmp_path, [decision])
+    difference(exposures, tmp_path, tmp_path / "difference", settings, "F153M", workers=1)
+    rows = {row["rootname"]: row for row in rows_of(tmp_path / "difference")}
+    assert rows[names[1]]["reason"] == "overruled by Ada: guiding was lost"
+    assert rows[names[4]]["stack"].split() == [names[0], names[2], names[3]]

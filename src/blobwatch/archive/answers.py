@@ -1,4 +1,4 @@
-"""The answers of ``blobwatch fetch``: what the archive has, what became of it, as a table or JSON."""
+"""The answers of ``blobwatch fetch``, as a table or JSON: files of the archive, and whether they are here."""
 
 import json
 import subprocess
@@ -10,25 +10,44 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from blobwatch.archive.fetch import Outcome, fetch, look_up
+from blobwatch.archive.flats import FOLDER, Flat, fetch_flats, find_flats, flat_states
 from blobwatch.archive.folder import check_folder, known_rows, states
 from blobwatch.archive.manifest import MANIFEST
 from blobwatch.archive.wanted import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.progress import say
 
+IS_HERE = {"here": "yes", "absent": "no", "altered": "altered"}
+
 
 def answer_fetch(
-    wanted: Wanted, out: Path, from_cloud: bool, dry_run: bool, as_json: bool, pin: bool
+    wanted: Wanted,
+    out: Path,
+    from_cloud: bool,
+    dry_run: bool,
+    as_json: bool,
+    pin: bool,
+    with_flats: bool = False,
 ) -> bool:
-    """Fetch what is wanted, or list it; return whether all of it is here, or could be.
+    """Fetch exposures, or list them; return whether all are here, or could be.
+
+    Parameters
+    ----------
+    wanted : Wanted
+    out : Path
+    from_cloud, dry_run, as_json, pin, with_flats : bool
+        The options of the command. With ``with_flats`` and a query without limits, only the flats of the
+        exposures in ``out`` are fetched.
 
     Raises
     ------
     BlobwatchError
         If there is nothing to fetch, or the archive or the folder cannot be used.
     KeyboardInterrupt
-        If it was interrupted; what came by then is kept, which is said.
+        If the user interrupted the command. Received files are kept and reported.
     """
+    if wanted.unlimited and with_flats:
+        return answer_flats(out, dry_run, as_json, pin)
     if wanted.unlimited and not dry_run:
         raise BlobwatchError(
             f"this would fetch every exposure of {wanted.target}; give --start and --end, --proposal or "
@@ -43,19 +62,89 @@ def answer_fetch(
     if not public:
         raise BlobwatchError(f"none of {len(found)} exposures is public yet; there is nothing to fetch")
     if dry_run:
-        answer_list(public, reserved, out, as_json)
+        answer_list(public, reserved, out, as_json, with_flats)
         return not unlisted
-    outcome = fetch(public, out, from_cloud)
+    outcome, flats = fetch(public, out, from_cloud), Outcome()
+    if with_flats and not outcome.interrupted:
+        names = [row["path"] for row in outcome.fetched + outcome.kept]
+        flats = fetch_flats(find_flats(out, names), out / FOLDER)
     if as_json:
-        print(json.dumps(as_answer(outcome, reserved, unlisted)))
+        answer = as_answer(outcome, reserved, unlisted)
+        print(json.dumps(answer | ({"flats": flats_as_answer(flats)} if with_flats else {})))
     tell_outcome(outcome, len(public), out)
+    if with_flats:
+        tell_flats(flats, out / FOLDER)
+    if outcome.interrupted or flats.interrupted:
+        raise KeyboardInterrupt
+    refused = bool(outcome.refused or flats.refused)
+    if pin:
+        pin_whole(out, refused)
+    return not refused and not unlisted
+
+
+def answer_flats(out: Path, dry_run: bool, as_json: bool, pin: bool) -> bool:
+    """Fetch or list the flats of the exposures in a folder; return whether all are here, or could be.
+
+    Raises
+    ------
+    BlobwatchError
+        If the folder holds no exposure, or cannot be used.
+    KeyboardInterrupt
+        If the user interrupted the command.
+    """
+    flats = find_flats(out)
+    if dry_run:
+        if as_json:
+            print(json.dumps({"flats": flat_rows(flats, out)}))
+        else:
+            print_flats(flats, out)
+        return True
+    outcome = fetch_flats(flats, out / FOLDER) if flats else Outcome()
+    if as_json:
+        print(json.dumps({"flats": flats_as_answer(outcome)}))
+    tell_flats(outcome, out / FOLDER)
     if outcome.interrupted:
         raise KeyboardInterrupt
-    if pin and outcome.refused:
+    if pin:
+        pin_whole(out, bool(outcome.refused))
+    return not outcome.refused
+
+
+def flat_rows(flats: list[Flat], out: Path) -> list[dict]:
+    """Return flats as rows of the answer: name, address, and whether they are here."""
+    states = flat_states(out / FOLDER, flats)
+    return [{"name": one.name, "uri": one.uri, "state": states[one.name]} for one in flats]
+
+
+def print_flats(flats: list[Flat], out: Path) -> None:
+    """Print the flats that would be fetched."""
+    table = Table("flat", "here", box=None, pad_edge=False)
+    for row in flat_rows(flats, out):
+        table.add_row(row["name"], IS_HERE[row["state"]])
+    Console().print(table if flats else "no flat is named in the headers")
+
+
+def flats_as_answer(outcome: Outcome) -> dict:
+    """Return which flats were fetched, kept and refused, for programs."""
+    return {"fetched": outcome.fetched, "kept": outcome.kept, "refused": outcome.refused}
+
+
+def tell_flats(outcome: Outcome, folder: Path) -> None:
+    """Print how many flats are here now."""
+    text = f"flats: {len(outcome.fetched)} fetched, {len(outcome.kept)} were here"
+    text += f", {len(outcome.refused)} are missing" if outcome.refused else ""
+    if not (outcome.fetched or outcome.kept or outcome.refused or outcome.interrupted):
+        say("flats: none is named in the headers, so none is needed", "green")
+    else:
+        say(f"{text}; in {folder}", "yellow" if outcome.interrupted or outcome.refused else "green")
+
+
+def pin_whole(out: Path, refused: bool) -> None:
+    """Pin a folder with DVC if no file is missing."""
+    if refused:
         say(f"{out} is not pinned, since it is not complete; run the same command again", "yellow")
-    elif pin:
+    else:
         pin_folder(out)
-    return not outcome.refused and not unlisted
 
 
 def tell_of_missing(reserved: list[Product], unlisted: list[str]) -> None:
@@ -67,22 +156,30 @@ def tell_of_missing(reserved: list[Product], unlisted: list[str]) -> None:
         say(f"not in the archive's list: {', '.join(unlisted)}", "red")
 
 
-def answer_list(products: list[Product], reserved: list[Product], out: Path, as_json: bool) -> None:
-    """Print what would be fetched, and how much it is."""
+def answer_list(
+    products: list[Product], reserved: list[Product], out: Path, as_json: bool, with_flats: bool = False
+) -> None:
+    """Print which files would be fetched and their sizes.
+
+    The flats of exposures that are not here are unknown: their headers name them.
+    """
     rows = known_rows(out, products[0].product)
     how = states(out, products, rows)
     missing = [one for one in products if how[one.name] != "here"]
     sums = {"bytes": total(products), "bytes_to_fetch": total(missing)}
+    here = [one.name for one in products if how[one.name] == "here"]
+    flats = find_flats(out, here) if with_flats else []
     if as_json:
         files = [as_row(one) | {"state": how[one.name]} for one in products]
         listed = {"files": files, **sums, "not_public": [one.rootname for one in reserved]}
-        print(json.dumps(listed))
+        print(json.dumps(listed | ({"flats": flat_rows(flats, out)} if with_flats else {})))
         return
     table = Table("rootname", "day", "filter", "programme", "size", "here", box=None, pad_edge=False)
     for one in products:
         size = decimal(one.size) if one.size else "not said"
-        is_here = {"here": "yes", "absent": "no", "altered": "altered"}[how[one.name]]
-        table.add_row(one.rootname, day_of(one.expstart), one.filter, one.programme, size, is_here)
+        table.add_row(
+            one.rootname, day_of(one.expstart), one.filter, one.programme, size, IS_HERE[how[one.name]]
+        )
     printed = Console()
     printed.print(table)
     of_unknown = sum(one.size is None for one in products)
@@ -93,6 +190,10 @@ def answer_list(products: list[Product], reserved: list[Product], out: Path, as_
         highlight=False,
         soft_wrap=True,
     )
+    if with_flats:
+        print_flats(flats, out)
+    if with_flats and missing:
+        printed.print(f"the flats of {len(missing)} exposures are known after those are fetched")
 
 
 def total(products: list[Product]) -> int:

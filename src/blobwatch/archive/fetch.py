@@ -16,6 +16,7 @@ from blobwatch.archive.wanted import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.progress import byte_bar, console, say
 
 QUESTIONS = 4  # times that MAST is asked for its list, with the waits some ten seconds
@@ -84,7 +85,11 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
             check_space(out, missing)
             try:
                 with way(from_cloud) as opened:
-                    fetch_missing(missing, out, rows, outcome, opened, wait)
+
+                    def get(product: Product, came: Callable[[int], None]) -> dict:
+                        return fetch_one(product, out, rows, *opened(product), came, wait)
+
+                    fetch_missing(missing, outcome, get)
             except KeyboardInterrupt:
                 outcome.interrupted = True
     return outcome
@@ -101,17 +106,25 @@ def way(from_cloud: bool) -> Iterator[Callable[[Product], tuple[str, Ask]]]:
             yield lambda product: (product.uri, partial(mast.ask, session, product))
 
 
-def fetch_missing(missing: list[Product], out: Path, rows: dict, outcome: Outcome, opened, wait) -> None:
-    """Fetch files and note the outcome of each; a refused one stops no other."""
+def fetch_missing(missing: list, outcome: Outcome, get: Callable[..., dict]) -> None:
+    """Fetch files and note the outcome of each; a refused one does not stop the others.
+
+    Parameters
+    ----------
+    missing : list
+        Files with ``name`` and ``size``.
+    outcome : Outcome
+    get : callable
+        Fetches one file, reports the bytes received so far to its second argument, returns the row.
+    """
     given_up = 0
     with byte_bar() as progress:
-        bar = progress.add_task("", total=sum(one.size or 0 for one in missing))
+        bar = progress.add_task("", total=sum(one.size or 0 for one in missing) or None)
         done = 0
         for number, product in enumerate(missing, start=1):
-            progress.update(bar, description=product.rootname)
+            progress.update(bar, description=product.name)
             try:
-                came = partial(show, progress, bar, done)
-                outcome.fetched.append(fetch_one(product, out, rows, *opened(product), came, wait))
+                outcome.fetched.append(get(product, partial(show, progress, bar, done)))
                 given_up = 0
             except BlobwatchError as error:
                 refuse(outcome, product.name, str(error))
@@ -167,7 +180,7 @@ def row_of(part: Part, product: Product) -> dict:
     """
     try:
         with open_fits(part.path) as hdus:
-            header = hdus[0].header
+            header = keywords_of(hdus)
             found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
             sound = all(is_sound(hdu) for hdu in hdus)
     except BlobwatchError as error:

@@ -145,37 +145,59 @@ def open_session() -> requests.Session:
 
 
 def ask(session: requests.Session, product: Product, offset: int, validator: str) -> Piece:
-    """Ask MAST for the bytes of a file from ``offset`` on.
+    """Request the bytes of an exposure from MAST, from ``offset`` on; raises what `ask_url` does."""
+    return ask_url(session, server().rstrip("/") + DOWNLOAD, product.uri, offset, validator, product.uri)
+
+
+def ask_url(
+    session: requests.Session, url: str, name: str, offset: int, validator: str, uri: str = ""
+) -> Piece:
+    """Request the bytes of a file from ``offset`` on.
+
+    Parameters
+    ----------
+    session : Session
+    url : str
+    name : str
+        Of the file, for messages.
+    offset : int
+    validator : str
+        ETag or time of the last change of what was received before; may be empty.
+    uri : str
+        Parameter ``uri`` of the request; may be empty.
 
     Raises
     ------
     Broken
-        If it cannot be reached or is in trouble. `Outdated`, if it has no such place in the file.
+        If the server cannot be reached or is in trouble. `Outdated`, if the file has no such offset.
     BlobwatchError
-        If it does not have the file, or not for everybody.
+        If the server does not have the file, or it is not public.
     """
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     if offset and validator:
         headers["If-Range"] = validator  # a file that changed meanwhile comes from its beginning
-    url, about = server().rstrip("/") + DOWNLOAD, {"uri": product.uri}
     with troubles():
-        response = session.get(url, params=about, headers=headers, stream=True, timeout=TIMEOUT)
+        response = session.get(
+            url, params={"uri": uri} if uri else None, headers=headers, stream=True, timeout=TIMEOUT
+        )
         try:
-            refuse_other(response, product)
+            refuse_other(response, name)
             return piece_of(response)
         except BaseException:
             response.close()
             raise
 
 
-def refuse_other(response: requests.Response, product: Product) -> None:
-    """Refuse an answer that is not the bytes asked for."""
+def refuse_other(response: requests.Response, name: str) -> None:
+    """Refuse an answer that is not the bytes of the file."""
     if response.status_code == 416:
         raise Outdated("the archive's file is shorter than what is here of it")
     if response.status_code in (401, 403):
-        raise BlobwatchError(f"{product.uri} is not public (status {response.status_code}); leave it out")
+        raise BlobwatchError(f"{name} is not public (status {response.status_code}); leave it out")
     if response.status_code in (404, 410):
-        raise BlobwatchError(f"{product.uri} is not in the archive, though in its list; ask MAST's help desk")
+        raise BlobwatchError(
+            f"{name}: listed, and not in the archive (status {response.status_code}). Ask MAST's help desk"
+        )
     response.raise_for_status()
 
 
@@ -211,7 +233,9 @@ def troubles() -> Iterator[None]:
     except requests.HTTPError as error:
         status = error.response.status_code
         if status < 500 and status not in (408, 425, 429):
-            raise BlobwatchError(f"MAST refused with status {status}: {error.response.reason}") from None
+            raise BlobwatchError(
+                f"the archive refused with status {status}: {error.response.reason}"
+            ) from None
         raise Broken(f"it answered with status {status}") from None
     except requests.exceptions.JSONDecodeError:
         raise Broken("it answered with something that is not JSON, such as a page that it is down") from None

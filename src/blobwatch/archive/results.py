@@ -133,7 +133,7 @@ def summary(out: Path) -> dict[str, int]:
     """Return how many blobs, errors and rejected exposures a table holds."""
     found = {"blobs": 0, "errors": 0, "rejected": 0}
     for table in groups_of(out, ["count", "error", "rejected"]):
-        found["rejected"] += sum(table.column("rejected").to_pylist())
+        found["rejected"] += sum(table.column("rejected").drop_null().to_pylist())
         found["blobs"] += sum(table.column("count").drop_null().to_pylist())
         found["errors"] += len(table.column("error").drop_null())
     return found

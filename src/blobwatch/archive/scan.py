@@ -13,17 +13,17 @@ from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
 from blobwatch.archive.onethread import OneThread
 from blobwatch.archive.results import answered, is_whole, merge, summary, write_part, writing
-from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey
+from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey, warn
 from blobwatch.artefact import Model
-from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.errors import BlobwatchError, Rejected, collect_file_warnings
 from blobwatch.history import History
-from blobwatch.images.quality import suspect_message
+from blobwatch.images.rejection import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import find_exposures
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.predict import Predictor, find_model
-from blobwatch.progress import bar, say
+from blobwatch.progress import bar, say, show_file_warning
 from blobwatch.settings import DifferenceSettings, load_settings
 
 CHUNK = 16  # files that a worker does in one go: a second of work, and most of a stack in common
@@ -32,7 +32,7 @@ ENDED = "the worker ended while it judged this file, again and again; look at th
 # A stack reaches one window back; the quality of its members is judged against the window before each of
 # them, whose exposures are measured against yet another.
 WINDOWS = 3
-ONE = Lock()  # astropy's warnings, which tell a truncated file, are those of all threads of a worker
+ONE = Lock()  # the threads of a worker judge one file after another
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,16 @@ def scan(
     with alone(out):
         had = answered(out)
         files = in_time(survey(files_of(source)))
-        earlier = in_time(survey(find_exposures(history))) if history else files
+        earlier = in_time(survey(find_exposures(history, warn))) if history else files
         if flats is None:
             warn_of_dflats(files)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
         with bar() as progress:
             task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
-            for rows in judged(judge, todo, exposures_of(earlier), scheduler, workers):
+            for rows in judged(judge, todo, exposures_of(earlier, warn), scheduler, workers):
+                for text in (text for row in rows for text in row.pop("warnings", ())):
+                    show_file_warning(text)
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = answered(out)
@@ -198,7 +200,7 @@ def chunks(judge: Judge, todo: list[tuple[File, str]], exposures: list[File], si
 
 
 def answer(chunk: Chunk) -> list[dict]:
-    """Judge the files of a chunk, in a worker; return their rows.
+    """Judge the files of a chunk, in a worker; return their rows, with the warnings about each file.
 
     Raises
     ------
@@ -209,8 +211,13 @@ def answer(chunk: Chunk) -> list[dict]:
         raise BlobwatchError(
             f"a worker has blobwatch {__version__} and this is {chunk.judge.release}; install the same there"
         )
+    rows = []
     with ONE:
-        return [row_of(chunk.judge, file, identity, chunk.earlier) for file, identity in chunk.pairs]
+        for file, identity in chunk.pairs:
+            with collect_file_warnings() as found:
+                row = row_of(chunk.judge, file, identity, chunk.earlier)
+            rows.append(row | {"warnings": found})
+    return rows
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,7 @@
 """The program: its options that many verbs share, and how it ends where something is wrong."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, FileWarning
 
 app = typer.Typer(
     help="Watch for new IR blobs in dark-Earth exposures of Hubble's WFC3.",
@@ -37,7 +38,8 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is said in a sentence, with exit status 1."""
+    """Run the command line; errors that the user can correct are one line, with exit status 1."""
+    print_file_warnings()
     try:
         app(prog_name="blobwatch")
     except BlobwatchError as error:
@@ -51,6 +53,22 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+def print_file_warnings() -> None:
+    """Let Python's warnings print each `FileWarning` once, as one line; others stay as they are."""
+    usual = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        if not issubclass(category, FileWarning):
+            usual(message, category, filename, lineno, file, line)
+            return
+        from blobwatch.progress import show_file_warning
+
+        show_file_warning(str(message))
+
+    warnings.filterwarnings("always", category=FileWarning)
+    warnings.showwarning = show
 
 
 @contextmanager

@@ -24,6 +24,14 @@ def fetch(
     product: Annotated[str, typer.Option(help="flt, ima or raw.")] = "flt",
     out: Annotated[Path, typer.Option(help="Folder.")] = Path("data/raw/archive"),
     cloud: Annotated[bool, typer.Option("--cloud", help="From the public copy on S3.")] = False,
+    flats: Annotated[
+        bool,
+        typer.Option(
+            "--flats",
+            help="Also the flat fields of the exposures, into flats/ of the folder. Without days, programmes "
+            "and rootnames: only those of the exposures in the folder.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files and their sizes.")] = False,
     dvc: Annotated[bool, typer.Option("--dvc", help="Then `dvc add` the folder.")] = False,
     as_json: AsJson = False,
@@ -35,7 +43,7 @@ def fetch(
     given = {"target": target, "filter": filter, "start": start, "end": end, "product": product}
     wanted = wanted_from(given | {"proposals": proposal or [], "rootnames": rootname or []})
     try:
-        well = answer_fetch(wanted, out, cloud, dry_run, as_json, dvc)
+        well = answer_fetch(wanted, out, cloud, dry_run, as_json, dvc, flats)
     except KeyboardInterrupt:
         typer.echo("blobwatch: interrupted; run the same command again, it goes on from here", err=True)
         raise typer.Exit(130) from None  # as a shell calls what Ctrl-C ended

@@ -3,11 +3,8 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from astropy.io import fits
-
-from blobwatch.instrument.wfc3ir import FLT_SIZE
 
 FLAT_KEYWORDS = ("PFLTFILE", "DFLTFILE", "LFLTFILE")
 KEYWORDS = ("FLATCORR", *FLAT_KEYWORDS, "CAL_VER", "CAL_DATE")
@@ -75,29 +72,6 @@ def read_calibration(header: fits.Header) -> Calibration:
     names = (text(key).rpartition("$")[2] for key in FLAT_KEYWORDS)
     date = text("CAL_DATE") or text("DATE")
     return Calibration(text("FLATCORR").upper(), *names, text("CAL_VER"), date)
-
-
-def product_of(hdus: fits.HDUList, path: Path) -> str:
-    """Return ``flt``, ``ima`` or ``raw`` for an open exposure.
-
-    Parameters
-    ----------
-    hdus : HDUList
-    path : Path
-        Its suffix decides where the extensions do not.
-
-    Notes
-    -----
-    A ``flt`` has one read without the reference border, the others have all reads. Only a ``raw`` is in
-    counts and not flat-fielded [WFC3 Data Handbook 2].
-    """
-    reads = [hdu for hdu in hdus if hdu.name == "SCI"]
-    if len(reads) < 2:
-        named = re.search(r"_(raw|ima)\.fits", path.name.lower())
-        return named[1] if named and reads and reads[0].header.get("NAXIS1") != FLT_SIZE else "flt"
-    unit = str(reads[0].header.get("BUNIT", "")).strip().upper()
-    applied = str(hdus[0].header.get("FLATCORR", "")).strip().upper() == "COMPLETE"
-    return "raw" if unit in ("COUNT", "COUNTS") and not applied else "ima"
 
 
 def dflat_warning(calibrations: Iterable[Calibration]) -> str:

@@ -8,8 +8,9 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.exposures import is_exposure
 from blobwatch.instrument.fitsfile import compressed, first_image, open_fits, plane, save, whole_steps
+from blobwatch.instrument.keywords import merged
+from blobwatch.instrument.kinds import DIFFERENCE, kind_of
 from blobwatch.instrument.modes import refuse_other_frames
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
@@ -24,7 +25,7 @@ class Difference:
     Attributes
     ----------
     rootname : str
-        Of the exposure; the file's name where the header holds none.
+        Of the exposure; the file's name where the header has none.
     image : ndarray, shape (1024, 1024), float32, fraction of the background
         NaN where nothing is known.
     stack, noise : ndarray or None, the same shape and unit
@@ -43,10 +44,9 @@ class Difference:
     path: Path
 
 
-def is_difference(hdus: fits.HDUList) -> bool:
-    """Tell a difference image from an exposure, whose images begin with SCI; reads no header in vain."""
-    first = first_image(hdus)
-    return (first is not None and first.name != "SCI") or not is_exposure(hdus)
+def is_difference(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
+    """Return whether a file is a difference image; see `kind_of`."""
+    return kind_of(hdus, path) == DIFFERENCE
 
 
 def read_difference(
@@ -71,17 +71,18 @@ def read_difference(
     if hdus is None:
         with open_fits(path, only_image) as opened:
             return read_difference(path, opened, only_image)
-    first = first_image(hdus)
+    first = first_image(hdus, path)
     if first is None:
         raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
-    refuse_other_frames(hdus[0].header, path)
+    keywords = merged(hdus[0], first)
+    refuse_other_frames(keywords, path)
     image = frame_of(first, path)
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
     named = {} if only_image else {hdu.name: hdu for hdu in hdus if hdu.is_image}
     header = {key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
     return Difference(
-        rootname=str(header.get("ROOTNAME", path.name.split(".")[0])).strip().lower(),
+        rootname=(str(keywords.get("ROOTNAME", "")) or path.name.split(".")[0]).lower(),
         image=image,
         stack=frame_of(named["STACK"], path) if "STACK" in named else None,
         noise=frame_of(named["NOISE"], path) if "NOISE" in named else None,

@@ -1,17 +1,22 @@
 """Exposures of the dark Earth: ``flt``, ``ima`` and ``raw`` read, ``flt`` written."""
 
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError, Unfit, collect_file_warnings, warn_file
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.calibration import Calibration, product_of, read_calibration
+from blobwatch.instrument.calibration import Calibration, read_calibration
 from blobwatch.instrument.fitsfile import compressed, open_fits, save
+from blobwatch.instrument.keywords import merged, moment, rootname
+from blobwatch.instrument.kinds import EXPOSURE, kind_of, science_images
 from blobwatch.instrument.modes import refuse_other_exposures
-from blobwatch.instrument.ramp import read_rate
+from blobwatch.instrument.reads import product_of, read_rate
+
+__all__ = ["Exposure", "is_exposure", "moment", "read_exposure", "rootname", "write_flt"]
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
 # without loss, and comes out equal on every processor.
@@ -27,7 +32,7 @@ class Exposure:
     ----------
     rootname : str
         For instance ``ich219i8q``.
-    image : ndarray, shape (1024, 1024), float64, electrons per second (raw: DN per second)
+    image : ndarray, shape (1024, 1024), float64, electrons per second (BUNIT in counts: DN per second)
         NaN in the border.
     dq : ndarray, shape (1024, 1024), int16
         Data-quality bits.
@@ -36,16 +41,17 @@ class Exposure:
     exptime : float
         Seconds.
     gain : float
-        Electrons per unit of ``image`` times second: 1, or that of the amplifiers for a raw.
+        Electrons per unit of ``image`` times second: 1, or that of the amplifiers for DN.
     filter, targname, proposid : str
-        As in the primary header.
+        As in the header; the filter in capitals.
     path : Path
         Where it was read.
-    samp_seq : str
-        Sample sequence, for instance ``SPARS100``.
     product : str
         ``flt``, ``ima`` or ``raw``.
+    samp_seq : str
+        Sample sequence, for instance ``SPARS100``; empty where the header has none.
     calibration : Calibration
+        Flat fields and software version.
     """
 
     rootname: str
@@ -63,13 +69,15 @@ class Exposure:
     calibration: Calibration = field(default_factory=Calibration)
 
 
-def is_exposure(hdus: fits.HDUList) -> bool:
-    """Tell an exposure, which has a SCI and a DQ extension, from a difference image."""
-    return ("SCI", 1) in hdus and ("DQ", 1) in hdus
+def is_exposure(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
+    """Return whether a file is an exposure; see `kind_of`."""
+    return kind_of(hdus, path) == EXPOSURE
 
 
 def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposure:
     """Read a ``flt``, ``ima`` or ``raw`` exposure of the full infrared frame.
+
+    Defects that leave the pixels known, as a missing DQ extension, are reported in one `FileWarning`.
 
     Parameters
     ----------
@@ -80,62 +88,89 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
     Raises
     ------
     Unfit
-        If the file is sound but no image of an evenly lit field in a full WFC3/IR frame.
+        If the file is intact but no image of an evenly lit field in a full WFC3/IR frame.
     BlobwatchError
         If it is unreadable, or lacks a read or a keyword that is needed.
     """
     path = Path(path)
-    if hdus is None:
-        with open_fits(path) as opened:
-            return read_exposure(path, opened)
-    header = hdus[0].header
-    if not is_exposure(hdus):
-        raise BlobwatchError(f"{path} has no SCI and DQ extensions; give a raw, ima or flt exposure")
+    with (
+        collect_file_warnings() as found,
+        nullcontext(hdus) if hdus is not None else open_fits(path) as opened,
+    ):
+        exposure = exposure_of(opened, path)
+    if found:
+        warn_file(path, "; ".join(text.removeprefix(f"{path}: ") for text in found))
+    return exposure
+
+
+def exposure_of(hdus: fits.HDUList, path: Path) -> Exposure:
+    """Return the exposure of an open file."""
+    science = science_images(hdus, path)
+    if not is_exposure(hdus, path):
+        raise BlobwatchError(f"{path} is a difference image; pass a raw, ima or flt exposure")
+    header = merged(hdus[0], science[0])
     refuse_other_exposures(header, path)
-    begin, seconds = moment(header, "EXPSTART", path), moment(header, "EXPTIME", path)
-    if not seconds > 0:
-        raise Unfit(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
+    facts = exposure_facts(hdus, path)
     try:
-        rate, dq, gain = read_rate(hdus, path)
-        image, dq = wfc3ir.embed(rate), wfc3ir.embed(dq, fill=0)
+        rate = read_rate(hdus, science, header, path)
+        image, dq = wfc3ir.embed(rate.image), wfc3ir.embed(rate.dq, fill=0)
     except BlobwatchError as error:
         message = str(error)
         raise type(error)(message if str(path) in message else f"{path}: {message}") from None
-    if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
-        image = outside_border_nan(image)
+    image = outside_border_nan(image)
     if not np.isfinite(image).any():
         raise Unfit(f"{path} holds no finite pixel; leave it out")
+    facts |= {"product": rate.product, "calibration": calibration_of(header, rate.product)}
     return Exposure(
-        rootname=rootname(header, path),
         image=image,
         dq=dq,
-        expstart=begin,
-        exptime=seconds,
-        gain=gain,
-        filter=str(header.get("FILTER", "")).strip(),
-        targname=str(header.get("TARGNAME", "")).strip(),
-        proposid=str(header.get("PROPOSID", "")).strip(),
+        exptime=rate.seconds,
+        gain=rate.gain,
+        targname=facts.pop("target"),
+        proposid=facts.pop("programme"),
         path=path,
-        samp_seq=str(header.get("SAMP_SEQ", "")).strip(),
-        product=product_of(hdus, path),
-        calibration=read_calibration(header),
+        **facts,
     )
 
 
-def moment(header: fits.Header, key: str, path: Path) -> float:
-    """Return a keyword of time as a number; MJD for EXPSTART, seconds for EXPTIME."""
-    value = header.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BlobwatchError(
-            f"{path} has no {key} in its header; without it an exposure cannot be dated or scaled. "
-            "Restore the keyword or leave the file out"
-        )
-    return float(value)
+def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
+    """Return what the headers of an exposure contain, without reading its pixels.
+
+    Parameters
+    ----------
+    hdus : HDUList
+    path : Path
+
+    Returns
+    -------
+    dict
+        ``rootname``, ``expstart``, ``filter``, ``programme``, ``samp_seq``, ``product``, ``calibration``,
+        ``target``.
+
+    Raises
+    ------
+    BlobwatchError
+        If there is no image or no date.
+    """
+    science = science_images(hdus, path)
+    header = merged(hdus[0], science[0])
+    product = product_of(science, header, path)
+    return {
+        "rootname": rootname(header, path),
+        "expstart": moment(header, "EXPSTART", path),
+        "filter": str(header.get("FILTER", "")).strip().upper(),
+        "programme": str(header.get("PROPOSID", "")).strip(),
+        "samp_seq": str(header.get("SAMP_SEQ", "")).strip().upper(),
+        "product": product,
+        "calibration": calibration_of(header, product),
+        "target": str(header.get("TARGNAME", "")).strip(),
+    }
 
 
-def rootname(header: fits.Header, path: Path) -> str:
-    """Return the rootname: the header's, else what the file's name begins with."""
-    return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
+def calibration_of(header: dict, product: str) -> Calibration:
+    """Return the calibration of an exposure; a ``raw`` is never flat-fielded."""
+    found = read_calibration(header)
+    return replace(found, flatcorr="OMIT") if product == "raw" and found.flats != "none" else found
 
 
 def outside_border_nan(image: np.ndarray) -> np.ndarray:

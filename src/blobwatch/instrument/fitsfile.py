@@ -1,26 +1,41 @@
-"""The one door to FITS: files opened, or a sentence that says what is wrong; planes read, extensions made."""
+"""FITS files: opened and checked, planes read, extensions made."""
 
+import bz2
+import gzip
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 from astropy.io import fits
-from astropy.io.fits.verify import VerifyWarning
 from astropy.utils.exceptions import AstropyUserWarning
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, warn_file
 from blobwatch.files import whole_file
 from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.cards import Truncated, read_layout
+from blobwatch.instrument.keywords import number
+
+FULL_FRAMES = ((wfc3ir.SIZE,) * 2, (wfc3ir.FLT_SIZE,) * 2)
+ACCOMPANYING = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # planes beside the image of an exposure
+UNREADABLE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error, fits.VerifyError)
+_filters = RLock()  # the filters of Python's warnings belong to all threads
 
 
 def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
-    """Open a FITS file for reading, or say in a sentence why it cannot be.
+    """Open a FITS file for reading.
+
+    Headers that violate the standard are repaired in memory, with a `FileWarning`.
 
     Parameters
     ----------
     path : Path or str
     only_image : bool
-        Of a difference image, leave what follows the image unread and unchecked: headers take time.
+        Of our own difference product, neither read nor check what follows the image: headers take time.
 
     Raises
     ------
@@ -34,51 +49,129 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
         raise BlobwatchError(f"{path} is a folder; give FITS files")
     if path.stat().st_size == 0:
         raise BlobwatchError(f"{path} is empty; fetch or copy it again")
+    last = "DIFF" if only_image else None
     hdus = None
     try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", AstropyUserWarning)  # astropy only warns of a truncated file
-            warnings.simplefilter("ignore", VerifyWarning)
-            hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
-            for hdu in hdus:  # a damaged card shows when it is read
-                hdu.name, hdu.ver, list(hdu.header.items())
-                only_image = only_image and hdu.name != "SCI"  # an exposure needs all that follows
-                if only_image and holds_image(hdu):
+        source, warning = checked_source(path, last)
+        with astropy_warnings():
+            hdus = fits.open(source, memmap=False, lazy_load_hdus=True)
+            for hdu in hdus:
+                if hdu.name == last and hdu.is_image:
                     break
-    except (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, fits.VerifyError) as error:
+    except Truncated as error:
+        raise BlobwatchError(f"{path} is truncated; fetch or copy it again ({error})") from None
+    except UNREADABLE as error:
         if hdus is not None:
             hdus.close()
         raise BlobwatchError(
             f"{path} is not a readable FITS file; fetch or copy it again ({error})"
         ) from None
-    truncated = [warning for warning in said if issubclass(warning.category, AstropyUserWarning)]
-    if truncated:
-        hdus.close()
-        raise BlobwatchError(f"{path} is truncated; fetch or copy it again ({truncated[0].message})")
+    if warning:
+        warn_file(path, warning)
     return hdus
 
 
-def holds_image(hdu) -> bool:
-    """Tell whether an HDU holds an image, as the science plane of an exposure always should."""
-    return hdu.name == "SCI" or (hdu.is_image and hdu.header.get("NAXIS", 0) >= 2)
+def checked_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
+    """Return what astropy can open without a complaint, and a warning about the file or an empty text.
+
+    Raises
+    ------
+    Truncated
+        If headers or data are incomplete.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+        opened = file
+        if start.startswith((b"\x1f\x8b", b"BZh")):
+            file.seek(0)
+            try:
+                opened = BytesIO((gzip if start[:1] == b"\x1f" else bz2).decompress(file.read()))
+            except EOFError as error:
+                raise Truncated(str(error)) from None
+            start = opened.read(9)
+        if start.upper() != b"SIMPLE  =":
+            raise ValueError("it does not begin with the keyword SIMPLE")
+        layout = read_layout(opened, opened.seek(0, 2), last and last.encode())
+        if not layout.is_clean:
+            return BytesIO(layout.repaired(opened)), layout.warning
+        if opened is file:
+            return path, layout.warning
+        opened.seek(0)
+        return opened, layout.warning
 
 
-def first_image(hdus: fits.HDUList):
-    """Return the first HDU that holds an image, or None; those behind it are not looked at."""
-    return next((hdu for hdu in hdus if holds_image(hdu)), None)
+@contextmanager
+def astropy_warnings() -> Iterator[list[str]]:
+    """Yield a list that receives the warnings of astropy; those of others are passed on."""
+    found = []
+    with _filters:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", AstropyUserWarning)
+            try:
+                yield found
+            finally:
+                found += [str(one.message) for one in caught if issubclass(one.category, AstropyUserWarning)]
+        for one in caught:
+            if not issubclass(one.category, AstropyUserWarning):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def frame_shape(hdu) -> tuple[int, ...]:
+    """Return the shape of an HDU's image, of a cube that of its planes; empty where it has no image."""
+    if not hdu.is_image:
+        return ()
+    if is_constant(hdu):
+        return tuple(int(number(hdu.header, key) or wfc3ir.SIZE) for key in ("NPIX2", "NPIX1"))
+    return tuple(hdu.shape[-2:]) if len(hdu.shape) >= 2 else ()
+
+
+def is_constant(hdu) -> bool:
+    """Return whether an HDU holds one value for all pixels, PIXVALUE, in place of an image."""
+    return hdu.is_image and not hdu.shape and "PIXVALUE" in hdu.header
+
+
+def image_hdus(hdus: fits.HDUList) -> list:
+    """Return the HDUs with an image of their own; those of a full frame only, if there are any."""
+    images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ACCOMPANYING]
+    return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
+
+
+def label(hdus: fits.HDUList, hdu) -> str:
+    """Return number and name of an extension, for messages."""
+    return f"{hdus.index_of(hdu)} ({hdu.name or 'unnamed'})"
+
+
+def first_image(hdus: fits.HDUList, path: Path | str = ""):
+    """Return the HDU of a difference image: DIFF, else the first full frame; None where there is none.
+
+    STACK and NOISE of our product are chosen last, planes that accompany the image of an exposure never.
+    Where several images qualify, a warning names the one that is used.
+    """
+    if "DIFF" in hdus:
+        return hdus["DIFF"]
+    images = image_hdus(hdus)
+    main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE")]
+    candidates = main or images
+    if len(candidates) > 1 and path:
+        choices = ", ".join(label(hdus, hdu) for hdu in candidates)
+        warn_file(path, f"holds several images (extensions {choices}); the first of them is used")
+    return candidates[0] if candidates else None
 
 
 def plane(hdu, path: Path) -> np.ndarray:
     """Return the pixels of an HDU; a constant plane stored as PIXVALUE is filled in."""
+    if is_constant(hdu):
+        value = number(hdu.header, "PIXVALUE")
+        if value is None:
+            raise BlobwatchError(f"{path} is damaged; fetch or copy it again (PIXVALUE is not a number)")
+        return np.full(frame_shape(hdu), int(value) if value.is_integer() else value)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)
+        with astropy_warnings() as found:
             data = hdu.data
     except Exception as error:  # each decoder raises kinds of its own
         raise BlobwatchError(f"{path} is damaged; fetch or copy it again ({error})") from None
-    if data is None and "PIXVALUE" in hdu.header:
-        shape = (hdu.header.get("NPIX2", wfc3ir.SIZE), hdu.header.get("NPIX1", wfc3ir.SIZE))
-        return np.full(shape, hdu.header["PIXVALUE"])
+    for text in found:
+        warn_file(path, f"{hdu.name or 'image'}: {' '.join(text.split())}")
     if data is None or data.ndim < 2:
         raise BlobwatchError(f"{path} holds no image where one is expected; give an exposure or a difference")
     return data

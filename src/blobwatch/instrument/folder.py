@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.calibration import Calibration, product_of, read_calibration
+from blobwatch.errors import BlobwatchError, collect_file_warnings
+from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.differences import is_difference
-from blobwatch.instrument.exposures import moment, rootname
+from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.keywords import word
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.instrument.search import FileProblem as FileProblem
 from blobwatch.instrument.search import search
 
+BLOCK = 2880  # bytes; the size of a FITS file is a multiple of it
 PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged
 
 
@@ -51,14 +54,17 @@ def ignore(message: str) -> None:
     """Drop a message."""
 
 
-def list_exposures(folder: Path, only_filter: str, report: Callable[[str], None] = ignore) -> list[Listed]:
-    """Return the exposures of one filter in the order of time, one per rootname.
+def list_exposures(
+    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore
+) -> list[Listed]:
+    """Return the exposures of a folder in the order of time, one per rootname.
 
     Parameters
     ----------
     folder : Path
         Nested folders are searched.
     only_filter : str
+        Empty for all filters.
     report : callable, optional
         Receives a message for each file or folder that cannot be read and for each rootname of several
         files.
@@ -71,16 +77,17 @@ def list_exposures(folder: Path, only_filter: str, report: Callable[[str], None]
     listed, differences = [], 0
     for path in find_exposures(folder, report):
         with open_fits(path, only_image=True) as hdus:
-            if str(header_with(hdus, "FILTER").get("FILTER", "")).strip() != only_filter:
+            if only_filter and filter_of(hdus) != only_filter.upper():
                 continue
-            if is_difference(hdus):
+            if is_difference(hdus, path):
                 differences += 1
             else:
                 listed.append(listed_of(path, hdus))
     if differences:
         report(f"{folder}: {differences} difference images are not used as exposures")
     if not listed:
-        raise BlobwatchError(f"{folder}: no exposure in {only_filter}. Set data.filter or add exposures")
+        remedy = f" in {only_filter}. Set data.filter or add" if only_filter else ". Add"
+        raise BlobwatchError(f"{folder}: no exposure{remedy} exposures")
     chosen, messages = choose_versions(listed)
     for message in messages:
         report(message)
@@ -109,11 +116,9 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
     return found.paths
 
 
-def header_with(hdus, key: str):
-    """Return the primary header, or the SCI header where only that has a keyword."""
-    if key not in hdus[0].header and ("SCI", 1) in hdus and key in hdus["SCI", 1].header:
-        return hdus["SCI", 1].header
-    return hdus[0].header
+def filter_of(hdus) -> str:
+    """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
+    return word(hdus[0].header, "FILTER") or word(keywords_of(hdus), "FILTER")
 
 
 def listed_of(path: Path, hdus=None) -> Listed:
@@ -135,24 +140,7 @@ def listed_of(path: Path, hdus=None) -> Listed:
         with open_fits(path, only_image=True) as opened:
             return replace(listed_of(path, opened), stamp=stamp)
 
-    def text(key: str) -> str:
-        return str(header_with(hdus, key).get(key, "")).strip()
-
-    product = product_of(hdus, path)
-    calibration = read_calibration(header_with(hdus, "FLATCORR"))
-    return Listed(
-        path=path,
-        rootname=rootname(header_with(hdus, "ROOTNAME"), path),
-        expstart=moment(header_with(hdus, "EXPSTART"), "EXPSTART", path),
-        filter=text("FILTER"),
-        programme=text("PROPOSID"),
-        samp_seq=text("SAMP_SEQ"),
-        product=product,
-        # A raw names the flats that calibration would apply.
-        calibration=replace(calibration, flatcorr="OMIT") if product == "raw" else calibration,
-        stamp=stamp_of(path),
-        target=text("TARGNAME"),
-    )
+    return Listed(path, stamp=stamp_of(path), **exposure_facts(hdus, path))
 
 
 def stamp_of(path: Path) -> str:
@@ -174,9 +162,12 @@ def is_incomplete(path: Path, seconds: float) -> bool:
         Age of the last change from which a file is taken to be complete.
     """
     try:
-        if abs(time.time() - path.stat().st_mtime) >= seconds:
+        status = path.stat()
+        if abs(time.time() - status.st_mtime) >= seconds:
             return False
-        with open_fits(path) as hdus:
+        if status.st_size % BLOCK and path.suffix.lower() != ".gz":
+            return True
+        with collect_file_warnings(), open_fits(path) as hdus:  # they are reported when the file is used
             extensions = hdus[0].header.get("NEXTEND")
             return isinstance(extensions, int) and len(hdus) - 1 < extensions
     except (BlobwatchError, OSError):

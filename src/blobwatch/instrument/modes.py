@@ -1,38 +1,33 @@
-"""Kinds of observation that show no IR blob, or none that can be compared: refused by name."""
+"""Observations without IR blobs, or with blobs that cannot be compared: refused by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from astropy.io import fits
-
 from blobwatch.errors import Unfit
+from blobwatch.instrument.keywords import word
 
 GRISMS = ("G102", "G141")
 
 
-def word(header: fits.Header, key: str, default: str = "") -> str:
-    """Return a keyword's text in capitals, without blanks at its ends."""
-    return str(header.get(key, default)).strip().upper()
-
-
-def refuse_other_frames(header: fits.Header, path: Path) -> None:
-    """Refuse what is not a full frame of the infrared channel.
+def refuse_other_frames(header: Mapping, path: Path) -> None:
+    """Raise an error unless a frame is a full one of the infrared channel.
 
     Raises
     ------
     Unfit
         For another instrument, the UVIS channel, and subarrays.
     """
-    instrument, channel = word(header, "INSTRUME", "WFC3"), word(header, "DETECTOR", "IR")
+    instrument, channel = word(header, "INSTRUME") or "WFC3", word(header, "DETECTOR") or "IR"
     if instrument != "WFC3":
         raise Unfit(f"{path} is a frame of {instrument}; only WFC3's IR channel has IR blobs")
     if channel != "IR":
         raise Unfit(f"{path} is a {channel} frame; only the IR channel has IR blobs")
-    if header.get("SUBARRAY") is True:
+    if word(header, "SUBARRAY") in ("T", "TRUE"):
         raise Unfit(f"{path} is a subarray; give a full 1024 x 1024 frame")
 
 
-def refuse_other_exposures(header: fits.Header, path: Path) -> None:
-    """Refuse exposures that are no image of an evenly lit field.
+def refuse_other_exposures(header: Mapping, path: Path) -> None:
+    """Raise an error unless an exposure is an image of an evenly lit field.
 
     A dark-Earth exposure (target ``DARK-EARTH-CALIB``) is no dark.
 

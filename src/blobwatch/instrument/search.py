@@ -62,7 +62,7 @@ def search_files(folder: Path | str) -> Search:
         real = os.path.realpath(path)
         if not path.is_dir():
             files.setdefault(real, path)
-        elif path != folder and os.path.commonpath([real, root]) == real:
+        elif real not in visited and path != folder and os.path.commonpath([real, root]) == real:
             problems.append(FileProblem(path, "link to a folder above the searched one. Remove it"))
         elif real not in visited:
             visited.add(real)

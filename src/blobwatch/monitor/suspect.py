@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from blobwatch.images.quality import SUSPECT_BATCH, suspect_message
+from blobwatch.images.rejection import SUSPECT_BATCH, suspect_message
 from blobwatch.monitor.analysis import REJECTED
 from blobwatch.monitor.ledger.ask import verdicts_of_newest
 from blobwatch.monitor.ledger.blobs import IngestResult

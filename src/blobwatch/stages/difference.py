@@ -11,13 +11,15 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.history import History, without_folder
-from blobwatch.images.quality import MEASURES, Quality, suspect_message
+from blobwatch.images.quality import MEASURES, Quality
+from blobwatch.images.rejection import suspect_message
 from blobwatch.images.stack import difference_image, noise_map
 from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.instrument.kinds import keywords_of
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.progress import console, in_processes, say
 from blobwatch.settings import DifferenceSettings
@@ -103,7 +105,7 @@ def difference(
     BlobwatchError
         If an exposure is damaged, or none has a stack.
     """
-    listed = list_exposures(exposures, only_filter)
+    listed = list_exposures(exposures, only_filter, say)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         say(warning, "yellow")
     season = Season(tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
@@ -118,9 +120,8 @@ def difference(
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with whole_folder(out) as folder:
-        rows = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
-        rows += [about(one) | {"reason": reasons[one.rootname]} for one in listed if one.rootname in reasons]
-        write_table(folder / INDEX, sorted(rows, key=lambda row: row["expstart"]), COLUMNS)
+        made = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
+        write_table(folder / INDEX, index_rows(exposures, listed, made, reasons), COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
     rejected = len(listed) - len(accepted)
     if warning := suspect_message(rejected, len(listed), settings.quality):
@@ -174,6 +175,16 @@ def write_product(folder: Path, season: Season, job: Job) -> dict:
     return row | {"path": name, "stack": " ".join(one.rootname for one in job.members)}
 
 
+def index_rows(
+    exposures: Path, listed: list[Listed], made: list[dict], reasons: dict[str, str]
+) -> list[dict]:
+    """Return the rows of the index, with the path of each exposure in its folder."""
+    known = {row["rootname"]: row for row in made}
+    rows = [known.get(one.rootname) or about(one) | {"reason": reasons[one.rootname]} for one in listed]
+    places = [one.path.relative_to(exposures).as_posix() for one in listed]
+    return [row | {"exposure": place} for row, place in zip(rows, places, strict=True)]
+
+
 def about(one: Listed) -> dict:
     """Return what the index says of an exposure, whether it has a stack or not."""
     row = {"rootname": one.rootname, "expstart": one.expstart}
@@ -184,21 +195,25 @@ def about(one: Listed) -> dict:
 
 def provenance(job: Job, season: Season, md5: str) -> fits.Header:
     """Return the primary header of a product: its inputs, settings, and version."""
-    with open_fits(job.exposure.path) as hdus:
-        source = hdus[0].header
+    listed = job.exposure
+    with open_fits(listed.path) as hdus:
+        source, keywords = hdus[0].header, keywords_of(hdus)
+    keywords |= {"ROOTNAME": listed.rootname, "EXPSTART": listed.expstart, "FILTER": listed.filter}
     header = fits.Header()
     keys = "TELESCOP INSTRUME DETECTOR ROOTNAME TARGNAME PROPOSID DATE-OBS TIME-OBS"
     for key in [*keys.split(), "EXPSTART", "EXPEND", "EXPTIME", "FILTER", "SAMP_SEQ", "NSAMP", *KEYWORDS]:
         if key in source:
             header[key] = (source[key], source.comments[key])
-    undone = season.flats is not None and bool(job.exposure.calibration.flat_files)
+        elif key in keywords:  # of the SCI header, or derived
+            header[key] = keywords[key]
+    undone = season.flats is not None and bool(listed.calibration.flat_files)
     header["FLATUNDO"] = (undone, "the flats were undone before differencing")
     header["PRODUCT"] = ("DIFFERENCE", "median stack - exposure; new blob positive")
     header["BLOBWVER"] = (__version__, "version of blobwatch")
     header["BOX"] = (season.settings.box, "[pix] boxes of the large-scale glow")
     header["STKDAYS"] = (season.settings.days, "[d] trailing window of the stack")
     header["NSTACK"] = (len(job.members), "exposures in the stack")
-    header["SRCFILE"] = (job.exposure.path.name, "the exposure")
+    header["SRCFILE"] = (listed.path.name, "the exposure")
     header["SRCMD5"] = (md5, "its md5")
     for number, one in enumerate(job.members, start=1):
         header[f"STK{number:05d}"] = (one.rootname, "in the stack")

@@ -1,0 +1,103 @@
+"""Keywords of an exposure: found in the primary or the image header, as numbers or as text."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+
+from blobwatch.errors import BlobwatchError
+
+MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
+DAY = 86400.0  # seconds
+UNITS = {"ELECTRON": "ELECTRONS", "E-": "ELECTRONS", "E": "ELECTRONS"}
+UNITS |= {"COUNT": "COUNTS", "DN": "COUNTS", "ADU": "COUNTS"}
+PER_SECOND = ("/S", "/SEC", "/SECOND", " S-1", " S^-1", " S**-1")
+
+
+def merged(*hdus) -> dict[str, object]:
+    """Return the keywords of several headers; the first that has a value counts.
+
+    Parameters
+    ----------
+    *hdus : HDUs
+        The primary HDU first.
+    """
+    found: dict[str, object] = {}
+    for hdu in hdus:
+        for card in hdu.header.cards:
+            try:
+                value = card.value.strip() if isinstance(card.value, str) else card.value
+            except Exception:  # astropy parses a card when its value is read
+                continue
+            if isinstance(value, str | int | float) and found.get(card.keyword, "") == "":
+                found[card.keyword] = value
+    return found
+
+
+def word(header: Mapping, key: str, default: str = "") -> str:
+    """Return a keyword's text in capitals, without blanks at its ends."""
+    return str(header.get(key, default)).strip().upper()
+
+
+def number(header: Mapping, key: str) -> float | None:
+    """Return a keyword as a finite number, also where it is stored as text; else None."""
+    value = header.get(key)
+    if isinstance(value, str):
+        value = value.strip().upper().replace("D", "E")
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return None
+    return value if isfinite(value) else None
+
+
+def moment(header: Mapping, key: str, path: Path) -> float:
+    """Return a keyword of time as a number; MJD for EXPSTART, seconds for EXPTIME.
+
+    A missing EXPSTART is derived from DATE-OBS and TIME-OBS.
+
+    Raises
+    ------
+    BlobwatchError
+        If the header does not have it.
+    """
+    value = number(header, key)
+    if value is None and key == "EXPSTART":
+        value = observed(header)
+    if value is None:
+        raise BlobwatchError(
+            f"{path} has no {key} in its header; without it an exposure cannot be dated or scaled. "
+            "Restore the keyword or leave the file out"
+        )
+    return value
+
+
+def observed(header: Mapping) -> float | None:
+    """Return the MJD of DATE-OBS and TIME-OBS; None where either is missing or malformed."""
+    day, time = (str(header.get(key, "")).strip() for key in ("DATE-OBS", "TIME-OBS"))
+    text = day if "T" in day else f"{day}T{time}"
+    try:
+        begin = datetime.fromisoformat(text) if len(text) > len("2016-01-01T") else None
+    except ValueError:
+        return None
+    return (begin.replace(tzinfo=UTC) - MJD_ZERO).total_seconds() / DAY if begin else None
+
+
+def rootname(header: Mapping, path: Path) -> str:
+    """Return the rootname of the header, else the beginning of the file's name."""
+    return (str(header.get("ROOTNAME", "")).strip() or path.name.split(".")[0].split("_")[0]).lower()
+
+
+def unit_of(header: Mapping) -> tuple[str, bool]:
+    """Return the unit of BUNIT, ``ELECTRONS``, ``COUNTS`` or as it is, and whether it is per second."""
+    text = word(header, "BUNIT")
+    ending = next((ending for ending in PER_SECOND if text.endswith(ending)), "")
+    base = text.removesuffix(ending).strip()
+    return UNITS.get(base, base), bool(ending)
+
+
+def is_light(header: Mapping) -> bool:
+    """Return whether BUNIT is a unit of light: electrons or counts, per second or not."""
+    return unit_of(header)[0] in ("ELECTRONS", "COUNTS")

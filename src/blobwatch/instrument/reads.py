@@ -1,0 +1,246 @@
+"""Reads and planes of an exposure file: which there are, in which unit, and the rate that they give."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError, Unfit, warn_file
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.fitsfile import frame_shape, is_constant, label, plane
+from blobwatch.instrument.keywords import moment, number, unit_of, word
+from blobwatch.instrument.ramp import Ramp, bias, fit_rate
+
+STEPS_OF_CALIBRATION = ("BLEVCORR", "ZOFFCORR", "DARKCORR", "NLINCORR", "FLATCORR", "UNITCORR")
+GAIN = float(np.mean(wfc3ir.GAIN))  # electrons per DN
+FIRST_READ = 2.932  # seconds from the zeroth to the first read [real headers]
+TOLERANCE = 0.01  # between EXPTIME and the times of the ramp
+REJECTED_HERE = wfc3ir.DQ_COSMIC_RAY | wfc3ir.DQ_SATURATED
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the reads of an exposure give.
+
+    Attributes
+    ----------
+    image : ndarray, shape (1014, 1014) or (1024, 1024), float64, electrons or DN per second
+    dq : ndarray, the same shape, int16
+    gain : float
+        Electrons per unit of ``image`` times second.
+    seconds : float
+        Exposure time.
+    product : str
+        ``raw``, ``ima`` or ``flt``.
+    """
+
+    image: np.ndarray
+    dq: np.ndarray
+    gain: float
+    seconds: float
+    product: str
+
+
+def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
+    """Return the light per second and the data quality of an exposure.
+
+    Parameters
+    ----------
+    hdus : HDUList
+    science : list of HDUs
+        Its science images.
+    header : dict
+        Its keywords.
+    path : Path
+        For messages.
+
+    Raises
+    ------
+    BlobwatchError
+        If reads are missing or out of order, or the exposure time is needed and missing.
+    """
+    science, product = choose_reads(hdus, science, header, path)
+    unit, per_second = unit_of(header)
+    if unit not in ("ELECTRONS", "COUNTS"):
+        unit, per_second = guess_unit(product, science[0])
+        warn_file(path, f"has no usable BUNIT; {unit}{'/S' if per_second else ''} is assumed")
+    gain = GAIN if unit == "COUNTS" else 1.0
+    check_complete(header, science, unit, per_second, path)
+    times = [read_time(hdus, one) for one in science]
+    seconds = exposure_time(hdus, science[0], header, times, path)
+    dq = quality_plane(hdus, science[0], path)
+    if dq is None:
+        warn_file(path, "has no DQ extension; all pixels count as good")
+        dq = np.zeros(frame_shape(science[0]), np.int16)
+    if len(science) > 1 and (not per_second or None not in times):
+        ramp = collect(hdus, science, dq, (product, per_second, gain), times, seconds, path)
+        image, dq = rate_of(ramp, dq)
+        return Rate(image, dq, gain, seconds, product)
+    image = plane(science[0], path).astype(np.float64)
+    return Rate(image if per_second else image / seconds, dq, gain, seconds, product)
+
+
+def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, str]:
+    """Return the images to be used, newest first, and the product: ``raw``, ``ima`` or ``flt``."""
+    if len({one.ver for one in science}) == len(science):
+        science = sorted(science, key=lambda one: one.ver)
+    timed = all("SAMPTIME" in one.header or "SAMPNUM" in one.header for one in science)
+    if len(science) > 1 and frame_shape(science[0])[0] != wfc3ir.SIZE and not timed:
+        names = ", ".join(label(hdus, one) for one in science)
+        warn_file(path, f"holds several science images (extensions {names}); the first of them is used")
+        science = science[:1]
+    return science, product_of(science, header, path)
+
+
+def product_of(science: list, header: dict, path: Path) -> str:
+    """Return ``raw``, ``ima`` or ``flt``.
+
+    A ramp in counts is a ``raw`` if it is stored as whole numbers or no step of calibration is complete. A
+    single read is a ``flt`` unless it has a reference border and the file's name ends in another product.
+    """
+    if len(science) == 1:
+        named = re.search(r"_(raw|ima)\.fits", path.name.lower())
+        return named[1] if named and frame_shape(science[0]) == (wfc3ir.SIZE,) * 2 else "flt"
+    unit, per_second = unit_of(header)
+    if per_second or unit == "ELECTRONS":
+        return "ima"
+    whole = any(one.header.get("BITPIX") == 16 for one in science if not is_constant(one))
+    calibrated = any(word(header, key) == "COMPLETE" for key in STEPS_OF_CALIBRATION)
+    return "ima" if calibrated and not whole else "raw"
+
+
+def guess_unit(product: str, science) -> tuple[str, bool]:
+    """Return the unit of an image whose header has none: whole numbers are counts."""
+    whole = product == "raw" and abs(science.header.get("BITPIX", -32)) in (16, 32)
+    return ("COUNTS", False) if whole or product == "raw" else ("ELECTRONS", True)
+
+
+def check_complete(header: dict, science: list, unit: str, per_second: bool, path: Path) -> None:
+    """Raise an error if a ramp has lost reads: then its last extension is not the zeroth read."""
+    expected = number(header, "NSAMP")
+    ramp = len(science) > 1 or (unit == "COUNTS" and not per_second)
+    if expected is None or not ramp or frame_shape(science[0]) == (wfc3ir.FLT_SIZE,) * 2:
+        return
+    if len(science) != expected:
+        raise BlobwatchError(f"{path} holds {len(science)} of {expected:g} reads; fetch or copy it again")
+    if len(science) == 1:
+        raise BlobwatchError(f"{path} holds a single read; without its zeroth read a ramp says nothing")
+
+
+def companion(hdus, name: str, science):
+    """Return the plane that belongs to a science image, or None; one of its shape if there is any."""
+    named = [hdu for hdu in hdus if hdu.name == name and hdu.is_image and frame_shape(hdu)]
+    same = [hdu for hdu in named if hdu.ver == science.ver]
+    fitting = [hdu for hdu in same or named if frame_shape(hdu) == frame_shape(science)]
+    return next(iter(fitting or same), None)
+
+
+def quality_plane(hdus, science, path: Path) -> np.ndarray | None:
+    """Return the data quality of a science image, int16; None where there is none."""
+    found = companion(hdus, "DQ", science)
+    if found is None:
+        return None
+    flags = plane(found, path)
+    if flags.dtype.kind == "f":
+        flags = np.nan_to_num(flags).astype(np.int64)
+    return flags.astype(np.int16)
+
+
+def read_time(hdus, science) -> float | None:
+    """Return the seconds at the end of a read: SAMPTIME, or a constant TIME plane."""
+    found = number(science.header, "SAMPTIME")
+    time = companion(hdus, "TIME", science) if found is None else None
+    return number(time.header, "PIXVALUE") if time is not None and is_constant(time) else found
+
+
+def exposure_time(hdus, newest, header: dict, times: list[float | None], path: Path) -> float:
+    """Return the exposure time; that of the reads where EXPTIME is missing or contradicts them.
+
+    Raises
+    ------
+    Unfit
+        If EXPTIME is 0.
+    BlobwatchError
+        If it is unknown.
+    """
+    stated = number(header, "EXPTIME") or 0.0
+    ramp = times[0]
+    if ramp is not None and len(times) > 1:
+        ramp = ramp - times[-1] if times[-1] is not None else None
+    sequence = sequence_time(header)
+    known = [value for value in (ramp, sequence) if value is not None and value > 0]
+    if stated > 0 and (not known or any(agree(stated, value) for value in known)):
+        return stated
+    measured = ramp or median_time(hdus, newest, path) or sequence
+    if stated > 0 and agree(stated, measured):
+        return stated
+    if measured is not None and measured > 0:
+        said = f"EXPTIME is {stated:g} s" if stated else "has no usable EXPTIME"
+        warn_file(path, f"{said}; the {measured:g} s of its reads are used")
+        return measured
+    seconds = moment(header, "EXPTIME", path)
+    raise Unfit(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
+
+
+def agree(stated: float, known: float) -> bool:
+    """Return whether two exposure times are the same within the tolerance."""
+    return abs(stated - known) <= TOLERANCE * known
+
+
+def sequence_time(header: dict) -> float | None:
+    """Return the exposure time of a SPARS sequence with NSAMP reads; None for other sequences."""
+    found = re.fullmatch(r"SPARS(\d+)", word(header, "SAMP_SEQ"))
+    reads = number(header, "NSAMP")
+    return FIRST_READ + int(found[1]) * (reads - 2) if found and reads and reads >= 2 else None
+
+
+def median_time(hdus, science, path: Path) -> float | None:
+    """Return the median of the TIME plane of a ``flt``; None where there is none."""
+    found = companion(hdus, "TIME", science)
+    if found is None:
+        return None
+    seconds = plane(found, path)[::8, ::8].astype(np.float64)
+    known = seconds[np.isfinite(seconds) & (seconds > 0)]
+    return float(np.median(known)) if known.size else None
+
+
+def collect(
+    hdus, science: list, dq: np.ndarray, form: tuple, times: list, seconds: float, path: Path
+) -> Ramp:
+    """Return the reads of a ramp in the order of time; ``form`` is product, per second, gain."""
+    product, per_second, gain = form
+    if None in times:  # only the newest and the zeroth read can be used
+        science, times = [science[0], science[-1]], [seconds, 0.0]
+    if any(late <= early for late, early in pairwise(times)):
+        raise BlobwatchError(
+            f"{path} has its oldest read first; in a raw or ima the newest comes first. Fetch it again"
+        )
+    signals, saturated, levels = [], [], []
+    for one, time in reversed(list(zip(science, times, strict=True))):
+        read = plane(one, path)
+        signals.append(read * np.float32(time) if per_second else read)
+        flags = dq if one is science[0] else quality_plane(hdus, one, path)
+        full = None if flags is None else flags & wfc3ir.DQ_SATURATED != 0
+        saturated.append(full if full is not None and full.any() else None)
+        levels.append(bias(read, dq) if product == "raw" else 0.0)
+    return Ramp(signals, saturated, levels, times[::-1], gain)
+
+
+def rate_of(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rate of a ramp, float64, and its data quality.
+
+    Where intervals cannot be compared: the newest read minus the zeroth.
+    """
+    fitted = fit_rate(ramp)
+    if fitted is not None:
+        # calwf3's own rejection fails over the whole frame where the background changes.
+        rate, saturated = fitted
+        dq = dq & ~REJECTED_HERE
+    else:
+        signal = ramp.signals[-1].astype(np.float64) - ramp.levels[-1]
+        signal -= ramp.signals[0].astype(np.float64) - ramp.levels[0]
+        rate, saturated = signal / ramp.seconds, signal >= ramp.full
+    dq = np.where(saturated, dq | wfc3ir.DQ_SATURATED, dq)
+    return rate.astype(np.float64), dq.astype(np.int16)

@@ -1,0 +1,121 @@
+"""Defects of files that are read all the same: one line each on stderr, and the answer is there."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from instrument.oddfiles import card, edited, primary, write
+from made import image_with, lines_of, write_image
+
+from blobwatch.archive.scan import Chunk, Judge, answer
+from blobwatch.archive.survey import files_of, survey
+from blobwatch.artefact import Model
+from blobwatch.errors import FileWarning, collect_file_warnings, warn_file
+from blobwatch.instrument.blobs import Blob
+from blobwatch.instrument.fitsfile import astropy_warnings
+from blobwatch.progress import in_processes
+from blobwatch.settings import DifferenceSettings
+
+LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
+SAID = r"extension 0, card \d+ \(PROPOSID\): bytes beyond ASCII"
+
+
+@pytest.fixture
+def odd(tmp_path) -> Path:
+    """A difference image with a blob, and a byte beyond ASCII in its header."""
+    path = tmp_path / "odd.fits"
+    accent = card(b"PROPOSID", b"PROPOSID=                14000 / caf\xe9")
+    edited(accent, lambda plain: write(plain, primary(image_with([LOUD]))))(path)
+    return path
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "blobwatch.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_predict_prints_one_line_per_file_and_the_answer(odd, box_model):
+    done = run("predict", odd, odd, "--model", box_model, "--json")
+    assert done.returncode == 0
+    assert [len(line["blobs"]) for line in lines_of(done.stdout)] == [1, 1]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"blobwatch: warning: {odd}: extension 0, card ")
+
+
+def test_inspect_lists_warnings_and_calibration(tmp_path, odd):
+    done = run("inspect", odd, "--json")
+    (found,) = lines_of(done.stdout)
+    (text,) = found["warnings"]
+    assert "bytes beyond ASCII" in text
+    write_image(tmp_path / "d.fits", image_with([]), PFLTFILE="iref$x_pfl.fits", CAL_VER="3.5.2")
+    for_people = run("inspect", odd, tmp_path / "d.fits")
+    assert f"warning: {text}" in for_people.stdout
+    assert "iref$x_pfl.fits" in for_people.stdout
+    assert "3.5.2" in for_people.stdout
+    assert for_people.stderr == ""
+
+
+def test_a_worker_of_a_scan_returns_the_row_and_the_warning(odd, box_model):
+    with pytest.warns(FileWarning, match=SAID):
+        (file,) = survey(files_of(odd.parent))
+    judge = Judge.of(Model.load(box_model), DifferenceSettings(), None)
+    (row,) = answer(Chunk(judge, ((file, "identity"),), ()))
+    assert (row["error"], row["count"], row["filter"]) == (None, 1, "F153M")
+    (text,) = row["warnings"]
+    assert text.startswith(f"{odd}: extension 0")
+
+
+def warned(number: int) -> int:
+    warn_file(Path("a.fits"), "odd")
+    return os.getpid()
+
+
+def test_processes_leave_the_printing_to_this_one(capsys):
+    pids = set(in_processes(warned, list(range(4)), "work", workers=2))
+    assert os.getpid() not in pids
+    assert capsys.readouterr().err.count("blobwatch: warning: a.fits: odd") == 1
+
+
+def warn_both() -> list[str]:
+    with astropy_warnings() as found:
+        warnings.warn("from elsewhere", UserWarning, stacklevel=1)
+        warnings.warn("from astropy", AstropyUserWarning, stacklevel=1)
+    return found
+
+
+def test_warnings_of_others_are_passed_on():
+    with pytest.warns(UserWarning, match="from elsewhere"):
+        found = warn_both()
+    assert found == ["from astropy"]
+
+
+def warn_in_two_threads() -> list[str]:
+    with collect_file_warnings() as found:
+        thread = Thread(target=warn_file, args=("b.fits", "seen"))
+        thread.start()
+        thread.join()
+        for _ in range(2):
+            warn_file("a.fits", "collected")
+    return found
+
+
+def test_another_thread_is_not_masked():
+    with pytest.warns(FileWarning, match="seen"):
+        found = warn_in_two_threads()
+    assert found == ["a.fits: collected"]
+
+
+def test_a_card_that_names_the_filter_wrongly_is_still_the_filter(tmp_path):
+    """As predict, the survey of a scan reads what can be read."""
+    path = tmp_path / "a.fits"
+    edited(card(b"FILTER", b"FILTER  = F105W"), lambda plain: write(plain, primary(image_with([]))))(path)
+    with pytest.warns(FileWarning, match=r"\(FILTER\): a value that is malformed"):
+        (file,) = survey([path])
+    assert file.filter == "F105W"
+    assert fits.getval(path, "ROOTNAME") == "ich219i8q"

@@ -1,0 +1,109 @@
+"""What an exposure is compared with, and whether it is accepted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import write_exposure
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.history import History
+from blobwatch.instrument.calibration import Calibration
+from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.overrules import ACCEPT, CLEAR, REJECT, Overrule, append_overrules, read_overrules
+from blobwatch.settings import DifferenceSettings
+
+OLD = Calibration("COMPLETE", pflt="u4m1335mi_pfl.fits")
+NEW = Calibration("COMPLETE", pflt="4ac1921ii_pfl.fits")
+
+
+def listed(name: str, day: float, filter_: str = "F153M", calibration=OLD, product="flt") -> Listed:
+    return Listed(f"{name}.fits", name, day, filter_, calibration=calibration, product=product)
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory) -> list[Listed]:
+    """Seven exposures on seven days; the fifth has a steep glow."""
+    folder = tmp_path_factory.mktemp("week")
+    light = np.linspace(1.0, 6.0, 1024)[None, :] * np.ones((1024, 1))
+    for number in range(7):
+        write_exposure(folder, number, light=light if number == 4 else 1.0)
+    return list_exposures(folder)
+
+
+def test_earlier_ones_share_filter_and_flats_and_lie_in_the_window():
+    one = listed("e", 100.0)
+    others = [listed("a", 69.9), listed("b", 70.0), listed("c", 99.9), listed("d", 100.0), listed("f", 140.0)]
+    others += [
+        listed("g", 90.0, "F160W"),
+        listed("h", 91.0, calibration=NEW),
+        listed("i", 92.0, product="raw"),
+    ]
+    history = History([one, *others])
+    assert [other.rootname for other in history.earlier(one)] == ["b", "c"]
+
+
+def test_the_stack_starts_anew_where_the_flats_change():
+    series = [listed(f"a{n}", 100.0 + n) for n in range(5)]
+    series += [listed(f"b{n}", 105.0 + n, calibration=NEW) for n in range(2)]
+    message = (
+        "b1: 0 accepted .* a stack needs 3; .*the flats changed from u4m1335mi_pfl.fits to 4ac1921ii_pfl.fits"
+    )
+    with pytest.raises(BlobwatchError, match=message):
+        History(series).members(series[-1])
+
+
+def test_a_rejected_exposure_is_in_no_stack_unless_a_person_accepts_it(week):
+    names = [one.rootname for one in week]
+    history = History(week)
+    assert [bool(history.rejection(one)) for one in week] == [number == 4 for number in range(7)]
+    assert [one.rootname for one in history.members(week[6])] == names[:4] + names[5:6]
+    accepted = Overrule(names[4], ACCEPT, "Ada", "2026-11-27", "the glow does not matter")
+    rejected = Overrule(names[0], REJECT, "Ada", "2026-11-27", "no")
+    overruled = History(week, overrules={one.rootname: one for one in (accepted, rejected)})
+    assert [one.rootname for one in overruled.members(week[6])] == names[1:6]
+    assert overruled.rejection(week[0]) == "overruled by Ada: no"
+
+
+def test_a_verdict_does_not_depend_on_what_comes_later_or_on_the_order_of_questions(week):
+    forward, backward = History(week[:6]), History(week)
+    expected = [forward.quality(one) for one in week[:6]]
+    assert [backward.quality(one) for one in reversed(week[:6])][::-1] == expected
+    known = History()
+    for one, quality in zip(week, [*expected, None], strict=True):
+        known.add(one, quality)  # as from a ledger; no file of the past is read again
+    assert known.rejection(week[6]) == backward.rejection(week[6])
+    np.testing.assert_array_equal(known.stack(week[6]), backward.stack(week[6]))
+
+
+def test_an_exposure_that_is_replaced_is_measured_again(week, tmp_path):
+    history = History(week, DifferenceSettings(minimum=2))
+    assert history.rejection(week[4])
+    path = write_exposure(tmp_path, 4)
+    better = replace(week[4], path=path)
+    history.add(better)
+    assert history.rejection(better) == ""
+
+
+def test_a_file_that_cannot_be_read_is_in_no_stack_and_its_error_is_its_own(week, tmp_path):
+    gone = replace(week[2], path=tmp_path / "gone_flt.fits")
+    history = History([*week[:2], gone, *week[3:]])
+    assert gone.rootname not in [one.rootname for one in history.members(week[6])]
+    assert "does not exist" in history.rejection(gone)
+
+
+def test_decisions_are_kept_and_the_last_one_counts(tmp_path):
+    rows = [
+        Overrule("ia01", REJECT, "Ada", "2026-11-27T10:00:00+00:00", "no, it's bad"),
+        Overrule("ia02", ACCEPT, "Bob", "2026-11-27T11:00:00+00:00", "fine"),
+        Overrule("ia01", CLEAR, "Ada", "2026-11-27T12:00:00+00:00", "a mistake"),
+    ]
+    append_overrules(tmp_path, rows[:2])
+    append_overrules(tmp_path, rows)  # what is there already is not repeated
+    assert read_overrules(tmp_path) == {"ia02": rows[1]}
+    text = (tmp_path / "overrules.csv").read_text()
+    assert len(text.splitlines()) == 4
+    (tmp_path / "overrules.csv").write_text(text.replace("Bob", ""))
+    with pytest.raises(BlobwatchError, match=r"overrules\.csv, line 3: needs rootname, verdict"):
+        read_overrules(tmp_path)
+    assert read_overrules(tmp_path / "absent") == {}
