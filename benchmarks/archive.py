@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ import psutil
 from astropy.io import fits
 from measure import timed
 
+from blobwatch.history import History
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import Limits, read_fit
 from blobwatch.images.scaling import scale_frame
-from blobwatch.images.stack import median_stack
 from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.folder import listed_of
 from blobwatch.instrument.season import Sky, expose, plan_season
 from blobwatch.params import load_params
 
@@ -86,10 +87,12 @@ def main(count: int) -> None:
         print(f"reading an flt and scaling it: {scaled:.0f} ms")
         image = timed(lambda: blob_image(*(lambda e: (e.image, e.dq))(read_exposure(exposure))))
         print(f"the same up to the blob image: {image:.0f} ms")
-        fit = timed(lambda: read_fit(exposure, 64, Limits()))
-        print(f"the same with the quality check: {fit:.0f} ms")
+        month = [replace(listed_of(exposure), rootname=f"i{n:08d}", expstart=58000.0 + n) for n in range(31)]
+        history = History(month)
+        quality = timed(lambda: History(month[:1]).rejection(month[0]))
+        print(f"the same with the quality of the exposure alone: {quality:.0f} ms")
         start = time.perf_counter()
-        median_stack([read_fit(exposure, 64, Limits()) for _ in range(30)])
+        history.stack(month[30])
         memory = psutil.Process().memory_info().rss / 2**20
         print(
             f"a stack of 30 exposures, read and checked: {time.perf_counter() - start:.2f} s, {memory:.0f} MB"

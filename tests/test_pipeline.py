@@ -125,7 +125,6 @@ DOORS = {
         "instrument/exposures.py",
         "instrument/differences.py",
         "instrument/modes.py",
-        "instrument/calibration.py",
         "instrument/ramp.py",
         "instrument/season.py",
         "instrument/templates.py",

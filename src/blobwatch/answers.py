@@ -9,7 +9,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, Rejected
 from blobwatch.history import History
-from blobwatch.images.quality import LABELS, suspect_message
+from blobwatch.images.rejection import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
 from blobwatch.instrument.calibration import dflat_warning

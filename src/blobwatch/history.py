@@ -8,13 +8,8 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import (
-    Quality,
-    measure_difference,
-    measure_exposure,
-    outlier_reason,
-    unusable_reason,
-)
+from blobwatch.images.quality import Quality, measure_difference, measure_exposure
+from blobwatch.images.rejection import outlier_reason, unusable_reason
 from blobwatch.images.stack import median_stack
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.flats import FlatFields

@@ -8,13 +8,10 @@ import pytest
 
 from blobwatch.history import History
 from blobwatch.images.blobimage import blob_image
-from blobwatch.images.quality import (
+from blobwatch.images.quality import Quality, expected_noise, measure_difference, measure_exposure
+from blobwatch.images.rejection import (
     PRIORS,
-    Quality,
     distribution,
-    expected_noise,
-    measure_difference,
-    measure_exposure,
     outlier_reason,
     suspect_message,
     unusable_reason,

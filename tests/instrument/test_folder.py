@@ -246,8 +246,10 @@ def test_a_listing_reports_the_choice_and_leaves_out_difference_images(tmp_path)
     newer = write(tmp_path / "2020/a_flt.fits", CAL_VER="3.5.0")
     later = write(tmp_path / "b_flt.fits", ROOTNAME="ich219iaq", EXPSTART=57401.0)
     write(tmp_path / "c_flt.fits", ROOTNAME="ich219ibq", FILTER="F105W")
-    header = fits.Header({"FILTER": "F153M", "ROOTNAME": "ich219i8q", "PRODUCT": "DIFFERENCE"})
-    fits.PrimaryHDU(np.zeros((1024, 1024), dtype=np.float32), header).writeto(tmp_path / "a_diff.fits")
+    header = fits.Header({"FILTER": "F153M", "ROOTNAME": "ich219i8q", "EXPSTART": 57400.5})
+    fits.PrimaryHDU(
+        np.random.default_rng(1).normal(0, 0.01, (1024, 1024)).astype(np.float32), header
+    ).writeto(tmp_path / "a_diff.fits")
     reported = []
     assert [one.path for one in list_exposures(tmp_path, "F153M", reported.append)] == [newer, later]
     assert reported == [
@@ -267,6 +269,22 @@ def test_a_truncated_file_is_incomplete_while_it_changes(tmp_path):
     os.utime(path, (1.6e9, 1.6e9))
     assert not is_incomplete(path, 60.0)
     assert is_incomplete(tmp_path / "renamed_meanwhile.fits", 60.0)
+
+
+def test_a_file_without_the_padding_of_its_last_block_is_incomplete(tmp_path):
+    """Its data may be complete already; the file is read when it no longer changes."""
+    path = write(tmp_path / "a_flt.fits")
+    os.truncate(path, path.stat().st_size - 1)
+    assert is_incomplete(path, 1e6)
+    os.utime(path, (1.6e9, 1.6e9))
+    assert not is_incomplete(path, 60.0)
+
+
+def test_a_compressed_file_has_any_size(tmp_path):
+    path = write(tmp_path / "a_flt.fits.gz")
+    assert not is_incomplete(path, 1e6)
+    path.write_bytes(path.read_bytes()[:-500])
+    assert is_incomplete(path, 1e6)
 
 
 def test_a_file_without_its_last_extensions_is_incomplete(tmp_path):

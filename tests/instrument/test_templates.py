@@ -182,5 +182,5 @@ def test_what_was_changed_by_hand_is_checked(tmp_path, source, harm, said):
 
 def test_a_damaged_file(tmp_path):
     (tmp_path / FILE).write_bytes(b"SIMPLE" * 900)
-    with pytest.raises(BlobwatchError, match=r"blobs\.fits is truncated"):
+    with pytest.raises(BlobwatchError, match=r"blobs\.fits is not a readable FITS file"):
         read_templates(tmp_path)

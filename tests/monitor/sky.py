@@ -12,9 +12,12 @@ from made import write_exposure
 from sqlalchemy import select
 
 from blobwatch.instrument.blobs import Blob
+from blobwatch.monitor.ledger import tables
+from blobwatch.monitor.ledger.ask import PICTURES
 from blobwatch.monitor.ledger.database import Ledger
-from blobwatch.monitor.ledger.tables import Table
-from blobwatch.monitor.watch import Watch
+from blobwatch.monitor.ledger.onset import MEASURES
+from blobwatch.monitor.ledger.tables import Exposure, Light, Table
+from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)  # there from exposure 4 on
@@ -102,9 +105,9 @@ def contents(ledger: Ledger) -> dict[str, list[tuple]]:
         }
 
 
-def watch_of(folder: Path, ledger: Ledger, model: Path) -> Watch:
-    """Return the watch of a folder."""
-    return Watch(folder, ledger, Predictor.load(model))
+def monitor_of(folder: Path, ledger: Ledger, model: Path) -> Monitor:
+    """Return the monitor of a folder."""
+    return Monitor(folder, ledger, Predictor.load(model))
 
 
 def linked(sky: Path, folder: Path, *numbers: int) -> Path:
@@ -114,3 +117,29 @@ def linked(sky: Path, folder: Path, *numbers: int) -> Path:
         name = f"{NAMES[number]}_flt.fits"
         (folder / name).hardlink_to(sky / name)
     return folder
+
+
+def canonical(ledger: Ledger) -> dict[str, list]:
+    """Return what a ledger says of exposures and blobs, without ids, times of actions and history."""
+    with ledger.reading() as session:
+        names = dict(session.execute(select(Exposure.id, Exposure.rootname)).all())
+        hidden = OURS | {"id", "model_id"}
+        columns = [one for one in Exposure.__table__.c if one.name not in hidden]
+        exposures = sorted(tuple(row) for row in session.execute(select(*columns)))
+        blobs, points = (
+            [],
+            session.execute(select(Light.blob_id, Light.exposure_id, Light.depth, Light.error)),
+        )
+        curves: dict[int, list] = {}
+        for number, exposure, *point in points:
+            curves.setdefault(number, []).append((names[exposure], *point))
+        for blob in session.scalars(select(tables.Blob)):
+            found = sorted(
+                (names[one.exposure_id], *(getattr(one, name) for name in (*MEASURES, *PICTURES)))
+                for one in blob.detections
+            )
+            before = blob.before and blob.before.rootname
+            dates = (before, blob.first.rootname, blob.last.rootname, blob.halfway, blob.status)
+            measures = tuple(getattr(blob, name) for name in MEASURES)
+            blobs.append((measures, str(dates), found, sorted(curves.get(blob.id, []))))
+    return {"exposures": exposures, "blobs": sorted(blobs)}

@@ -19,8 +19,8 @@ from blobwatch.monitor.drift import (
     sentence,
 )
 from blobwatch.monitor.ledger.ask import notices_of
+from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.tables import JUDGED, UNFIT, Exposure, Model
 from blobwatch.monitor.notices import Channel, announce, send_pending
 from blobwatch.monitor.traits import WORDS
@@ -157,7 +157,7 @@ def test_drift_goes_out_as_a_notice_of_its_own(ledger):
     with ledger.writing() as session:
         for day in range(3):
             newest = take(session, day, noise=0.05)
-        announce(session, Entered(newest, [], [], []), [channel], begun(session, newest, MINE))
+        announce(session, IngestResult(newest, [], [], []), [channel], begun(session, newest, MINE))
     assert send_pending(ledger, [channel]) == [("drift of noise since iday00200", "")]
     ((title, body, picture),) = channel.service
     assert (title, picture) == ("blobwatch: drift", None)

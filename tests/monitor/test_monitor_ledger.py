@@ -8,7 +8,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from monitor.sky import NAMES, contents, linked, watch_of
+from monitor.sky import NAMES, contents, linked, monitor_of
 from sqlalchemy import event, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -80,7 +80,7 @@ def test_the_ledger_of_a_newer_blobwatch_is_left_alone(fresh):
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     before = fresh.file.read_bytes()
     said = refusal(f"sqlite:///{fresh.file}", create=True)
-    assert "made by a newer blobwatch (its tables are 9999, this knows 0001)" in said
+    assert "made by a newer blobwatch (its tables are 9999, this knows 0002)" in said
     assert fresh.file.read_bytes() == before
 
 
@@ -198,12 +198,12 @@ def test_a_ledger_that_cannot_be_written_says_so_and_goes_on_later(
     event.listen(hindered.engine, "connect", lambda connection, _: connection.execute(f"PRAGMA {pragma}"))
     hindered.engine.dispose()
     with pytest.raises(BlobwatchError, match=reason) as error:
-        list(watch_of(folder, hindered, box_model).go())
+        list(monitor_of(folder, hindered, box_model).run())
     assert "\n" not in str(error.value)
     hindered.engine.dispose()
     kept = contents(fresh.ledger)
     assert (kept["blobs"], kept["detections"], kept["light"]) == ([], [], [])
-    list(watch_of(folder, fresh.ledger, box_model).go())
+    list(monitor_of(folder, fresh.ledger, box_model).run())
     with fresh.ledger.reading() as session:
         (blob,) = list_blobs(session)
     assert (blob["last_without_rootname"], blob["first_rootname"]) == (NAMES[3], NAMES[4])
@@ -214,6 +214,6 @@ def test_a_lock_that_cannot_be_written_is_said(fresh):
     (fresh.file.parent / f".{fresh.file.name}.lock").mkdir()
     with (
         pytest.raises(BlobwatchError, match="the lock of the ledger, cannot be written"),
-        fresh.ledger.alone(),
+        fresh.ledger.lock(),
     ):
         pass

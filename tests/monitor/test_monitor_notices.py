@@ -26,10 +26,10 @@ from monitor.channels import (
 from monitor.sky import APPEARED, LOUD, NAMES, PASSED
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.answers import answer_monitor
+from blobwatch.monitor.answers import MonitorOptions, answer_monitor
 from blobwatch.monitor.ledger.ask import newest_judged, notices_of
+from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import now, open_ledger
-from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import find_blob, list_blobs, utc
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, REJECTED, SENDING, SENT, Notice, Review
 from blobwatch.monitor.notices import (
@@ -64,7 +64,7 @@ def note(ledger, channels: list[Channel], blob: int | None = None, **drifts: str
     """Write down what is to be sent: of a blob, or cheaper, of drift."""
     with ledger.writing() as session:
         confirmed = [find_blob(session, blob)] if blob else []
-        announce(session, Entered(newest_judged(session), [], [], confirmed), channels, drifts)
+        announce(session, IngestResult(newest_judged(session), [], [], confirmed), channels, drifts)
 
 
 def state(ledger) -> list[tuple]:
@@ -91,7 +91,9 @@ def told(sky, box_model, tmp_path_factory):
             for _ in range(2):
                 addresses = [mail.address, hook.address]
                 url = f"sqlite:///{folder}/ledger.db"
-                assert answer_monitor(folder / "sky", url, addresses, str(box_model), None, True)
+                assert answer_monitor(
+                    folder / "sky", url, addresses, str(box_model), MonitorOptions(as_json=True)
+                )
         yield mail.mood, hook.mood, folder / "ledger.db", said.getvalue()
 
 
@@ -364,7 +366,9 @@ def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
 def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, address):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match=r"channel 2.* is none that notices can go to; give an") as wrong:
-        answer_monitor(tmp_path / "none", url, [f"json://{HOST}", address], "no model", None, True)
+        answer_monitor(
+            tmp_path / "none", url, [f"json://{HOST}", address], "no model", MonitorOptions(as_json=True)
+        )
     assert not any(secret in str(wrong.value) for secret in ("hunter2", "joe"))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []

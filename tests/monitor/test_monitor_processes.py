@@ -18,8 +18,8 @@ from sqlalchemy import delete, select, text
 from team.servers import Postgres, poll, postgres
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.entry import Entered
 from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.ledger.tables import Blob, Reviewer
 from blobwatch.monitor.notices import Channel, announce
@@ -167,7 +167,7 @@ def write_notice(ledger: Ledger, address: str) -> None:
     """Write down that the first blob is to be told of, as when it was confirmed."""
     with ledger.writing() as session:
         blob = session.get(Blob, 1)
-        entered = Entered(blob.last, [blob], [], [blob])
+        entered = IngestResult(blob.last, [blob], [], [blob])
         channel = Channel(hashlib.sha256(address.encode()).hexdigest(), address, None)
         announce(session, entered, [channel], {})
     ledger.engine.dispose()

@@ -23,7 +23,7 @@ from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.listing import find_blob, list_blobs
 from blobwatch.monitor.ledger.tables import Exposure, Review
 from blobwatch.monitor.review import review, write_pending
-from blobwatch.monitor.watch import Watch
+from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor
 
 FAR = Label("ich219i8q", 300.0, 400.0, 9.0, "blob", "Ann", "2016-02-03")
@@ -273,7 +273,7 @@ def test_what_was_reviewed_stays_so_whatever_is_detected(ledger, labels, tmp_pat
     review(ledger, labels, 1, "rejected", "a ghost", "Ann")
     review(ledger, labels, 2, "confirmed", "seen", "Ann")
     write_exposure(tmp_path, COUNT, [Blob(LOUD.x, LOUD.y, 4.0, 0.1)])
-    (came,) = Watch(tmp_path, ledger, Predictor.load(box_model)).go()
+    (came,) = Monitor(tmp_path, ledger, Predictor.load(box_model)).run()
     assert [one.id for one in came.found] == [1]
     assert (came.new, came.confirmed) == ([], [])
     assert (status(ledger, 1), status(ledger, 2)) == ("rejected", "confirmed")

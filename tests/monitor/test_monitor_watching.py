@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 from made import lines_of
-from monitor.sky import COUNT, NAMES, contents, linked, watch_of
+from monitor.sky import COUNT, NAMES, linked, monitor_of
 from sqlalchemy import select, text
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.folder import find_exposures
-from blobwatch.monitor.answers import answer_monitor
-from blobwatch.monitor.ledger.ask import known_exposures
+from blobwatch.instrument.search import FileProblem
+from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+from blobwatch.monitor.incoming import Note
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.exposures import known_files
 from blobwatch.monitor.ledger.tables import Exposure
-from blobwatch.monitor.watch import Trouble
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,19 @@ class Place:
         return linked(self.sky, self.folder, *numbers)
 
     def watch(self, folder: Path | None = None):
-        return watch_of(folder or self.folder, self.ledger, self.model)
+        return monitor_of(folder or self.folder, self.ledger, self.model)
 
     def run(self, capsys) -> tuple[bool, list[dict], str]:
         """Run the verb once; return whether all went well, its lines, and what it says."""
-        well = answer_monitor(self.folder, str(self.ledger.engine.url), [], str(self.model), None, True)
+        well = answer_monitor(
+            self.folder, str(self.ledger.engine.url), [], str(self.model), MonitorOptions(as_json=True)
+        )
         said = capsys.readouterr()
         return well, lines_of(said.out), said.err
 
     def outcomes(self) -> dict[str, str]:
         with self.ledger.reading() as session:
-            return {row.rootname: row.outcome for row in known_exposures(session)}
+            return {row.rootname: row.outcome for row in known_files(session)}
 
     def stack_of(self, name: str) -> str:
         with self.ledger.reading() as session:
@@ -84,7 +87,22 @@ def forget(ledger: Ledger, *statements: str) -> None:
 
 
 def names(came: list) -> list[str]:
-    return [one.path.name if isinstance(one, Trouble) else one.exposure.rootname for one in came]
+    """Return the file name of each problem, the rootname of each result, and notes as they are."""
+    shown = {FileProblem: lambda one: one.path.name, Note: lambda one: one.text}
+    return [shown.get(type(one), lambda one: one.exposure.rootname)(one) for one in came]
+
+
+def age(*paths: Path) -> None:
+    """Let files have changed long ago, so that they are not taken to be still being written."""
+    for path in paths:
+        os.utime(path, (1e9, 1e9))
+
+
+def damaged_text(folder: Path, text: str = "no FITS") -> Path:
+    path = folder / "text.fits"
+    path.write_text(text)
+    age(path)
+    return path
 
 
 def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(place, capsys):
@@ -100,7 +118,8 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
     altered(whole, place.folder / "absurd.fits", ROOTNAME="iabsurd", EXPSTART=1e99)
     altered(whole, place.folder / "nameless.fits", ROOTNAME="")
     altered(whole, place.folder / "long.fits", ROOTNAME="i" * 65)
-    (place.folder / "text.fits").write_text("no FITS")
+    damaged_text(place.folder)
+    age(damaged)
     (place.folder / ".hidden.partial.fits").write_text("half a file")
     well, lines, said = place.run(capsys)
     assert not well
@@ -109,7 +128,7 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
         *("absurd.fits", "long.fits", "nameless.fits", "text.fits", "undated.fits"),
         damaged.name,
     }
-    assert "which is no date" in errors["absurd.fits"]
+    assert "is no date" in errors["absurd.fits"]
     assert "has no EXPSTART" in errors["undated.fits"]
     assert "truncated" in errors[damaged.name]
     assert all(error in said for error in errors.values())
@@ -122,7 +141,7 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
     assert f"{NAMES[4]}: candidate 1 at (41" in said
     reasons = {line["rootname"]: line["reason"] for line in lines if "rootname" in line}
     assert "is a dark" in reasons["idark"]
-    assert reasons[NAMES[3]].startswith("2 exposures in the 30 days before it")
+    assert reasons[NAMES[3]].startswith("2 accepted exposures in the 30 days before it")
     assert place.stack_of(NAMES[4]).split() == [NAMES[0], NAMES[1], NAMES[3]]
 
     shutil.copy(whole, damaged)
@@ -130,23 +149,25 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
     well, lines, said = place.run(capsys)
     assert not well  # the others are still no use
     entered = [line for line in lines if "rootname" in line]
-    assert [line["rootname"] for line in entered] == [NAMES[2], NAMES[3], NAMES[5]]
-    assert list(entered[-1]) == ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed"]
+    assert [line["rootname"] for line in entered] == [NAMES[2], NAMES[3], NAMES[4], NAMES[5]]
+    assert [line["again"] for line in entered] == ["", *[f"earlier exposure {NAMES[2]}"] * 2, ""]
+    keys = ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed", "again"]
+    assert list(entered[-1]) == keys
     assert (entered[-1]["blobs"], entered[-1]["new"], entered[-1]["confirmed"]) == ([1], [], [1])
     assert f"{NAMES[5]}: blob 1 at (41" in said
     assert place.stack_of(NAMES[3]).split() == NAMES[:3]
 
 
 def test_trouble_is_said_once_until_the_file_is_replaced(place):
-    (place.folder / "text.fits").write_text("no FITS")
+    damaged_text(place.folder)
     place.put(0)
     watch = place.watch()
-    assert names(list(watch.go())) == ["text.fits", NAMES[0]]
-    assert list(watch.go()) == []
-    (place.folder / "text.fits").write_text("no FITS again")
-    assert names(list(watch.go())) == ["text.fits"]
+    assert names(list(watch.run())) == ["text.fits", NAMES[0]]
+    assert list(watch.run()) == []
+    damaged_text(place.folder, "no FITS again")
+    assert names(list(watch.run())) == ["text.fits"]
     shutil.copy(place.sky / f"{NAMES[1]}_flt.fits", place.folder / "text.fits")
-    assert names(list(watch.go())) == [NAMES[1]]
+    assert names(list(watch.run())) == [NAMES[1]]
 
 
 def test_a_file_whose_pixels_are_damaged_is_said_once_and_the_others_are_done(place):
@@ -155,8 +176,8 @@ def test_a_file_whose_pixels_are_damaged_is_said_once_and_the_others_are_done(pl
     whole[100_000:300_000] = bytes(200_000)
     (place.folder / "damaged.fits").write_bytes(whole)
     watch = place.watch()
-    assert sorted(names(list(watch.go()))) == ["damaged.fits", NAMES[0], NAMES[2]]
-    assert list(watch.go()) == []
+    assert sorted(names(list(watch.run()))) == ["damaged.fits", NAMES[0], NAMES[2]]
+    assert list(watch.run()) == []
 
 
 def test_a_file_that_goes_or_changes_while_others_are_looked_at_is_said(place):
@@ -164,27 +185,27 @@ def test_a_file_that_goes_or_changes_while_others_are_looked_at_is_said(place):
         shutil.copy(place.sky / f"{NAMES[number]}_flt.fits", place.folder)
     paths = find_exposures(place.folder)
     watch = place.watch()
-    going = watch.go()
+    going = watch.run()
     next(going)
     paths[1].unlink()
     os.utime(paths[2], ns=(1, 1))
     gone, changed, last = list(going)
-    assert "does not exist" in gone.error or "No such file" in gone.error
-    assert "changed while it was read" in changed.error
+    assert "disappeared" in gone.reason
+    assert "still being written" in changed.text
     assert last.exposure.rootname == NAMES[3]
-    assert names(list(watch.go())) == [NAMES[2]]
+    assert names(list(watch.run())) == [NAMES[2], NAMES[3]]
 
 
 def test_files_that_lie_elsewhere_by_now_are_not_judged_anew(known):
     known.put(*range(COUNT))
-    assert list(known.watch().go()) == []
+    assert list(known.watch().run()) == []
 
 
 def test_a_new_exposure_is_held_against_files_that_lie_elsewhere_by_now(known):
     """The ledger knows where they were; what counts is where they are."""
     forget(known.ledger, "DELETE FROM exposures WHERE expstart > 58003")
     known.put(*range(5))
-    (came,) = known.watch().go()
+    (came,) = known.watch().run()
     assert (came.exposure.outcome, len(came.new)) == ("judged", 1)
 
 
@@ -196,17 +217,17 @@ def test_an_exposure_whose_stack_cannot_be_read_is_not_said_again_and_again(know
     )
     known.put(4)
     watch = known.watch()
-    before = contents(known.ledger)
-    assert list(watch.go()) == []
-    assert contents(known.ledger) == before
+    before = known.outcomes()
+    assert list(watch.run()) == []
+    assert known.outcomes() == before
 
 
 def test_an_exposure_is_held_against_what_another_monitor_has_entered_meanwhile(place, tmp_path):
     place.put(0, 1, 3)
     other = linked(place.sky, tmp_path / "other", 2)
-    going = place.watch().go()
+    going = place.watch().run()
     assert names([next(going), next(going)]) == NAMES[:2]
-    assert names(list(place.watch(other).go())) == [NAMES[2]]
+    assert names(list(place.watch(other).run())) == [NAMES[2]]
     assert names(list(going)) == [NAMES[3]]
     assert place.stack_of(NAMES[3]).split() == NAMES[:3]
 
@@ -217,7 +238,7 @@ def test_a_second_filter_has_its_own_stacks(known):
         about = {"ROOTNAME": f"ibbb{number:02d}01q", "FILTER": "F160W", "EXPSTART": 58009.5 + number / 10}
         altered(source, known.folder / f"ibbb{number}.fits", **about)
     before = len(known.outcomes())
-    came = list(known.watch().go())
+    came = list(known.watch().run())
     assert [one.exposure.outcome for one in came] == ["no stack"] * 3 + ["judged"]
     assert known.stack_of("ibbb0301q").split() == ["ibbb0001q", "ibbb0101q", "ibbb0201q"]
     assert len(known.outcomes()) == before + 4
@@ -225,13 +246,13 @@ def test_a_second_filter_has_its_own_stacks(known):
 
 def test_a_blob_that_was_there_before_the_first_exposure_is_not_new(place):
     place.put(7, 8, 9, 10)
-    assert [one.found for one in place.watch().go()] == [[]] * 4
+    assert [one.found for one in place.watch().run()] == [[]] * 4
 
 
 def test_an_empty_folder_is_an_error_but_for_a_watch(place):
     with pytest.raises(BlobwatchError, match="no FITS file"):
-        list(place.watch().go())
-    assert list(place.watch().go(forgiving=True)) == []
+        list(place.watch().run())
+    assert list(place.watch().run(watching=True)) == []
 
 
 def test_a_watch_says_nothing_of_a_file_that_is_still_being_written(place):
@@ -240,25 +261,44 @@ def test_a_watch_says_nothing_of_a_file_that_is_still_being_written(place):
     growing, watch = place.folder / f"{NAMES[1]}_flt.fits", place.watch()
     for size in (1000, 400_000):
         growing.write_bytes(whole[:size])
-        assert [one for one in watch.go(forgiving=True) if isinstance(one, Trouble)] == []
+        assert [one for one in watch.run(watching=True) if isinstance(one, FileProblem)] == []
     growing.write_bytes(whole)
-    assert names(watch.go(forgiving=True)) == [NAMES[1]]
+    assert names(watch.run(watching=True)) == [NAMES[1]]
+
+
+def test_a_single_run_reports_a_file_that_is_still_being_written_and_is_not_failed_by_it(place, capsys):
+    place.put(0)
+    whole = next(place.sky.glob(f"{NAMES[1]}*")).read_bytes()
+    (place.folder / f"{NAMES[1]}_flt.fits").write_bytes(whole[:400_000])
+    well, lines, said = place.run(capsys)
+    assert well
+    assert "still being written" in lines[0]["warning"]
+    assert "still being written" in said
+    assert list(place.outcomes()) == [NAMES[0]]
 
 
 def test_a_watch_says_once_of_a_file_that_stays_damaged(place):
-    (place.folder / "text.fits").write_text("no FITS")
+    damaged_text(place.folder)
     watch = place.watch()
-    assert [names(watch.go(forgiving=True)) for _ in range(4)] == [[], ["text.fits"], [], []]
+    assert [names(watch.run(watching=True)) for _ in range(3)] == [["text.fits"], [], []]
+
+
+def test_nested_folders_are_searched_and_a_dangling_link_is_reported(place):
+    (place.folder / "2017" / "09").mkdir(parents=True)
+    name = f"{NAMES[0]}_flt.fits"
+    (place.folder / "2017" / "09" / name).symlink_to(place.sky / name)
+    (place.folder / "gone.fits").symlink_to(place.folder / "nowhere.fits")
+    assert names(place.watch().run()) == ["gone.fits", NAMES[0]]
 
 
 def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_model):
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with pytest.raises(BlobwatchError, match="is no folder"):
-        answer_monitor(tmp_path / "absent", url, [], str(box_model), 1.0, False)
+    with pytest.raises(BlobwatchError, match="not a directory"):
+        answer_monitor(tmp_path / "absent", url, [], str(box_model), MonitorOptions(every=1.0))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_json_nothing_is_on_stdout(known, capsys):
     known.put(0)
-    answer_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model), None, False)
+    answer_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model))
     assert capsys.readouterr().out == ""

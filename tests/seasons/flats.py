@@ -26,11 +26,11 @@ from seasons.frame import (
 )
 from seasons.lights import cosmic_rays
 
-COUNT, OLD, SNR, SIGMA = 24, 60, 25.0, 0.01  # exposures; old blobs; of new ones; noise of a difference
-STEP, START, LEVEL, NSAMP = 1.4, 59_000.0, 16_000.0, 4  # days between exposures, MJD, electrons, reads
+COUNT, OLD, SNR, SIGMA = 16, 60, 25.0, 0.01  # exposures; old blobs; of new ones; noise of a difference
+STEP, START, LEVEL, NSAMP = 1.8, 59_000.0, 16_000.0, 4  # days between exposures, MJD, electrons, reads
 P2010, P2020 = "u4m1335mi_pfl.fits", "4ac1921ii_pfl.fits"
 DELTAS = ("52c1948ri_dfl.fits", "52c1949ri_dfl.fits", "52c1950ri_dfl.fits")  # names of the usual form
-ONSETS = (4, 6, 13, 18, 20)  # the one at 13 is within a stack that starts anew at 12
+ONSETS = (4, 5, 9, 12, 14)  # that at 9 is within a stack that starts anew at 8
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,10 @@ class Scenario:
 
 
 SCENARIOS = {
-    "2010 to 2020": Scenario("F153M", lambda n: Applied(P2010 if n < 12 else P2020), (4, 6, 18, 20)),
-    "2020 to 2010": Scenario("F153M", lambda n: Applied(P2020 if n < 12 else P2010), (4, 6, 18, 20)),
-    "D-flats by date": Scenario("F125W", lambda n: Applied(P2020, DELTAS[n // 8]), (4, 6, 13, 20)),
+    "2010 to 2020": Scenario("F153M", lambda n: Applied(P2010 if n < 8 else P2020), (4, 5, 12, 14)),
+    "2020 to 2010": Scenario("F153M", lambda n: Applied(P2020 if n < 8 else P2010), (4, 5, 12, 14)),
+    # Stacks start at 0, 6 and 11: the blob at 5 has one exposure, that at 12 is in the third stack.
+    "D-flats by date": Scenario("F125W", lambda n: Applied(P2020, DELTAS[max(n - 1, 0) // 5]), (4, 9, 14)),
 }
 
 

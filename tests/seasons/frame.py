@@ -1,7 +1,7 @@
 """Detector and blobs for the independent seasons, written from the measured figures alone.
 
 It shares no code with the simulator of the package. A figure without the word "chosen" is a documented or
-measured one (docs/instrument.md); a chosen one has no measurement behind it.
+measured one (docs/detector.md, docs/simulator.md); a chosen one has no measurement behind it.
 """
 
 from dataclasses import dataclass

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from seasons.flats import ONSETS, SCENARIOS, Sky, expected, write_flats, write_flts, write_raws
+from seasons.flats import COUNT, ONSETS, SCENARIOS, Sky, expected, write_flats, write_flts, write_raws
 
 REACH = 5.0  # pixels between a found and a true blob
 
@@ -37,14 +38,29 @@ def blobwatch(*arguments: object) -> subprocess.CompletedProcess:
     return done
 
 
-def confirmed(folder: Path, ledger: Path, *options: object) -> tuple[list[dict], str]:
-    """Run the monitor; return its confirmed blobs and its messages."""
+@dataclass(frozen=True)
+class Watched:
+    """Confirmed blobs of a run of the monitor, and its messages."""
+
+    confirmed: list[dict]
+    outcomes: list[str]
+    warnings: list[str]
+
+
+def watch(folder: Path, ledger: Path, *options: object) -> Watched:
+    """Run the monitor on an empty ledger."""
     url = f"sqlite:///{ledger}"
     done = blobwatch("monitor", folder, "--ledger", url, *options, "--json")
     assert done.returncode in (0, 1), done.stderr
-    assert len(done.stdout.splitlines()) == len(list(folder.iterdir()))
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    judged = [line for line in lines if "rootname" in line]
+    assert len(judged) == COUNT
     found = json.loads(blobwatch("blobs", "--ledger", url, "--json").stdout)
-    return [one for one in found if one["status"] == "confirmed"], done.stderr
+    return Watched(
+        [one for one in found if one["status"] == "confirmed"],
+        [f"{line['outcome']}: {line['reason']}" for line in judged],
+        [line["warning"] for line in lines if "warning" in line],
+    )
 
 
 def check(found: list[dict], sky: Sky, onsets: tuple[int, ...]) -> None:
@@ -64,17 +80,22 @@ def check(found: list[dict], sky: Sky, onsets: tuple[int, ...]) -> None:
 
 def test_stacks_start_anew_with_each_flat(sky, season, tmp_path):
     scenario, folder = season
-    found, _ = confirmed(folder, tmp_path / "ledger.db")
-    check(found, sky, scenario.onsets)
+    watched = watch(folder, tmp_path / "ledger.db")
+    check(watched.confirmed, sky, scenario.onsets)
+    changes = [n for n in range(1, COUNT) if scenario.applied(n) != scenario.applied(n - 1)]
+    anew = [n for n, outcome in enumerate(watched.outcomes) if "flats changed" in outcome]
+    assert anew == [n for change in changes for n in range(change, change + 3)]
+    assert sum("D-flat" in warning for warning in watched.warnings) == bool(scenario.applied(0).dflat)
 
 
 def test_flats_are_undone(sky, season, flats, tmp_path):
     _, folder = season
-    found, _ = confirmed(folder, tmp_path / "ledger.db", "--flats", flats)
-    check(found, sky, ONSETS)
+    watched = watch(folder, tmp_path / "ledger.db", "--flats", flats)
+    check(watched.confirmed, sky, ONSETS)
+    assert not watched.warnings
 
 
 def test_raw_needs_no_flats(sky, tmp_path):
     folder = write_raws(tmp_path / "season", sky, SCENARIOS["2010 to 2020"])
-    found, _ = confirmed(folder, tmp_path / "ledger.db")
-    check(found, sky, ONSETS)
+    watched = watch(folder, tmp_path / "ledger.db")
+    check(watched.confirmed, sky, ONSETS)

@@ -17,7 +17,7 @@ from blobwatch.archive.survey import File, before, exposures_of, files_of, in_ti
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError, Rejected, collect_file_warnings
 from blobwatch.history import History
-from blobwatch.images.quality import suspect_message
+from blobwatch.images.rejection import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import find_exposures

@@ -1,5 +1,6 @@
-"""The watch: exposures as they come in, the ledger, the page, reviews."""
+"""Commands of the monitor: exposures as they arrive, the ledger, the pages, reviews, overrules."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,8 @@ Ledger = Annotated[
     typer.Option(envvar="BLOBWATCH_LEDGER", help="Address of the ledger's database, as of SQLAlchemy."),
 ]
 DEFAULT = "sqlite:///blobwatch.db"
+Overrules = Annotated[Path, typer.Option(help="Folder of the table of overrules, in git.")]
+OVERRULES = Path("data/overrules")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -28,13 +31,33 @@ def monitor(
     ] = None,
     model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and take new files as they come.")] = False,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 10.0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two passes of --watch.")] = 10.0,
+    rejudge: Annotated[
+        bool,
+        typer.Option("--rejudge", help="Analyze all exposures of the ledger again, with the deployed model."),
+    ] = False,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], show_default=False, help="With --rejudge: only those taken since."
+        ),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="A params.yaml: its difference and monitor sections."),
+    ] = None,
+    flats: Annotated[
+        Path | None, typer.Option(show_default=False, help="Reference files by which the flats are undone.")
+    ] = None,
+    overrules: Overrules = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per exposure.")] = False,
 ) -> None:
-    """Look at the exposures of a folder that the ledger does not know yet, and tell of new blobs."""
-    from blobwatch.monitor.answers import answer_monitor
+    """Analyze the exposures of a folder that the ledger lacks, and announce new blobs."""
+    from blobwatch.monitor.answers import MonitorOptions, answer_monitor
 
-    if not answer_monitor(folder, ledger, notify or [], model, every if watch else None, as_json):
+    begin = None if since is None else (since - datetime(1858, 11, 17)).days
+    options = MonitorOptions(every if watch else None, as_json, rejudge, begin, settings, flats, overrules)
+    if not answer_monitor(folder, ledger, notify or [], model, options):
         raise typer.Exit(1)
 
 
@@ -74,6 +97,26 @@ def review(
 
 
 @app.command(rich_help_panel=PANEL)
+def overrule(
+    rootname: Annotated[str, typer.Argument(show_default=False, help="Of an exposure.")],
+    reason: Annotated[str, typer.Option(show_default=False, help="Kept with the decision.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Use it, whatever its quality.")] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Do not use it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Let its quality decide again.")] = False,
+    ledger: Ledger = DEFAULT,
+    overrules: Overrules = OVERRULES,
+    as_json: AsJson = False,
+) -> None:
+    """Accept or reject an exposure; later runs and dvc repro honour it."""
+    from blobwatch.monitor.answers import answer_overrule
+
+    chosen = [name for name, on in (("accept", accept), ("reject", reject), ("clear", clear)) if on]
+    if len(chosen) != 1:
+        raise typer.BadParameter("pass one of --accept, --reject and --clear")
+    answer_overrule(ledger, overrules, rootname, chosen[0], reason, as_json)
+
+
+@app.command(rich_help_panel=PANEL)
 def reviewer(
     name: Annotated[str, typer.Argument(show_default=False, help="Of the person, kept with each review.")],
     remove: Annotated[bool, typer.Option("--remove", help="Take the person's tokens away.")] = False,
@@ -94,11 +137,12 @@ def serve(
         list[str] | None, typer.Option(show_default=False, help="A further name of this machine.")
     ] = None,
     labels: Labels = LABELS,
+    overrules: Overrules = OVERRULES,
 ) -> None:
     """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
     from blobwatch.monitor.answers import answer_serve
 
-    answer_serve(ledger, host, port, name or [], labels)
+    answer_serve(ledger, host, port, name or [], labels, overrules)
 
 
 @app.command(rich_help_panel=PANEL)

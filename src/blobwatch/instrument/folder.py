@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from blobwatch.errors import BlobwatchError
+from blobwatch.errors import BlobwatchError, collect_file_warnings
 from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import exposure_facts
@@ -15,6 +15,7 @@ from blobwatch.instrument.kinds import keywords_of
 from blobwatch.instrument.search import FileProblem as FileProblem
 from blobwatch.instrument.search import search
 
+BLOCK = 2880  # bytes; the size of a FITS file is a multiple of it
 PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged
 
 
@@ -161,9 +162,12 @@ def is_incomplete(path: Path, seconds: float) -> bool:
         Age of the last change from which a file is taken to be complete.
     """
     try:
-        if abs(time.time() - path.stat().st_mtime) >= seconds:
+        status = path.stat()
+        if abs(time.time() - status.st_mtime) >= seconds:
             return False
-        with open_fits(path) as hdus:
+        if status.st_size % BLOCK and path.suffix.lower() != ".gz":
+            return True
+        with collect_file_warnings(), open_fits(path) as hdus:  # they are reported when the file is used
             extensions = hdus[0].header.get("NEXTEND")
             return isinstance(extensions, int) and len(hdus) - 1 < extensions
     except (BlobwatchError, OSError):

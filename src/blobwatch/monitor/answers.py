@@ -1,66 +1,144 @@
-"""The answers of ``monitor`` and ``blobs``: lines of JSON, or tables for people."""
+"""Output of the monitor's commands: lines of JSON, or tables for people."""
 
 import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.instrument.search import FileProblem
 from blobwatch.monitor.drift import read_reference
 from blobwatch.monitor.export import write_export
-from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.incoming import Note
+from blobwatch.monitor.ledger.blobs import IngestResult
+from blobwatch.monitor.ledger.database import NoLedger, open_ledger
 from blobwatch.monitor.ledger.listing import depth_of, list_blobs, utc, with_error
 from blobwatch.monitor.ledger.tables import CONFIRMED, JUDGED, REJECTED
 from blobwatch.monitor.notices import announce_reviews, channels_of, send_pending
-from blobwatch.monitor.watch import Trouble, Watch
+from blobwatch.monitor.overrule import overrule, synchronize
+from blobwatch.monitor.rejudge import Summary, changed_blobs, describe_changes, mark_all, summarize
+from blobwatch.monitor.suspect import Batch
+from blobwatch.monitor.watch import Monitor, Report
+from blobwatch.overrules import DEFAULT
 from blobwatch.predict import Predictor
 from blobwatch.progress import say
+from blobwatch.settings import load_settings
 
 STYLES = {"candidate": "yellow", "confirmed": "green", "rejected": "dim"}
 
 
-def answer_monitor(
-    folder: Path, url: str, addresses: list[str], model: str, every: float | None, as_json: bool
-) -> bool:
-    """Watch a folder once, or again every so many seconds; return whether all went well.
+@dataclass(frozen=True)
+class MonitorOptions:
+    """Options of the command ``monitor``.
 
-    Nothing is well that a person should see to: a file that cannot be used, a notice that did not go out.
+    Attributes
+    ----------
+    every : float or None
+        Seconds between two passes; None for a single pass.
+    rejudge : bool
+        Analyze the exposures of the ledger again.
+    since : float or None
+        MJD from which they are analyzed again.
+    settings, flats : Path or None
+    overrules : Path
+        Folder of the project's table of overrules.
     """
+
+    every: float | None = None
+    as_json: bool = False
+    rejudge: bool = False
+    since: float | None = None
+    settings: Path | None = None
+    flats: Path | None = None
+    overrules: Path = DEFAULT
+
+
+def answer_monitor(
+    folder: Path, url: str, addresses: list[str], model: str, options: MonitorOptions | None = None
+) -> bool:
+    """Monitor a folder once, or again every so many seconds; return whether all went well.
+
+    Files that cannot be used and notices that were not sent count as failures.
+    """
+    options = options or MonitorOptions()
     channels, predictor = channels_of(addresses), Predictor.load(model)
     if not folder.is_dir():
-        raise BlobwatchError(f"{folder} is no folder; give the one in which exposures come in")
+        raise BlobwatchError(f"{folder}: not a directory. Pass the directory that receives new exposures")
+    if options.since is not None and not options.rejudge:
+        raise BlobwatchError("--since needs --rejudge")
+    settings = load_settings(options.settings)
+    flats = FlatFields(options.flats) if options.flats else None
     reference = read_reference()
     if reference is None or reference.model != predictor.model.sha256:
-        say("drift is not told: there is no reference of this model; dvc repro reference makes it", "yellow")
+        say("drift is not checked: no reference of this model. Run `dvc repro reference`", "yellow")
     ledger = open_ledger(url, create=True)
-    watch = Watch(folder, ledger, predictor, channels, reference)
-    if channels and every is not None:
-        import matplotlib.figure  # noqa: F401  now, while nobody waits for a picture
+    synchronize(ledger, options.overrules)
+    monitor = Monitor(folder, ledger, predictor, channels, reference, settings, flats)
+    if channels and options.every is not None:
+        import matplotlib.figure  # noqa: F401  before the first picture is needed
+    before = summarize(ledger) if options.rejudge else None
+    marked = mark_all(ledger, options.since) if options.rejudge else 0
+    well = run_passes(monitor, options)
+    if before is not None:
+        report_changes(before, summarize(ledger), marked, options.as_json)
+    return well or options.every is not None  # problems of a watch have been reported
+
+
+def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
+    """Run the monitor once or repeatedly; return whether all went well."""
+    ledger, channels, every = monitor.ledger, monitor.channels, options.every
+    batch = Batch(ledger, channels, monitor.settings.difference.quality)
     well, patient, outcomes = True, False, Counter()
     if every is not None:
-        say(f"watching {folder} every {every:g} s; Ctrl-C ends it")
+        say(f"watching {monitor.files.folder} every {every:g} s; Ctrl-C ends it")
     with told_to_stop() as stop:
         while not stop.is_set():
             announce_reviews(ledger, channels)
             well = send(ledger, channels, patient) and well
-            for came in watch.go(forgiving=every is not None):
-                tell(came, as_json)
-                well = well and not isinstance(came, Trouble)
-                outcomes[came.exposure.outcome if isinstance(came, Entered) else "of no use"] += 1
-                if isinstance(came, Entered):
+            results = []
+            for one in monitor.run(watching=every is not None):
+                print_report(one, options.as_json)
+                well = well and not isinstance(one, FileProblem)
+                outcomes[kind_of(one)] += 1
+                if isinstance(one, IngestResult):
+                    results.append(one)
                     well = send(ledger, channels, True) and well
                 if stop.is_set():
                     break
+            if warning := batch.check(results):
+                print_report(Note(warning), options.as_json, "bold red")
+                well = send(ledger, channels, True) and well
             if every is None or stop.wait(every):
                 break
             patient = True
-    looked = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    say(f"{outcomes.total()} new in {folder}{f': {looked}' if looked else ''}")
-    return well or every is not None  # what a watch met on its way it has said
+    outcomes.pop("", None)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    say(f"{outcomes.total()} new or changed in {monitor.files.folder}{f': {counts}' if counts else ''}")
+    return well
+
+
+def kind_of(one: Report) -> str:
+    """Return under what a result is counted; empty for messages."""
+    if isinstance(one, IngestResult):
+        return one.exposure.outcome
+    return "unusable" if isinstance(one, FileProblem) else ""
+
+
+def report_changes(before: Summary, after: Summary, count: int, as_json: bool) -> None:
+    """Print how the results differ from those before they were judged again."""
+    numbers = changed_blobs(before, after)
+    if as_json:
+        line = {"rejudged": count, "before": before.as_json(numbers), "after": after.as_json(numbers)}
+        print(json.dumps(line), flush=True)
+    lines = describe_changes(before, after)
+    say(f"{count} exposures judged again: {'these results differ' if lines else 'no result differs'}")
+    for line in lines:
+        say(line)
 
 
 @contextmanager
@@ -82,31 +160,46 @@ def send(ledger, channels, patient: bool) -> bool:
     tried = send_pending(ledger, channels, patient)
     for subject, error in tried:
         if error:
-            say(
-                f"blobwatch: the notice of {subject} did not go out, and will be tried again ({error})", "red"
-            )
+            say(f"blobwatch: the notice of {subject} was not sent. It is tried again ({error})", "red")
     return not any(error for _, error in tried)
 
 
-def tell(came: Entered | Trouble, as_json: bool) -> None:
-    """Say what came of a file."""
-    if isinstance(came, Trouble):
+def print_report(one: Report, as_json: bool, style: str = "yellow") -> None:
+    """Print what came of a file, or a message."""
+    if isinstance(one, IngestResult):
+        print_result(one, as_json)
+    elif isinstance(one, FileProblem):
         if as_json:
-            print(json.dumps({"image": str(came.path), "error": came.error}), flush=True)
-        say(f"blobwatch: {came.error}", "red")
-        return
-    exposure = came.exposure
+            print(json.dumps({"image": str(one.path), "error": str(one)}), flush=True)
+        say(f"blobwatch: {one}", "red")
+    else:
+        if as_json:
+            print(json.dumps({"warning": one.text}), flush=True)
+        say(f"blobwatch: {one.text}", style)
+
+
+def print_result(result: IngestResult, as_json: bool) -> None:
+    """Print what an exposure changed."""
+    exposure = result.exposure
     if as_json:
         line = {"rootname": exposure.rootname, "expstart": exposure.expstart, "outcome": exposure.outcome}
-        line |= {"reason": exposure.reason, "blobs": [one.id for one in came.found]}
-        line |= {"new": [one.id for one in came.new], "confirmed": [one.id for one in came.confirmed]}
-        print(json.dumps(line), flush=True)
-    for blob in came.new:
+        line |= {"reason": exposure.reason, "blobs": [one.id for one in result.found]}
+        line |= {"new": [one.id for one in result.new], "confirmed": [one.id for one in result.confirmed]}
+        print(json.dumps(line | {"again": result.why}), flush=True)
+    if result.why:
+        say(f"{exposure.rootname}: analyzed again ({result.why})")
+    for blob in result.new:
         say(f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}")
-    for blob in came.confirmed:
+    for blob in result.confirmed:
         say(f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green")
     if exposure.outcome != JUDGED:
         say(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
+    if result.unreadable:
+        names = ", ".join(result.unreadable[:5]) + (" ..." if len(result.unreadable) > 5 else "")
+        say(
+            f"{exposure.rootname}: light curves lack {len(result.unreadable)} missing files ({names})",
+            "yellow",
+        )
 
 
 def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
@@ -158,6 +251,21 @@ def answer_review(
     say(f"blob {number} is {verdict}; commit {labels}, and the next `dvc repro` takes it")
 
 
+def answer_overrule(url: str, folder: Path, rootname: str, verdict: str, reason: str, as_json: bool) -> None:
+    """Overrule the verdict about an exposure in the name of the user."""
+    from blobwatch.lineage.checkout import author
+
+    try:
+        ledger = open_ledger(url)
+    except NoLedger:
+        ledger = None
+    one = overrule(ledger, folder, rootname, verdict, reason, author(Path.cwd()))
+    if as_json:
+        print(json.dumps(asdict(one)))
+    done = {"accept": "is accepted", "reject": "is rejected", "clear": "is judged by its quality again"}
+    say(f"{one.rootname} {done[verdict]} from the next monitor run on; commit {folder}")
+
+
 def answer_reviewer(url: str, name: str, remove: bool) -> None:
     """Admit or dismiss a reviewer; the token is printed alone on stdout."""
     from blobwatch.monitor.ledger.reviewers import admit, dismiss
@@ -171,16 +279,21 @@ def answer_reviewer(url: str, name: str, remove: bool) -> None:
         print(token)
 
 
-def answer_serve(url: str, host: str, port: int, names: list[str], labels: Path) -> None:
-    """Serve the pages until told to end."""
+def answer_serve(
+    url: str, host: str, port: int, names: list[str], labels: Path, overrules: Path = DEFAULT
+) -> None:
+    """Serve the pages until interrupted."""
+    from blobwatch.monitor.overrule import write_pending as write_overrules
     from blobwatch.monitor.review import write_pending
     from blobwatch.monitor.web import make_app, names_of, serve
 
     ledger = open_ledger(url)
     if labels.is_dir():
         write_pending(ledger, labels)
+    if overrules.is_dir():
+        write_overrules(ledger, overrules)
     shown = f"[{host}]" if ":" in host else host
-    app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names))
+    app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names), overrules)
     serve(app, host, port, lambda: say(f"the ledger is at http://{shown}:{port}; Ctrl-C ends it"))
 
 

@@ -9,17 +9,28 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
+from sqlalchemy import select
+
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger.ask import PICTURES, notices_of, unsent_notices, untold_reviews
+from blobwatch.monitor.analysis import corner
+from blobwatch.monitor.ledger.ask import (
+    PICTURES,
+    confirming_exposure,
+    notices_of,
+    unannounced_blobs,
+    unsent_notices,
+    untold_reviews,
+)
+from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Session, now
-from blobwatch.monitor.ledger.entry import Entered
+from blobwatch.monitor.ledger.exposures import is_any_due
 from blobwatch.monitor.ledger.listing import appeared, depth_of, light_of, row_of, with_error
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, SENDING, SENT, Blob, Exposure, Notice
-from blobwatch.monitor.look import corner
 
 LONGEST = 3600.0  # seconds between two attempts of a watch that goes on
 FIRST = 10.0  # seconds after the first failure; twice as long after each
 GIVE_UP = 20.0  # seconds for one attempt
+SUSPECT = "suspect limits"  # how the subject of such a notice begins
 DRAWING = Lock()  # matplotlib draws one figure at a time
 
 
@@ -95,22 +106,31 @@ def masked(address: str) -> str:
     return f"{kind}://{host if '.' in host or host.startswith('localhost') else '…'}"
 
 
-def announce(session: Session, entered: Entered, channels: list[Channel], drifts: dict[str, str]) -> None:
-    """Write down what is to be sent about an exposure, in the same breath as what it showed.
+def announce(session: Session, result: IngestResult, channels: list[Channel], drifts: dict[str, str]) -> None:
+    """Write the notices that follow from an exposure, in the transaction that stores it.
+
+    Blobs are announced once no exposure has to be analyzed again: before that, later exposures may still
+    be compared with an outdated stack.
 
     Parameters
     ----------
     session : Session
-    entered : Entered
+    result : IngestResult
     channels : list of Channel
     drifts : dict of str to str
-        Traits that have left their range with this exposure, each with its sentence.
+        Statistics that have left their range with this exposure, each with its message.
     """
-    exposure = entered.exposure
-    for blob in entered.confirmed:
-        post(session, channels, f"blob {blob.id}", exposure, f"confirmed by {exposure.rootname}", blob)
-    for name, said in drifts.items():
-        post(session, channels, f"drift of {name} since {exposure.rootname}", exposure, said)
+    exposure = result.exposure
+    if not is_any_due(session):
+        waiting = unannounced_blobs(session)
+        blobs = [*result.confirmed, *(one for one in waiting if one not in result.confirmed)]
+        for blob in sorted(blobs, key=lambda one: one.id):
+            blob.unannounced = False
+            if blob.status == CONFIRMED:
+                by = confirming_exposure(session, blob) or exposure
+                post(session, channels, f"blob {blob.id}", by, f"confirmed by {by.rootname}", blob)
+    for name, text in drifts.items():
+        post(session, channels, f"drift of {name} since {exposure.rootname}", exposure, text)
 
 
 def post(
@@ -121,11 +141,13 @@ def post(
     text: str,
     blob: Blob | None = None,
 ) -> None:
-    """Write down a notice to each channel."""
-    about = {"subject": subject, "exposure": exposure, "text": text, "blob": blob}
+    """Write a notice to each channel that has none of the same subject."""
+    known = set(session.scalars(select(Notice.channel).filter_by(subject=subject)))
+    values = {"subject": subject, "exposure": exposure, "text": text, "blob": blob}
     for channel in channels:
-        where = {"channel": channel.key, "shown": channel.shown, "state": PENDING}
-        session.add(Notice(**about, **where, model=exposure.model))
+        if channel.key not in known:
+            where = {"channel": channel.key, "shown": channel.shown, "state": PENDING}
+            session.add(Notice(**values, **where, model=exposure.model))
     session.flush()
 
 
@@ -134,7 +156,7 @@ def announce_reviews(ledger: Ledger, channels: list[Channel]) -> None:
     with ledger.reading() as session:
         if not untold_reviews(session):
             return
-    with ledger.alone(), ledger.writing() as session:
+    with ledger.lock(), ledger.writing() as session:
         for said in untold_reviews(session):
             said.told, blob = True, said.blob
             if said.verdict == blob.status == CONFIRMED and not notices_of(session, blob.id):
@@ -168,7 +190,7 @@ def send_pending(ledger: Ledger, channels: list[Channel], patient: bool = False)
     if not channels:
         return []
     # While the ledger is held nobody else is sending: one that is marked as being sent was cut short.
-    with ledger.alone(), ThreadPoolExecutor(len(channels)) as pool:
+    with ledger.lock(), ThreadPoolExecutor(len(channels)) as pool:
         tried = list(pool.map(lambda channel: serve(ledger, channel, patient), channels))
     return [one for of_channel in tried for one in of_channel]
 
@@ -225,7 +247,8 @@ def message(notice: Notice) -> tuple[str, str]:
     model = f"version {version}" if version else f"model {notice.model.sha256[:12]}"
     end = f"Judged by {model} of blobwatch. Notice {notice.id}."
     if notice.blob is None:
-        return "blobwatch: drift", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
+        title = "suspect limits" if notice.subject.startswith(SUSPECT) else "drift"
+        return f"blobwatch: {title}", f"{notice.text}\nSince {notice.exposure.rootname}. {end}"
     row = row_of(notice.blob)
     place = f"x {with_error(row['x'], row['x_error'])}, y {with_error(row['y'], row['y_error'])}"
     lines = [

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor import charts
+from blobwatch.monitor.analysis import CUTOUT, corner
 from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
 from blobwatch.monitor.ledger.ask import (
@@ -21,6 +22,7 @@ from blobwatch.monitor.ledger.ask import (
     newest_exposures,
     newest_judged,
     notices_of,
+    old_results,
     span_of,
     traits_over_time,
 )
@@ -35,10 +37,12 @@ from blobwatch.monitor.ledger.listing import (
     utc,
     with_error,
 )
-from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Exposure, Model
-from blobwatch.monitor.look import CUTOUT, corner
+from blobwatch.monitor.ledger.overruling import overrules_of
+from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Detection, Exposure, Model
 from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
+from blobwatch.monitor.suspect import newest_warning
 from blobwatch.monitor.traits import WORDS
+from blobwatch.settings import QualitySettings
 
 PER_PAGE = 50  # exposures
 STYLE = Path(__file__).parent / "templates" / "style.css"
@@ -64,10 +68,11 @@ class Links:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who looks at a page: a name where someone has signed in, and whether one may review here at all."""
+    """The reader of a page: a name after signing in, and whether reviews and overrules are possible here."""
 
     name: str = ""
     may_review: bool = False
+    may_overrule: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,15 @@ class Pages:
     deployed : callable
         Gives what is known of the deployed model and its audit.
     links : Links
+    limits : QualitySettings
+        By which many rejected exposures are suspect.
     """
 
     ledger: Ledger
     reference: Reference | None
     deployed: Callable[[], Deployed]
     links: Links = field(default_factory=Links)
+    limits: QualitySettings = field(default_factory=QualitySettings)
 
     def warm(self) -> None:
         """Do once what the first reader of each page would wait for."""
@@ -106,6 +114,7 @@ class Pages:
                 link=self.links,
                 reader=reader,
                 drifts=self.drifts(session),
+                suspect=newest_warning(session, self.limits),
                 made=now(),
                 **shown,
             )
@@ -156,7 +165,7 @@ class Pages:
         with self.ledger.reading() as session:
             blob = find_blob(session, number)
             detections = detections_of(session, number)
-            first = detections[0]
+            first = detections[0] if detections else None
             row = row_of(blob)
             return self.render(
                 "blob",
@@ -165,9 +174,11 @@ class Pages:
                 blob=blob,
                 row=row,
                 appeared=appeared(row),
-                pictures={name: b64encode(getattr(first, name)).decode() for name in PICTURES},
+                pictures={name: b64encode(getattr(first, name)).decode() for name in PICTURES}
+                if first
+                else {},
                 first=first,
-                circle=(first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))),
+                circle=ring_of(first) if first else None,
                 size=CUTOUT,
                 light=light_chart(light_of(session, blob), row, blob.halfway),
                 detections=detections,
@@ -186,6 +197,8 @@ class Pages:
                 session,
                 reader,
                 rows=[(one, sixteen(one), found) for one, found in rows],
+                overrules=overrules_of(session, [one.rootname for one, _ in rows]),
+                history=old_results(session, [one.id for one, _ in rows]),
                 total=total,
                 number=number,
                 pages=last,
@@ -232,6 +245,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"utc": utc, "with_error": with_error, "depth": depth_of, "moment": moment}
+    made.filters["quality"] = quality_words
     return made
 
 
@@ -244,6 +258,28 @@ def newest_model(session: Session) -> Model | None:
     """Return the model that judged the newest exposure."""
     found = newest_judged(session)
     return found.model if found else None
+
+
+def ring_of(first: Detection) -> tuple[float, float]:
+    """Return the place of a detection in its pictures, whose first row is at the top."""
+    return first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))
+
+
+def quality_words(exposure: Exposure) -> list[tuple[str, str]]:
+    """Return the measures of an exposure's quality that are known, each with its name."""
+    shown = [
+        ("e-", exposure.light, 1.0, 0),
+        ("gradient", exposure.gradient, 1.0, 2),
+        ("residual noise, %", exposure.residual, 100.0, 2),
+        ("over expected", exposure.excess, 1.0, 2),
+        ("flagged, %", exposure.flagged, 100.0, 1),
+        ("streaks, %", exposure.streaks, 100.0, 2),
+        ("sources, %", exposure.sources, 100.0, 3),
+        ("banding", exposure.banding, 1.0, 2),
+    ]
+    return [
+        (words, f"{scale * value:.{digits}f}") for words, value, scale, digits in shown if value is not None
+    ]
 
 
 def sixteen(exposure: Exposure) -> list[list[tuple[float, bool]]]:

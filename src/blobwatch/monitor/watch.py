@@ -1,48 +1,64 @@
-"""The watch itself: a folder's exposures in the order of time, each looked at and entered once."""
+"""The monitor: exposures of a folder in the order of time, each analyzed and stored in the ledger."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 
-from blobwatch.archive.survey import File, before, exposures_of, in_time, survey
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.folder import Listed, find_exposures
+from blobwatch.files import file_hash
+from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.instrument.folder import Listed, is_incomplete, listed_of, stamp_of
+from blobwatch.instrument.search import FileProblem
+from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, Judged, JudgedHistory, analyze_exposure
 from blobwatch.monitor.drift import Reference, begun
-from blobwatch.monitor.ledger.ask import known_exposures
-from blobwatch.monitor.ledger.database import Ledger
-from blobwatch.monitor.ledger.entry import Entered, enter, model_of
-from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT
-from blobwatch.monitor.look import Looker
+from blobwatch.monitor.incoming import IncomingFiles, Note, is_older, problem_of
+from blobwatch.monitor.ledger.blobs import IngestResult
+from blobwatch.monitor.ledger.database import Ledger, Session
+from blobwatch.monitor.ledger.exposures import (
+    REJUDGE,
+    calibration_columns,
+    comparable,
+    due_exposures,
+    exposure_named,
+    in_same_filter,
+    inputs_of,
+    is_any_due,
+    known_files,
+    listed_of_row,
+    mark_waiting,
+    quality_of,
+    rows_without_calibration,
+    store_quality,
+)
+from blobwatch.monitor.ledger.ingest import ingest, model_row
+from blobwatch.monitor.ledger.overruling import overrules_in_force
+from blobwatch.monitor.ledger.tables import UNFIT, Exposure
 from blobwatch.monitor.notices import Channel, announce
 from blobwatch.predict import Predictor
 from blobwatch.progress import bar
+from blobwatch.settings import Settings
 
-LAST_DAY = 1e5  # MJD, in 2132; what begins later, or before 1858, has no date
-LONGEST = {"rootname": 64, "filter": 16}  # letters, as the ledger keeps them
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A file that cannot be used as an exposure, and why."""
-
-    path: Path
-    error: str
+Report = IngestResult | FileProblem | Note
 
 
-class Watch:
-    """A folder that is watched for a ledger.
+class Monitor:
+    """A watched folder and the ledger of its exposures.
 
     Parameters
     ----------
     folder : Path
-        It may lie beside others: stacks take what the ledger knows from elsewhere too.
+        Stacks also use exposures of other folders that the ledger has.
     ledger : Ledger
     predictor : Predictor
     channels : list of Channel
-        Which will hear of new blobs and of drift.
+        Receive notices of new blobs and of drift.
     reference : Reference or None
-        What the traits of exposures are held against.
+        Statistics of the training exposures.
+    settings : Settings
+    flats : FlatFields or None
+        By which the flats of each exposure are undone.
     """
 
     def __init__(
@@ -52,148 +68,252 @@ class Watch:
         predictor: Predictor,
         channels: list[Channel] | None = None,
         reference: Reference | None = None,
+        settings: Settings | None = None,
+        flats: FlatFields | None = None,
     ):
-        self.folder, self.ledger = Path(folder), ledger
+        self.ledger, self.predictor = ledger, predictor
         self.channels, self.reference = channels or [], reference
-        self.looker = Looker(predictor)
-        self.files: dict[tuple[Path, str], File] = {}
-        self.doubted: set[tuple[Path, str]] = set()
-        self.troubled: set[tuple[Path, str]] = set()
-        self.forgiving = False
-        for file in map(file_of, self.known()):
-            self.files[file.path, file.stamp] = file
+        self.settings = settings or Settings()
+        self.files = IncomingFiles(Path(folder), self.settings.monitor.incomplete)
+        self.history = JudgedHistory(self.settings.difference, flats)
+        self.same: set[tuple[Path, str, str]] = set()  # files whose content is that of the ledger
+        self.divided = False  # whether D-flats were reported
 
-    def known(self, *span: float) -> list:
-        """Return what is known of each exposure of the ledger, or of those of some days."""
-        with self.ledger.reading() as session:
-            return known_exposures(session, *span)
-
-    def go(self, forgiving: bool = False) -> Iterator[Entered | Trouble]:
-        """Look at all that is new in the folder; yield what came of each file, once it is in the ledger.
+    def run(self, watching: bool = False) -> Iterator[Report]:
+        """Analyze all exposures of the folder that are new, changed or due; yield the result of each.
 
         Parameters
         ----------
-        forgiving : bool
-            It will look again: an empty folder is no error, and what cannot be read may still be being
-            written, and is said only if it is the same the next time.
+        watching : bool
+            Whether the folder is searched again later: an empty folder is then no error, and incomplete
+            files are left for the next time without a message.
         """
-        self.forgiving = forgiving
-        try:
-            exposures, here = self.listing()
-        except BlobwatchError:
-            if not forgiving:
-                raise
-            return
-        troubles = [self.trouble(self.files[key]) for key in sorted(here) if self.files[key].listed is None]
-        yield from filter(None, troubles)
-        usable = here - self.troubled
-        outcomes = {row.rootname: row.outcome for row in self.known()}
-        hopeful = [one for one in exposures if outcomes.get(one.listed.rootname) != UNFIT]
-        todo = [
-            one for one in hopeful if (one.path, one.stamp) in usable and self.is_new(one, outcomes, hopeful)
-        ]
-        places = {one.listed.rootname: one for one in exposures}
+        self.files.watching = watching
+        self.complete_rows()
+        with self.ledger.reading() as session:
+            rows = {row.rootname: row for row in known_files(session)}
+        chosen, messages = self.files.survey([listed_of_row(row) for row in rows.values()])
+        yield from messages
+        if not chosen and not messages and not watching and not self.files.reported:
+            raise BlobwatchError(
+                f"{self.files.folder}: no FITS file. Pass the directory that receives exposures"
+            )
+        todo: dict[str, tuple[Listed, str]] = {}
+        for name, file in chosen.items():
+            row = rows.get(name)
+            why = "" if row is None else self.compare(file, row)
+            if isinstance(why, Note):
+                yield why
+            elif why is not None:
+                todo[name] = file, why
+        for row in self.due():
+            todo.setdefault(row.rootname, (listed_of_row(row), row.due))
+        yield from self.warn_of_dflats([file for file, _ in todo.values()])
+        yield from self.process(todo)
+
+    def process(self, todo: dict[str, tuple[Listed, str]]) -> Iterator[Report]:
+        """Analyze exposures in the order of time, and those that depend on them."""
+        heap = [(file.expstart, name) for name, (file, _) in todo.items()]
+        heapify(heap)
         with bar() as progress:
-            task = progress.add_task("monitor", total=len(todo), visible=bool(todo))
-            for file in todo:
-                if came := self.handle(file, places):
-                    yield came
-                progress.advance(task)
+            task = progress.add_task("monitor", total=len(heap), visible=bool(heap))
+            while heap:
+                _, name = heappop(heap)
+                file, why = todo.pop(name)
+                result = self.handle(file, why)
+                if result is not None:
+                    yield result
+                for row in self.due() if isinstance(result, IngestResult) else ():
+                    if row.rootname not in todo:
+                        todo[row.rootname] = listed_of_row(row), row.due
+                        heappush(heap, (row.expstart, row.rootname))
+                progress.update(task, advance=1, total=progress.tasks[0].completed + 1 + len(heap))
 
-    def is_new(self, file: File, outcomes: dict[str, str], hopeful: list[File]) -> bool:
-        """Tell whether an exposure is not known, or is known without a stack and may have one by now."""
-        outcome = outcomes.get(file.listed.rootname)
-        if outcome != NO_STACK:
-            return outcome is None
-        settings, when = self.looker.settings, file.expstart
-        earlier = [one for one in before(hopeful, when, when, settings.days) if one.filter == file.filter]
-        return len(earlier) >= settings.minimum
+    def due(self) -> list[Exposure]:
+        """Return the exposures that must be analyzed again."""
+        with self.ledger.reading() as session:
+            return due_exposures(session) if is_any_due(session) else []
 
-    def listing(self) -> tuple[list[File], set[tuple[Path, str]]]:
-        """Return all exposures in the order of time, also known ones from elsewhere, and what lies here."""
-        keys = {(path.absolute(), stamp_of(path)) for path in find_exposures(self.folder)}
-        unseen = sorted(path for path, stamp in keys if (path, stamp) not in self.files)
-        for file in survey(unseen) if unseen else ():
-            self.files[file.path, file.stamp] = file
-        here = {key for key in keys if key in self.files}  # the others are still being written
-        mine = in_time(self.files[key] for key in here)
-        other = in_time(file for key, file in self.files.items() if key not in here)
-        chosen = exposures_of(mine)  # a file elsewhere counts only where there is none here
-        names = {one.listed.rootname for one in chosen}
-        elsewhere = exposures_of([one for one in other if one.listed and one.listed.rootname not in names])
-        return in_time(chosen + elsewhere), here
+    def compare(self, file: Listed, row) -> str | Note | None:
+        """Return why a file must be analyzed although the ledger has its rootname; None where not."""
+        if (str(file.path), file.stamp) == (row.path, row.stamp):
+            return None
+        key = (file.path, file.stamp, row.md5)
+        if key in self.same:
+            return None
+        try:
+            known = listed_of_row(row)
+            is_moved = replace(known, path=file.path) == file  # also the same size and time of change
+            is_same = is_moved or file_hash(file.path, "md5") == row.md5
+        except OSError:
+            return None  # gone since the search
+        if is_same:
+            self.same.add(key)
+            with self.ledger.lock(), self.ledger.writing() as session:
+                stored = exposure_named(session, file.rootname)
+                stored.path, stored.stamp = str(file.path), file.stamp
+                mark_waiting(session, stored, self.settings.difference.days)
+            return None
+        if is_older(file, known):
+            self.same.add(key)
+            version, own = file.calibration.version or file.product, row.cal_ver or row.product
+            return Note(
+                f"{file.rootname}: {file.path} has an older calibration ({version}) than the result in the "
+                f"ledger ({own}), which is kept"
+            )
+        version = file.calibration.version or file.calibration.date or "unknown version"
+        return f"new content, calibrated by {version}"[:100]
 
-    def handle(self, file: File, places: dict[str, File]) -> Entered | Trouble | None:
-        """Look at one exposure and enter it; None where another monitor has, or it still has no stack.
-
-        Its stack is made of what the ledger knows by now; ``places`` tells where the files lie today.
-        """
-        name, when, settings = file.listed.rootname, file.expstart, self.looker.settings
-        if fault := fault_of(file):
-            return self.trouble(file, fault)
-        with self.ledger.alone():
-            rows = self.known(when - settings.days, when)
-            outcomes = {row.rootname: row.outcome for row in rows}
-            earlier = [
-                places.get(row.rootname) or file_of(row)
-                for row in rows
-                if row.expstart < when and row.filter == file.filter and row.outcome != UNFIT
-            ]
-            still = name in outcomes and len(earlier) < settings.minimum
-            if still or outcomes.get(name, NO_STACK) != NO_STACK:
+    def handle(self, file: Listed, why: str) -> IngestResult | FileProblem | Note | None:
+        """Analyze one exposure and store the result; None where that is not needed any more."""
+        with self.ledger.lock():
+            with self.ledger.reading() as session:
+                row = exposure_named(session, file.rootname)
+                is_due = row is not None and row.due != "" and row.due == why
+                if row is not None and not is_due and self.is_stored(row, file, why):
+                    return None
+                if is_due:
+                    file = listed_of_row(row)
+                    if stamp_of(file.path) != file.stamp:
+                        return self.give_up(file, why)
+                inputs = self.load_history(session, file, row.md5 if is_due else "")
+            if is_due and not why.startswith(REJUDGE) and inputs and inputs == row.inputs:
+                self.clear_due(file.rootname)
                 return None
             try:
-                look = self.looker(file, earlier)
+                md5 = row.md5 if is_due else file_hash(file.path, "md5")
+                analysis = self.analyze(file, md5)
             except (BlobwatchError, OSError) as error:
-                return self.trouble(file, str(error))
+                return self.unreadable(file, str(error))
             if stamp_of(file.path) != file.stamp:
-                return self.trouble(file, f"{file.path} changed while it was read; run again, or --watch")
-            if name in outcomes and look.outcome == NO_STACK:
-                return None
-            with self.ledger.writing() as session:
-                entered = enter(session, look, model_of(session, self.looker.predictor))
-                announce(session, entered, self.channels, begun(session, entered.exposure, self.reference))
-        return entered
+                return self.unreadable(file, "changed while it was read")
+            return self.store(analysis, why)
 
-    def trouble(self, file: File, error: str = "") -> Trouble | None:
-        """Return what is wrong with a file, once, as long as it is not replaced."""
-        key = (file.path, file.stamp)
-        if key in self.troubled or (self.forgiving and key not in self.doubted):
-            self.doubted.add(key)
-            return None
-        self.troubled.add(key)
+    def is_stored(self, row: Exposure, file: Listed, why: str) -> bool:
+        """Return whether another monitor has stored a file meanwhile."""
+        return row.due == "" and (why == "" or (row.path, row.stamp) == (str(file.path), file.stamp))
+
+    def load_history(self, session: Session, file: Listed, md5: str) -> str:
+        """Load the exposures before one into the history; return the hash of its inputs."""
+        days = self.settings.difference.days
+        start = file.expstart - days
+        verdicts = overrules_in_force(session)
+        self.history.load([], verdicts)
+        _, flats, raw = self.history.group(file)
+        rows = comparable(session, file.filter, flats, raw, start, file.expstart)
+        rows = [one for one in rows if one.rootname != file.rootname]
+        self.missing = [one for one in rows if stamp_of(Path(one.path)) != one.stamp]
+        judged = [judged_of(one) for one in rows if one not in self.missing]
+        others = in_same_filter(session, file.filter, raw, start, file.expstart)
+        others = [judged_of(one) for one in others if one.flats != flats and one.rootname != file.rootname]
+        self.history.load([one for one in [*judged, *others] if one is not None], verdicts)
+        self.earlier, self.verdicts = rows, {name: one.verdict for name, one in verdicts.items()}
+        self.other_flats = self.history.other_flats(file)
+        return self.inputs(file, md5)
+
+    def inputs(self, file: Listed, md5: str) -> str:
+        """Return the hash of what the result of an exposure depends on; empty where a file is missing."""
+        if self.missing:
+            return ""
+        verdict = self.verdicts.get(file.rootname, "")
+        flats = self.history.group(file)[1]
+        return inputs_of(md5, flats, verdict, self.earlier, self.verdicts, self.other_flats)
+
+    def analyze(self, file: Listed, md5: str) -> ExposureAnalysis:
+        """Analyze a file; earlier exposures that cannot be read any more are left out."""
         try:
-            error = error or f"{read_exposure(file.path).path} cannot be dated; run again"
-        except BlobwatchError as reason:
-            error = str(reason)
-        except Exception as reason:  # as `survey`: whatever is wrong with it
-            error = f"{file.path} cannot be read ({reason}); fetch or copy it again"
-        return Trouble(file.path, error)
+            analysis = analyze_exposure(file, md5, self.history, self.predictor)
+        except (BlobwatchError, OSError):
+            names = [one for one in self.history.judged.values() if not one.rejection]
+            bad = {one.listed.rootname for one in names if not self.is_readable(one.listed)}
+            if not bad:
+                raise
+            self.missing = [one for one in self.earlier if one.rootname in bad]
+            kept = [one for name, one in self.history.judged.items() if name not in bad]
+            self.history.load(kept, self.history.overrules)
+            analysis = analyze_exposure(file, md5, self.history, self.predictor)
+        return replace(analysis, inputs=self.inputs(file, md5))
+
+    def is_readable(self, listed: Listed) -> bool:
+        """Return whether the image of an earlier exposure can be read."""
+        try:
+            self.history.image(listed)
+        except (BlobwatchError, OSError):
+            return False
+        return True
+
+    def store(self, analysis: ExposureAnalysis, why: str) -> IngestResult:
+        """Store an analysis in the ledger, with the notices that follow."""
+        with self.ledger.writing() as session:
+            model = model_row(session, self.predictor)
+            result = ingest(session, analysis, model, self.image, self.settings, why)
+            for name, quality in self.history.measured().items():
+                store_quality(session, name, quality)
+            announce(session, result, self.channels, begun(session, result.exposure, self.reference))
+        return result
+
+    def image(self, row: Exposure) -> BlobImage | None:
+        """Return the image of an exposure of the ledger; None where its file is gone."""
+        listed = listed_of_row(row)
+        if stamp_of(listed.path) != listed.stamp:
+            return None
+        return self.history.blob_image(listed, row.own_noise)
+
+    def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
+        """Return the problem of a file, once; a file still being written is left for the next pass."""
+        self.files.headers.pop((file.path, file.stamp), None)
+        if not file.path.exists():
+            return self.files.problem(file.path, file.stamp, "disappeared before it was read")
+        if stamp_of(file.path) != file.stamp or is_incomplete(file.path, self.settings.monitor.incomplete):
+            note = Note(f"{file.path}: still being written. It is left for the next run")
+            return None if self.files.watching else note
+        return self.files.problem(file.path, file.stamp, message)
+
+    def give_up(self, file: Listed, why: str) -> FileProblem:
+        """Keep the result of an exposure whose file is gone."""
+        self.clear_due(file.rootname)
+        return problem_of(
+            file.path,
+            f"missing or changed, so {file.rootname} is not analyzed again ({why}); its result is kept",
+        )
+
+    def clear_due(self, name: str) -> None:
+        """Mark an exposure as up to date."""
+        with self.ledger.writing() as session:
+            exposure_named(session, name).due = ""
+
+    def complete_rows(self) -> None:
+        """Read the calibration of exposures that an earlier version of the program stored."""
+        with self.ledger.reading() as session:
+            rows = [listed_of_row(one) for one in rows_without_calibration(session)]
+        if not rows:
+            return
+        found: dict[str, Listed] = {}
+        for one in rows:
+            try:
+                found[one.rootname] = listed_of(one.path) if stamp_of(one.path) == one.stamp else one
+            except Exception:  # it stays unknown, as where the file is gone
+                found[one.rootname] = one
+        with self.ledger.lock(), self.ledger.writing() as session:
+            for row in rows_without_calibration(session):
+                if one := found.get(row.rootname):
+                    row.flats = one.calibration.flats[:200]
+                    row.samp_seq, row.product, row.target = one.samp_seq[:16], one.product, one.target[:64]
+                    for name, value in calibration_columns(one.calibration).items():
+                        setattr(row, name, value)
+
+    def warn_of_dflats(self, files: list[Listed]) -> Iterator[Note]:
+        """Yield the warning about D-flats once."""
+        if self.divided or self.history.flats is not None:
+            return
+        if text := dflat_warning([one.calibration for one in files]):
+            self.divided = True
+            yield Note(text)
 
 
-def file_of(row) -> File:
-    """Return the file of an exposure that the ledger knows."""
-    listed = Listed(Path(row.path), row.rootname, row.expstart, row.filter)
-    return File(listed.path, row.stamp, row.expstart, row.filter, listed)
-
-
-def fault_of(file: File) -> str:
-    """Return why the ledger cannot take an exposure by its header; empty where it can."""
-    if any("\ud800" <= letter <= "\udfff" for letter in str(file.path)):
-        return f"{str(file.path)!r} has a name that is no text; rename it"
-    if not 0 <= file.expstart <= LAST_DAY:
-        return f"{file.path} begins at MJD {file.expstart:g}, which is no date; restore its EXPSTART"
-    for key, longest in LONGEST.items():
-        value = getattr(file.listed, key)
-        if len(value) > longest or (key == "rootname" and not value):
-            return f"{file.path} has {value!r} for {key.upper()} in its header; restore the keyword"
-    return ""
-
-
-def stamp_of(path: Path) -> str:
-    """Return size and time of change of a file, as `survey` does."""
-    try:
-        about = path.stat()
-    except OSError:
-        return ""
-    return f"{about.st_size} {about.st_mtime_ns}"
+def judged_of(row: Exposure) -> Judged | None:
+    """Return an exposure of the ledger with its verdict; None where it is another kind of exposure."""
+    quality, is_unfit = quality_of(row), row.outcome == UNFIT
+    if is_unfit and quality is None:
+        return None
+    return Judged(listed_of_row(row), row.flats, quality, row.reason or "rejected" if is_unfit else "")

@@ -18,10 +18,14 @@ from blobwatch.monitor.deployed import Renewed, find_deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.exposures import exposure_named
 from blobwatch.monitor.ledger.listing import NoBlob, list_blobs
 from blobwatch.monitor.ledger.reviewers import name_of
+from blobwatch.monitor.overrule import overrule
 from blobwatch.monitor.pages import STYLE, Pages, Reader
 from blobwatch.monitor.review import review
+from blobwatch.overrules import DEFAULT
+from blobwatch.settings import QualitySettings
 
 COOKIE = "blobwatch_token"
 LARGEST = 2**31 - 1  # a number in any database
@@ -41,7 +45,13 @@ OWN_STYLE = SAFE | {
 
 
 def make_app(
-    ledger: Ledger, root: Path, labels: Path, reference: Reference | None, hosts: list[str]
+    ledger: Ledger,
+    root: Path,
+    labels: Path,
+    reference: Reference | None,
+    hosts: list[str],
+    overrules: Path = DEFAULT,
+    limits: QualitySettings | None = None,
 ) -> FastAPI:
     """Return the web application of a ledger.
 
@@ -54,16 +64,20 @@ def make_app(
         Where reviews become labels.
     reference : Reference or None
     hosts : list of str
-        Names under which it is asked; other names are refused, so that no page elsewhere can pose as it.
+        Names under which the server is reached; requests with other names are refused.
+    overrules : Path
+        Folder of the table of overrules.
+    limits : QualitySettings, optional
     """
-    pages = Pages(ledger, reference, Renewed(lambda: find_deployed(root)))
+    limits = limits or QualitySettings()
+    pages = Pages(ledger, reference, Renewed(lambda: find_deployed(root)), limits=limits)
     pages.deployed()  # have it found while nobody waits
     pages.warm()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
 
     def reader(request: Request) -> Reader:
-        return Reader(name_of(ledger, token_in(request)), labels.is_dir())
+        return Reader(name_of(ledger, token_in(request)), labels.is_dir(), overrules.parent.is_dir())
 
     def message(request: Request, title: str, said: str, status: int) -> HTMLResponse:
         try:
@@ -127,6 +141,24 @@ def make_app(
     @app.get("/exposures", response_class=HTMLResponse)
     def exposures(request: Request, page: Annotated[int, Query(ge=1, le=LARGEST)] = 1) -> str:
         return pages.exposures(page, reader(request))
+
+    @app.post("/exposure/{rootname}/overrule")
+    def take_overrule(
+        request: Request,
+        rootname: str,
+        verdict: Annotated[str, Form()],
+        reason: Annotated[str, Form()],
+        page: Annotated[int, Form(ge=1, le=LARGEST)] = 1,
+    ) -> Response:
+        who = name_of(ledger, token_in(request))
+        if not who:
+            return message(request, "Refused", "Sign in with your token to overrule.", 401)
+        with ledger.reading() as session:
+            known = exposure_named(session, rootname)
+        if known is None:
+            return message(request, "Not found", "The ledger has no such exposure.", 404)
+        overrule(ledger, overrules, rootname, verdict, reason, who)
+        return RedirectResponse(f"/exposures?page={page}#{rootname}", 303)
 
     @app.get("/drift", response_class=HTMLResponse)
     def drift(request: Request) -> str:

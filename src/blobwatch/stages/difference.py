@@ -11,7 +11,8 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.history import History, without_folder
-from blobwatch.images.quality import MEASURES, Quality, suspect_message
+from blobwatch.images.quality import MEASURES, Quality
+from blobwatch.images.rejection import suspect_message
 from blobwatch.images.stack import difference_image, noise_map
 from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference

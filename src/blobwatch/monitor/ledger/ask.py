@@ -15,19 +15,44 @@ from blobwatch.monitor.ledger.tables import (
     Exposure,
     Model,
     Notice,
+    OldResult,
     Review,
 )
 
 PICTURES = ("before", "after", "difference")
 
 
-def known_exposures(session: Session, since: float = -np.inf, until: float = np.inf) -> list[Row]:
-    """Return what each exposure of some days (MJD) is, and what became of it, in the order of time."""
-    row = Exposure
-    asked = select(row.rootname, row.path, row.stamp, row.expstart, row.filter, row.outcome)
-    for limit, condition in ((since, row.expstart >= since), (until, row.expstart <= until)):
-        asked = asked.where(condition) if np.isfinite(limit) else asked
-    return list(session.execute(asked.order_by(row.expstart)))
+def unannounced_blobs(session: Session) -> list[Blob]:
+    """Return the confirmed blobs for which no notice is written yet."""
+    return list(session.scalars(select(Blob).where(Blob.unannounced).order_by(Blob.id)))
+
+
+def confirming_exposure(session: Session, blob: Blob) -> Exposure | None:
+    """Return the second exposure, in the order of time, in which a blob was found."""
+    query = select(Exposure).join(Detection, Detection.exposure_id == Exposure.id)
+    query = query.where(Detection.blob_id == blob.id).order_by(Exposure.expstart, Exposure.rootname)
+    return session.scalars(query.offset(1).limit(1)).first()
+
+
+def verdicts_of_newest(session: Session, count: int) -> list[Row]:
+    """Return rootname, outcome and reason of the newest exposures, the newest first."""
+    query = select(Exposure.rootname, Exposure.outcome, Exposure.reason)
+    return list(session.execute(query.order_by(Exposure.expstart.desc(), Exposure.id).limit(count)))
+
+
+def count_outcomes(session: Session) -> dict[str, int]:
+    """Return how many exposures have each outcome."""
+    rows = session.execute(select(Exposure.outcome, func.count()).group_by(Exposure.outcome))
+    return {outcome: count for outcome, count in rows}
+
+
+def old_results(session: Session, exposures: Iterable[int]) -> dict[int, list[OldResult]]:
+    """Return the earlier results of some exposures, the oldest first."""
+    query = select(OldResult).where(OldResult.exposure_id.in_(list(exposures))).order_by(OldResult.id)
+    found: dict[int, list[OldResult]] = {}
+    for one in session.scalars(query):
+        found.setdefault(one.exposure_id, []).append(one)
+    return found
 
 
 def span_of(session: Session) -> tuple[float | None, float | None, int]:
@@ -78,9 +103,11 @@ def newest_judged(session: Session) -> Exposure | None:
 
 
 def detections_of(session: Session, blob: int) -> list[Detection]:
-    """Return the detections of a blob in the order of time; the pictures of the first come at once."""
+    """Return the detections of a blob in the order of time, with the pictures of the first."""
     asked = select(Detection).where(Detection.blob_id == blob).join(Exposure, Detection.exposure)
     found = session.scalars(asked.order_by(Exposure.expstart)).all()
+    if not found:
+        return []
     pictured = select(Detection).where(Detection.id == found[0].id)
     pictured = pictured.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
     session.scalars(pictured.execution_options(populate_existing=True)).one()

@@ -1,4 +1,4 @@
-"""The one door to the ledger's database: opened, brought to the newest form, held alone, asked."""
+"""Access to the ledger's database: opening, migration, locking, transactions."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,49 +15,53 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.tables import Table
 
 DEFAULT = "sqlite:///blobwatch.db"
-REVISION = "0001"  # the newest form of the tables, under migrations/
-PATIENCE = 60.0  # seconds that one waits for another's write
-DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}  # of the databases that one may give
-OUTSIDE = ("OperationalError", "DatabaseError")  # no mistakes of ours
-DENIED = "42501"  # how PostgreSQL calls a right that is lacking
-WRITES = "writes"  # the execution option of a connection that will write
+REVISION = "0002"  # newest migration
+PATIENCE = 60.0  # seconds to wait for the write of another process
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}  # by the name in the address
+OUTSIDE = ("OperationalError", "DatabaseError")  # errors of the database, not of this program
+DENIED = "42501"  # PostgreSQL's code of a missing privilege
+WRITES = "writes"  # execution option of a connection that will write
+
+
+class NoLedger(BlobwatchError):
+    """There is no ledger at the address."""
 
 
 def now() -> str:
-    """Return the moment as the ledger keeps it: ISO 8601, UTC, whole seconds."""
+    """Return the current time: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Ledger:
-    """A ledger; `open_ledger` gives one."""
+    """A ledger; `open_ledger` returns one."""
 
     def __init__(self, engine: Engine):
         self.engine = engine
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """Yield a session that reads one state of the ledger, whatever is written meanwhile."""
+        """Yield a session that reads one consistent state of the ledger."""
         reader = self.engine
         if reader.url.get_backend_name() == "postgresql":  # SQLite does so by itself
             reader = reader.execution_options(isolation_level="REPEATABLE READ")
-        with said_in_a_sentence(self.engine.url), Session(reader) as session:
+        with readable_errors(self.engine.url), Session(reader) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Yield a session whose changes are there together when the block ends well, or not at all."""
+        """Yield a session whose changes are committed together, or not at all."""
         writer = self.engine.execution_options(**{WRITES: True})
         opened = Session(writer, expire_on_commit=False)
-        with said_in_a_sentence(self.engine.url), opened as session, session.begin():
+        with readable_errors(self.engine.url), opened as session, session.begin():
             yield session
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the ledger, so that no other monitor is at work on it; a process that ends lets go."""
+    def lock(self) -> Iterator[None]:
+        """Lock the ledger against other monitors; the end of the process releases the lock."""
         url = self.engine.url
         if url.get_backend_name() == "postgresql":
             key = int.from_bytes(hashlib.sha256(b"blobwatch ledger").digest()[:7], "big")
-            with said_in_a_sentence(url), self.engine.connect() as connection:
+            with readable_errors(url), self.engine.connect() as connection:
                 connection = connection.execution_options(isolation_level="AUTOCOMMIT")
                 connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
                 try:
@@ -65,24 +69,25 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            with held(Path(url.database).resolve()):
+            with file_lock(Path(url.database).resolve()):
                 yield
 
 
 def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
-    """Return the ledger at an address, in the newest form of its tables.
+    """Open the ledger at an address and migrate its tables.
 
     Parameters
     ----------
     url : str
         Of SQLAlchemy, like ``sqlite:///blobwatch.db`` or ``postgresql://user@host/database``.
     create : bool
-        Make it where there is none.
+        Create the ledger if it does not exist.
 
     Raises
     ------
     BlobwatchError
-        If the address is none, nothing answers there, there is no ledger, or a newer blobwatch made it.
+        If the address is invalid, the database does not respond, there is no ledger, or a newer
+        blobwatch created it.
     """
     try:
         parsed = make_url(url)
@@ -93,32 +98,32 @@ def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
         said = f"{kind}://…" if mark else url.rpartition("@")[2]
         raise BlobwatchError(f"{said!r} is no address of a database; give one like {DEFAULT}") from None
     if parsed.get_backend_name() == "sqlite":
-        careful(engine)
-        refuse_absent(parsed, create)
+        configure_sqlite(engine)
+        require_database(parsed, create)
     ledger = Ledger(engine)
-    with said_in_a_sentence(parsed):
-        bring_up(ledger, create)
+    with readable_errors(parsed):
+        migrate(ledger, create)
     return ledger
 
 
-def shown(url: URL) -> str:
-    """Return an address without what may be secret in it."""
+def redact(url: URL) -> str:
+    """Return an address without its password and options."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-def refuse_absent(url: URL, create: bool) -> None:
-    """Raise an error where SQLite would make an empty file, or cannot make one."""
+def require_database(url: URL, create: bool) -> None:
+    """Raise an error where SQLite would create an empty file, or cannot create one."""
     path = Path(url.database or "")
     if not url.database or url.database == ":memory:":
-        raise BlobwatchError(f"{shown(url)} keeps nothing; give a file, like {DEFAULT}")
+        raise BlobwatchError(f"{redact(url)} keeps nothing; give a file, like {DEFAULT}")
     if not path.exists() and not create:
-        raise BlobwatchError(f"there is no ledger at {shown(url)}; blobwatch monitor DIR makes it")
+        raise NoLedger(f"there is no ledger at {redact(url)}; blobwatch monitor DIR makes it")
     if not path.parent.is_dir():
         raise BlobwatchError(f"{path.parent}, where the ledger would lie, is no folder; make it")
 
 
-def careful(engine: Engine) -> None:
-    """Let SQLite keep foreign keys, wait for others, and take the write lock when a write begins."""
+def configure_sqlite(engine: Engine) -> None:
+    """Let SQLite enforce foreign keys, wait for locks, and lock when a write begins."""
 
     @event.listens_for(engine, "connect")
     def set_up(connection, _) -> None:
@@ -133,8 +138,8 @@ def careful(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def held(path: Path):
-    """Return the lock of a ledger that is a file, a file beside it, held until the end of a block."""
+def file_lock(path: Path):
+    """Return the acquired lock file beside a ledger that is a file."""
     from filelock import FileLock
 
     lock = path.with_name(f".{path.name}.lock")
@@ -146,19 +151,19 @@ def held(path: Path):
         ) from None
 
 
-def bring_up(ledger: Ledger, create: bool) -> None:
-    """Bring the tables to their newest form."""
+def migrate(ledger: Ledger, create: bool) -> None:
+    """Migrate the tables to the newest revision."""
     if revision_of(ledger.engine) == REVISION:
         return
-    with ledger.alone():
+    with ledger.lock():
         found = revision_of(ledger.engine)
         if found is None and not create:
-            raise BlobwatchError(
-                f"there is no ledger at {shown(ledger.engine.url)}; blobwatch monitor DIR makes it"
+            raise NoLedger(
+                f"there is no ledger at {redact(ledger.engine.url)}; blobwatch monitor DIR makes it"
             )
         if found is not None and found > REVISION:
             raise BlobwatchError(
-                f"the ledger at {shown(ledger.engine.url)} was made by a newer blobwatch (its tables are "
+                f"the ledger at {redact(ledger.engine.url)} was made by a newer blobwatch (its tables are "
                 f"{found}, this knows {REVISION}); install that one"
             )
         if found != REVISION:
@@ -179,7 +184,7 @@ def migrations(connection=None):
 
 
 def revision_of(engine: Engine) -> str | None:
-    """Return the form of the tables, or None where there are none."""
+    """Return the revision of the tables, or None where there are none."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -187,13 +192,15 @@ def revision_of(engine: Engine) -> str | None:
 
 
 @contextmanager
-def said_in_a_sentence(url: URL) -> Iterator[None]:
-    """Turn what a database complains of into a sentence; a mistake of ours stays what it is."""
+def readable_errors(url: URL) -> Iterator[None]:
+    """Turn errors of the database into messages; other errors pass."""
     try:
         yield
     except DBAPIError as error:
         denied = getattr(error.orig, "sqlstate", "") in (None, DENIED)  # None: the client itself refuses
         if error.connection_invalidated or denied or type(error).__name__ in OUTSIDE:
             reason = str(error.orig).strip().splitlines()[0]
-            raise BlobwatchError(f"the ledger at {shown(url)} cannot be used ({reason}); see to it") from None
+            raise BlobwatchError(
+                f"the ledger at {redact(url)} cannot be used ({reason}); see to it"
+            ) from None
         raise

@@ -47,7 +47,7 @@ def list_blobs(session: Session) -> list[dict]:
     for number, x, y in session.execute(select(Detection.blob_id, Detection.x, Detection.y)):
         places.setdefault(number, []).append((x, y))
     said = dict(session.execute(select(Review.blob_id, Review.who).order_by(Review.id)).all())
-    rows = [row_of(blob, places[blob.id], said.get(blob.id)) for blob in blobs]
+    rows = [row_of(blob, places.get(blob.id, []), said.get(blob.id)) for blob in blobs]
     return sorted(rows, key=lambda row: (row["first_seen"], row["id"]))
 
 
@@ -98,18 +98,19 @@ def find_blob(session: Session, number: int) -> Blob:
 
 
 def light_of(session: Session, blob: Blob) -> dict[str, np.ndarray]:
-    """Return the light history of a blob in the order of time, where it could be measured.
+    """Return the light curve of a blob in the order of time, where it could be measured.
 
-    In the filter in which it appeared: a blob is not equally deep in all.
+    In exposures with the filter and flats of the first that shows it: it is not equally deep in all.
 
     Returns
     -------
     dict of str to ndarray, shape (n,)
         ``mjd``; ``depth`` and ``error``, the missing light as a fraction of the background.
     """
+    first = blob.first
     asked = select(Exposure.expstart, Light.depth, Light.error).join(Light, Light.exposure_id == Exposure.id)
     asked = asked.where(Light.blob_id == blob.id, Light.error.is_not(None))
-    rows = session.execute(asked.where(Exposure.filter == blob.first.filter)).all()
+    rows = session.execute(asked.where(Exposure.filter == first.filter, Exposure.flats == first.flats)).all()
     table = np.array(sorted(tuple(row) for row in rows), dtype=float).reshape(-1, 3)
     return dict(zip(("mjd", "depth", "error"), table.T, strict=True))
 

@@ -1,6 +1,6 @@
-"""The tables of the ledger. Each row names the model that made it; moments of the sky are MJD, ours UTC."""
+"""Tables of the ledger. Each result names its model; times of exposures are MJD, times of actions are UTC."""
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
 JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # what became of an exposure
@@ -45,11 +45,25 @@ class Model(Table):
     threshold: Mapped[float]
 
 
-class Exposure(MadeBy, Table):
-    """An exposure that was seen, and what the model said of its sixteen subframes.
+class Calibrated:
+    """Columns of the calibration of a file; ``flats`` is the key of exposures that can be combined."""
+
+    flatcorr: Mapped[str] = mapped_column(String(16), default="", server_default="")
+    pflt: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    dflt: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    lflt: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    cal_ver: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    cal_date: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    flats: Mapped[str] = mapped_column(String(200), default="", server_default="")
+
+
+class Exposure(MadeBy, Calibrated, Table):
+    """One exposure: its file, calibration, quality, and the probabilities of its sixteen subframes.
 
     ``stack`` has the rootnames of its median stack; ``probabilities`` sixteen figures, row-major from the
     bottom row; the measures are those of `Quality`, whose noise is ``own_noise`` here, and of `Traits`.
+    ``inputs`` is the hash of the files and verdicts that the result depends on; empty where unknown.
+    ``due`` is why the exposure must be analyzed again; empty where the result is up to date.
     """
 
     __tablename__ = "exposures"
@@ -61,8 +75,17 @@ class Exposure(MadeBy, Table):
     expstart: Mapped[float] = mapped_column(index=True)
     filter: Mapped[str] = mapped_column(String(16))
     programme: Mapped[str] = mapped_column(String(16))
+    samp_seq: Mapped[str] = mapped_column(String(16), default="", server_default="")
+    product: Mapped[str] = mapped_column(String(8), default="flt", server_default="flt")
+    target: Mapped[str] = mapped_column(String(64), default="", server_default="")
     outcome: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text, default="")
+    light: Mapped[float | None]
+    saturated: Mapped[float | None]
+    exptime: Mapped[float | None]
+    residual: Mapped[float | None]
+    sources: Mapped[float | None]
+    banding: Mapped[float | None]
     gradient: Mapped[float | None]
     streaks: Mapped[float | None]
     own_noise: Mapped[float | None]
@@ -75,20 +98,61 @@ class Exposure(MadeBy, Table):
     stack: Mapped[str] = mapped_column(Text, default="")
     probabilities: Mapped[str] = mapped_column(Text, default="")
     judged_at: Mapped[str] = mapped_column(String(32))
+    inputs: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    due: Mapped[str] = mapped_column(String(100), default="", server_default="", index=True)
+
+
+class OldResult(MadeBy, Calibrated, Table):
+    """An earlier result of an exposure, kept when a newer one replaced it.
+
+    ``found`` is a JSON list of the blobs that were found (x, y, radius, probability, snr, depth).
+    """
+
+    __tablename__ = "exposure_history"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), index=True)
+    rootname: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(Text)
+    md5: Mapped[str] = mapped_column(String(32))
+    outcome: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    probabilities: Mapped[str] = mapped_column(Text)
+    found: Mapped[str] = mapped_column(Text)
+    judged_at: Mapped[str] = mapped_column(String(32))
+    replaced_at: Mapped[str] = mapped_column(String(32))
+    why: Mapped[str] = mapped_column(String(100))
+
+
+class OverruleRow(Table):
+    """A person's decision about an exposure; the newest of a rootname counts.
+
+    ``written`` is whether it is in the table ``overrules.csv`` of the project.
+    """
+
+    __tablename__ = "overrules"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rootname: Mapped[str] = mapped_column(String(64), index=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    who: Mapped[str] = mapped_column(String(200))
+    at: Mapped[str] = mapped_column(String(32))
+    reason: Mapped[str] = mapped_column(Text)
+    written: Mapped[bool] = mapped_column(default=False)
 
 
 class Blob(MadeBy, Measured, Table):
-    """A blob: as in its best detection, and since when it is there.
+    """A blob: the measures of its best detection, and the exposures between which it appeared.
 
-    It appeared between ``before`` and ``first``: the last exposure without it and the first with it.
-    ``last`` is the last exposure that shows it. ``halfway`` is the missing light, fraction of the background,
-    above which an exposure shows it.
+    ``before`` is the last exposure without it, ``first`` the first with it, ``last`` the last that shows it.
+    ``halfway`` is the missing light, fraction of the background, above which an exposure shows it.
+    ``unannounced`` marks a newly confirmed blob for which no notice is written yet.
+    A blob without detections is withdrawn: it was reviewed or announced, and no exposure shows it any more.
     """
 
     __tablename__ = "blobs"
     id: Mapped[int] = mapped_column(primary_key=True)
     status: Mapped[str] = mapped_column(String(16))
     halfway: Mapped[float | None]
+    unannounced: Mapped[bool] = mapped_column(default=False, server_default=false())
     before_id: Mapped[int | None] = mapped_column(ForeignKey("exposures.id"))
     first_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
     last_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"))
@@ -115,8 +179,9 @@ class Detection(MadeBy, Measured, Table):
 
 
 class Light(Table):
-    """How much light is missing at a blob's place in one exposure: fraction of the background, and error.
+    """One point of a blob's light curve: the missing light as a fraction of the background, and its error.
 
+    Measured at the place of the blob's first detection, in exposures of the same filter and flats.
     The error is empty where no pixel there is usable.
     """
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from blobwatch.archive.survey import File
 from blobwatch.instrument.folder import Listed
+from blobwatch.monitor.analysis import ExposureAnalysis
+from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.entry import Entered, enter
+from blobwatch.monitor.ledger.ingest import ingest
 from blobwatch.monitor.ledger.listing import light_of, list_blobs
 from blobwatch.monitor.ledger.tables import (
     JUDGED,
@@ -18,14 +19,15 @@ from blobwatch.monitor.ledger.tables import (
     REJECTED,
     UNFIT,
     Blob,
+    Exposure,
     Light,
     Model,
     Notice,
     Review,
 )
-from blobwatch.monitor.look import Look
 from blobwatch.monitor.notices import Channel, announce
 from blobwatch.predict import FoundBlob, Prediction
+from blobwatch.settings import Settings
 
 PICTURES = {"before": b"1", "after": b"2", "difference": b"3"}
 CHANNEL = Channel("key", "json://host", None)
@@ -48,10 +50,10 @@ class MadeSky:
 
 @dataclass
 class Season:
-    """Exposures as they are entered, and what each of them changed."""
+    """Exposures as they are ingested, and what each of them changed."""
 
     ledger: object
-    skies: dict[float, MadeSky] = field(default_factory=dict)
+    skies: dict[str, MadeSky] = field(default_factory=dict)
 
     def take(
         self,
@@ -62,30 +64,28 @@ class Season:
         outcome: str = JUDGED,
         snr: float = 20.0,
         name: str = "",
-    ) -> Entered:
+        flats: str = "none",
+        md5: str = "0" * 32,
+    ) -> IngestResult:
         name = name or f"i{day:07.2f}{filter.lower()}"
         found = [FoundBlob(x, y, 5.0, 0.9 - 0.1 * rank, snr, 0.04) for rank, (x, y) in enumerate(places)]
-        listed = Listed(Path("/sky") / name, name, day, filter)
+        listed = Listed(Path("/sky") / name, name, day, filter, "14392", stamp="1 1")
         sky = None if outcome == UNFIT else MadeSky(name, light)
-        stack = tuple(
-            one for when, one in sorted(self.skies.items()) if when < day and filter in one.rootname.upper()
-        )
-        answer = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, np.zeros((1, 1)))
-        look = Look(
-            File(listed.path, "1 1", day, filter, listed), "0" * 32, "14392", outcome, "", {}, sky, stack
-        )
+        prediction = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, np.zeros((1, 1)))
+        analysis = ExposureAnalysis(listed, md5, flats, outcome, image=sky)
         if outcome == JUDGED:
-            look = replace(look, answer=answer, pictures=(PICTURES,) * len(found))
-        if sky:
-            self.skies[day] = sky
+            analysis = replace(analysis, prediction=prediction, cutouts=(PICTURES,) * len(found))
+        self.skies[name] = sky
         with self.ledger.writing() as session:
             model = session.scalars(select(Model)).first() or Model(
                 sha256="1", fingerprint="2", threshold=0.5
             )
             session.add(model)
-            entered = enter(session, look, model)
-            announce(session, entered, [CHANNEL], {})
-        return entered
+            session.flush()
+            result = ingest(session, analysis, model, lambda row: self.skies[row.rootname], Settings())
+            session.execute(update(Exposure).values(due=""))
+            announce(session, result, [CHANNEL], {})
+        return result
 
     def blobs(self) -> list[dict]:
         with self.ledger.reading() as session:

@@ -1,0 +1,157 @@
+"""Rejection of an exposure: absolute limits, and the comparison with its recent season.
+
+An exposure is unusable where that is physically plain: no light, saturation, too many flagged pixels,
+another target. Beyond that, each measure is compared with its robust location and scatter over the
+comparable exposures before it. While these are few, a prior from the facts of the instrument counts as
+`PRIOR_WEIGHT` exposures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blobwatch.images.quality import MIN_REFERENCES, Quality
+from blobwatch.images.scaling import deviation
+from blobwatch.instrument import wfc3ir
+from blobwatch.settings import QualitySettings
+
+PRIOR_WEIGHT = 3.0  # exposures
+SUSPECT_BATCH = 6  # smallest batch whose share of rejected exposures means something
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Expected distribution of one measure where no season is known yet.
+
+    Attributes
+    ----------
+    label : str
+        Name in messages.
+    location, scatter : float
+        Of the measure, or of its natural logarithm where ``log``.
+    floor : float
+        Smallest scatter; what good exposures of the steadiest season may differ by, over the limit.
+    log : bool
+    """
+
+    label: str
+    location: float
+    scatter: float
+    floor: float
+    log: bool = False
+
+
+# Figures are from the WFC3 Data Handbook (7.5, 7.10), the Instrument Handbook (7.9.2), and frames measured
+# for this project. The scatters are chosen such that six of them span what good exposures may show.
+PRIORS = {
+    # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10].
+    "gradient": Prior("glow gradient", 0.3, 0.15, 0.15),
+    # 0.7 to 1.45 % bad pixels [measured], and about 12,000 cosmic rays in 1,100 s [IHB 7.9.2].
+    "flagged": Prior("share of flagged pixels", 0.03, 0.03, 0.02),
+    # Faint trails (0.6 sigma) and triplets (1.3 sigma), 2-3 px wide, light well below 1 % of the blocks.
+    "streaks": Prior("share of lit blocks", 0.002, 0.004, 0.002),
+    # An evenly lit field has none; 0.02 % of the blocks is three or four stars.
+    "sources": Prior("share of blocks with a source", 0.0, 2e-4, 2e-4),
+    # Stripes of 0.03-0.05 sigma [measured].
+    "banding": Prior("banding", 0.05, 0.03, 0.012),
+    # 1.0 % in a difference [measured]; 0.3 to 3 times the background changes it by a factor of 1.8.
+    "residual": Prior("noise", np.log(0.010), 0.25, 0.06, log=True),
+    # Photons and reads explain the noise of a difference within a factor of 1.5 to 2.
+    "excess": Prior("noise over the expected", 0.0, 0.12, 0.03, log=True),
+}
+
+
+LABELS = {
+    "light": "light, electrons per pixel",
+    "saturated": "share of saturated pixels",
+    "exptime": "exposure time, s",
+    "noise": "noise of the exposure alone",
+} | {name: prior.label for name, prior in PRIORS.items()}
+
+
+def unusable_reason(quality: Quality, target: str, settings: QualitySettings) -> str:
+    """Return why an exposure is unusable whatever its season; empty where it is usable."""
+    if target and settings.target.upper() not in target.upper():
+        return f"target {target}, not the Earth (TARGNAME must contain {settings.target})"
+    if quality.saturated > settings.saturated or quality.light >= wfc3ir.SATURATION:
+        return f"saturated: {quality.light:.0f} electrons per pixel, {quality.saturated:.0%} of the pixels"
+    if quality.flagged > settings.flagged:
+        return f"{quality.flagged:.0%} of the pixels are flagged, at most {settings.flagged:.0%} may be"
+    if not quality.light >= settings.light:
+        return f"no light: {quality.light:.0f} electrons per pixel, at least {settings.light:g} are needed"
+    return ""
+
+
+def outlier_reason(quality: Quality, season: Sequence[Quality], settings: QualitySettings) -> str:
+    """Return in which measures an exposure is an outlier; empty for none.
+
+    Parameters
+    ----------
+    quality : Quality
+    season : sequence of Quality
+        Of the comparable exposures before it.
+    settings : QualitySettings
+    """
+    reasons = []
+    for name, prior in PRIORS.items():
+        value = transformed(getattr(quality, name), prior)
+        location, scatter = distribution([getattr(one, name) for one in season], prior)
+        sigmas = (value - location) / scatter
+        if sigmas > settings.sigmas:
+            usual = np.exp(location) if prior.log else location
+            found = getattr(quality, name)
+            reasons.append(f"{prior.label} {found:.3g}, {sigmas:.1f} sigma from the season's {usual:.3g}")
+    if reason := truncated_reason(quality, season, settings):
+        reasons.append(reason)
+    return "; ".join(reasons)
+
+
+def truncated_reason(quality: Quality, season: Sequence[Quality], settings: QualitySettings) -> str:
+    """Return the reason where both exposure time and light fall far short of the season's.
+
+    A short exposure of a bright Earth has all the light it needs, and so has a long one of a dim Earth.
+    """
+    if len(season) < MIN_REFERENCES:
+        return ""
+    seconds, light = (
+        float(np.median([getattr(one, name) for one in season])) for name in ("exptime", "light")
+    )
+    share = settings.truncated
+    if quality.exptime >= share * seconds or quality.light >= share * light:
+        return ""
+    return (
+        f"truncated ramp: {quality.exptime:.0f} s and {quality.light:.0f} electrons per pixel, "
+        f"the season has {seconds:.0f} s and {light:.0f}"
+    )
+
+
+def distribution(values: Sequence[float], prior: Prior) -> tuple[float, float]:
+    """Return robust location and scatter of a measure over a season, blended with its prior."""
+    known = np.array([transformed(one, prior) for one in values])
+    known = known[np.isfinite(known)]
+    count = len(known)
+    if not count:
+        return prior.location, prior.scatter
+    middle = float(np.median(known))
+    scatter = deviation(known - middle)
+    blended = (PRIOR_WEIGHT * prior.scatter + count * scatter) / (PRIOR_WEIGHT + count)
+    middle = (PRIOR_WEIGHT * prior.location + count * middle) / (PRIOR_WEIGHT + count)
+    return middle, max(blended, prior.floor)
+
+
+def transformed(value: float, prior: Prior) -> float:
+    """Return a measure on the scale on which it is compared."""
+    if not prior.log:
+        return value
+    return float(np.log(value)) if value > 0 else np.nan
+
+
+def suspect_message(rejected: int, total: int, settings: QualitySettings) -> str:
+    """Return a warning where so many exposures are rejected that the limits are suspect."""
+    if total < SUSPECT_BATCH or rejected <= settings.suspect * total:
+        return ""
+    return (
+        f"{rejected} of {total} exposures are rejected. The limits are suspect rather than the exposures: "
+        "look at some (blobwatch inspect), accept them (blobwatch overrule), or set difference.quality.sigmas"
+    )

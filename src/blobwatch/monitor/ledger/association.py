@@ -1,0 +1,167 @@
+"""Which detections belong to the same blob: a function of the detections, whatever their order of arrival."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from blobwatch.images.peaks import APART
+
+
+@dataclass(frozen=True)
+class Find:
+    """One detection in one exposure.
+
+    Attributes
+    ----------
+    exposure_id : int
+    expstart : float
+        MJD.
+    rootname : str
+    x, y, radius : float
+        Pixels.
+    probability, snr, depth : float
+    blob_id : int or None
+        Blob to which it belonged before; None for a new detection.
+    detection_id : int or None
+        Row of the ledger; None where it is not stored yet.
+    """
+
+    exposure_id: int
+    expstart: float
+    rootname: str
+    x: float
+    y: float
+    radius: float
+    probability: float
+    snr: float
+    depth: float
+    blob_id: int | None = None
+    detection_id: int | None = None
+
+    @property
+    def order(self) -> tuple:
+        """Return the key that sorts detections by time, within an exposure the most probable first."""
+        return self.expstart, self.rootname, -self.probability, self.x, self.y
+
+    @property
+    def place(self) -> tuple[int, float, float, float]:
+        """Return the key of a place at which a light curve is measured."""
+        return self.exposure_id, self.x, self.y, self.radius
+
+    @property
+    def measures(self) -> tuple[float, ...]:
+        """Return all that a detection says."""
+        return *self.place, self.probability, self.snr, self.depth
+
+
+Cluster = list[Find]  # the detections of one blob, in the order of time
+HasExpired = Callable[[Sequence[Find], float], bool]
+
+
+def associate(finds: Sequence[Find], reviewed: set[int], has_expired: HasExpired) -> list[Cluster]:
+    """Group detections into blobs.
+
+    Exposure by exposure in the order of time, each detection joins the nearest blob within ``APART``
+    pixels of its best detection so far, else it begins a new blob. The nearest pairs are matched first, and
+    no blob is found twice in one exposure.
+
+    Parameters
+    ----------
+    finds : sequence of Find
+    reviewed : set of int
+        Blobs that a person reviewed. These do not expire, except for detections that belong to another
+        blob already.
+    has_expired : callable
+        Whether a cluster was a candidate that expired before a moment (MJD). What appears later at the same
+        place is another blob.
+
+    Returns
+    -------
+    list of list of Find
+        In the order of their first detections.
+    """
+    clusters: list[Cluster] = []
+    places = np.empty((0, 2))
+    ordered = sorted(finds, key=lambda one: one.order)
+    for (when, _), group in groupby(ordered, key=lambda one: (one.expstart, one.rootname)):
+        here = list(group)
+        for find, number in zip(
+            here, matches(here, clusters, places, reviewed, has_expired, when), strict=True
+        ):
+            if number is None:
+                clusters.append([find])
+                places = np.vstack([places, [find.x, find.y]])
+            else:
+                clusters[number].append(find)
+                best = max(clusters[number], key=lambda one: one.snr)
+                places[number] = best.x, best.y
+    return clusters
+
+
+def matches(
+    here: list[Find],
+    clusters: list[Cluster],
+    places: np.ndarray,
+    reviewed: set[int],
+    has_expired: HasExpired,
+    when: float,
+) -> list[int | None]:
+    """Return the number of the cluster that each detection of an exposure joins, or None."""
+    pairs = []
+    for index, find in enumerate(here):
+        distance = np.hypot(*(places - [find.x, find.y]).T)  # (clusters,)
+        for number in np.flatnonzero(distance <= APART).tolist():
+            if may_join(find, clusters[number], reviewed) or not has_expired(clusters[number], when):
+                pairs.append((float(distance[number]), index, number))
+    answer: list[int | None] = [None] * len(here)
+    for _, index, number in sorted(pairs):
+        if answer[index] is None and number not in answer:
+            answer[index] = number
+    return answer
+
+
+def may_join(find: Find, cluster: Cluster, reviewed: set[int]) -> bool:
+    """Return whether a detection can join a cluster even if that has expired."""
+    owner = next((one.blob_id for one in cluster if one.blob_id in reviewed), None)
+    return owner is not None and find.blob_id in (None, owner)
+
+
+def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]]) -> list[int | None]:
+    """Return the existing blob that each cluster continues, so that ids and reviews survive.
+
+    Parameters
+    ----------
+    clusters : sequence of Cluster
+    known : dict of int to tuple of float
+        Place of each existing blob.
+
+    Returns
+    -------
+    list of int or None
+        The blob with the most detections in common, else one within ``APART`` that has lost all of its
+        detections; None for a new blob.
+    """
+    answer: list[int | None] = [None] * len(clusters)
+    shared = [
+        (-sum(one.blob_id == blob for one in cluster), number, blob)
+        for number, cluster in enumerate(clusters)
+        for blob in {one.blob_id for one in cluster} - {None}
+    ]
+    for _, number, blob in sorted(shared):
+        if answer[number] is None and blob in known and blob not in answer:
+            answer[number] = blob
+    left = set(known) - set(answer)
+    near = []
+    for number, cluster in enumerate(clusters):
+        if answer[number] is None and left:
+            best = max(cluster, key=lambda one: one.snr)
+            near += [
+                (float(np.hypot(best.x - known[blob][0], best.y - known[blob][1])), number, blob)
+                for blob in left
+            ]
+    for distance, number, blob in sorted(near):
+        if distance <= APART and answer[number] is None and blob not in answer:
+            answer[number] = blob
+    return answer

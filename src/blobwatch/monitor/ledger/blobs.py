@@ -1,0 +1,243 @@
+"""Blobs brought up to date with the detections in one exposure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, undefer
+
+from blobwatch.monitor.ledger.association import Cluster, Find, associate, identify
+from blobwatch.monitor.ledger.lightcurves import LightCurves
+from blobwatch.monitor.ledger.onset import MEASURES, shows, update_blob
+from blobwatch.monitor.ledger.tables import (
+    CANDIDATE,
+    CONFIRMED,
+    REJECTED,
+    UNFIT,
+    Blob,
+    Detection,
+    Exposure,
+    Light,
+    Model,
+    Notice,
+    Review,
+)
+from blobwatch.settings import Settings
+
+PICTURES = ("before", "after", "difference")
+Cutouts = dict[tuple[float, float], dict[str, bytes]]  # PNG pictures by the place of a detection
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What an exposure changed.
+
+    Attributes
+    ----------
+    exposure : Exposure
+    found, new, confirmed : list of Blob
+        Blobs found in it, blobs that are new, and blobs that are confirmed now and were not before.
+    why : str
+        Why the exposure was analyzed again; empty for a new one.
+    unreadable : tuple of str
+        Exposures in which the light at a blob could not be measured, since their files are gone.
+    """
+
+    exposure: Exposure
+    found: list[Blob]
+    new: list[Blob]
+    confirmed: list[Blob]
+    why: str = ""
+    unreadable: tuple[str, ...] = ()
+
+
+class BlobUpdate:
+    """The blobs of a ledger during the ingest of one exposure.
+
+    Parameters
+    ----------
+    session : Session
+    curves : LightCurves
+    settings : Settings
+    exposure : Exposure
+    model : Model
+    changed : bool
+        Whether the image of the exposure is new or another one, or is accepted or rejected now.
+    is_first : bool
+        Whether the exposure was not in the ledger before.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        curves: LightCurves,
+        settings: Settings,
+        exposure: Exposure,
+        model: Model,
+        changed: bool,
+        is_first: bool,
+    ):
+        self.session, self.curves, self.settings = session, curves, settings.monitor
+        self.days = settings.difference.days
+        self.exposure, self.model, self.changed = exposure, model, changed
+        query = select(Blob).order_by(Blob.id).with_for_update(of=Blob)
+        self.rows = {one.id: one for one in session.scalars(query)}
+        newest = session.scalar(select(func.max(Exposure.expstart)).where(Exposure.id != exposure.id))
+        self.is_newest = is_first and (newest is None or exposure.expstart > newest)
+
+    def run(self, before: Sequence[Find], here: Sequence[Find], cutouts: Cutouts) -> IngestResult:
+        """Assign all detections to blobs, and update the blobs that changed.
+
+        Parameters
+        ----------
+        before : sequence of Find
+            All detections before the ingest.
+        here : sequence of Find
+            Those in the exposure now.
+        cutouts : dict
+            Pictures of the latter.
+        """
+        others = [one for one in before if one.exposure_id != self.exposure.id]
+        reviewed = set(self.session.scalars(select(Review.blob_id).distinct()))
+        clusters = associate([*others, *here], reviewed, self.curves.has_expired)
+        owners = identify(clusters, {number: (blob.x, blob.y) for number, blob in self.rows.items()})
+        clusters = self.assign(clusters, owners)
+        found = [one for cluster in clusters for one in cluster if one.exposure_id == self.exposure.id]
+        found.sort(key=lambda one: one.order)
+        self.move_detections(clusters, before)
+        self.insert_detections(found, cutouts)
+        old: dict[int, list[Find]] = {}
+        for one in sorted(before, key=lambda one: one.order):
+            old.setdefault(one.blob_id, []).append(one)
+        confirmed, new = [], []
+        for cluster in clusters:
+            blob, earlier = self.rows[cluster[0].blob_id], old.get(cluster[0].blob_id, [])
+            was = blob.status
+            self.update(blob, cluster, earlier)
+            new += [] if earlier or blob.reviews else [blob]
+            confirmed += [blob] if blob.status == CONFIRMED != was else []
+        for blob in confirmed:
+            blob.unannounced = not blob.reviews
+        self.withdraw(set(old) - {cluster[0].blob_id for cluster in clusters})
+        self.session.flush()
+        return IngestResult(self.exposure, [self.rows[one.blob_id] for one in found], new, confirmed)
+
+    def assign(self, clusters: list[Cluster], owners: list[int | None]) -> list[Cluster]:
+        """Return clusters whose detections carry the ids of their blobs; create the new blobs."""
+        assigned = []
+        for cluster, owner in zip(clusters, owners, strict=True):
+            if owner is None:
+                first = self.session.get_one(Exposure, cluster[0].exposure_id)
+                blob = Blob(status=CANDIDATE, first=first, last=first, model=self.model)
+                for name in MEASURES:
+                    setattr(blob, name, getattr(cluster[0], name))
+                self.session.add(blob)
+                self.session.flush()
+                self.rows[blob.id], owner = blob, blob.id
+            assigned.append([replace(one, blob_id=owner) for one in cluster])
+        return assigned
+
+    def move_detections(self, clusters: Iterable[Cluster], before: Iterable[Find]) -> None:
+        """Move stored detections to the blobs to which they belong now."""
+        owners = {one.detection_id: one.blob_id for one in before}
+        stored = [one for cluster in clusters for one in cluster if one.detection_id is not None]
+        moved = {one.detection_id: one.blob_id for one in stored if owners[one.detection_id] != one.blob_id}
+        if not moved:
+            return
+        # As copies, since two detections in one exposure may swap their blobs.
+        query = select(Detection).where(Detection.id.in_(moved)).order_by(Detection.id)
+        query = query.options(*(undefer(getattr(Detection, name)) for name in PICTURES))
+        rows = list(self.session.scalars(query.execution_options(populate_existing=True)))
+        names = ("exposure_id", "model_id", *MEASURES, *PICTURES)
+        copies = [{"blob_id": moved[one.id]} | {name: getattr(one, name) for name in names} for one in rows]
+        for one in rows:
+            self.session.expunge(one)
+        self.session.execute(delete(Detection).where(Detection.id.in_(moved)))
+        self.session.add_all(Detection(**values) for values in copies)
+        self.session.flush()
+
+    def insert_detections(self, found: Iterable[Find], cutouts: Cutouts) -> None:
+        """Insert the detections of the exposure."""
+        for find in found:
+            measures = {name: getattr(find, name) for name in MEASURES}
+            row = Detection(blob_id=find.blob_id, exposure_id=self.exposure.id, model_id=self.model.id)
+            for name, value in (measures | cutouts[find.x, find.y]).items():
+                setattr(row, name, value)
+            self.session.add(row)
+        self.session.flush()
+        for blob in self.rows.values():
+            self.session.expire(blob, ["detections"])
+
+    def update(self, blob: Blob, cluster: Cluster, earlier: list[Find]) -> None:
+        """Update a blob where its detections or its light curve changed."""
+        places, old = [one.place for one in cluster], [one.place for one in earlier]
+        is_same = [one.measures for one in cluster] == [one.measures for one in earlier]
+        if is_same and not (self.changed and self.is_in_curve(blob, cluster)):
+            return
+        confirmed = self.curves.is_confirmed(cluster)
+        if is_same and self.is_newest:
+            self.extend(blob, cluster[0])
+            return
+        best = max(cluster, key=lambda one: one.snr)
+        for name in MEASURES:
+            setattr(blob, name, getattr(best, name))
+        if best.exposure_id == self.exposure.id:
+            blob.model = self.model
+        if confirmed and places[:1] == old[:1] and self.curves.is_confirmed(earlier):
+            self.store_point(blob, cluster[0])
+        else:
+            self.curves.store(blob, self.curves.curve(cluster), self.model.id)
+        update_blob(self.session, blob, cluster, self.settings)
+
+    def is_in_curve(self, blob: Blob, cluster: Cluster) -> bool:
+        """Return whether the exposure belongs, or belonged, to the light curve of a blob."""
+        if not self.is_newest and self.session.get(Light, (blob.id, self.exposure.id)) is not None:
+            return True
+        if not self.is_comparable(cluster[0]) or self.exposure.expstart < cluster[0].expstart - self.days:
+            return False
+        until = blob.last.expstart + self.settings.expiry
+        return self.curves.is_confirmed(cluster) or self.exposure.expstart <= until
+
+    def is_comparable(self, first: Find) -> bool:
+        """Return whether the exposure is accepted and has the filter and flats of a detection."""
+        own, one = self.exposure, self.session.get_one(Exposure, first.exposure_id)
+        return own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
+
+    def extend(self, blob: Blob, first: Find) -> None:
+        """Add the newest exposure to a light curve."""
+        point = self.store_point(blob, first)
+        if point is not None and shows(blob.halfway, *point):
+            blob.last = self.exposure
+
+    def store_point(self, blob: Blob, first: Find) -> tuple[float, float | None] | None:
+        """Store the point of a light curve in the exposure, or delete it where it is no longer comparable."""
+        key = {"blob_id": blob.id, "exposure_id": self.exposure.id}
+        stored = self.session.get(Light, (blob.id, self.exposure.id))
+        if not self.is_comparable(first) or self.exposure.expstart < first.expstart - self.days:
+            point = None
+        elif stored is not None and not self.changed:
+            return stored.depth, stored.error
+        else:
+            point = self.curves.point(first, self.exposure.id)
+        if stored is not None:
+            self.session.delete(stored)
+            self.session.flush()
+        if point is not None:
+            self.session.add(Light(**key, depth=point[0], error=point[1], model_id=self.model.id))
+            self.session.flush()
+        return point
+
+    def withdraw(self, numbers: Iterable[int]) -> None:
+        """Delete blobs that no exposure shows any more; keep them rejected if people know of them."""
+        for number in numbers:
+            blob = self.rows[number]
+            self.session.execute(delete(Light).where(Light.blob_id == number))
+            announced = self.session.scalar(select(func.count()).where(Notice.blob_id == number))
+            blob.unannounced, blob.halfway = False, None
+            if blob.reviews:
+                blob.status = blob.reviews[-1].verdict
+            elif announced:
+                blob.status = REJECTED
+            else:
+                self.session.delete(blob)
+        self.session.flush()

@@ -1,0 +1,293 @@
+"""Rows of exposures: how a result is stored, what it depends on, and what depends on it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Row, select, update
+from sqlalchemy.orm import Session
+
+from blobwatch.images.quality import MEASURES, Quality
+from blobwatch.instrument.calibration import Calibration
+from blobwatch.instrument.folder import Listed
+from blobwatch.monitor.analysis import ExposureAnalysis
+from blobwatch.monitor.ledger.database import now
+from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT, Detection, Exposure, Model, OldResult
+
+CALIBRATION = ("flatcorr", "pflt", "dflt", "lflt", "cal_ver", "cal_date")
+REJUDGE = "rejudge"  # why an exposure is analyzed again whatever its inputs
+# Columns of a result that is replaced as a whole.
+RESULT = ("noise", "contaminants", "score", "found")
+COLUMN_OF = {"noise": "own_noise"}  # of the measures of quality, where the name is taken
+
+
+@dataclass(frozen=True)
+class State:
+    """What other exposures depend on: position in time, comparability, image, verdict, quality."""
+
+    expstart: float
+    group: tuple[str, str, bool]
+    image: tuple
+    quality: str
+
+
+def visible_state(exposure: Exposure | None) -> State | None:
+    """Return what other exposures depend on; None for an exposure that is not in the ledger."""
+    if exposure is None:
+        return None
+    group = (exposure.filter, exposure.flats, exposure.product == "raw")
+    image = (
+        exposure.md5,
+        exposure.outcome != UNFIT,
+        exposure.reason if exposure.outcome == UNFIT else "",
+        *group,
+    )
+    return State(exposure.expstart, group, image, digest_of(quality_of(exposure)))
+
+
+def quality_of(exposure) -> Quality | None:
+    """Return the stored measures of an exposure; None where these are unknown.
+
+    Parameters
+    ----------
+    exposure : Exposure or Row
+    """
+    values = {name: getattr(exposure, COLUMN_OF.get(name, name)) for name in MEASURES}
+    if values["light"] is None:
+        return None
+    return Quality(**{name: np.nan if value is None else value for name, value in values.items()})
+
+
+def digest_of(quality: Quality | None) -> str:
+    """Return the measures as text that differs if one of them does."""
+    return "" if quality is None else json.dumps([repr(value) for value in asdict(quality).values()])
+
+
+def inputs_of(
+    md5: str, flats: str, verdict: str, earlier: list, verdicts: dict[str, str], other_flats: str = ""
+) -> str:
+    """Return the hash of all that the result of an exposure depends on, besides model and settings.
+
+    Parameters
+    ----------
+    md5, flats, verdict : str
+        Of the exposure: its file, the key of its flats, the decision of a person.
+    earlier : list of Row or Exposure
+        Comparable exposures of the days before it, in the order of time.
+    verdicts : dict of str to str
+        Decisions of people, by rootname.
+    other_flats : str
+        The key of the flats before a change of flats.
+    """
+    rows = [
+        [
+            *(one.rootname, one.md5, one.expstart, one.samp_seq, one.outcome != UNFIT),
+            *(verdicts.get(one.rootname, ""), digest_of(quality_of(one))),
+        ]
+        for one in earlier
+    ]
+    return hashlib.sha256(json.dumps([md5, flats, verdict, other_flats, rows]).encode()).hexdigest()
+
+
+def mark_dependents(session: Session, exposure: Exposure, days: float, before: State | None) -> None:
+    """Mark the exposures whose stack or season contains an exposure as due.
+
+    Parameters
+    ----------
+    session : Session
+    exposure : Exposure
+    days : float
+        Length of the window of stacks.
+    before : State or None
+        Its earlier state; nothing is marked where that is the same. None for a new exposure.
+    """
+    after = visible_state(exposure)
+    if after == before:
+        return
+    for state in {after, before} - {None}:
+        row = Exposure
+        condition = (row.filter == state.group[0], row.due == "", row.id != exposure.id)
+        span = (row.expstart > state.expstart, row.expstart - days <= state.expstart)
+        query = update(row).where(*condition, *span)
+        session.execute(query.values(due=f"earlier exposure {exposure.rootname}"[:100]))
+
+
+def mark_due(session: Session, why: str, since: float = -np.inf, rootname: str = "") -> int:
+    """Mark exposures to be analyzed again; return how many.
+
+    Parameters
+    ----------
+    session : Session
+    why : str
+    since : float
+        MJD.
+    rootname : str
+        Only this exposure.
+    """
+    query = update(Exposure).values(due=why[:100])
+    query = query.where(Exposure.expstart >= since) if np.isfinite(since) else query
+    query = query.where(Exposure.rootname == rootname) if rootname else query
+    return session.execute(query).rowcount
+
+
+def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
+    """Mark the exposures that have no stack since the file of an exposure was missing as due."""
+    row = Exposure
+    query = update(row).where(row.filter == exposure.filter, row.outcome == NO_STACK, row.inputs == "")
+    query = query.where(row.expstart > exposure.expstart, row.expstart - days <= exposure.expstart)
+    session.execute(query.values(due=f"file of {exposure.rootname} found again"[:100]))
+
+
+def is_any_due(session: Session) -> bool:
+    """Return whether an exposure must be analyzed again."""
+    return session.scalar(select(Exposure.id).where(Exposure.due != "").limit(1)) is not None
+
+
+def archive_result(session: Session, exposure: Exposure, why: str) -> None:
+    """Keep the present result of an exposure in the history."""
+    found = session.scalars(select(Detection).filter_by(exposure_id=exposure.id).order_by(Detection.id))
+    names = ("x", "y", "radius", "probability", "snr", "depth")
+    blobs = [{"blob": one.blob_id} | {name: getattr(one, name) for name in names} for one in found]
+    copied = (
+        "rootname",
+        "path",
+        "md5",
+        "outcome",
+        "reason",
+        "probabilities",
+        "judged_at",
+        "model_id",
+        "flats",
+    )
+    row = OldResult(exposure_id=exposure.id, found=json.dumps(blobs), replaced_at=now(), why=why[:100])
+    for name in (*copied, *CALIBRATION):
+        setattr(row, name, getattr(exposure, name))
+    session.add(row)
+
+
+def store_result(
+    session: Session, exposure: Exposure | None, analysis: ExposureAnalysis, model: Model
+) -> Exposure:
+    """Return the row of an exposure with its analysis, in place of an earlier one."""
+    listed = analysis.listed
+    if exposure is None:
+        exposure = Exposure(rootname=listed.rootname)
+        session.add(exposure)
+    measures = asdict(analysis.quality) if analysis.quality else dict.fromkeys(MEASURES)
+    values = {COLUMN_OF.get(name, name): value for name, value in measures.items()}
+    values |= analysis.statistics.as_dict() if analysis.statistics else dict.fromkeys(RESULT)
+    row = {
+        name: value if value is not None and np.isfinite(value) else None for name, value in values.items()
+    }
+    chances = [float(one) for one in analysis.prediction.probabilities] if analysis.prediction else None
+    row |= file_columns(analysis) | {
+        "md5": analysis.md5,
+        "outcome": analysis.outcome,
+        "reason": analysis.reason,
+        "stack": " ".join(analysis.members) if analysis.prediction else "",
+        "probabilities": json.dumps(chances) if chances else "",
+        "judged_at": now(),
+        "inputs": analysis.inputs,
+        "due": "",
+        "model": model,
+    }
+    for name, value in row.items():
+        setattr(exposure, name, value)
+    session.flush()
+    return exposure
+
+
+def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
+    """Return the columns that describe a file by its header."""
+    one = analysis.listed
+    return {
+        "path": str(one.path),
+        "stamp": one.stamp,
+        "expstart": one.expstart,
+        "filter": one.filter,
+        "programme": one.programme[:16],
+        "samp_seq": one.samp_seq[:16],
+        "product": one.product,
+        "target": one.target[:64],
+        "flats": analysis.flats[:200],
+    } | calibration_columns(one.calibration)
+
+
+def calibration_columns(calibration: Calibration) -> dict[str, str]:
+    """Return the columns of a calibration, as long as the ledger keeps them."""
+    own = calibration
+    values = (own.flatcorr[:16], own.pflt, own.dflt, own.lflt, own.version, own.date)
+    return {name: value[:64] for name, value in zip(CALIBRATION, values, strict=True)}
+
+
+def calibration_of(exposure) -> Calibration:
+    """Return the calibration of a row of the ledger."""
+    return Calibration(*(getattr(exposure, name) for name in CALIBRATION))
+
+
+def in_same_filter(session: Session, filter: str, raw: bool, start: float, end: float) -> list[Exposure]:
+    """Return the exposures in a filter, as raw or not, from a moment to before another (MJD)."""
+    row = Exposure
+    query = select(row).where(row.filter == filter, (row.product == "raw") == raw)
+    query = query.where(row.expstart >= start, row.expstart < end)
+    return list(session.scalars(query.order_by(row.expstart, row.rootname)))
+
+
+def comparable(
+    session: Session, filter: str, flats: str, raw: bool, start: float, end: float
+) -> list[Exposure]:
+    """Return those of `in_same_filter` with the same flats."""
+    return [one for one in in_same_filter(session, filter, raw, start, end) if one.flats == flats]
+
+
+def due_exposures(session: Session) -> list[Exposure]:
+    """Return the exposures that must be analyzed again, in the order of time."""
+    query = select(Exposure).where(Exposure.due != "")
+    return list(session.scalars(query.order_by(Exposure.expstart, Exposure.rootname)))
+
+
+def exposure_named(session: Session, rootname: str) -> Exposure | None:
+    """Return the exposure of a rootname."""
+    return session.scalars(select(Exposure).filter_by(rootname=rootname)).first()
+
+
+def known_files(session: Session) -> list[Row]:
+    """Return the columns that describe the file of each exposure, in the order of time."""
+    names = (
+        "rootname",
+        "path",
+        "stamp",
+        "md5",
+        "expstart",
+        "filter",
+        "programme",
+        "samp_seq",
+        "product",
+        "target",
+    )
+    columns = [getattr(Exposure, name) for name in (*names, "outcome", *CALIBRATION)]
+    return list(session.execute(select(*columns).order_by(Exposure.expstart)))
+
+
+def rows_without_calibration(session: Session) -> list[Exposure]:
+    """Return the exposures that were stored before the ledger kept calibrations."""
+    return list(session.scalars(select(Exposure).where(Exposure.flats == "")))
+
+
+def listed_of_row(row) -> Listed:
+    """Return the file of an exposure of the ledger."""
+    own = row
+    return Listed(
+        *(Path(own.path), own.rootname, own.expstart, own.filter, own.programme, own.samp_seq, own.product),
+        *(calibration_of(own), own.stamp, own.target),
+    )
+
+
+def store_quality(session: Session, rootname: str, quality: Quality) -> None:
+    """Store the measures of an exposure that an earlier version of the program did not measure."""
+    row = exposure_named(session, rootname)
+    if row is not None and row.light is None:
+        for name, value in asdict(quality).items():
+            setattr(row, COLUMN_OF.get(name, name), value if np.isfinite(value) else None)

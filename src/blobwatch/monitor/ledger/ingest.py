@@ -1,0 +1,131 @@
+"""Storing the analysis of one exposure in the ledger, with all that follows for blobs and light curves.
+
+The result is a function of the exposures in the ledger, whatever the order in which they were ingested.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from blobwatch.images.peaks import APART
+from blobwatch.monitor.analysis import ExposureAnalysis
+from blobwatch.monitor.ledger.association import Find
+from blobwatch.monitor.ledger.blobs import BlobUpdate, IngestResult
+from blobwatch.monitor.ledger.exposures import (
+    REJUDGE,
+    archive_result,
+    mark_dependents,
+    store_result,
+    visible_state,
+)
+from blobwatch.monitor.ledger.lightcurves import Images, LightCurves
+from blobwatch.monitor.ledger.tables import Detection, Exposure, Model
+from blobwatch.predict import Predictor
+from blobwatch.settings import Settings
+
+
+def model_row(session: Session, predictor: Predictor) -> Model:
+    """Return the ledger's row of a model, created at its first use."""
+    model = predictor.model
+    values = {
+        "version": model.version,
+        "sha256": model.sha256,
+        "fingerprint": str(model.manifest.get("fingerprint", {}).get("sha256", "")),
+        "threshold": model.threshold,
+    }
+    known = session.scalars(select(Model).filter_by(**values)).first()
+    if known is None:
+        known = Model(**values)
+        session.add(known)
+        session.flush()
+    return known
+
+
+def ingest(
+    session: Session,
+    analysis: ExposureAnalysis,
+    model: Model,
+    images: Images,
+    settings: Settings,
+    why: str = "",
+) -> IngestResult:
+    """Store the analysis of an exposure, in place of an earlier one of the same rootname.
+
+    Parameters
+    ----------
+    session : Session
+        All changes are committed together, or none.
+    analysis : ExposureAnalysis
+    model : Model
+        That analyzed it.
+    images : callable
+        Returns the image of another exposure, for the light curves of new blobs.
+    settings : Settings
+    why : str
+        Why it is analyzed again.
+    """
+    days = settings.difference.days
+    exposure = session.scalars(select(Exposure).filter_by(rootname=analysis.listed.rootname)).first()
+    before = visible_state(exposure)
+    finds = stored_finds(session)
+    if exposure is not None:
+        archive_result(session, exposure, why)
+    exposure = store_result(session, exposure, analysis, model)
+    after = visible_state(exposure)
+    mark_dependents(session, exposure, days, before)
+    changed = before is None or before.image != after.image or why.startswith(REJUDGE)
+    curves = LightCurves(
+        session,
+        images_with(images, exposure, analysis),
+        days,
+        settings.monitor,
+        finds,
+        exposure.id if changed else None,
+    )
+    here = replace_finds(session, exposure, analysis, finds)
+    cutouts = {(one.x, one.y): pictures for one, pictures in zip(here, analysis.cutouts, strict=True)}
+    update = BlobUpdate(session, curves, settings, exposure, model, changed, before is None)
+    result = update.run(finds, here, cutouts)
+    return replace(result, why=why, unreadable=tuple(sorted(curves.unreadable)))
+
+
+def images_with(images: Images, exposure: Exposure, analysis: ExposureAnalysis) -> Images:
+    """Return images that include the one that was just analyzed."""
+    return lambda row: analysis.image if row.id == exposure.id else images(row)
+
+
+def stored_finds(session: Session) -> list[Find]:
+    """Return all detections of the ledger."""
+    one, exposure = Detection, Exposure
+    query = select(
+        *(exposure.id, exposure.expstart, exposure.rootname),
+        *(one.x, one.y, one.radius, one.probability, one.snr, one.depth, one.blob_id, one.id),
+    ).join(exposure, one.exposure_id == exposure.id)
+    return [Find(*row) for row in session.execute(query)]
+
+
+def replace_finds(
+    session: Session, exposure: Exposure, analysis: ExposureAnalysis, finds: list[Find]
+) -> list[Find]:
+    """Return the detections of an exposure; each keeps the blob of the earlier one at its place."""
+    old = [one for one in finds if one.exposure_id == exposure.id]
+    session.execute(delete(Detection).where(Detection.exposure_id == exposure.id))
+    seen = analysis.prediction.blobs if analysis.prediction else []
+    names = ("x", "y", "radius", "probability", "snr", "depth")
+    values = [[float(getattr(one, name)) for name in names] for one in seen]
+    new = [Find(exposure.id, exposure.expstart, exposure.rootname, *row) for row in values]
+    pairs = sorted(
+        (float(np.hypot(one.x - other.x, one.y - other.y)), number, place)
+        for number, one in enumerate(new)
+        for place, other in enumerate(old)
+    )
+    taken: dict[int, int] = {}
+    for distance, number, place in pairs:
+        if distance <= APART and number not in taken and place not in taken.values():
+            taken[number] = place
+    return [
+        replace(one, blob_id=old[taken[number]].blob_id) if number in taken else one
+        for number, one in enumerate(new)
+    ]

@@ -1,0 +1,181 @@
+"""Light curves of blobs: which exposures they need, measured once, whatever the order of arrival."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from sqlalchemy import Row, delete, select
+from sqlalchemy.orm import Session
+
+from blobwatch.monitor.ledger.association import Find
+from blobwatch.monitor.ledger.tables import UNFIT, Blob, Exposure, Light
+from blobwatch.settings import MonitorSettings
+
+Point = tuple[float, float | None]  # missing light as a fraction of the background, and its error
+
+
+class Image(Protocol):
+    """An image in which the missing light at a place can be measured."""
+
+    def missing(self, x: float, y: float, radius: float) -> Point:
+        """Return the missing light at a place, and its error."""
+
+
+Images = Callable[[Exposure], Image | None]  # None where the file cannot be read any more
+
+
+class LightCurves:
+    """The light curves of a ledger during the ingest of one exposure.
+
+    A point that the ledger has already is not measured again.
+
+    Parameters
+    ----------
+    session : Session
+    images : callable
+        Returns the image of an exposure.
+    days : float
+        Days before the first detection at which a light curve begins.
+    settings : MonitorSettings
+    finds : sequence of Find
+        All detections of the ledger before the ingest: the first ones are where curves were measured.
+    stale : int or None
+        Exposure whose points must be measured again.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        images: Images,
+        days: float,
+        settings: MonitorSettings,
+        finds: Sequence[Find],
+        stale: int | None,
+    ):
+        self.session, self.images, self.days, self.settings = session, images, days, settings
+        self.stale = stale
+        self.owners: dict[tuple, int] = {}
+        seen: set[int] = set()
+        for find in sorted(finds, key=lambda one: one.order):
+            if find.blob_id not in seen:
+                seen.add(find.blob_id)
+                self.owners[find.place] = find.blob_id
+        self.points: dict[tuple, dict[int, Point]] = {}
+        self.unreadable: set[str] = set()
+
+    def exposures(self, first: Find, after: float = -np.inf, until: float = np.inf) -> list[Row]:
+        """Return the accepted exposures, comparable with a detection's, in a span of time (after, until]."""
+        own = self.session.get_one(Exposure, first.exposure_id)
+        row = Exposure
+        query = select(row.id, row.expstart, row.rootname).where(
+            row.filter == own.filter, row.flats == own.flats, row.outcome != UNFIT
+        )
+        query = query.where(row.expstart >= first.expstart - self.days)
+        for limit, condition in ((after, row.expstart > after), (until, row.expstart <= until)):
+            query = query.where(condition) if np.isfinite(limit) else query
+        return list(self.session.execute(query.order_by(row.expstart, row.rootname)))
+
+    def known(self, first: Find) -> dict[int, Point]:
+        """Return the points that are measured at the place of a detection, by exposure."""
+        if first.place not in self.points:
+            owner, found = self.owners.get(first.place), {}
+            if owner is not None:
+                query = select(Light.exposure_id, Light.depth, Light.error).where(Light.blob_id == owner)
+                found = {number: (depth, error) for number, depth, error in self.session.execute(query)}
+                found.pop(self.stale, None)
+            self.points[first.place] = found
+        return self.points[first.place]
+
+    def point(self, first: Find, exposure_id: int) -> Point | None:
+        """Return the missing light at the place of a detection in one exposure; None if unreadable."""
+        known = self.known(first)
+        if exposure_id not in known:
+            exposure = self.session.get_one(Exposure, exposure_id)
+            image = self.images(exposure)
+            if image is None:
+                self.unreadable.add(exposure.rootname)
+                return None
+            known[exposure_id] = image.missing(first.x, first.y, first.radius)
+        return known[exposure_id]
+
+    def curve(self, cluster: Sequence[Find]) -> dict[int, Point]:
+        """Return the light curve of a blob, up to its expiry if it is a candidate that expires."""
+        first = cluster[0]
+        until = np.inf if self.is_confirmed(cluster) else self.last_seen(cluster) + self.settings.expiry
+        points = {one.id: self.point(first, one.id) for one in self.exposures(first, until=until)}
+        return {number: point for number, point in points.items() if point is not None}
+
+    def is_confirmed(self, cluster: Sequence[Find]) -> bool:
+        """Return whether enough exposures show a blob."""
+        return len(cluster) >= self.settings.detections
+
+    def has_expired(self, cluster: Sequence[Find], when: float) -> bool:
+        """Return whether a blob was a candidate that no exposure had shown for long before a moment."""
+        if self.is_confirmed(cluster) or when - cluster[-1].expstart <= self.settings.expiry:
+            return False
+        return when - self.last_seen(cluster, when) > self.settings.expiry
+
+    def last_seen(self, cluster: Sequence[Find], when: float = np.inf) -> float:
+        """Return the last moment, before another, at which the light shows that a candidate is there."""
+        first, last = cluster[0], cluster[-1].expstart
+        limit = self.halfway(cluster)
+        if limit is None:
+            return last
+        after = last
+        while later := self.exposures(first, after, min(last + self.settings.expiry, np.nextafter(when, 0))):
+            for one in later:
+                point = self.point(first, one.id)
+                if point is not None and point[1] is not None and point[0] > limit:
+                    last = max(last, one.expstart)
+            after = later[-1].expstart
+        return last
+
+    def halfway(self, cluster: Sequence[Find]) -> float | None:
+        """Return the missing light between that before a blob and that in its detections."""
+        first = cluster[0]
+        found = {one.exposure_id for one in cluster}
+        exposures = self.exposures(first, until=cluster[-1].expstart)
+        exposures = [one for one in exposures if one.id in found or one.expstart < first.expstart]
+        points = [(one, self.point(first, one.id)) for one in exposures]
+        return middle(
+            [(one.expstart, one.id, *point) for one, point in points if point is not None],
+            first.expstart - self.settings.lookback,
+            first.expstart,
+            found,
+        )
+
+    def store(self, blob: Blob, curve: dict[int, Point], model_id: int) -> None:
+        """Store the light curve of a blob in place of an earlier one."""
+        query = select(Light.exposure_id, Light.depth, Light.error).where(Light.blob_id == blob.id)
+        stored = {number: (depth, error) for number, depth, error in self.session.execute(query)}
+        gone = [number for number, point in stored.items() if curve.get(number) != point]
+        for number in gone:
+            self.session.execute(delete(Light).where(Light.blob_id == blob.id, Light.exposure_id == number))
+        for number, (depth, error) in curve.items():
+            if stored.get(number) != (depth, error):
+                self.session.add(
+                    Light(blob_id=blob.id, exposure_id=number, depth=depth, error=error, model_id=model_id)
+                )
+        self.session.flush()
+
+
+def middle(
+    points: Sequence[tuple[float, int, float, float | None]], start: float, first: float, found: set[int]
+) -> float | None:
+    """Return the value halfway between the median before a moment and that in some exposures.
+
+    Parameters
+    ----------
+    points : sequence of tuple
+        Time, exposure, missing light, error.
+    start, first : float
+        MJD; points between these are those before the blob.
+    found : set of int
+        Exposures in which the blob was found.
+    """
+    usable = [one for one in points if one[3] is not None]
+    before = [depth for when, _, depth, _ in usable if start < when < first]
+    with_it = [depth for _, number, depth, _ in usable if number in found]
+    if not before or not with_it:
+        return None
+    return float(np.median(before) + np.median(with_it)) / 2

@@ -1,0 +1,94 @@
+"""State of a blob: its status, and the exposures between which it appeared."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, select
+from sqlalchemy.orm import Session
+
+from blobwatch.monitor.ledger.association import Find
+from blobwatch.monitor.ledger.lightcurves import middle
+from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Exposure, Light
+from blobwatch.settings import MonitorSettings
+
+MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
+
+
+def update_blob(session: Session, blob: Blob, cluster: Sequence[Find], settings: MonitorSettings) -> None:
+    """Set the status of a blob and its dates from its detections and its light curve.
+
+    Parameters
+    ----------
+    session : Session
+    blob : Blob
+    cluster : sequence of Find
+        Its detections in the order of time.
+    settings : MonitorSettings
+    """
+    blob.status = CONFIRMED if len(cluster) >= settings.detections else CANDIDATE
+    if blob.reviews:
+        blob.status = blob.reviews[-1].verdict
+    points = light_curve(session, blob, session.get_one(Exposure, cluster[0].exposure_id))
+    first, last = cluster[0].expstart, cluster[-1].expstart
+    found = {one.exposure_id for one in cluster}
+    blob.halfway = middle(
+        [(one.expstart, one.id, one.depth, one.error) for one in points if one.expstart <= last],
+        first - settings.lookback,
+        first,
+        found,
+    )
+    before, begin = estimate_onset(cluster[0], points, blob.halfway, settings.lookback)
+    blob.before = None if before is None else session.get_one(Exposure, before)
+    blob.first = session.get_one(Exposure, begin)
+    shown = [one.id for one in points if shows(blob.halfway, one.depth, one.error) and one.expstart > last]
+    blob.last = session.get_one(Exposure, shown[-1] if shown else cluster[-1].exposure_id)
+
+
+def light_curve(session: Session, blob: Blob, first: Exposure) -> list[Row]:
+    """Return the points of a light curve in the order of time, in one filter and with the same flats."""
+    row = Exposure
+    query = select(row.id, row.expstart, row.rootname, Light.depth, Light.error)
+    query = query.join(Light, Light.exposure_id == row.id).where(Light.blob_id == blob.id)
+    query = query.where(row.filter == first.filter, row.flats == first.flats)
+    return list(session.execute(query.order_by(row.expstart, row.rootname)))
+
+
+def estimate_onset(
+    first: Find, points: Sequence[Row], halfway: float | None, lookback: float
+) -> tuple[int | None, int]:
+    """Return the last exposure without a blob and the first with it.
+
+    From the first detection backward in time, a blob is there as long as at least half of the light that it
+    takes is missing. This dates blobs that the model did not find at once.
+
+    Parameters
+    ----------
+    first : Find
+        The first detection.
+    points : sequence of Row
+        The light curve in the order of time.
+    halfway : float or None
+        Missing light above which an exposure shows the blob.
+    lookback : float
+        Days before the first detection that are searched.
+
+    Returns
+    -------
+    before : int or None
+        None where it is unknown.
+    begin : int
+    """
+    begin = first.exposure_id
+    if halfway is None:
+        return None, begin
+    for one in reversed(points):
+        if one.error is None or not first.expstart - lookback < one.expstart < first.expstart:
+            continue
+        if one.depth <= halfway:
+            return one.id, begin
+        begin = one.id
+    return None, begin
+
+
+def shows(halfway: float | None, depth: float, error: float | None) -> bool:
+    """Return whether at least half of the light that a blob takes is missing."""
+    return halfway is not None and error is not None and depth > halfway

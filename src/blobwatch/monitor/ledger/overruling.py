@@ -1,0 +1,50 @@
+"""Decisions of people about exposures, in the ledger."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blobwatch.monitor.ledger.exposures import mark_due
+from blobwatch.monitor.ledger.tables import OverruleRow
+from blobwatch.overrules import CLEAR, Overrule
+
+FIELDS = ("rootname", "verdict", "who", "at", "reason")
+
+
+def overrule_of(row: OverruleRow) -> Overrule:
+    """Return the decision of a row."""
+    return Overrule(*(getattr(row, name) for name in FIELDS))
+
+
+def all_rows(session: Session) -> list[OverruleRow]:
+    """Return all decisions, the oldest first."""
+    return list(session.scalars(select(OverruleRow).order_by(OverruleRow.at, OverruleRow.id)))
+
+
+def overrules_in_force(session: Session) -> dict[str, Overrule]:
+    """Return the decisions in force by rootname."""
+    newest = {row.rootname: overrule_of(row) for row in all_rows(session)}
+    return {name: one for name, one in newest.items() if one.verdict != CLEAR}
+
+
+def overrules_of(session: Session, rootnames: list[str]) -> dict[str, list[Overrule]]:
+    """Return all decisions about some exposures, the oldest first."""
+    query = select(OverruleRow).where(OverruleRow.rootname.in_(rootnames))
+    found: dict[str, list[Overrule]] = {}
+    for row in session.scalars(query.order_by(OverruleRow.at, OverruleRow.id)):
+        found.setdefault(row.rootname, []).append(overrule_of(row))
+    return found
+
+
+def add_overrule(session: Session, one: Overrule, written: bool = False) -> None:
+    """Store a decision; the exposure is analyzed again by the next monitor run."""
+    before = overrules_in_force(session).get(one.rootname)
+    session.add(OverruleRow(**{name: getattr(one, name) for name in FIELDS}, written=written))
+    session.flush()
+    after = overrules_in_force(session).get(one.rootname)
+    if (before and before.verdict) != (after and after.verdict):
+        mark_due(session, f"overruled: {one.verdict}", rootname=one.rootname)
+
+
+def unwritten(session: Session) -> list[OverruleRow]:
+    """Return the decisions that are not in the table of the project yet, the oldest first."""
+    return list(session.scalars(select(OverruleRow).where(~OverruleRow.written).order_by(OverruleRow.id)))
