@@ -86,8 +86,8 @@ def observed(header: Mapping) -> float | None:
 
 
 def rootname(header: Mapping, path: Path) -> str:
-    """Return the rootname of the header, else the beginning of the file's name."""
-    return (str(header.get("ROOTNAME", "")).strip() or path.name.split(".")[0].split("_")[0]).lower()
+    """Return the rootname of the header, else the beginning of the file's name; a blank one stays blank."""
+    return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
 
 
 def unit_of(header: Mapping) -> tuple[str, bool]:
