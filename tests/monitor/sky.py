@@ -82,7 +82,8 @@ def seen(tmp_path_factory, sky, box_model) -> Path:
 
     def make(folder: Path) -> None:
         folder.mkdir()
-        blobwatch("monitor", sky, "--ledger", f"sqlite:///{folder}/ledger.db", "--model", box_model)
+        options = ("--model", box_model, "--overrules", folder / "overrules")
+        blobwatch("monitor", sky, "--ledger", f"sqlite:///{folder}/ledger.db", *options)
 
     return once(tmp_path_factory, "seen", make) / "ledger.db"
 

@@ -329,7 +329,7 @@ def test_a_watch_is_patient_with_a_channel_that_failed_just_now(ledger, monkeypa
     note(ledger, [channel], noise="not for you")
     assert went(send_pending(ledger, [channel], patient=True)) == [False]
     with monkeypatch.context() as during:
-        during.setattr(ledger, "alone", None)  # nor does it keep other monitors waiting
+        during.setattr(ledger, "lock", None)  # nor does it keep other monitors waiting
         assert send_pending(ledger, [channel], patient=True) == []
     assert went(send_pending(ledger, [channel])) == [False]
 

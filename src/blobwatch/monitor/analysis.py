@@ -24,7 +24,7 @@ from blobwatch.settings import DifferenceSettings
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
 GREY = 5.0  # sigma at either end of their grey scale
-REJECTED = "rejected"  # how the reason of an exposure begins that was rejected by its quality or by a person
+REJECTED = "rejected"  # how the reason of an exposure begins that its quality rejects
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def analyze_exposure(
     quality = history.quality(listed)
     about = (listed, md5, flats)
     if rejection:
-        by_person = rejection.startswith(f"{REJECTED} by ")
+        by_person = listed.rootname in history.overrules
         reason = rejection if by_person else f"{REJECTED}: {rejection}"
         return ExposureAnalysis(*about, UNFIT, without_folder(reason, listed), quality)
     image = BlobImage(history.image(listed), quality.noise)

@@ -169,20 +169,19 @@ class Monitor:
         with self.ledger.lock():
             with self.ledger.reading() as session:
                 row = exposure_named(session, file.rootname)
-                is_due = row is not None and row.due != "" and row.due == why
-                if row is not None and not is_due and self.is_stored(row, file, why):
-                    return None
-                if is_due:
-                    file = listed_of_row(row)
-                    if stamp_of(file.path) != file.stamp:
-                        return self.give_up(file, why)
+            is_due = row is not None and row.due != "" and row.due == why
+            if row is not None and not is_due and self.is_stored(row, file, why):
+                return None
+            file = listed_of_row(row) if is_due else file
+            if is_due and stamp_of(file.path) != file.stamp:
+                return self.give_up(file, why)
+            with self.ledger.reading() as session:
                 inputs = self.load_history(session, file, row.md5 if is_due else "")
             if is_due and not why.startswith(REJUDGE) and inputs and inputs == row.inputs:
                 self.clear_due(file.rootname)
                 return None
             try:
-                md5 = row.md5 if is_due else file_hash(file.path, "md5")
-                analysis = self.analyze(file, md5)
+                analysis = self.analyze(file, row.md5 if is_due else file_hash(file.path, "md5"))
             except (BlobwatchError, OSError) as error:
                 return self.unreadable(file, str(error))
             if stamp_of(file.path) != file.stamp:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,8 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
         Its earlier state; nothing is marked where that is the same. None for a new exposure.
     """
     after = visible_state(exposure)
+    if before is not None and before.quality == "":  # an earlier version of the program did not measure it
+        before = replace(before, quality=after.quality)
     if after == before:
         return
     for state in {after, before} - {None}:
@@ -136,6 +138,7 @@ def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
     """Mark the exposures that have no stack since the file of an exposure was missing as due."""
     row = Exposure
     query = update(row).where(row.filter == exposure.filter, row.outcome == NO_STACK, row.inputs == "")
+    query = query.where(row.light.is_not(None))
     query = query.where(row.expstart > exposure.expstart, row.expstart - days <= exposure.expstart)
     session.execute(query.values(due=f"file of {exposure.rootname} found again"[:100]))
 

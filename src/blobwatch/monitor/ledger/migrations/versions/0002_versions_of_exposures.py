@@ -35,8 +35,8 @@ def upgrade() -> None:
         for name in MEASURES:
             batch.add_column(sa.Column(name, sa.Double(), nullable=True))
         batch.create_index(batch.f("ix_exposures_due"), ["due"], unique=False)
-    with op.batch_alter_table("blobs") as batch:
-        batch.add_column(sa.Column("unannounced", sa.Boolean(), nullable=False, server_default=sa.false()))
+    # Not in a batch, which would copy the table: other tables refer to its rows.
+    op.add_column("blobs", sa.Column("unannounced", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_table(
         "exposure_history",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -1,0 +1,208 @@
+"""Overrules: exposures that a person accepts or rejects, by the command and on the page."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from made import write_exposure
+from monitor.shown import Page, labels_in, serving
+from monitor.sky import APPEARED, COUNT, LOUD, NAMES, canonical, monitor_of
+from sqlalchemy import select
+
+from blobwatch.cli import main
+from blobwatch.errors import BlobwatchError
+from blobwatch.monitor import overrule as verbs
+from blobwatch.monitor import web
+from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.exposures import exposure_named
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.overruling import overrules_in_force
+from blobwatch.monitor.ledger.reviewers import admit
+from blobwatch.monitor.ledger.tables import OverruleRow
+from blobwatch.monitor.overrule import LONGEST, overrule, synchronize, write_pending
+from blobwatch.overrules import read_overrules
+
+FIRST = NAMES[APPEARED]
+
+
+@pytest.fixture
+def ledger(watched):
+    return open_ledger(watched.url)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run a command as from a shell; return exit status, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
+        monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada Example")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def rows_of(folder: Path) -> list[dict]:
+    with (folder / "overrules.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_rejected_exposure_leaves_stacks_and_dates_and_comes_back_when_that_is_cleared(
+    run, watched, ledger, tmp_path
+):
+    before, folder = canonical(ledger), tmp_path / "overrules"
+    where = ("--ledger", watched.url, "--overrules", folder)
+    code, out, err = run("overrule", FIRST, "--reject", "--reason", "limb light", *where, "--json")
+    assert code == 0
+    decision = json.loads(out)
+    assert (decision["rootname"], decision["verdict"], decision["reason"]) == (FIRST, "reject", "limb light")
+    assert f"{FIRST} is rejected from the next monitor run on" in err
+    assert rows_of(folder) == [decision]
+    results = list(monitor_of(watched.folder, ledger, watched.model).run())
+    assert [one.exposure.rootname for one in results] == NAMES[APPEARED:]
+    assert results[0].exposure.outcome == "unfit"
+    assert results[0].exposure.reason == f"overruled by {decision['who']}: limb light"
+    assert all(FIRST not in one.exposure.stack for one in results)
+    with ledger.reading() as session:
+        row = list_blobs(session)[0]
+        assert (row["id"], row["first_rootname"]) == (1, NAMES[APPEARED + 1])
+    assert run("overrule", FIRST, "--clear", "--reason", "it is fine", *where)[0] == 0
+    assert len(list(monitor_of(watched.folder, ledger, watched.model).run())) == COUNT - APPEARED
+    assert canonical(ledger) == before
+    assert [row["verdict"] for row in rows_of(folder)] == ["reject", "clear"]
+    assert read_overrules(folder) == {}
+
+
+def test_an_exposure_that_the_limits_reject_is_used_when_it_is_accepted(watched, ledger, tmp_path):
+    folder = tmp_path / "faint"
+    folder.mkdir()
+    write_exposure(folder, COUNT, [LOUD], EXPTIME=20.0)
+    monitor = monitor_of(folder, ledger, watched.model)
+    (result,) = monitor.run()
+    assert result.exposure.outcome == "unfit"
+    overrule(ledger, tmp_path / "overrules", result.exposure.rootname, "accept", "good enough", "Ada")
+    (result,) = monitor.run()
+    assert (result.exposure.outcome, result.why) == ("judged", "overruled: accept")
+
+
+def test_without_a_ledger_the_table_is_written_and_the_next_monitor_imports_it(
+    run, watched, ledger, tmp_path
+):
+    folder = tmp_path / "overrules"
+    absent = f"sqlite:///{tmp_path}/absent.db"
+    where = ("--ledger", absent, "--overrules", folder)
+    assert run("overrule", FIRST, "--reject", "--reason", "x", *where)[0] == 0
+    assert not (tmp_path / "absent.db").exists()
+    assert (synchronize(ledger, folder), synchronize(ledger, folder)) == (1, 0)
+    with ledger.reading() as session:
+        assert overrules_in_force(session)[FIRST].verdict == "reject"
+        assert exposure_named(session, FIRST).due == "overruled: reject"
+    assert len(rows_of(folder)) == 1
+
+
+def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, tmp_path, monkeypatch):
+    folder = tmp_path / "overrules"
+    with monkeypatch.context() as during:
+        during.setattr(verbs, "append_overrules", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+        with pytest.raises(BlobwatchError, match="cannot be written"):
+            overrule(ledger, folder, FIRST, "reject", "x", "Ada")
+    assert [write_pending(ledger, folder), write_pending(ledger, folder)] == [1, 0]
+    assert len(rows_of(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"verdict": "maybe"}, "verdict 'maybe' is unknown"),
+        ({"rootname": "a b"}, "is not a rootname"),
+        ({"reason": " "}, "the reason must have 1 to"),
+        ({"reason": "x" * (LONGEST + 1)}, "the reason must have 1 to"),
+        ({"who": ""}, "name of the person is missing"),
+        ({"verdict": "clear"}, "no decision to clear"),
+    ],
+)
+def test_an_invalid_decision_changes_nothing(ledger, tmp_path, change, message):
+    decision = {"rootname": FIRST, "verdict": "reject", "reason": "x", "who": "Ada"} | change
+    with pytest.raises(BlobwatchError, match=message):
+        overrule(ledger, tmp_path / "overrules", **decision)
+    with ledger.reading() as session:
+        assert session.scalars(select(OverruleRow)).all() == []
+    assert not (tmp_path / "overrules").exists()
+
+
+def test_exactly_one_verdict_is_asked_for(run):
+    assert run("overrule", FIRST, "--reason", "x")[0] == 2
+    assert run("overrule", FIRST, "--accept", "--reject", "--reason", "x")[0] == 2
+
+
+@pytest.fixture
+def site(ledger, tmp_path):
+    """The address of a server, the token of a reviewer, and the folder of the table."""
+    folder, token = tmp_path / "overrules", admit(ledger, "Ada")
+    hosts = ["127.0.0.1"]
+    app = web.make_app(ledger, tmp_path, labels_in(tmp_path / "labels"), None, hosts, folder)
+    with serving(app) as address:
+        yield address, token, folder
+
+
+def send(address: str, token: str = "", **headers) -> requests.Response:
+    form = {"verdict": "reject", "reason": "<b>limb</b> light", "page": "1"}
+    sent = {"Origin": address} | {key.capitalize(): value for key, value in headers.items()}
+    sent |= {"Cookie": f"{web.COOKIE}={token}"} if token else {}
+    where = f"{address}/exposure/{FIRST}/overrule"
+    return requests.post(where, form, headers=sent, timeout=10, allow_redirects=False)
+
+
+def test_on_the_page_a_reviewer_overrules_and_all_see_who_when_and_why(site):
+    address, token, folder = site
+    cookie = {"Cookie": f"{web.COOKIE}={token}"}
+    page = Page(requests.get(f"{address}/exposures", headers=cookie, timeout=10).text)
+    assert page.addresses.count(f"/exposure/{FIRST}/overrule") == 1
+    assert "Clear: let its quality decide again" not in page.words
+    answer = send(address, token)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/exposures?page=1#{FIRST}")
+    (row,) = rows_of(folder)
+    assert (row["who"], row["verdict"], row["reason"]) == ("Ada", "reject", "<b>limb</b> light")
+    page = Page(requests.get(f"{address}/exposures", timeout=10).text)
+    assert "rejected by Ada, 20" in page.words
+    assert "UTC: <b>limb</b> light" in page.words
+    assert "to be analyzed again: overruled: reject" in page.words
+    assert f"/exposure/{FIRST}/overrule" not in page.addresses  # not signed in
+    page = Page(requests.get(f"{address}/exposures", headers=cookie, timeout=10).text)
+    assert page.words.count("Clear: let its quality decide again") == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "status"),
+    [
+        ("", {}, 401),
+        ("wrong", {}, 401),
+        ("right", {"origin": "http://elsewhere.example"}, 403),
+        ("right", {"host": "elsewhere.example", "origin": "http://elsewhere.example"}, 400),
+    ],
+)
+def test_overrules_of_others_or_from_elsewhere_are_refused(site, ledger, token, headers, status):
+    address, right, folder = site
+    answer = send(address, right if token == "right" else token, **headers)
+    assert answer.status_code == status
+    with ledger.reading() as session:
+        assert session.scalars(select(OverruleRow)).all() == []
+    assert not folder.exists()
+
+
+def test_an_exposure_that_the_ledger_lacks_is_not_overruled_on_the_page(site):
+    address, token, _ = site
+    answer = requests.post(
+        f"{address}/exposure/inothing/overrule",
+        {"verdict": "reject", "reason": "x"},
+        headers={"Origin": address, "Cookie": f"{web.COOKIE}={token}"},
+        timeout=10,
+    )
+    assert answer.status_code == 404

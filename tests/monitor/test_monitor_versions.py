@@ -1,0 +1,246 @@
+"""Versions of one exposure: reprocessed files, changes of flats, judging again, an older ledger."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from alembic import command
+from made import lines_of, write_exposure, write_model
+from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
+from sqlalchemy import create_engine, inspect, select, text
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.blobs import Blob
+from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+from blobwatch.monitor.ledger import tables
+from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
+from blobwatch.monitor.ledger.exposures import exposure_named
+from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.tables import Notice, OldResult
+from blobwatch.monitor.notices import Channel, post
+from blobwatch.monitor.review import review
+from blobwatch.monitor.suspect import Batch, newest_warning
+from blobwatch.settings import QualitySettings
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with the exposures of the sky, and the ledger that has them all."""
+
+    folder: Path
+    ledger: Ledger
+    model: Path
+
+    def run(self, capsys, model: Path | None = None, **options) -> tuple[list[dict], str]:
+        """Run the command once; return its lines of JSON and its messages."""
+        options = MonitorOptions(as_json=True, overrules=self.folder.parent / "overrules", **options)
+        answer_monitor(self.folder, str(self.ledger.engine.url), [], str(model or self.model), options)
+        printed = capsys.readouterr()
+        return lines_of(printed.out), printed.err
+
+    def replace(self, number: int, blobs: list[Blob], **cards) -> Path:
+        """Write another version of an exposure in place of its file."""
+        path = self.folder / f"{NAMES[number]}_flt.fits"
+        path.unlink(missing_ok=True)
+        return write_exposure(self.folder, number, blobs, **cards)
+
+    def blobs(self) -> dict[int, dict]:
+        with self.ledger.reading() as session:
+            return {row["id"]: row for row in list_blobs(session)}
+
+    def exposure(self, number: int) -> tables.Exposure:
+        with self.ledger.reading() as session:
+            return exposure_named(session, NAMES[number])
+
+
+@pytest.fixture
+def place(watched, tmp_path) -> Place:
+    folder = linked(watched.folder, tmp_path / "folder", *range(COUNT))
+    place = Place(folder, open_ledger(watched.url), watched.model)
+    assert list(monitor_of(folder, place.ledger, watched.model).run()) == []
+    return place
+
+
+def test_a_reprocessed_exposure_is_used_and_the_older_result_is_kept(place, capsys):
+    before = place.exposure(PASSED)
+    place.replace(PASSED, [LOUD], CAL_VER="3.5.2", CAL_DATE="2021-02-03")
+    lines, messages = place.run(capsys)
+    assert [line["rootname"] for line in lines] == NAMES[PASSED:]
+    assert lines[0]["again"] == "new content, calibrated by 3.5.2"
+    assert {line["again"] for line in lines[1:]} == {f"earlier exposure {NAMES[PASSED]}"}
+    assert f"{NAMES[PASSED]}: analyzed again (new content, calibrated by 3.5.2)" in messages
+    assert list(place.blobs()) == [1]  # the passing one was in the older version alone
+    after = place.exposure(PASSED)
+    assert (after.cal_ver, after.cal_date, after.found) == ("3.5.2", "2021-02-03", 1)
+    assert after.md5 != before.md5
+    with place.ledger.reading() as session:
+        old = session.scalars(select(OldResult).filter_by(rootname=NAMES[PASSED])).one()
+    assert (old.md5, old.cal_ver, old.why) == (before.md5, "", lines[0]["again"])
+    assert old.judged_at == before.judged_at
+    assert '"blob": 2' in old.found
+    assert place.run(capsys)[0] == []
+
+
+def test_an_older_calibration_does_not_replace_a_newer_one(place, capsys):
+    place.replace(PASSED, [LOUD], CAL_VER="3.5.2")
+    place.run(capsys)
+    before = canonical(place.ledger)
+    place.replace(PASSED, [LOUD, PASSING], CAL_VER="3.1.6")
+    lines, messages = place.run(capsys)
+    (line,) = lines
+    assert "has an older calibration (3.1.6) than the result in the ledger (3.5.2)" in line["warning"]
+    assert line["warning"] in messages.replace("\n", " ")
+    assert canonical(place.ledger) == before
+
+
+def test_a_file_that_only_looks_changed_is_not_analyzed_again(place, capsys):
+    path = place.folder / f"{NAMES[3]}_flt.fits"
+    path.write_bytes((content := path.read_bytes()) and b"")
+    path.write_bytes(content)
+    os.utime(path, (1e9, 1e9))
+    assert place.run(capsys)[0] == []
+    assert place.exposure(3).stamp.endswith(" 1000000000000000000")
+
+
+def test_two_files_of_one_rootname_are_reported_with_the_reason_of_the_choice(place, capsys):
+    (place.folder / "again").mkdir()
+    write_exposure(place.folder / "again", PASSED, [LOUD, PASSING], CAL_VER="3.5.2")
+    lines, _ = place.run(capsys)
+    assert f"{NAMES[PASSED]}: 2 files" in lines[0]["warning"]
+    assert lines[1]["again"] == "new content, calibrated by 3.5.2"
+
+
+def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, capsys, tmp_path):
+    """A model that finds nothing, and then the first one again."""
+    channel, labels = Channel("k" * 64, "json://host", None), tmp_path / "labels"
+    labels.mkdir()
+    (labels / "labels.csv").write_text("rootname,x,y,radius,label,who,when\n")
+    review(place.ledger, labels, 2, "rejected", "a satellite", "Ada")
+    with place.ledger.writing() as session:
+        blob = session.get_one(tables.Blob, 1)
+        post(session, [channel], "blob 1", blob.last, "confirmed", blob)
+    before, state = place.blobs(), canonical(place.ledger)
+    lines, messages = place.run(capsys, write_model(tmp_path / "blind", threshold=1.0), rejudge=True)
+    assert (lines[-1]["rejudged"], len(lines)) == (COUNT, COUNT + 1)
+    assert [(row["id"], row["detections"]) for row in lines[-1]["before"]["blobs"]] == [(1, 5), (2, 1)]
+    assert [(row["id"], row["detections"]) for row in lines[-1]["after"]["blobs"]] == [(1, 0), (2, 0)]
+    assert "blob 1 at (41" in messages
+    assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
+    assert sorted(os.listdir(labels)) == ["labels.csv"]
+
+    lines, _ = place.run(capsys, rejudge=True)
+    assert place.blobs() == before
+    assert canonical(place.ledger) == state
+    with place.ledger.reading() as session:
+        assert [one.subject for one in session.scalars(select(Notice))] == ["blob 1"]
+        assert len(session.scalars(select(OldResult)).all()) == 2 * COUNT
+    lines, messages = place.run(capsys, rejudge=True)
+    assert lines[-1]["before"] == lines[-1]["after"]
+    assert "no result differs" in messages
+
+
+def test_judging_again_since_a_date_leaves_earlier_exposures(place, capsys):
+    lines, _ = place.run(capsys, rejudge=True, since=58008)
+    assert [line["rootname"] for line in lines[:-1]] == NAMES[8:]
+    assert lines[-1]["rejudged"] == COUNT - 8
+    with pytest.raises(BlobwatchError, match="--since needs --rejudge"):
+        place.run(capsys, since=58008)
+
+
+def test_a_judgement_that_was_interrupted_is_completed_by_the_next_run(place, capsys, monkeypatch):
+    state, announced = canonical(place.ledger), []
+
+    def stop(*_) -> None:
+        announced.append(1)
+        if len(announced) > 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr("blobwatch.monitor.watch.announce", stop)
+        with pytest.raises(KeyboardInterrupt):
+            place.run(capsys, rejudge=True)
+    capsys.readouterr()
+    lines, _ = place.run(capsys)
+    assert [line["rootname"] for line in lines] == NAMES[3:]
+    assert canonical(place.ledger) == state
+
+
+def test_an_exposure_whose_file_is_gone_keeps_its_result(place, capsys):
+    (place.folder / f"{NAMES[5]}_flt.fits").unlink()
+    lines, _ = place.run(capsys, rejudge=True, since=58005)
+    assert "missing or changed" in lines[0]["error"]
+    assert place.exposure(5).outcome == "judged"
+    assert all("error" not in line for line in place.run(capsys)[0])
+
+
+def test_a_change_of_flats_begins_a_new_stack_and_no_blob(tmp_path, box_model):
+    """The first flats contained three old blobs, which were divided out; the second ones do not."""
+    folder, ledger = tmp_path / "sky", open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    folder.mkdir()
+    old = [Blob(x=200.0 + 250 * n, y=400.0, half_width=4.0, depth=0.06) for n in range(3)]
+    for number in range(9):
+        flats = {"FLATCORR": "COMPLETE", "PFLTFILE": f"iref${'old' if number < 4 else 'new'}_pfl.fits"}
+        write_exposure(folder, number, old if number >= 4 else [], **flats)
+    results = list(monitor_of(folder, ledger, box_model).run())
+    assert [one.exposure.outcome for one in results] == ["no stack"] * 3 + ["judged"] + ["no stack"] * 3 + [
+        "judged"
+    ] * 2
+    assert "the flats changed from old_pfl.fits to new_pfl.fits" in results[4].exposure.reason
+    assert [one for one in results if one.found] == []
+
+
+def test_many_rejected_exposures_make_the_limits_suspect(tmp_path, box_model):
+    folder, ledger = tmp_path / "sky", open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    folder.mkdir()
+    for number in range(6):
+        write_exposure(folder, number, EXPTIME=802.9 if number < 3 else 5.0)  # three without light
+    channel = Channel("k" * 64, "json://host", None)
+    batch = Batch(ledger, [channel], QualitySettings())
+    results = list(monitor_of(folder, ledger, box_model).run())
+    assert [one.exposure.reason[:9] for one in results[3:]] == ["rejected:"] * 3
+    warning = batch.check(results)
+    assert warning.startswith("3 of 6 exposures are rejected. The limits are suspect")
+    assert batch.check(results) == ""  # said once
+    assert Batch(ledger, [channel], QualitySettings()).check(results[:3]) == warning  # another run
+    with ledger.reading() as session:
+        assert [one.subject for one in session.scalars(select(Notice))] == [
+            f"suspect limits since {NAMES[0]}"
+        ]
+        assert newest_warning(session, QualitySettings()) == warning
+        assert newest_warning(session, QualitySettings(suspect=0.5)) == ""
+
+
+@pytest.fixture
+def first_form(watched, tmp_path) -> str:
+    """The address of the ledger of the sky as the first version of the program wrote it."""
+    path = tmp_path / "first.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        command.upgrade(migrations(connection), "0001")
+    with engine.begin() as connection:
+        connection.execute(text(f"ATTACH DATABASE '{watched.database}' AS newer"))
+        for name in ("models", "exposures", "blobs", "detections", "light"):
+            columns = ", ".join(one["name"] for one in inspect(connection).get_columns(name))
+            connection.execute(text(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM newer.{name}"))
+    engine.dispose()
+    return f"sqlite:///{path}"
+
+
+def test_an_older_ledger_is_migrated_and_its_exposures_are_not_judged_again(first_form, watched, tmp_path):
+    ledger = open_ledger(first_form)
+    with ledger.reading() as session:
+        assert {one.flats for one in session.scalars(select(tables.Exposure))} == {""}
+        blobs = list_blobs(session)
+    monitor = monitor_of(linked(watched.folder, tmp_path / "folder", *range(COUNT)), ledger, watched.model)
+    assert list(monitor.run()) == []
+    shutil.copy(write_exposure(tmp_path, COUNT, [LOUD]), tmp_path / "folder")
+    (result,) = monitor.run()
+    assert (result.exposure.outcome, result.found) == ("judged", [])
+    assert result.exposure.stack.split() == NAMES
+    with ledger.reading() as session:
+        rows = session.scalars(select(tables.Exposure)).all()
+        assert {one.flats for one in rows} == {"unknown"}
+        assert all(one.light is not None for one in rows)
+        assert [row["id"] for row in list_blobs(session)] == [row["id"] for row in blobs]
