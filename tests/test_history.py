@@ -25,7 +25,7 @@ def listed(name: str, day: float, filter_: str = "F153M", calibration=OLD, produ
 def week(tmp_path_factory) -> list[Listed]:
     """Seven exposures on seven days; the fifth has a steep glow."""
     folder = tmp_path_factory.mktemp("week")
-    light = np.linspace(1.0, 6.0, 1024)[None, :] * np.ones((1024, 1))
+    light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))
     for number in range(7):
         write_exposure(folder, number, light=light if number == 4 else 1.0)
     return list_exposures(folder)

@@ -342,7 +342,7 @@ def test_the_picture_of_nothing(predictor):
 
 def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
     """Its glow would dim what is looked for; were the bad ones in the stack, it would be of five."""
-    light = np.linspace(1.0, 6.0, 1024)[None, :] * np.ones((1024, 1))
+    light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))
     good = [write_exposure(tmp_path, number) for number in range(3)]
     bad = [write_exposure(tmp_path, number, light=light) for number in (3, 4)]
     last = write_exposure(tmp_path, 5, [Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)])

@@ -1,5 +1,7 @@
 """Ramps whose background changes: depth and noise are right, cosmic rays are gone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -8,6 +10,7 @@ from instrument.oddfiles import primary
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.exposures import read_exposure
+from blobwatch.instrument.ramp import Ramp, fit_rate, join_short
 
 TIMES = [0.0] + [2.932 + 100.0 * number for number in range(12)]
 DEPTH = 0.05
@@ -100,3 +103,64 @@ def test_with_three_reads_the_newest_minus_the_zeroth_counts(tmp_path):
     exposure = read_exposure(write_ramp(tmp_path / "a_ima.fits", "ima", reads=3))
     assert (exposure.dq[5:-5, 5:-5] == wfc3ir.DQ_COSMIC_RAY).all()  # no other rejection has run
     assert np.median(exposure.image[5:-5, 5:-5]) == pytest.approx(6.4 * (1 + 102.9 / TIMES[-1]), rel=0.02)
+
+
+def small_ramp(change=None, reads: int = 6) -> Ramp:
+    """Return a ramp of 128 x 128 pixels in electrons, 1000 per interval of 10 s."""
+    rng = np.random.default_rng(8)
+    signals = [np.zeros((128, 128))]
+    for _ in range(reads - 1):
+        signals.append(signals[-1] + rng.normal(1000, 32, (128, 128)))
+    signals = [signal.astype(np.float32) for signal in signals]
+    if change:
+        change(signals)
+    times = [10.0 * number for number in range(reads)]
+    return Ramp(signals, [None] * reads, [0.0] * reads, times, 1.0)
+
+
+def test_a_hit_that_fills_the_well_costs_only_the_intervals_after_it():
+    def hit(signals):
+        for signal in signals[3:]:
+            signal[70, 30] = 80_000
+
+    rate, saturated = fit_rate(small_ramp(hit))
+    assert rate[70, 30] == pytest.approx(100, rel=0.08)  # of two intervals
+    assert not saturated.any()
+
+
+def test_a_well_that_is_full_at_once_or_filled_by_its_own_light_is_saturated():
+    def fill(signals):
+        for number, signal in enumerate(signals[1:], start=1):
+            signal[70, 30] = 80_000  # at the first read
+            signal[20, 90] = 20_000 * number  # between the third and the fourth
+
+    _, saturated = fit_rate(small_ramp(fill))
+    assert np.argwhere(saturated).tolist() == [[20, 90], [70, 30]]
+
+
+def test_flagged_reads_are_saturated_too():
+    ramp = small_ramp()
+    flagged = np.zeros((128, 128), bool)
+    flagged[70, 30] = True
+    for number, count in ((1, 1), (4, 0)):
+        marked = replace(ramp, saturated=[None] * number + [flagged] * (6 - number))
+        assert fit_rate(marked)[1].sum() == count
+
+
+def test_all_intervals_clean_is_exactly_the_last_read_minus_the_first():
+    ramp = small_ramp()
+    rate, _ = fit_rate(ramp)
+    exact = ramp.between(0, 5) / np.float32(50.0)
+    assert np.mean(rate == exact) > 0.999
+
+
+def test_no_light_and_few_reads_are_not_fitted():
+    assert fit_rate(small_ramp(lambda signals: [signal.fill(0.0) for signal in signals])) is None
+    assert fit_rate(small_ramp(reads=3)) is None
+
+
+def test_a_short_interval_is_joined_to_the_next():
+    ramp = small_ramp()
+    half = replace(ramp, signals=[ramp.signals[0], 0.03 * ramp.signals[1], *ramp.signals[1:]])
+    half = replace(half, times=[0.0, 0.3, *ramp.times[1:]], levels=[0.0] * 7, saturated=[None] * 7)
+    assert join_short(half) == [0, 2, 3, 4, 5, 6]

@@ -45,8 +45,9 @@ class Prior:
 # Figures are from the WFC3 Data Handbook (7.5, 7.10), the Instrument Handbook (7.9.2), and frames measured
 # for this project. The scatters are chosen such that six of them span what good exposures may show.
 PRIORS = {
-    # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10].
-    "gradient": Prior("glow gradient", 0.3, 0.15, 0.15),
+    # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10], so 1.0 and the usual
+    # tilt of the glow must pass in the steadiest season.
+    "gradient": Prior("glow gradient", 0.3, 0.2, 0.2),
     # 0.7 to 1.45 % bad pixels [measured], and about 12,000 cosmic rays in 1,100 s [IHB 7.9.2].
     "flagged": Prior("share of flagged pixels", 0.03, 0.03, 0.02),
     # Faint trails (0.6 sigma) and triplets (1.3 sigma), 2-3 px wide, light well below 1 % of the blocks.

@@ -15,7 +15,7 @@ PER_SECOND = ("/S", "/SEC", "/SECOND", " S-1", " S^-1", " S**-1")
 
 
 def merged(*hdus) -> dict[str, object]:
-    """Return the keywords of several headers; the first that has a value counts.
+    """Return the keywords of several headers; the first that has a keyword counts.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def merged(*hdus) -> dict[str, object]:
                 value = card.value.strip() if isinstance(card.value, str) else card.value
             except Exception:  # astropy parses a card when its value is read
                 continue
-            if isinstance(value, str | int | float) and found.get(card.keyword, "") == "":
-                found[card.keyword] = value
+            if isinstance(value, str | int | float):
+                found.setdefault(card.keyword, value)
     return found
 
 
@@ -86,8 +86,8 @@ def observed(header: Mapping) -> float | None:
 
 
 def rootname(header: Mapping, path: Path) -> str:
-    """Return the rootname of the header, else the beginning of the file's name."""
-    return (str(header.get("ROOTNAME", "")).strip() or path.name.split(".")[0].split("_")[0]).lower()
+    """Return the rootname of the header, else the beginning of the file's name; a blank one stays blank."""
+    return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
 
 
 def unit_of(header: Mapping) -> tuple[str, bool]:

@@ -161,27 +161,26 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
     Raises
     ------
     Unfit
-        If EXPTIME is 0.
+        If EXPTIME is 0 and the reads have no times.
     BlobwatchError
-        If it is unknown.
+        If the exposure time is unknown.
     """
-    stated = number(header, "EXPTIME") or 0.0
-    ramp = times[0]
+    stated, ramp, sequence = number(header, "EXPTIME"), times[0], sequence_time(header)
     if ramp is not None and len(times) > 1:
         ramp = ramp - times[-1] if times[-1] is not None else None
-    sequence = sequence_time(header)
     known = [value for value in (ramp, sequence) if value is not None and value > 0]
-    if stated > 0 and (not known or any(agree(stated, value) for value in known)):
+    if stated is not None and stated <= 0 and not known:
+        raise Unfit(f"{path} has EXPTIME {stated:g} in its header; leave it out, it saw nothing")
+    if stated is not None and (not known or any(agree(stated, value) for value in known)):
         return stated
-    measured = ramp or median_time(hdus, newest, path) or sequence
-    if stated > 0 and agree(stated, measured):
+    measured = ramp or median_time(hdus, newest, path) or sequence or 0.0
+    if not measured > 0:
+        return moment(header, "EXPTIME", path)
+    if stated is not None and agree(stated, measured):
         return stated
-    if measured is not None and measured > 0:
-        said = f"EXPTIME is {stated:g} s" if stated else "has no usable EXPTIME"
-        warn_file(path, f"{said}; the {measured:g} s of its reads are used")
-        return measured
-    seconds = moment(header, "EXPTIME", path)
-    raise Unfit(f"{path} has EXPTIME {seconds:g} in its header; leave it out, it saw nothing")
+    said = "has no usable EXPTIME" if stated is None else f"EXPTIME is {stated:g} s"
+    warn_file(path, f"{said}; the {measured:g} s of its reads are used")
+    return measured
 
 
 def agree(stated: float, known: float) -> bool:
