@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monitor.sky import canonical
 from sqlalchemy import select, update
 
 from blobwatch.instrument.folder import Listed
@@ -53,6 +54,7 @@ class Season:
     """Exposures as they are ingested, and what each of them changed."""
 
     ledger: object
+    channels: tuple[Channel, ...] = (CHANNEL,)
     skies: dict[str, MadeSky] = field(default_factory=dict)
 
     def take(
@@ -84,7 +86,7 @@ class Season:
             session.flush()
             result = ingest(session, analysis, model, lambda row: self.skies[row.rootname], Settings())
             session.execute(update(Exposure).values(due=""))
-            announce(session, result, [CHANNEL], {})
+            announce(session, result, list(self.channels), {})
         return result
 
     def blobs(self) -> list[dict]:
@@ -322,3 +324,46 @@ def test_exposures_begun_at_the_same_moment_do_not_date_each_other(season):
     season.take(3, PLACE, light=WHOLE)
     assert season.dates() == (1, 2, 3)
     assert season.blobs()[0]["first_rootname"] == "i3"
+
+
+def timeline(seed: int) -> list[dict]:
+    """Return exposures over a hundred days: two places show something now and then, in two filters."""
+    rng = np.random.default_rng(seed)
+    days = np.sort(rng.choice(np.arange(100), 16, replace=False)).tolist()
+    made = []
+    for day in days:
+        outcome = rng.choice([JUDGED, JUDGED, JUDGED, NO_STACK, UNFIT])
+        places = [place for place in (PLACE, FAR) if rng.random() < 0.3]
+        light = [WHOLE, NONE, UNKNOWN][rng.choice(3, p=[0.45, 0.45, 0.1])]
+        made.append({"day": float(day), "places": places if outcome == JUDGED else [], "light": light})
+        made[-1] |= {"outcome": outcome, "filter": str(rng.choice(["F153M", "F153M", "F160W"]))}
+        made[-1] |= {"flats": str(rng.choice(["new", "new", "old"])), "snr": float(rng.uniform(8, 40))}
+    return made
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blobs_light_and_dates_do_not_depend_on_the_order_of_arrival(tmp_path, seed):
+    """Some arrive twice: first with something else at another moment's light."""
+    rng, exposures = np.random.default_rng(seed), timeline(seed)
+    found = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        season = Season(open_ledger(f"sqlite:///{folder}/ledger.db", create=True), ())
+        arrivals = list(exposures)
+        if number:
+            wrong = [
+                one | {"places": [(700.0, 700.0)], "light": WHOLE, "outcome": JUDGED}
+                for one in exposures[::4]
+            ]
+            arrivals = [arrivals[one] for one in rng.permutation(len(arrivals))]
+            for one in wrong:
+                place = next(i for i, other in enumerate(arrivals) if other["day"] == one["day"])
+                arrivals.insert(int(rng.integers(place + 1)), one | {"md5": "1" * 32})
+        for one in arrivals:
+            places = {key: value for key, value in one.items() if key not in ("day", "places")}
+            season.take(one["day"], *one["places"], **places)
+        found.append(canonical(season.ledger))
+        season.ledger.engine.dispose()
+    assert found[0]["blobs"]
+    assert found[0] == found[1] == found[2]

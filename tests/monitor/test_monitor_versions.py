@@ -71,6 +71,8 @@ def test_a_reprocessed_exposure_is_used_and_the_older_result_is_kept(place, caps
     assert lines[0]["again"] == "new content, calibrated by 3.5.2"
     assert {line["again"] for line in lines[1:]} == {f"earlier exposure {NAMES[PASSED]}"}
     assert f"{NAMES[PASSED]}: analyzed again (new content, calibrated by 3.5.2)" in messages
+    assert [line["withdrawn"] for line in lines if line["withdrawn"]] == [[2]]
+    assert "blob 2 is withdrawn" in messages
     assert list(place.blobs()) == [1]  # the passing one was in the older version alone
     after = place.exposure(PASSED)
     assert (after.cal_ver, after.cal_date, after.found) == ("3.5.2", "2021-02-03", 1)

@@ -151,7 +151,7 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
     entered = [line for line in lines if "rootname" in line]
     assert [line["rootname"] for line in entered] == [NAMES[2], NAMES[3], NAMES[4], NAMES[5]]
     assert [line["again"] for line in entered] == ["", *[f"earlier exposure {NAMES[2]}"] * 2, ""]
-    keys = ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed", "again"]
+    keys = ["rootname", "expstart", "outcome", "reason", "blobs", "new", "confirmed", "again", "withdrawn"]
     assert list(entered[-1]) == keys
     assert (entered[-1]["blobs"], entered[-1]["new"], entered[-1]["confirmed"]) == ([1], [], [1])
     assert f"{NAMES[5]}: blob 1 at (41" in said

@@ -18,10 +18,11 @@ from blobwatch.monitor.incoming import Note
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import NoLedger, open_ledger
 from blobwatch.monitor.ledger.listing import depth_of, list_blobs, utc, with_error
-from blobwatch.monitor.ledger.tables import CONFIRMED, JUDGED, REJECTED
+from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED
 from blobwatch.monitor.notices import announce_reviews, channels_of, send_pending
 from blobwatch.monitor.overrule import overrule, synchronize
-from blobwatch.monitor.rejudge import Summary, changed_blobs, describe_changes, mark_all, summarize
+from blobwatch.monitor.printing import print_changes, print_report
+from blobwatch.monitor.rejudge import mark_all, summarize
 from blobwatch.monitor.suspect import Batch
 from blobwatch.monitor.watch import Monitor, Report
 from blobwatch.overrules import DEFAULT
@@ -71,6 +72,8 @@ def answer_monitor(
         raise BlobwatchError(f"{folder}: not a directory. Pass the directory that receives new exposures")
     if options.since is not None and not options.rejudge:
         raise BlobwatchError("--since needs --rejudge")
+    if options.rejudge and options.every is not None:
+        raise BlobwatchError("--rejudge is done once. Run it without --watch")
     settings = load_settings(options.settings)
     flats = FlatFields(options.flats) if options.flats else None
     reference = read_reference()
@@ -85,7 +88,7 @@ def answer_monitor(
     marked = mark_all(ledger, options.since) if options.rejudge else 0
     well = run_passes(monitor, options)
     if before is not None:
-        report_changes(before, summarize(ledger), marked, options.as_json)
+        print_changes(before, summarize(ledger), marked, options.as_json)
     return well or options.every is not None  # problems of a watch have been reported
 
 
@@ -129,18 +132,6 @@ def kind_of(one: Report) -> str:
     return "unusable" if isinstance(one, FileProblem) else ""
 
 
-def report_changes(before: Summary, after: Summary, count: int, as_json: bool) -> None:
-    """Print how the results differ from those before they were judged again."""
-    numbers = changed_blobs(before, after)
-    if as_json:
-        line = {"rejudged": count, "before": before.as_json(numbers), "after": after.as_json(numbers)}
-        print(json.dumps(line), flush=True)
-    lines = describe_changes(before, after)
-    say(f"{count} exposures judged again: {'these results differ' if lines else 'no result differs'}")
-    for line in lines:
-        say(line)
-
-
 @contextmanager
 def told_to_stop() -> Iterator[Event]:
     """Yield an event that is set when the program is told to end; what is begun is finished first."""
@@ -162,44 +153,6 @@ def send(ledger, channels, patient: bool) -> bool:
         if error:
             say(f"blobwatch: the notice of {subject} was not sent. It is tried again ({error})", "red")
     return not any(error for _, error in tried)
-
-
-def print_report(one: Report, as_json: bool, style: str = "yellow") -> None:
-    """Print what came of a file, or a message."""
-    if isinstance(one, IngestResult):
-        print_result(one, as_json)
-    elif isinstance(one, FileProblem):
-        if as_json:
-            print(json.dumps({"image": str(one.path), "error": str(one)}), flush=True)
-        say(f"blobwatch: {one}", "red")
-    else:
-        if as_json:
-            print(json.dumps({"warning": one.text}), flush=True)
-        say(f"blobwatch: {one.text}", style)
-
-
-def print_result(result: IngestResult, as_json: bool) -> None:
-    """Print what an exposure changed."""
-    exposure = result.exposure
-    if as_json:
-        line = {"rootname": exposure.rootname, "expstart": exposure.expstart, "outcome": exposure.outcome}
-        line |= {"reason": exposure.reason, "blobs": [one.id for one in result.found]}
-        line |= {"new": [one.id for one in result.new], "confirmed": [one.id for one in result.confirmed]}
-        print(json.dumps(line | {"again": result.why}), flush=True)
-    if result.why:
-        say(f"{exposure.rootname}: analyzed again ({result.why})")
-    for blob in result.new:
-        say(f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}")
-    for blob in result.confirmed:
-        say(f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green")
-    if exposure.outcome != JUDGED:
-        say(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
-    if result.unreadable:
-        names = ", ".join(result.unreadable[:5]) + (" ..." if len(result.unreadable) > 5 else "")
-        say(
-            f"{exposure.rootname}: light curves lack {len(result.unreadable)} missing files ({names})",
-            "yellow",
-        )
 
 
 def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:

@@ -13,30 +13,26 @@ from blobwatch.instrument.calibration import dflat_warning
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import Listed, is_incomplete, listed_of, stamp_of
 from blobwatch.instrument.search import FileProblem
-from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, Judged, JudgedHistory, analyze_exposure
+from blobwatch.monitor.analysis import ExposureAnalysis
+from blobwatch.monitor.analyzer import Analyzer
 from blobwatch.monitor.drift import Reference, begun
 from blobwatch.monitor.incoming import IncomingFiles, Note, is_older, problem_of
 from blobwatch.monitor.ledger.blobs import IngestResult
-from blobwatch.monitor.ledger.database import Ledger, Session
+from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.exposures import (
     REJUDGE,
     calibration_columns,
-    comparable,
     due_exposures,
     exposure_named,
-    in_same_filter,
-    inputs_of,
     is_any_due,
     known_files,
     listed_of_row,
     mark_waiting,
-    quality_of,
     rows_without_calibration,
     store_quality,
 )
 from blobwatch.monitor.ledger.ingest import ingest, model_row
-from blobwatch.monitor.ledger.overruling import overrules_in_force
-from blobwatch.monitor.ledger.tables import UNFIT, Exposure
+from blobwatch.monitor.ledger.tables import Exposure
 from blobwatch.monitor.notices import Channel, announce
 from blobwatch.predict import Predictor
 from blobwatch.progress import bar
@@ -77,7 +73,7 @@ class Monitor:
         self.channels, self.reference = channels or [], reference
         self.settings = settings or Settings()
         self.files = IncomingFiles(Path(folder), self.settings.monitor.incomplete)
-        self.history = JudgedHistory(self.settings.difference, flats)
+        self.analyzer = Analyzer(predictor, self.settings.difference, flats)
         self.known: dict[str, tuple[Row, Listed]] = {}
         self.same: set[tuple[Path, str, str]] = set()  # files whose content is that of the ledger
         self.divided = False  # whether D-flats were reported
@@ -186,12 +182,12 @@ class Monitor:
             if is_due and stamp_of(file.path) != file.stamp:
                 return self.give_up(file, why)
             with self.ledger.reading() as session:
-                inputs = self.load_history(session, file, row.md5 if is_due else "")
+                inputs = self.analyzer.load(session, file, row.md5 if is_due else "")
             if is_due and not why.startswith(REJUDGE) and inputs and inputs == row.inputs:
                 self.clear_due(file.rootname)
                 return None
             try:
-                analysis = self.analyze(file, row.md5 if is_due else file_hash(file.path, "md5"))
+                analysis = self.analyzer.analyze(file, row.md5 if is_due else file_hash(file.path, "md5"))
             except (BlobwatchError, OSError) as error:
                 return self.unreadable(file, str(error))
             if stamp_of(file.path) != file.stamp:
@@ -202,71 +198,15 @@ class Monitor:
         """Return whether another monitor has stored a file meanwhile."""
         return row.due == "" and (why == "" or (row.path, row.stamp) == (str(file.path), file.stamp))
 
-    def load_history(self, session: Session, file: Listed, md5: str) -> str:
-        """Load the exposures before one into the history; return the hash of its inputs."""
-        days = self.settings.difference.days
-        start = file.expstart - days
-        verdicts = overrules_in_force(session)
-        self.history.load([], verdicts)
-        _, flats, raw = self.history.group(file)
-        rows = comparable(session, file.filter, flats, raw, start, file.expstart)
-        rows = [one for one in rows if one.rootname != file.rootname]
-        self.missing = [one for one in rows if stamp_of(Path(one.path)) != one.stamp]
-        judged = [judged_of(one) for one in rows if one not in self.missing]
-        others = in_same_filter(session, file.filter, raw, start, file.expstart)
-        others = [judged_of(one) for one in others if one.flats != flats and one.rootname != file.rootname]
-        self.history.load([one for one in [*judged, *others] if one is not None], verdicts)
-        self.earlier, self.verdicts = rows, {name: one.verdict for name, one in verdicts.items()}
-        self.other_flats = self.history.other_flats(file)
-        return self.inputs(file, md5)
-
-    def inputs(self, file: Listed, md5: str) -> str:
-        """Return the hash of what the result of an exposure depends on; empty where a file is missing."""
-        if self.missing:
-            return ""
-        verdict = self.verdicts.get(file.rootname, "")
-        flats = self.history.group(file)[1]
-        return inputs_of(md5, flats, verdict, self.earlier, self.verdicts, self.other_flats)
-
-    def analyze(self, file: Listed, md5: str) -> ExposureAnalysis:
-        """Analyze a file; earlier exposures that cannot be read any more are left out."""
-        try:
-            analysis = analyze_exposure(file, md5, self.history, self.predictor)
-        except (BlobwatchError, OSError):
-            names = [one for one in self.history.judged.values() if not one.rejection]
-            bad = {one.listed.rootname for one in names if not self.is_readable(one.listed)}
-            if not bad:
-                raise
-            self.missing = [one for one in self.earlier if one.rootname in bad]
-            kept = [one for name, one in self.history.judged.items() if name not in bad]
-            self.history.load(kept, self.history.overrules)
-            analysis = analyze_exposure(file, md5, self.history, self.predictor)
-        return replace(analysis, inputs=self.inputs(file, md5))
-
-    def is_readable(self, listed: Listed) -> bool:
-        """Return whether the image of an earlier exposure can be read."""
-        try:
-            self.history.image(listed)
-        except (BlobwatchError, OSError):
-            return False
-        return True
-
     def store(self, analysis: ExposureAnalysis, why: str) -> IngestResult:
         """Store an analysis in the ledger, with the notices that follow."""
         with self.ledger.writing() as session:
             model = model_row(session, self.predictor)
-            result = ingest(session, analysis, model, self.image, self.settings, why)
-            for name, quality in self.history.measured().items():
+            result = ingest(session, analysis, model, self.analyzer.image, self.settings, why)
+            for name, quality in self.analyzer.history.measured().items():
                 store_quality(session, name, quality)
             announce(session, result, self.channels, begun(session, result.exposure, self.reference))
         return result
-
-    def image(self, row: Exposure) -> BlobImage | None:
-        """Return the image of an exposure of the ledger; None where its file is gone."""
-        listed = listed_of_row(row)
-        if stamp_of(listed.path) != listed.stamp:
-            return None
-        return self.history.blob_image(listed, row.own_noise)
 
     def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
         """Return the problem of a file, once; a file still being written is left for the next pass."""
@@ -313,16 +253,8 @@ class Monitor:
 
     def warn_of_dflats(self, files: list[Listed]) -> Iterator[Note]:
         """Yield the warning about D-flats once."""
-        if self.divided or self.history.flats is not None:
+        if self.divided or self.analyzer.history.flats is not None:
             return
         if text := dflat_warning([one.calibration for one in files]):
             self.divided = True
             yield Note(text)
-
-
-def judged_of(row: Exposure) -> Judged | None:
-    """Return an exposure of the ledger with its verdict; None where it is another kind of exposure."""
-    quality, is_unfit = quality_of(row), row.outcome == UNFIT
-    if is_unfit and quality is None:
-        return None
-    return Judged(listed_of_row(row), row.flats, quality, row.reason or "rejected" if is_unfit else "")

@@ -41,6 +41,8 @@ class IngestResult:
         Why the exposure was analyzed again; empty for a new one.
     unreadable : tuple of str
         Exposures in which the light at a blob could not be measured, since their files are gone.
+    withdrawn : tuple of int
+        Blobs that no exposure shows any more.
     """
 
     exposure: Exposure
@@ -49,6 +51,7 @@ class IngestResult:
     confirmed: list[Blob]
     why: str = ""
     unreadable: tuple[str, ...] = ()
+    withdrawn: tuple[int, ...] = ()
 
 
 class BlobUpdate:
@@ -118,9 +121,11 @@ class BlobUpdate:
             confirmed += [blob] if blob.status == CONFIRMED != was else []
         for blob in confirmed:
             blob.unannounced = not blob.reviews
-        self.withdraw(set(old) - {cluster[0].blob_id for cluster in clusters})
+        gone = sorted(set(old) - {cluster[0].blob_id for cluster in clusters})
+        self.withdraw(gone)
         self.session.flush()
-        return IngestResult(self.exposure, [self.rows[one.blob_id] for one in found], new, confirmed)
+        here = [self.rows[one.blob_id] for one in found]
+        return IngestResult(self.exposure, here, new, confirmed, withdrawn=tuple(gone))
 
     def assign(self, clusters: list[Cluster], owners: list[int | None]) -> list[Cluster]:
         """Return clusters whose detections carry the ids of their blobs; create the new blobs."""
