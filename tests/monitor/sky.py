@@ -144,3 +144,9 @@ def canonical(ledger: Ledger) -> dict[str, list]:
             measures = tuple(getattr(blob, name) for name in MEASURES)
             blobs.append((measures, str(dates), found, sorted(curves.get(blob.id, []))))
     return {"exposures": exposures, "blobs": sorted(blobs)}
+
+
+def relative(found: dict[str, list], folder: Path) -> dict[str, list]:
+    """Return what a ledger says, with paths relative to the folder."""
+    rows = [tuple(str(one).removeprefix(f"{folder}/") for one in row) for row in found["exposures"]]
+    return {**found, "exposures": rows}

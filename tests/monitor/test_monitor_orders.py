@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from made import write_exposure
-from monitor.sky import LOUD, PASSING, canonical
+from monitor.sky import LOUD, PASSING, canonical, relative
 
 from blobwatch import history
 from blobwatch.images.blobimage import blob_image
@@ -134,12 +134,6 @@ def files(tmp_path_factory, box_model) -> Files:
 
 def new_ledger(folder: Path) -> Ledger:
     return open_ledger(f"sqlite:///{folder}/ledger.db", create=True)
-
-
-def relative(found: dict[str, list], folder: Path) -> dict[str, list]:
-    """Return what a ledger says, with paths relative to the folder."""
-    rows = [tuple(str(one).removeprefix(f"{folder}/") for one in row) for row in found["exposures"]]
-    return {**found, "exposures": rows}
 
 
 def passes(monitor: Monitor, rng: np.random.Generator) -> Iterator[bool]:

@@ -13,7 +13,7 @@ import pytest
 from made import lines_of
 from monitor.hook import webhook
 from monitor.processes import ended, start
-from monitor.sky import COUNT, contents, linked
+from monitor.sky import COUNT, canonical, contents, linked, relative
 from sqlalchemy import delete, select, text
 from team.servers import Postgres, poll, postgres
 
@@ -54,7 +54,8 @@ def shared(server) -> Iterator[Ledger]:
 
 
 def command(folder: Path, url: str, model: Path, *more: object) -> list[object]:
-    return ["monitor", folder, "--ledger", url, "--model", model, "--json", *more]
+    options = ["--ledger", url, "--model", model, "--overrules", folder.parent / "overrules", "--json"]
+    return ["monitor", folder, *options, *more]
 
 
 def two_at_once(url: str, sky: Path, model: Path, folder: Path, **environment: str) -> list[dict]:
@@ -148,6 +149,29 @@ def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
     assert found == {name: rows for name, rows in undisturbed.items() if name != "notices"}
     lines = lines_of(out.read_text())
     assert len({line["rootname"] for line in lines}) == len(lines)
+
+
+def test_a_monitor_killed_while_late_exposures_change_later_ones_leads_to_the_same_ledger(
+    sky, seen, box_model, tmp_path
+):
+    """Exposures 1 and 5 come late, so nearly all others are analyzed again."""
+    rng, url, out = np.random.default_rng(7), f"sqlite:///{tmp_path}/ledger.db", tmp_path / "out"
+    folder = linked(sky, tmp_path / "folder", *(number for number in range(COUNT) if number not in (1, 5)))
+    arguments = command(folder, url, box_model)
+    assert ended(start(out, *arguments)) == 0
+    linked(sky, folder, 1, 5)
+    with webhook() as hook:
+        arguments += ["--notify", hook.address]
+        for moment in rng.uniform(0.2, 1.5, KILLS):
+            running = start(out, *arguments)
+            running.join(moment)
+            running.kill()
+            assert ended(running) in (0, -signal.SIGKILL)
+        assert ended(start(out, *arguments)) == 0
+        messages = hook.messages
+    assert messages == []  # what was confirmed without a channel is not announced later
+    found = relative(canonical(open_ledger(url)), folder)
+    assert found == relative(canonical(open_ledger(f"sqlite:///{seen}")), sky)
 
 
 def test_a_notice_cut_short_is_sent_again_and_says_that_it_may_be_a_repeat(watched, tmp_path):

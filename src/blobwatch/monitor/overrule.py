@@ -121,11 +121,18 @@ def synchronize(ledger: Ledger, folder: Path) -> int:
     table = all_overrules(folder)
     if not table:
         return 0
-    with ledger.reading() as session:
-        known = {overrule_of(row) for row in all_rows(session)}
-    new = [one for one in table if one not in known]
-    if new:
-        with ledger.lock(), ledger.writing() as session:
+    if not missing(ledger, table):
+        return 0
+    with ledger.lock():
+        new = missing(ledger, table)  # another monitor may have imported them meanwhile
+        with ledger.writing() as session:
             for one in new:
                 add_overrule(session, one, written=True)
     return len(new)
+
+
+def missing(ledger: Ledger, table: list[Overrule]) -> list[Overrule]:
+    """Return the decisions of the project's table that a ledger lacks."""
+    with ledger.reading() as session:
+        known = {overrule_of(row) for row in all_rows(session)}
+    return [one for one in table if one not in known]

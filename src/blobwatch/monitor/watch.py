@@ -1,9 +1,11 @@
 """The monitor: exposures of a folder in the order of time, each analyzed and stored in the ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from pathlib import Path
+
+from sqlalchemy import Row
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
@@ -76,6 +78,7 @@ class Monitor:
         self.settings = settings or Settings()
         self.files = IncomingFiles(Path(folder), self.settings.monitor.incomplete)
         self.history = JudgedHistory(self.settings.difference, flats)
+        self.known: dict[str, tuple[Row, Listed]] = {}
         self.same: set[tuple[Path, str, str]] = set()  # files whose content is that of the ledger
         self.divided = False  # whether D-flats were reported
 
@@ -92,7 +95,7 @@ class Monitor:
         self.complete_rows()
         with self.ledger.reading() as session:
             rows = {row.rootname: row for row in known_files(session)}
-        chosen, messages = self.files.survey([listed_of_row(row) for row in rows.values()])
+        chosen, messages = self.files.survey(self.listed(rows.values()))
         yield from messages
         if not chosen and not messages and not watching and not self.files.reported:
             raise BlobwatchError(
@@ -110,6 +113,13 @@ class Monitor:
             todo.setdefault(row.rootname, (listed_of_row(row), row.due))
         yield from self.warn_of_dflats([file for file, _ in todo.values()])
         yield from self.process(todo)
+
+    def listed(self, rows: Iterable[Row]) -> list[Listed]:
+        """Return the files of the ledger's rows; unchanged rows are not converted again."""
+        for row in rows:
+            if self.known.get(row.rootname, ((), None))[0] != row:
+                self.known[row.rootname] = row, listed_of_row(row)
+        return [self.known[row.rootname][1] for row in rows]
 
     def process(self, todo: dict[str, tuple[Listed, str]]) -> Iterator[Report]:
         """Analyze exposures in the order of time, and those that depend on them."""

@@ -212,19 +212,20 @@ class BlobUpdate:
     def store_point(self, blob: Blob, first: Find) -> tuple[float, float | None] | None:
         """Store the point of a light curve in the exposure, or delete it where it is no longer comparable."""
         key = {"blob_id": blob.id, "exposure_id": self.exposure.id}
-        stored = self.session.get(Light, (blob.id, self.exposure.id))
+        stored = None if self.is_newest else self.session.get(Light, (blob.id, self.exposure.id))
         if not self.is_comparable(first) or self.exposure.expstart < first.expstart - self.days:
             point = None
         elif stored is not None and not self.changed:
             return stored.depth, stored.error
         else:
-            point = self.curves.point(first, self.exposure.id)
+            point = self.curves.measure(first, self.exposure.id)
         if stored is not None:
             self.session.delete(stored)
             self.session.flush()
         if point is not None:
             self.session.add(Light(**key, depth=point[0], error=point[1], model_id=self.model.id))
-            self.session.flush()
+            if not self.is_newest:
+                self.session.flush()
         return point
 
     def withdraw(self, numbers: Iterable[int]) -> None:

@@ -90,13 +90,20 @@ class LightCurves:
         """Return the missing light at the place of a detection in one exposure; None if unreadable."""
         known = self.known(first)
         if exposure_id not in known:
-            exposure = self.session.get_one(Exposure, exposure_id)
-            image = self.images(exposure)
-            if image is None:
-                self.unreadable.add(exposure.rootname)
+            point = self.measure(first, exposure_id)
+            if point is None:
                 return None
-            known[exposure_id] = image.missing(first.x, first.y, first.radius)
+            known[exposure_id] = point
         return known[exposure_id]
+
+    def measure(self, first: Find, exposure_id: int) -> Point | None:
+        """Measure the missing light at the place of a detection in one exposure; None if unreadable."""
+        exposure = self.session.get_one(Exposure, exposure_id)
+        image = self.images(exposure)
+        if image is None:
+            self.unreadable.add(exposure.rootname)
+            return None
+        return image.missing(first.x, first.y, first.radius)
 
     def curve(self, cluster: Sequence[Find]) -> dict[int, Point]:
         """Return the light curve of a blob, up to its expiry if it is a candidate that expires."""
