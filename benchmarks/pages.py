@@ -23,9 +23,9 @@ from PIL import Image
 from sqlalchemy import insert
 
 from blobwatch.artefact import Model as Artefact
+from blobwatch.monitor.analysis import CUTOUT
 from blobwatch.monitor.ledger.database import now, open_ledger
 from blobwatch.monitor.ledger.tables import JUDGED, Blob, Detection, Exposure, Light, Model
-from blobwatch.monitor.analysis import CUTOUT
 from blobwatch.predict import find_model
 
 EXPOSURES, BLOBS, BEFORE, FOUND, YEARS = 10_000, 200, 30, 5, 15

@@ -2,7 +2,8 @@
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class History:
         self.exposures: dict[str, Listed] = {}
         self.times: list[tuple[float, str]] = []
         self._facts: dict[str, Quality] = {}
+        self._first: dict[str, Quality] = {}
         self._qualities: dict[str, Quality] = {}
         self._errors: dict[str, str] = {}
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
@@ -69,7 +71,7 @@ class History:
         name = one.rootname
         if name in self.exposures:
             self.times.remove((self.exposures[name].expstart, name))
-            for known in (self._facts, self._qualities, self._errors, self._images):
+            for known in (self._facts, self._first, self._qualities, self._errors, self._images):
                 known.pop(name, None)
         self.exposures[name] = one
         insort(self.times, (one.expstart, name))
@@ -151,7 +153,7 @@ class History:
         return "" if overrule else unusable_reason(facts, one.target, self.settings.quality)
 
     def quality(self, one: Listed) -> Quality:
-        """Return the measures of an exposure, against the latest usable ones before it.
+        """Return the measures of an exposure, against the latest good ones before it.
 
         Raises
         ------
@@ -159,27 +161,35 @@ class History:
             If the file cannot be used.
         """
         if one.rootname not in self._qualities:
-            facts = self.facts(one)
-            if unusable_reason(facts, one.target, self.settings.quality):
-                return facts
-            references = self.references(one)
-            self._qualities[one.rootname] = measure_difference(
-                facts,
-                self.image(one),
-                [self.image(other) for other in references],
-                [self.facts(other).light for other in references],
-            )
+            references = self._latest(one, self.is_reference)
+            self._qualities[one.rootname] = self._measured(one, references)
         return self._qualities[one.rootname]
 
-    def references(self, one: Listed) -> list[Listed]:
-        """Return the latest usable exposures before one."""
-        found = []
-        for other in reversed(self.earlier(one)):
-            if not self.unusable(other):
-                found.append(other)
-            if len(found) == self.settings.quality.references:
-                break
-        return found[::-1]
+    def is_reference(self, one: Listed) -> bool:
+        """Return whether others are measured against an exposure: it must be no outlier at first sight.
+
+        At first sight an exposure is measured against whatever is usable before it, and compared with the
+        prior alone. So the answer reaches no further back than two windows.
+        """
+        if self.unusable(one):
+            return False
+        if one.rootname not in self._first:
+            usable = self._latest(one, lambda other: not self.unusable(other))
+            self._first[one.rootname] = self._measured(one, usable)
+        return not outlier_reason(self._first[one.rootname], [], self.settings.quality)
+
+    def _measured(self, one: Listed, references: list[Listed]) -> Quality:
+        """Return the measures of an exposure against some references."""
+        facts = self.facts(one)
+        if unusable_reason(facts, one.target, self.settings.quality):
+            return facts
+        images = [self.image(other) for other in references]
+        lights = [self.facts(other).light for other in references]
+        return measure_difference(facts, self.image(one), images, lights)
+
+    def _latest(self, one: Listed, suits: Callable[[Listed], bool]) -> list[Listed]:
+        """Return the latest suitable exposures before one, as many as references are wanted."""
+        return list(islice(filter(suits, reversed(self.earlier(one))), self.settings.quality.references))
 
     def rejection(self, one: Listed) -> str:
         """Return why an exposure is rejected; empty where it is accepted."""

@@ -29,9 +29,9 @@ from blobwatch.settings import DifferenceSettings, load_settings
 CHUNK = 16  # files that a worker does in one go: a second of work, and most of a stack in common
 GIVEN = 3  # chunks given out per worker, so that none waits
 ENDED = "the worker ended while it judged this file, again and again; look at the file, or scan again"
-# A stack reaches one window back; the quality of its members is judged against the window before each of
-# them, whose exposures are measured against yet another.
-WINDOWS = 3
+# A stack reaches one window back, the season of its members another; these are measured against references of
+# the window before, which are measured against yet another.
+WINDOWS = 4
 ONE = Lock()  # the threads of a worker judge one file after another
 
 

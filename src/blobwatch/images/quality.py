@@ -16,9 +16,6 @@ from blobwatch.instrument.exposures import Exposure
 
 BLOCK = 4  # pixels on a side of the blocks that detect light; a streak is 2-3 px wide
 STRIP, FIRST = 16, 6  # the difference is measured on rows FIRST to FIRST + BLOCK of every STRIP rows
-# Harmless trails and triplets have 0.6 to 1.3 of this noise of a difference [measured], as a fraction of the
-# background. In a quieter frame they stand out more and are as harmless.
-NOMINAL_NOISE = 0.010
 STREAK = 4.0  # sigma of a block median above which a block is lit
 SOURCE = 3.0  # sigma per pixel
 SOURCE_PIXELS = 4  # of a block that must be as bright; a cosmic ray or a pair of bad pixels has fewer
@@ -136,8 +133,8 @@ def measure_difference(
         quality,
         residual=noise,
         excess=float(noise / expected),
-        streaks=lit_share(blocks, max(noise, NOMINAL_NOISE)),
-        sources=source_share(blocks, max(noise, NOMINAL_NOISE)),
+        streaks=lit_share(blocks, noise),
+        sources=source_share(blocks, noise),
         banding=banding(excess_light, noise),
     )
 
@@ -204,6 +201,7 @@ def banding(excess_light: np.ndarray, noise: float) -> float:
     for lines in (light[:, :half], light[:, half:], light.T):
         medians = median_without_nan(lines)
         medians = medians[np.isfinite(medians)] / noise
-        variance = medians.var() - np.pi / 2 / lines.shape[1] if medians.size else np.nan
-        scatters.append(np.sqrt(max(0.0, variance)))
+        # Robust, since scattered light at the edge of the frame leaves a residual in some columns.
+        scatter = deviation(medians - np.median(medians)) if medians.size else np.nan
+        scatters.append(np.sqrt(max(0.0, scatter**2 - np.pi / 2 / lines.shape[1])))
     return float(max(scatters))

@@ -54,7 +54,7 @@ class JudgedHistory(History):
         self.overrules = overrules
         self.judged = {one.listed.rootname: one for one in rows}
         self.exposures, self.times = {}, []
-        self._facts, self._qualities, self._errors = {}, {}, {}
+        self._facts, self._first, self._qualities, self._errors = {}, {}, {}, {}
         for one in rows:
             self.keep_image(one.listed)
             self.add_known(one.listed, one.quality)
@@ -82,6 +82,10 @@ class JudgedHistory(History):
         """Return why an exposure is rejected; empty where it is accepted."""
         known = self.judged.get(one.rootname)
         return super().rejection(one) if known is None else known.rejection
+
+    def is_reference(self, one: Listed) -> bool:
+        """Return whether others are measured against an exposure: it must be accepted."""
+        return not self.rejection(one) if one.rootname in self.judged else super().is_reference(one)
 
     def blob_image(self, listed: Listed, noise: float | None) -> BlobImage | None:
         """Return the image of an exposure for its light curves; None where its file cannot be used."""
