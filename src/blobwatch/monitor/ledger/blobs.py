@@ -180,8 +180,8 @@ class BlobUpdate:
         if is_same and not (self.changed and self.is_in_curve(blob, cluster)):
             return
         confirmed = self.curves.is_confirmed(cluster)
-        if is_same and self.is_newest:
-            self.extend(blob, cluster[0])
+        is_later = confirmed and self.exposure.expstart > cluster[-1].expstart
+        if is_same and (self.is_newest or is_later) and self.extend(blob, cluster[0]):
             return
         best = max(cluster, key=lambda one: one.snr)
         for name in MEASURES:
@@ -208,11 +208,14 @@ class BlobUpdate:
         own, one = self.exposure, self.session.get_one(Exposure, first.exposure_id)
         return own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
 
-    def extend(self, blob: Blob, first: Find) -> None:
-        """Add the newest exposure to a light curve."""
+    def extend(self, blob: Blob, first: Find) -> bool:
+        """Store the point of an exposure after all detections; return whether that is all there is to do."""
         point = self.store_point(blob, first)
         if point is not None and shows(blob.halfway, *point):
-            blob.last = self.exposure
+            later = [blob.last, self.exposure]
+            blob.last = max(later, key=lambda one: (one.expstart, one.rootname))
+            return True
+        return blob.last_id != self.exposure.id
 
     def store_point(self, blob: Blob, first: Find) -> tuple[float, float | None] | None:
         """Store the point of a light curve in the exposure, or delete it where it is no longer comparable."""

@@ -1,0 +1,108 @@
+"""Measure ``blobwatch monitor`` on a ledger of 10,000 exposures and 200 blobs.
+
+Run ``python benchmarks/monitor_large.py``. Printed are the seconds of a pass with nothing new (in a new process
+and repeated), of a new exposure, of one that arrives 100 days late, and how many exposures each analyzes.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from made import write_exposure, write_model
+
+from blobwatch.instrument.folder import stamp_of
+from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model
+from blobwatch.monitor.watch import Monitor
+from blobwatch.predict import Predictor
+
+EXPOSURES, BLOBS, REAL = 10_000, 200, 140  # of which the newest are real files
+MEASURES = {"radius": 8.0, "depth": 0.04, "snr": 20.0, "probability": 0.9}
+QUALITY = {"light": 1.4e4, "gradient": 0.0, "flagged": 0.0, "saturated": 0.0, "exptime": 802.9}
+QUALITY |= {
+    "own_noise": 0.007,
+    "residual": 0.007,
+    "excess": 0.8,
+    "streaks": 0.0,
+    "sources": 0.0,
+    "banding": 0.0,
+}
+
+
+def day(number: int) -> float:
+    return 50000.0 + number
+
+
+def exposure(folder: Path, number: int, model: Model) -> Exposure:
+    """Return the row of an exposure; all but the newest have files without content."""
+    path = folder / f"i{number:06d}q_flt.fits"
+    if number > EXPOSURES - REAL:
+        (folder / ".tmp").mkdir(exist_ok=True)
+        write_exposure(folder / ".tmp", number % 100, EXPSTART=day(number), ROOTNAME=path.name[:8]).rename(
+            path
+        )
+    else:
+        path.write_bytes(b"")
+    row = Exposure(
+        rootname=path.name[:8], path=str(path), stamp=stamp_of(path), md5=f"{number:032d}", model=model
+    )
+    row.expstart, row.filter, row.programme, row.outcome = day(number), "F153M", "1", "judged"
+    row.judged_at, row.flats, row.inputs = "", "unknown", "1"
+    for name, value in QUALITY.items():
+        setattr(row, name, value)
+    return row
+
+
+def fill(ledger: Ledger, folder: Path) -> None:
+    """Make the ledger."""
+    rng = np.random.default_rng(0)
+    with ledger.writing() as session:
+        model = Model(version=None, sha256="1" * 64, fingerprint="", threshold=0.5)
+        session.add(model)
+        session.add_all(exposure(folder, number, model) for number in range(1, EXPOSURES + 1))
+        session.flush()
+        for number in range(1, BLOBS + 1):
+            first, place = 40 * number, {"x": rng.uniform(30, 990), "y": rng.uniform(30, 990)}
+            about = {"first_id": first, "last_id": EXPOSURES, "before_id": first - 1, "halfway": 0.02}
+            session.add(Blob(id=number, status="confirmed", model=model, **about, **place, **MEASURES))
+            session.flush()
+            for later in range(3):
+                row = Detection(blob_id=number, exposure_id=first + later, model=model, **place, **MEASURES)
+                row.before = row.after = row.difference = b""
+                session.add(row)
+            points = [
+                {"blob_id": number, "exposure_id": one, "depth": 0.04, "error": 0.002, "model_id": model.id}
+                for one in range(max(1, first - 30), EXPOSURES + 1)
+            ]
+            session.execute(Light.__table__.insert(), points)
+
+
+def timed(words: str, monitor: Monitor, watching: bool = True) -> None:
+    begin = time.perf_counter()
+    count = len(list(monitor.run(watching)))
+    print(f"{words}: {time.perf_counter() - begin:.2f} s, {count} analyzed")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "exposures"
+        folder.mkdir()
+        predictor = Predictor.load(str(write_model(Path(name) / "model")))
+        ledger = open_ledger(f"sqlite:///{name}/ledger.db", create=True)
+        fill(ledger, folder)
+        monitor = Monitor(folder, ledger, predictor)
+        timed("nothing new, first pass", monitor)
+        timed("nothing new, next pass", monitor)
+        for number in range(3):
+            write_exposure(folder, number, EXPSTART=day(EXPOSURES + 1 + number))
+            timed("a new exposure" + ("" if number else ", images of its stack not yet read"), monitor)
+        write_exposure(folder, 90, EXPSTART=day(EXPOSURES - 100) + 0.5)
+        timed("an exposure 100 days late", monitor)
+
+
+if __name__ == "__main__":
+    main()
