@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import select
-
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.analysis import corner
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
+    channels_with,
     confirming_exposure,
     notices_of,
     unannounced_blobs,
@@ -142,7 +141,7 @@ def post(
     blob: Blob | None = None,
 ) -> None:
     """Write a notice to each channel that has none of the same subject."""
-    known = set(session.scalars(select(Notice.channel).filter_by(subject=subject)))
+    known = channels_with(session, subject)
     values = {"subject": subject, "exposure": exposure, "text": text, "blob": blob}
     for channel in channels:
         if channel.key not in known:
