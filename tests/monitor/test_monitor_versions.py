@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from alembic import command
 from made import lines_of, write_exposure, write_model
+from monitor.shown import Page
 from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
 from seasons.fitsfiles import write_flat
 from sqlalchemy import create_engine, inspect, select, text
@@ -17,12 +18,14 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
 from blobwatch.monitor.ledger.exposures import exposure_named
 from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
 from blobwatch.monitor.notices import Channel, post
+from blobwatch.monitor.pages import Pages, Reader
 from blobwatch.monitor.review import review
 from blobwatch.monitor.suspect import Batch, newest_warning
 from blobwatch.monitor.watch import Monitor
@@ -136,7 +139,10 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     assert [(row["id"], row["detections"]) for row in lines[-1]["after"]["blobs"]] == [(1, 0), (2, 0)]
     assert "blob 1 at (41" in messages
     assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
-    assert sorted(os.listdir(labels)) == ["labels.csv"]
+    page = Page(Pages(place.ledger, None, Deployed).blob(1, Reader()))
+    assert "Withdrawn: no exposure shows it any more" in page.words
+    page = Page(Pages(place.ledger, None, Deployed).exposures(1, Reader()))
+    assert page.words.count("1 earlier result") == COUNT
 
     lines, _ = place.run(capsys, rejudge=True)
     assert place.blobs() == before

@@ -226,7 +226,8 @@ def send(ledger: Ledger, number: int, channel: Channel) -> str:
         with ledger.reading() as session:
             notice = session.get(Notice, number)
             title, body = message(notice)
-            picture = draw(session, notice.blob, Path(folder)) if notice.blob else None
+            shown = notice.blob and notice.blob.detections  # a withdrawn blob has none
+            picture = draw(session, notice.blob, Path(folder)) if shown else None
             if notice.state == SENDING:  # the program ended while it was sent
                 body += "\nThis may be a repeat: the program ended while it was sent before."
         with ledger.writing() as session:  # the last moment before: all else is ready
