@@ -1,7 +1,8 @@
 """Measure ``blobwatch monitor`` on a ledger of 10,000 exposures and 200 blobs.
 
-Run ``python benchmarks/monitor_large.py``. It prints the seconds of a pass with nothing new, of a new exposure,
-of one that arrives 45 days late, and how many exposures each analyzes. The newest 80 exposures are real files.
+Run ``python benchmarks/monitor_large.py``. It prints the seconds of a pass with nothing new, of a new
+exposure, of one that arrives 45 days late, and how many exposures each analyzes. The newest 80 exposures are
+real files.
 """
 
 import sys

@@ -5,23 +5,31 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic import command
 from made import lines_of, write_exposure, write_model
+from monitor.shown import Page
 from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
+from seasons.fitsfiles import write_flat
 from sqlalchemy import create_engine, inspect, select, text
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.blobs import Blob
+from blobwatch.instrument.blobs import Blob, transmission
+from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
 from blobwatch.monitor.ledger.exposures import exposure_named
 from blobwatch.monitor.ledger.listing import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
 from blobwatch.monitor.notices import Channel, post
+from blobwatch.monitor.pages import Pages, Reader
 from blobwatch.monitor.review import review
 from blobwatch.monitor.suspect import Batch, newest_warning
+from blobwatch.monitor.watch import Monitor
+from blobwatch.predict import Predictor
 from blobwatch.settings import QualitySettings
 
 
@@ -131,7 +139,10 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     assert [(row["id"], row["detections"]) for row in lines[-1]["after"]["blobs"]] == [(1, 0), (2, 0)]
     assert "blob 1 at (41" in messages
     assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
-    assert sorted(os.listdir(labels)) == ["labels.csv"]
+    page = Page(Pages(place.ledger, None, Deployed).blob(1, Reader()))
+    assert "Withdrawn: no exposure shows it any more" in page.words
+    page = Page(Pages(place.ledger, None, Deployed).exposures(1, Reader()))
+    assert page.words.count("1 earlier result") == COUNT
 
     lines, _ = place.run(capsys, rejudge=True)
     assert place.blobs() == before
@@ -178,20 +189,38 @@ def test_an_exposure_whose_file_is_gone_keeps_its_result(place, capsys):
     assert all("error" not in line for line in place.run(capsys)[0])
 
 
-def test_a_change_of_flats_begins_a_new_stack_and_no_blob(tmp_path, box_model):
-    """The first flats contained three old blobs, which were divided out; the second ones do not."""
-    folder, ledger = tmp_path / "sky", open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def two_flats(tmp_path_factory) -> Path:
+    """A season whose first flats contained three old blobs, so that these were divided out, and the flats."""
+    folder = tmp_path_factory.mktemp("flats")
+    (folder / "sky").mkdir()
+    (folder / "flats").mkdir()
     old = [Blob(x=200.0 + 250 * n, y=400.0, half_width=4.0, depth=0.06) for n in range(3)]
     for number in range(9):
         flats = {"FLATCORR": "COMPLETE", "PFLTFILE": f"iref${'old' if number < 4 else 'new'}_pfl.fits"}
-        write_exposure(folder, number, old if number >= 4 else [], **flats)
-    results = list(monitor_of(folder, ledger, box_model).run())
-    assert [one.exposure.outcome for one in results] == ["no stack"] * 3 + ["judged"] + ["no stack"] * 3 + [
-        "judged"
-    ] * 2
+        write_exposure(folder / "sky", number, old if number >= 4 else [], **flats)
+    write_flat(folder / "flats", "old_pfl.fits", transmission(old))
+    write_flat(folder / "flats", "new_pfl.fits", np.ones((1024, 1024)))
+    return folder
+
+
+def test_a_change_of_flats_begins_a_new_stack_and_no_blob(two_flats, tmp_path, box_model):
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    results = list(monitor_of(two_flats / "sky", ledger, box_model).run())
+    outcomes = [one.exposure.outcome for one in results]
+    assert outcomes == [*["no stack"] * 3, "judged", *["no stack"] * 3, *["judged"] * 2]
     assert "the flats changed from old_pfl.fits to new_pfl.fits" in results[4].exposure.reason
     assert [one for one in results if one.found] == []
+
+
+def test_with_the_flats_at_hand_a_series_goes_on_through_their_change(two_flats, tmp_path, box_model):
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
+    flats = FlatFields(two_flats / "flats")
+    results = list(Monitor(two_flats / "sky", ledger, Predictor.load(str(box_model)), flats=flats).run())
+    assert [one.exposure.outcome for one in results] == [*["no stack"] * 3, *["judged"] * 6]
+    assert [one for one in results if one.found] == []
+    assert {one.exposure.flats for one in results} == {"none"}
+    assert results[0].exposure.pflt == "old_pfl.fits"
 
 
 def test_many_rejected_exposures_make_the_limits_suspect(tmp_path, box_model):

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import Listed, stamp_of
 from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, analyze_exposure
 from blobwatch.monitor.judged import Judged, JudgedHistory
+from blobwatch.monitor.ledger.database import Session
 from blobwatch.monitor.ledger.exposures import (
     comparable,
     in_same_filter,

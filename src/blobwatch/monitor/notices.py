@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import select
-
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.analysis import corner
 from blobwatch.monitor.ledger.ask import (
     PICTURES,
+    channels_with,
     confirming_exposure,
     notices_of,
     unannounced_blobs,
@@ -142,7 +141,7 @@ def post(
     blob: Blob | None = None,
 ) -> None:
     """Write a notice to each channel that has none of the same subject."""
-    known = set(session.scalars(select(Notice.channel).filter_by(subject=subject)))
+    known = channels_with(session, subject)
     values = {"subject": subject, "exposure": exposure, "text": text, "blob": blob}
     for channel in channels:
         if channel.key not in known:
@@ -227,7 +226,8 @@ def send(ledger: Ledger, number: int, channel: Channel) -> str:
         with ledger.reading() as session:
             notice = session.get(Notice, number)
             title, body = message(notice)
-            picture = draw(session, notice.blob, Path(folder)) if notice.blob else None
+            shown = notice.blob and notice.blob.detections  # a withdrawn blob has none
+            picture = draw(session, notice.blob, Path(folder)) if shown else None
             if notice.state == SENDING:  # the program ended while it was sent
                 body += "\nThis may be a repeat: the program ended while it was sent before."
         with ledger.writing() as session:  # the last moment before: all else is ready

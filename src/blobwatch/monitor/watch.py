@@ -5,8 +5,6 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 
-from sqlalchemy import Row
-
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.instrument.calibration import dflat_warning
@@ -18,7 +16,7 @@ from blobwatch.monitor.analyzer import Analyzer
 from blobwatch.monitor.drift import Reference, begun
 from blobwatch.monitor.incoming import IncomingFiles, Note, is_older, problem_of
 from blobwatch.monitor.ledger.blobs import IngestResult
-from blobwatch.monitor.ledger.database import Ledger
+from blobwatch.monitor.ledger.database import Ledger, Row
 from blobwatch.monitor.ledger.exposures import (
     REJUDGE,
     calibration_columns,

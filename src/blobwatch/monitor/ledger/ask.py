@@ -126,6 +126,11 @@ def notices_of(session: Session, blob: int) -> list[Notice]:
     return list(session.scalars(select(Notice).filter_by(blob_id=blob).order_by(Notice.id)))
 
 
+def channels_with(session: Session, subject: str) -> set[str]:
+    """Return the channels that have a notice of a subject already."""
+    return set(session.scalars(select(Notice.channel).filter_by(subject=subject)))
+
+
 def unsent_notices(session: Session, channel: str) -> list[Notice]:
     """Return the notices to a channel that are not sent yet, without those of rejected blobs.
 
