@@ -325,9 +325,7 @@ def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
 def test_threads_of_a_worker_take_turns(box_model, monkeypatch):
     """Else one file's warning of truncation is laid to another that is sound."""
     turns = []
-    monkeypatch.setattr(
-        "blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()) or {} or {}
-    )
+    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()) or {})
     answer(Chunk(judge_with(box_model), ((None, ""), (None, "")), ()))
     assert turns == [True, True]
 

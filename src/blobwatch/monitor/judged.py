@@ -55,7 +55,7 @@ class JudgedHistory(History):
         self.judged = {one.listed.rootname: one for one in rows}
         self.exposures, self.times = {}, []
         self._facts, self._first, self._qualities, self._errors = {}, {}, {}, {}
-        for one in rows:
+        for one in sorted(rows, key=lambda one: one.listed.expstart):  # an addition drops later measures
             self.keep_image(one.listed)
             self.add_known(one.listed, one.quality)
 
