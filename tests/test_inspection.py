@@ -38,13 +38,13 @@ def test_a_raw_an_ima_and_a_difference(tmp_path):
     signal = np.full((1024, 1024), 6000.0) + np.random.default_rng(2).normal(0, 50, (1024, 1024))
     ramped = inspect(raw(tmp_path / "a_raw.fits", signal))
     assert (ramped.kind, ramped.usable) == ("raw", True)
-    assert "its newest read minus its zeroth" in ramped.use
+    assert "the rate fitted to its reads" in ramped.use
     assert ramped.extensions[2]["stored"] == "constant 0.0"
     assert ramped.as_json()["quality"]["excess"] is None
     noisy = (20 + np.random.default_rng(3).normal(0, 0.16, (1024, 1024))).astype(np.float32)
     ima = written(tmp_path / "a_ima.fits", primary(EXPTIME=800.0), *group(noisy), *group(noisy, version=2))
     assert inspect(ima).kind == "ima"
-    assert "its newest read, which is the rate" in inspect(ima).use
+    assert "the rate fitted to its reads" in inspect(ima).use
     found = inspect(write_image(tmp_path / "d.fits", image_with([])))
     assert (found.kind, found.use) == (
         "difference",

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from blobwatch.history import History
 from blobwatch.images.rejection import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
-from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.calibration import Calibration, dflat_warning, read_calibration
 from blobwatch.instrument.differences import read_difference
+from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import list_exposures
+from blobwatch.instrument.keywords import merged
+from blobwatch.instrument.kinds import EXPOSURE, kind_of
 from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import say, show_file_warning
-from blobwatch.settings import DifferenceSettings, load_settings
+from blobwatch.settings import load_settings
 
 
 def answer_files(
@@ -29,6 +33,7 @@ def answer_files(
     history: Path | None,
     settings: Path | None,
     flats: Path | None,
+    overrules: Path,
     as_json: bool,
     plot: Path | None,
 ) -> bool:
@@ -37,13 +42,23 @@ def answer_files(
     predictor = Predictor.load(model)
     if plot:
         make_folder(plot)
-    known_stack = read_stack(stack) if stack else None
-    earlier = earlier_exposures(history, used, flats) if history else None
-    problems = Counter()
+    known_stack, stack_flats = read_stack(stack) if stack else (None, "")
+    fields = FlatFields(flats) if flats else None
+
+    @cache  # the headers of the folder are read once, and only if an exposure needs them
+    def earlier() -> History | None:
+        listed = list_exposures(history, report=say, strict=False) if history else []
+        calibrations.extend(one.calibration for one in listed)
+        return History(listed, used, read_overrules(overrules), fields) if history or stack else None
+
+    problems, exposures, calibrations = Counter(), 0, []
     for path in files:
         try:
-            alone = History((), used, read_overrules(), FlatFields(flats) if flats else None)
-            answer = predictor.predict_file(path, known_stack, earlier or (alone if stack else None))
+            kind, calibration = describe(path)
+            calibrations.append(calibration)
+            exposures += kind == EXPOSURE
+            past = earlier() if kind == EXPOSURE else None
+            answer = predictor.predict_file(path, known_stack, past, stack_flats)
             if plot:
                 save_picture(answer, plot)
             if as_json:
@@ -55,21 +70,21 @@ def answer_files(
             if as_json:
                 print(json.dumps({"image": str(path), "error": str(error)}))
             say(f"blobwatch: {error}", "red")
-    if warning := suspect_message(problems[Rejected], len(files), used.quality):
+    if flats is None and (warning := dflat_warning(calibrations)):
+        say(warning, "yellow")
+    if warning := suspect_message(problems[Rejected], exposures, used.quality):
         say(warning, "bold yellow")
     return not problems
 
 
-def earlier_exposures(folder: Path, settings: DifferenceSettings, flats: Path | None) -> History:
-    """Return the exposures of a folder, with the decisions of people about them."""
-    listed = list_exposures(folder, report=say)
-    if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
-        say(warning, "yellow")
-    return History(listed, settings, read_overrules(), FlatFields(flats) if flats else None)
+def describe(path: Path) -> tuple[str, Calibration]:
+    """Return the kind of a file, and its calibration."""
+    with open_fits(path, only_image=True) as hdus:
+        return kind_of(hdus, path), read_calibration(merged(*hdus[:2]))
 
 
-def read_stack(path: Path):
-    """Return the median stack of a file: its STACK extension, or its first image."""
+def read_stack(path: Path) -> tuple[np.ndarray, str]:
+    """Return the median stack of a file, its STACK extension or first image, and the key of its flats."""
     found = read_difference(path)
     stack = found.stack if found.stack is not None else found.image
     level = float(np.nanmedian(stack))
@@ -78,7 +93,7 @@ def read_stack(path: Path):
             f"{path} is no median stack: its median is {level:.3g}, that of a stack in fractions of the "
             "background is about 1 or, where 1 was taken off, 0; give a stack, or --history"
         )
-    return stack
+    return stack, "none" if found.header.get("FLATUNDO") else read_calibration(found.header).flats
 
 
 def make_folder(folder: Path) -> None:
@@ -138,15 +153,17 @@ def print_table(answer: Prediction) -> None:
     out.print(grid)
 
 
-def answer_inspect(files: list[Path], settings: Path | None, as_json: bool, plot: Path | None) -> bool:
+def answer_inspect(
+    files: list[Path], settings: Path | None, overrules: Path, as_json: bool, plot: Path | None
+) -> bool:
     """Look at files one after the other; print what each is; return whether all could be read."""
-    used = load_settings(settings).difference
+    used, decisions = load_settings(settings).difference, read_overrules(overrules)
     if plot:
         make_folder(plot)
     all_well = True
     for path in files:
         try:
-            found = inspect(path, used)
+            found = inspect(path, used, decisions)
         except BlobwatchError as error:
             all_well = False
             if as_json:

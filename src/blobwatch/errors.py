@@ -19,7 +19,11 @@ class Unfit(BlobwatchError):
 
 
 class Rejected(Unfit):
-    """An exposure that the quality check or a person rejects."""
+    """An exposure that the quality check rejects."""
+
+
+class Overruled(Unfit):
+    """An exposure that a person rejects."""
 
 
 class FileWarning(UserWarning):

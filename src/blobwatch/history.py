@@ -2,12 +2,13 @@
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import blob_image
 from blobwatch.images.quality import Quality, measure_difference, measure_exposure
 from blobwatch.images.rejection import outlier_reason, unusable_reason
@@ -52,12 +53,12 @@ class History:
         self._facts: dict[str, Quality] = {}
         self._first: dict[str, Quality] = {}
         self._qualities: dict[str, Quality] = {}
-        self._errors: dict[str, str] = {}
+        self._errors: dict[str, Exception] = {}
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
         for one in exposures:
             self.add(one)
 
-    def add(self, one: Listed, quality: Quality | None = None, error: str = "") -> None:
+    def add(self, one: Listed, quality: Quality | None = None, error: Exception | None = None) -> None:
         """Insert an exposure, or replace the one of its rootname.
 
         Parameters
@@ -65,31 +66,65 @@ class History:
         one : Listed
         quality : Quality, optional
             Where it was measured before, against the same earlier exposures.
-        error : str
-            Why the file cannot be used, where that is known.
+        error : Exception, optional
+            The error of reading the file, where that is known.
         """
-        name = one.rootname
-        if name in self.exposures:
-            self.times.remove((self.exposures[name].expstart, name))
-            for known in (self._facts, self._first, self._qualities, self._errors, self._images):
-                known.pop(name, None)
-        self.exposures[name] = one
-        insort(self.times, (one.expstart, name))
+        self.remove(one.rootname)
+        self._forget_later(one)
+        self.exposures[one.rootname] = one
+        insort(self.times, (one.expstart, one.rootname))
         if quality is not None:
-            self._facts[name] = self._qualities[name] = quality
-        if error:
-            self._errors[name] = error
+            self._facts[one.rootname] = self._qualities[one.rootname] = quality
+        if error is not None:
+            self._errors[one.rootname] = error
+
+    def remove(self, name: str) -> None:
+        """Remove the exposure of a rootname, if it is there."""
+        one = self.exposures.pop(name, None)
+        if one is None:
+            return
+        self.times.remove((one.expstart, name))
+        for known in (self._facts, self._first, self._qualities, self._errors, self._images):
+            known.pop(name, None)
+        self._forget_later(one)
+
+    @contextmanager
+    def including(self, one: Listed) -> Iterator[None]:
+        """Include an exposure, or another file of it, until the end of the block."""
+        before = self.exposures.get(one.rootname)
+        if before == one:
+            yield
+            return
+        self.add(one)
+        try:
+            yield
+        finally:
+            self.remove(one.rootname)
+            if before is not None:
+                self.add(before)
+
+    def _forget_later(self, one: Listed) -> None:
+        """Drop the measures of later exposures that may have been measured against one."""
+        for _, name in self._between(one.expstart, one.expstart + 2 * self.settings.days):
+            self._first.pop(name, None)
+            self._qualities.pop(name, None)
+
+    def _between(self, start: float, end: float) -> list[tuple[float, str]]:
+        """Return times and rootnames from ``start`` on and before ``end``."""
+        return self.times[bisect_left(self.times, (start, "")) : bisect_left(self.times, (end, ""))]
 
     def group(self, one: Listed) -> tuple[str, str, bool]:
         """Return what exposures must have in common to be combined: filter, flats, and unit."""
-        undone = self.flats is not None and one.calibration.flat_files
-        return one.filter, "none" if undone else one.calibration.flats, one.product == "raw"
+        return one.filter, "none" if self.is_undone(one) else one.calibration.flats, one.product == "raw"
+
+    def is_undone(self, one: Listed) -> bool:
+        """Return whether the flats of an exposure are undone."""
+        return self.flats is not None and bool(one.calibration.flat_files)
 
     def earlier(self, one: Listed) -> list[Listed]:
         """Return the comparable exposures of the days before one, in the order of time."""
-        start = bisect_left(self.times, (one.expstart - self.settings.days, ""))
-        end = bisect_left(self.times, (one.expstart, ""))
-        found = (self.exposures[name] for _, name in self.times[start:end])
+        window = self._between(one.expstart - self.settings.days, one.expstart)
+        found = (self.exposures[name] for _, name in window)
         group = self.group(one)
         return [other for other in found if other.rootname != one.rootname and self.group(other) == group]
 
@@ -107,12 +142,12 @@ class History:
         """
         name = one.rootname
         if name in self._errors:
-            raise Unfit(self._errors[name])
+            raise self._errors[name]
         if name not in self._images:
             try:
                 self.use(one, read_exposure(one.path))
             except (BlobwatchError, OSError) as error:
-                self._errors[name] = str(error)
+                self._errors[name] = error
                 raise
         self._images.move_to_end(name)
         return self._images[name]
@@ -126,7 +161,7 @@ class History:
             As it was added.
         exposure : Exposure
         """
-        if self.flats is not None and exposure.calibration.flat_files:
+        if self.flats is not None and exposure.calibration.flatcorr == "COMPLETE":
             exposure = self.flats.undo(exposure)
         image = blob_image(exposure.image, exposure.dq, self.settings.box)
         if one.rootname not in self._facts:
@@ -249,9 +284,7 @@ class History:
     def _other_flats(self, one: Listed) -> str:
         """Return the flats of the latest exposure of the window in the same filter, if they are others."""
         filter_, flats, raw = self.group(one)
-        start = bisect_left(self.times, (one.expstart - self.settings.days, ""))
-        end = bisect_left(self.times, (one.expstart, ""))
-        for _, name in reversed(self.times[start:end]):
+        for _, name in reversed(self._between(one.expstart - self.settings.days, one.expstart)):
             other_filter, other_flats, other_raw = self.group(self.exposures[name])
             if other_filter == filter_ and other_raw == raw and other_flats != flats:
                 return other_flats

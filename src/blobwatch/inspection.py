@@ -1,5 +1,6 @@
 """Inspection of a FITS file: what it contains, and whether and how blobwatch would use it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, listed_of
 from blobwatch.instrument.keywords import merged
+from blobwatch.overrules import Overrule
 from blobwatch.settings import DifferenceSettings
 
 FACTS = """
@@ -24,8 +26,8 @@ FLATCORR PFLTFILE DFLTFILE LFLTFILE CAL_VER
 """
 HOW = {
     "flt": "its rate per pixel",
-    "ima": "its newest read, which is the rate of the whole exposure, without cosmic rays",
-    "raw": "its newest read minus its zeroth, without the mean of their reference pixels and cosmic rays",
+    "ima": "the rate fitted to its reads, without cosmic rays",
+    "raw": "the rate fitted to its reads, without the bias of the reference pixels and cosmic rays",
 }
 STEPS = (0, 1, 5, 25, 50, 75, 95, 99, 100)  # per cent of the pixels
 
@@ -90,13 +92,19 @@ class Inspection:
         }
 
 
-def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Inspection:
+def inspect(
+    path: Path | str,
+    settings: DifferenceSettings | None = None,
+    overrules: Mapping[str, Overrule] | None = None,
+) -> Inspection:
     """Describe a FITS file and how it would be used.
 
     Parameters
     ----------
     path : Path or str
     settings : DifferenceSettings, optional
+    overrules : mapping of str to Overrule, optional
+        Decisions of people by rootname.
 
     Raises
     ------
@@ -114,7 +122,8 @@ def inspect(path: Path | str, settings: DifferenceSettings | None = None) -> Ins
                 inspected = of_difference(facts, read_difference(path, hdus, only_image=True).image)
             else:
                 exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
-                inspected = of_exposure(facts, exposure, listed, settings or DifferenceSettings())
+                history = History([listed], settings, overrules)
+                inspected = of_exposure(facts, exposure, listed, history)
         except BlobwatchError as reason:
             inspected = Inspection(path, "unusable", *facts[1:], f"not used: {reason}")
     return replace(inspected, warnings=[text.removeprefix(f"{path}: ") for text in found])
@@ -139,10 +148,9 @@ def of_difference(facts: tuple, image: np.ndarray) -> Inspection:
     return Inspection(path, "difference", extensions, header, use, statistics, image=image)
 
 
-def of_exposure(facts: tuple, exposure: Exposure, listed: Listed, settings: DifferenceSettings) -> Inspection:
+def of_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
     """Return what an exposure is; its quality is judged without earlier exposures."""
     path, extensions, header = facts
-    history = History([listed], settings)
     history.use(listed, exposure)
     rejection = history.rejection(listed)
     use = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
-from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.errors import BlobwatchError, Overruled, Rejected
 from blobwatch.history import History
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
@@ -20,7 +20,7 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.folder import listed_of
+from blobwatch.instrument.folder import Listed, listed_of
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,11 @@ class Predictor:
         )
 
     def predict_file(
-        self, path: Path | str, stack: np.ndarray | None = None, history: History | None = None
+        self,
+        path: Path | str,
+        stack: np.ndarray | None = None,
+        history: History | None = None,
+        stack_flats: str = "",
     ) -> Prediction:
         """Judge one FITS file: a difference image as it is, an exposure against its stack.
 
@@ -167,14 +171,17 @@ class Predictor:
             Median stack, fractions of the background.
         history : History, optional
             Earlier exposures. The quality of the exposure is judged against them, and the stack is made of
-            them where none is given. The exposure is added to them.
+            them where none is given.
+        stack_flats : str
+            Key of the flats of the given stack, as of `Calibration.flats`; empty where unknown.
 
         Raises
         ------
         Rejected
-            If the quality of the exposure is insufficient.
+            If the quality of the exposure is insufficient. `Overruled`, if a person rejects it.
         BlobwatchError
-            If the file cannot be used, or there is neither a stack nor enough earlier exposures.
+            If the file cannot be used, there is neither a stack nor enough earlier exposures, or the stack
+            has other flats.
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus, path):
@@ -188,17 +195,9 @@ class Predictor:
                 "or the folder of earlier exposures with --history DIR"
             )
         history = history or History()
-        if history.exposures.get(listed.rootname) != listed:
-            history.add(listed)
-        history.use(listed, exposure)
-        if reason := history.rejection(listed):
-            raise Rejected(
-                f"{path}: rejected ({reason}). Leave it out, or accept it: "
-                f"blobwatch overrule {listed.rootname} --accept --reason TEXT"
-            )
-        if stack is None:
-            stack = history.stack(listed)
-        image = difference_image(stack, history.image(listed))
+        with history.including(listed):
+            history.use(listed, exposure)
+            image = difference_of(listed, history, stack, stack_flats)
         return self._judge(image, str(path), exposure.rootname, "exposure")
 
     def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
@@ -219,3 +218,20 @@ def found_blobs(peaks: Peaks, image: np.ndarray, level: float, noise: float) -> 
         x, y = np.clip((fit.x, fit.y), low, low + tile.size - 1e-3).tolist()
         found.append(FoundBlob(x, y, fit.radius, float(probability), fit.snr, fit.depth))
     return found
+
+
+def difference_of(listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str) -> np.ndarray:
+    """Return the difference image of an exposure of a history against a stack, given or made of it."""
+    if reason := history.rejection(listed):
+        overruled = listed.rootname in history.overrules
+        raise (Overruled if overruled else Rejected)(
+            f"{listed.path}: rejected ({reason}). Leave it out, or accept it: "
+            f"blobwatch overrule {listed.rootname} --accept --reason TEXT"
+        )
+    flats = history.group(listed)[1]
+    if stack is not None and "unknown" not in (flats, stack_flats or "unknown") and flats != stack_flats:
+        raise BlobwatchError(
+            f"{listed.path}: flats {flats}, but the stack has {stack_flats}, so old blobs would look new. "
+            "Pass a stack with the same flats, or --history DIR with --flats DIR"
+        )
+    return difference_image(history.stack(listed) if stack is None else stack, history.image(listed))

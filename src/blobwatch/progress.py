@@ -56,16 +56,17 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
             progress.advance(task)
 
 
-def in_processes(work, items: list, description: str, workers: int) -> Iterator:
+def in_processes(work, items: list, description: str, workers: int, together: int = 1) -> Iterator:
     """Yield ``work(item)`` for each item, in their order, computed by ``workers`` processes.
 
-    File warnings of the processes are printed by this one.
+    File warnings of the processes are printed by this one. ``together`` items are given out at a time, for a
+    ``work`` that takes long to send.
     """
     if workers == 1 or len(items) < 2:
         yield from track(map(work, items), len(items), description)
         return
     with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(partial(with_warnings, work), items)
+        results = pool.map(partial(with_warnings, work), items, chunksize=together)
         for result, found in track(results, len(items), description):
             for text in found:
                 show_file_warning(text)

@@ -40,13 +40,13 @@ class QualitySettings:
 
     __pydantic_config__: ClassVar[dict] = STRICT
     sigmas: Positive = 6.0
-    references: Annotated[int, Ge(2)] = 7
+    references: Annotated[int, Ge(3)] = 7
     light: Positive = 500.0
     flagged: Share = 0.5
     saturated: Share = 0.5
     truncated: Share = 0.5
     target: str = "EARTH"
-    suspect: Share = 0.34
+    suspect: Share = 0.3333
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from blobwatch.archive.cluster import compute
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.results import answered, merge, parts_of, write_part
-from blobwatch.archive.scan import ENDED, ONE, Chunk, Judge, alone, answer, row_of, scan
+from blobwatch.archive.scan import ENDED, ONE, Chunk, Judge, alone, answer, extended, row_of, scan
 from blobwatch.archive.survey import files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
@@ -113,7 +113,7 @@ def listen(stream) -> None:
 
 
 def judge_with(model: Path) -> Judge:
-    return Judge.of(Model.load(model), DifferenceSettings(), None)
+    return Judge.of(Model.load(model), DifferenceSettings())
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -278,7 +278,7 @@ def test_a_worker_sees_that_an_earlier_exposure_has_changed(tmp_path, box_model)
 
     def blobs() -> int:
         files = in_time(survey(find_exposures(tmp_path)))
-        return row_of(judge, files[3], "", tuple(files[:3]))["count"]
+        return row_of(judge, files[3], "", extended(judge, tuple(files[:3])))["count"]
 
     assert blobs() == 1
     for number in range(3):
@@ -325,7 +325,9 @@ def test_a_manifest_needs_a_path_and_names_a_file_once(tmp_path):
 def test_threads_of_a_worker_take_turns(box_model, monkeypatch):
     """Else one file's warning of truncation is laid to another that is sound."""
     turns = []
-    monkeypatch.setattr("blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()) or {})
+    monkeypatch.setattr(
+        "blobwatch.archive.scan.row_of", lambda *about: turns.append(ONE.locked()) or {} or {}
+    )
     answer(Chunk(judge_with(box_model), ((None, ""), (None, "")), ()))
     assert turns == [True, True]
 

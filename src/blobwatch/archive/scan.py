@@ -21,6 +21,7 @@ from blobwatch.images.rejection import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.folder import find_exposures
+from blobwatch.overrules import DEFAULT as OVERRULES
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.predict import Predictor, find_model
 from blobwatch.progress import bar, say, show_file_warning
@@ -47,11 +48,15 @@ class Judge:
     release: str = __version__
 
     @classmethod
-    def of(cls, model: Model, settings: DifferenceSettings, flats: Path | None) -> "Judge":
+    def of(
+        cls,
+        model: Model,
+        settings: DifferenceSettings,
+        overrules: tuple[Overrule, ...] = (),
+        flats: Path | None = None,
+    ) -> "Judge":
         """Return the judge with a model: its files, threshold and manifest too, and its version count."""
-        overrules = tuple(read_overrules().values())
         parts = [model.files, model.version, __version__, asdict(settings), str(flats or "")]
-        parts += [[one.rootname, one.verdict] for one in overrules]
         return cls(model, settings, overrules, flats, json.dumps(parts, sort_keys=True))
 
 
@@ -73,6 +78,7 @@ def scan(
     workers: int = 2,
     settings: Path | None = None,
     flats: Path | None = None,
+    overrules: Path = OVERRULES,
 ) -> dict[str, int | str]:
     """Judge the files of a folder or of a manifest and write a table of the answers.
 
@@ -97,6 +103,8 @@ def scan(
         A file such as ``params.yaml``.
     flats : Path, optional
         Reference files by which the flats of each exposure are undone first.
+    overrules : Path
+        Folder of the table of decisions about exposures.
 
     Returns
     -------
@@ -105,18 +113,23 @@ def scan(
         are rejected that the limits are suspect.
     """
     used = load_settings(settings).difference
-    judge = Judge.of(OneThread.load(find_model(model)), used, flats.absolute() if flats else None)
+    if flats is not None:
+        FlatFields(flats)  # a folder that does not exist is an error at once
+    decisions = tuple(read_overrules(overrules).values())
+    judge = Judge.of(OneThread.load(find_model(model)), used, decisions, flats.absolute() if flats else None)
     with alone(out):
         had = answered(out)
-        files = in_time(survey(files_of(source)))
-        earlier = in_time(survey(find_exposures(history, warn))) if history else files
+        found = in_time(survey(files_of(source)))
+        chosen = {one.path for one in exposures_of(found, warn)}  # one file per rootname
+        files = [one for one in found if one.listed is None or one.path in chosen]
+        earlier = exposures_of(in_time(survey(find_exposures(history, warn))), warn) if history else files
         if flats is None:
             warn_of_dflats(files)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
         with bar() as progress:
             task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
-            for rows in judged(judge, todo, exposures_of(earlier, warn), scheduler, workers):
+            for rows in judged(judge, todo, exposures_of(earlier), scheduler, workers):
                 for text in (text for row in rows for text in row.pop("warnings", ())):
                     show_file_warning(text)
                 write_part(out, rows)
@@ -160,13 +173,15 @@ def alone(out: Path) -> Iterator[None]:
 
 def identities_of(judge: Judge, files: list[File], earlier: list[File]) -> list[str]:
     """Return the identity of each file's answer."""
-    exposures = exposures_of(earlier)
-    made = []
+    exposures, made = exposures_of(earlier), []
+    verdicts = {one.rootname: one.verdict for one in judge.overrules}
     for file in files:
         parts = [judge.identity, str(file.path), file.stamp]
         if file.listed:
             stack = before(exposures, file.expstart, file.expstart, WINDOWS * judge.settings.days)
-            parts += [f"{one.path} {one.stamp}" for one in stack if one.filter == file.filter]
+            same = [one for one in stack if one.filter == file.filter]
+            parts += [f"{one.path} {one.stamp} {verdicts.get(one.listed.rootname, '')}" for one in same]
+            parts.append(verdicts.get(file.listed.rootname, ""))
         made.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
     return made
 
@@ -213,9 +228,10 @@ def answer(chunk: Chunk) -> list[dict]:
         )
     rows = []
     with ONE:
+        history = extended(chunk.judge, chunk.earlier)
         for file, identity in chunk.pairs:
             with collect_file_warnings() as found:
-                row = row_of(chunk.judge, file, identity, chunk.earlier)
+                row = row_of(chunk.judge, file, identity, history)
             rows.append(row | {"warnings": found})
     return rows
 
@@ -246,10 +262,9 @@ def extended(judge: Judge, earlier: tuple[File, ...]) -> History:
     return history
 
 
-def row_of(judge: Judge, file: File, identity: str, earlier: tuple[File, ...]) -> dict:
+def row_of(judge: Judge, file: File, identity: str, history: History) -> dict:
     """Return the row of one file; whatever is wrong with it is in its row."""
     try:
-        history = extended(judge, earlier)
         answer = predictor_of(judge).predict_file(file.path, None, history).as_json()
     except BlobwatchError as error:
         return blank(judge, file, identity, str(error)) | {"rejected": isinstance(error, Rejected)}

@@ -33,6 +33,9 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", show_default=False, help="Sections difference and monitor, as params.yaml."),
 ]
+OverrulesFolder = Annotated[
+    Path, typer.Option("--overrules", help="Folder of the decisions of people about exposures.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import SettingsFile, app
+from blobwatch.cli.app import OverrulesFolder, SettingsFile, app
+from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Data"
 
@@ -14,13 +15,14 @@ PANEL = "Data"
 def inspect(
     files: Annotated[list[Path], typer.Argument(show_default=False, help="FITS files of any kind.")],
     settings: SettingsFile = None,
+    overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each file.")] = None,
 ) -> None:
     """Say what FITS files are, and whether and how blobwatch would use them."""
     from blobwatch.answers import answer_inspect
 
-    if not answer_inspect(files, settings, as_json, plot):
+    if not answer_inspect(files, settings, overrules, as_json, plot):
         raise typer.Exit(1)
 
 

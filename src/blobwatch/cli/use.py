@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import AsJson, Flats, SettingsFile, Workers, app
+from blobwatch.cli.app import AsJson, Flats, OverrulesFolder, SettingsFile, Workers, app
+from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Use"
 
@@ -18,13 +19,14 @@ def predict(
     history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures.")] = None,
     settings: SettingsFile = None,
     flats: Flats = None,
+    overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
 ) -> None:
     """Tell whether there are new blobs in FITS files, and where."""
     from blobwatch.answers import answer_files
 
-    if not answer_files(files, model, stack, history, settings, flats, as_json, plot):
+    if not answer_files(files, model, stack, history, settings, flats, overrules, as_json, plot):
         raise typer.Exit(1)
 
 
@@ -36,6 +38,7 @@ def scan(
     history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures, if elsewhere.")] = None,
     settings: SettingsFile = None,
     flats: Flats = None,
+    overrules: OverrulesFolder = OVERRULES,
     scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster, like tcp://host:8786.")] = None,
     workers: Workers = 2,
     as_json: AsJson = False,
@@ -47,7 +50,7 @@ def scan(
     from blobwatch.archive.scan import scan as run
 
     start = time.perf_counter()
-    found = run(source, out, model, history, scheduler, workers, settings, flats)
+    found = run(source, out, model, history, scheduler, workers, settings, flats, overrules)
     seconds = time.perf_counter() - start
     rate = f" ({found['judged'] / seconds:.1f} a second)" if found["judged"] else ""
     typer.echo(

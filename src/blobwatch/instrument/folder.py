@@ -55,7 +55,7 @@ def ignore(message: str) -> None:
 
 
 def list_exposures(
-    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore
+    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore, strict: bool = True
 ) -> list[Listed]:
     """Return the exposures of a folder in the order of time, one per rootname.
 
@@ -68,21 +68,28 @@ def list_exposures(
     report : callable, optional
         Receives a message for each file or folder that cannot be read and for each rootname of several
         files.
+    strict : bool
+        Whether a damaged or undated file is an error; else it is reported and left out.
 
     Raises
     ------
     BlobwatchError
-        If there is no exposure, one has no date, or one is damaged.
+        If there is no exposure, or one is damaged or has no date.
     """
     listed, differences = [], 0
     for path in find_exposures(folder, report):
-        with open_fits(path, only_image=True) as hdus:
-            if only_filter and filter_of(hdus) != only_filter.upper():
-                continue
-            if is_difference(hdus, path):
-                differences += 1
-            else:
-                listed.append(listed_of(path, hdus))
+        try:
+            with open_fits(path, only_image=True) as hdus:
+                if only_filter and filter_of(hdus) != only_filter.upper():
+                    continue
+                if is_difference(hdus, path):
+                    differences += 1
+                else:
+                    listed.append(listed_of(path, hdus))
+        except BlobwatchError as error:
+            if strict:
+                raise
+            report(str(error))
     if differences:
         report(f"{folder}: {differences} difference images are not used as exposures")
     if not listed:

@@ -30,7 +30,7 @@ def kind_of(hdus, path: Path | str = "the file") -> str:
     Raises
     ------
     BlobwatchError
-        If the file contradicts itself or says nothing.
+        If header and pixels are contradictory or inconclusive.
     """
     product = word(hdus[0].header, "PRODUCT")
     if product.startswith("DIFF") or (product != "EXPOSURE" and "DIFF" in hdus):
@@ -118,7 +118,7 @@ def undecided(path: Path | str, facts: bool, lit: bool | None) -> str:
     if not facts:
         why = "an image that is lit like an exposure and has no keyword of one"
     elif lit:
-        why = "an image of which neither header nor values decide"
+        why = "neither a conclusive header nor conclusive pixel values"
     else:
         why = "the header of an exposure, but values that are not those of a lit frame"
     return (

@@ -126,7 +126,7 @@ def check_complete(header: dict, science: list, unit: str, per_second: bool, pat
     if len(science) != expected:
         raise BlobwatchError(f"{path} holds {len(science)} of {expected:g} reads; fetch or copy it again")
     if len(science) == 1:
-        raise BlobwatchError(f"{path} holds a single read; without its zeroth read a ramp says nothing")
+        raise BlobwatchError(f"{path} holds a single read; a ramp needs at least two. Fetch it again")
 
 
 def companion(hdus, name: str, science):
@@ -170,7 +170,7 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
         ramp = ramp - times[-1] if times[-1] is not None else None
     known = [value for value in (ramp, sequence) if value is not None and value > 0]
     if stated is not None and stated <= 0 and not known:
-        raise Unfit(f"{path} has EXPTIME {stated:g} in its header; leave it out, it saw nothing")
+        raise Unfit(f"{path}: EXPTIME is {stated:g} s. Leave the file out")
     if stated is not None and (not known or any(agree(stated, value) for value in known)):
         return stated
     measured = ramp or median_time(hdus, newest, path) or sequence or 0.0
@@ -178,8 +178,8 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
         return moment(header, "EXPTIME", path)
     if stated is not None and agree(stated, measured):
         return stated
-    said = "has no usable EXPTIME" if stated is None else f"EXPTIME is {stated:g} s"
-    warn_file(path, f"{said}; the {measured:g} s of its reads are used")
+    problem = "has no usable EXPTIME" if stated is None else f"EXPTIME is {stated:g} s"
+    warn_file(path, f"{problem}; the {measured:g} s of its reads are used")
     return measured
 
 

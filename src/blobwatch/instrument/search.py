@@ -8,6 +8,8 @@ from blobwatch.errors import BlobwatchError
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz")
 REFERENCES = ("_pfl.fits", "_dfl.fits", "_lfl.fits")  # flats, also followed by .gz or .fz
+# What the archive delivers beside an exposure: drizzled and combined images, associations, engineering data.
+OTHER_PRODUCTS = tuple(f"_{name}.fits" for name in ("drz", "drc", "crj", "asn", "spt", "jif", "jit", "trl"))
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,9 @@ class Search:
 
 
 def search(folder: Path | str) -> Search:
-    """Search a folder and the folders below it for FITS files that are not reference files.
+    """Search a folder and the folders below it for exposures and difference images.
+
+    Reference files and other products of the archive are recognized by their names.
 
     Links are followed, and each file is found once. Hidden files and folders are skipped: transfers
     that are still in progress have such names.
@@ -45,7 +49,7 @@ def search(folder: Path | str) -> Search:
         If the folder is absent.
     """
     found = search_files(folder)
-    return replace(found, paths=[path for path in found.paths if not is_reference(path)])
+    return replace(found, paths=[path for path in found.paths if not is_other_product(path)])
 
 
 def search_files(folder: Path | str) -> Search:
@@ -116,5 +120,14 @@ def reason_of(path: Path, is_file: bool) -> str:
 
 def is_reference(path: Path) -> bool:
     """Return whether a file name is that of a flat."""
-    name = path.name.lower().removesuffix(".gz").removesuffix(".fz")
-    return name.endswith(REFERENCES)
+    return base_name(path).endswith(REFERENCES)
+
+
+def is_other_product(path: Path) -> bool:
+    """Return whether a file name is that of neither an exposure nor a difference image."""
+    return base_name(path).endswith(REFERENCES + OTHER_PRODUCTS)
+
+
+def base_name(path: Path) -> str:
+    """Return the name of a file without the ending of its compression, in lower case."""
+    return path.name.lower().removesuffix(".gz").removesuffix(".fz")

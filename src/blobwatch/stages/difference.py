@@ -1,9 +1,10 @@
 """Stage ``difference``: quality, median stack of the trailing days, stack minus exposure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from uuid import uuid4
 
 from astropy.io import fits
 
@@ -31,12 +32,17 @@ COLUMNS = [
 ]
 
 
+TOGETHER = 8  # neighbours that a worker handles in one go: they share most of their stacks
+
+
 @dataclass(frozen=True)
 class Season:
     """What the workers need to rebuild the history of the exposures.
 
     Attributes
     ----------
+    key : str
+        Tells one season from another.
     exposures : tuple of Listed
         In the order of time.
     settings : DifferenceSettings
@@ -45,10 +51,11 @@ class Season:
         Folder of the reference files by which flats are undone.
     """
 
-    exposures: tuple[Listed, ...]
-    settings: DifferenceSettings
-    overrules: tuple[Overrule, ...] = ()
-    flats: Path | None = None
+    key: str
+    exposures: tuple[Listed, ...] = field(compare=False)
+    settings: DifferenceSettings = field(compare=False)
+    overrules: tuple[Overrule, ...] = field(default=(), compare=False)
+    flats: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -108,24 +115,28 @@ def difference(
     listed = list_exposures(exposures, only_filter, say)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         say(warning, "yellow")
-    season = Season(tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
-    measured = list(in_processes(partial(measure, season), listed, "quality", workers))
+    season = Season(uuid4().hex, tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
+    measured = list(in_processes(partial(measure, season), listed, "quality", workers, TOGETHER))
     history = history_of(season)
     for one, found in zip(listed, measured, strict=True):
-        history.add(one, *((found, "") if isinstance(found, Quality) else (None, found)))
+        history.add(one, *((found, None) if isinstance(found, Quality) else (None, Unfit(found))))
     rejections = {one.rootname: history.rejection(one) for one in listed}
     accepted = [one for one in listed if not rejections[one.rootname]]
     jobs, without = plan(accepted, history)
     reasons = without | {name: reason for name, reason in rejections.items() if reason}
+    known = {one.rootname for one, found in zip(listed, measured, strict=True) if isinstance(found, Quality)}
+    judged = {name: reason for name, reason in rejections.items() if name in known - history.overrules.keys()}
+    if warning := suspect_message(sum(map(bool, judged.values())), len(judged), settings.quality):
+        say(warning, "bold yellow")
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with whole_folder(out) as folder:
-        made = list(in_processes(partial(write_product, folder, season), jobs, "difference", workers))
+        made = list(
+            in_processes(partial(write_product, folder, season), jobs, "difference", workers, TOGETHER)
+        )
         write_table(folder / INDEX, index_rows(exposures, listed, made, reasons), COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
     rejected = len(listed) - len(accepted)
-    if warning := suspect_message(rejected, len(listed), settings.quality):
-        say(warning, "bold yellow")
     console.print(
         f"difference: {len(jobs)} images; {len(without)} exposures without a stack, {rejected} rejected"
     )
@@ -133,7 +144,7 @@ def difference(
 
 
 def measure(season: Season, one: Listed) -> Quality | str:
-    """Return the quality of an exposure, or why it is of no use."""
+    """Return the quality of an exposure, or the reason why it cannot be used."""
     try:
         return history_of(season).quality(one)
     except Unfit as error:
