@@ -105,7 +105,13 @@ def masked(address: str) -> str:
     return f"{kind}://{host if '.' in host or host.startswith('localhost') else '…'}"
 
 
-def announce(session: Session, result: IngestResult, channels: list[Channel], drifts: dict[str, str]) -> None:
+def announce(
+    session: Session,
+    result: IngestResult,
+    channels: list[Channel],
+    drifts: dict[str, str],
+    detections: int = 2,
+) -> None:
     """Write the notices that follow from an exposure, in the transaction that stores it.
 
     Blobs are announced once no exposure has to be analyzed again: before that, later exposures may still
@@ -118,6 +124,8 @@ def announce(session: Session, result: IngestResult, channels: list[Channel], dr
     channels : list of Channel
     drifts : dict of str to str
         Statistics that have left their range with this exposure, each with its message.
+    detections : int
+        Number of exposures that confirm a blob.
     """
     exposure = result.exposure
     if not is_any_due(session):
@@ -126,7 +134,7 @@ def announce(session: Session, result: IngestResult, channels: list[Channel], dr
         for blob in sorted(blobs, key=lambda one: one.id):
             blob.unannounced = False
             if blob.status == CONFIRMED:
-                by = confirming_exposure(session, blob) or exposure
+                by = confirming_exposure(session, blob, detections) or exposure
                 post(session, channels, f"blob {blob.id}", by, f"confirmed by {by.rootname}", blob)
     for name, text in drifts.items():
         post(session, channels, f"drift of {name} since {exposure.rootname}", exposure, text)

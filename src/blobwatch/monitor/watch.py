@@ -203,7 +203,8 @@ class Monitor:
             result = ingest(session, analysis, model, self.analyzer.image, self.settings, why)
             for name, quality in self.analyzer.history.measured().items():
                 store_quality(session, name, quality)
-            announce(session, result, self.channels, begun(session, result.exposure, self.reference))
+            drifts = begun(session, result.exposure, self.reference)
+            announce(session, result, self.channels, drifts, self.settings.monitor.detections)
         return result
 
     def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:

@@ -27,11 +27,11 @@ def unannounced_blobs(session: Session) -> list[Blob]:
     return list(session.scalars(select(Blob).where(Blob.unannounced).order_by(Blob.id)))
 
 
-def confirming_exposure(session: Session, blob: Blob) -> Exposure | None:
-    """Return the second exposure, in the order of time, in which a blob was found."""
+def confirming_exposure(session: Session, blob: Blob, detections: int) -> Exposure | None:
+    """Return the exposure whose detection, in the order of time, confirmed a blob."""
     query = select(Exposure).join(Detection, Detection.exposure_id == Exposure.id)
     query = query.where(Detection.blob_id == blob.id).order_by(Exposure.expstart, Exposure.rootname)
-    return session.scalars(query.offset(1).limit(1)).first()
+    return session.scalars(query.offset(detections - 1).limit(1)).first()
 
 
 def verdicts_of_newest(session: Session, count: int) -> list[Row]:
