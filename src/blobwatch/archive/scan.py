@@ -123,8 +123,8 @@ def scan(
         chosen = {one.path for one in exposures_of(found, warn)}  # one file per rootname
         files = [one for one in found if one.listed is None or one.path in chosen]
         earlier = exposures_of(in_time(survey(find_exposures(history, warn))), warn) if history else files
-        if flats is None:
-            warn_of_dflats(files)
+        if flats is None and (text := dflat_warning(one.listed.calibration for one in files if one.listed)):
+            warn(text)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
         with bar() as progress:
@@ -143,12 +143,6 @@ def scan(
         say(warning, "bold yellow")
         found["warning"] = warning
     return found
-
-
-def warn_of_dflats(files: list[File]) -> None:
-    """Warn once where exposures were divided by a D-flat."""
-    if warning := dflat_warning(one.listed.calibration for one in files if one.listed):
-        say(warning, "yellow")
 
 
 @contextmanager
