@@ -1,6 +1,7 @@
 """``params.yaml``: every fault is one sentence that names the key."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -8,6 +9,13 @@ from conftest import ROOT
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.params import load_params
+from blobwatch.settings import (
+    DifferenceSettings,
+    MonitorSettings,
+    QualitySettings,
+    Settings,
+    load_settings,
+)
 
 
 @pytest.fixture
@@ -179,3 +187,45 @@ def test_no_file_no_yaml_no_sections(tmp_path, load):
 def test_whole_numbers_serve_where_fractions_are_meant(content, load):
     content["difference"]["days"] = 30
     assert load(content).difference.days == 30.0
+
+
+# Settings of predict, scan and monitor
+
+
+def test_the_defaults_of_the_package_are_those_of_the_project(params):
+    assert Settings(params.difference, params.monitor) == Settings()
+
+
+def test_settings_are_read_and_what_is_absent_keeps_its_default(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("seed: 3\ndifference: {days: 20.0, quality: {sigmas: 4.0}}\n")
+    found = load_settings(path)
+    assert found.difference == replace(
+        DifferenceSettings(), days=20.0, quality=replace(QualitySettings(), sigmas=4.0)
+    )
+    assert found.monitor == MonitorSettings()
+    assert load_settings(ROOT / "params.yaml") == load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("difference: {dayz: 3.0}", r"difference\.dayz is not a known key; remove it or correct its name"),
+        ("difference: {quality: {sigma: 3.0}}", r"difference\.quality\.sigma is not a known key"),
+        ("monitr: {}", "monitr is not a known key"),
+        ("monitor: {detections: 0}", r"monitor\.detections is 0: .* greater than or equal to 1"),
+        ("difference: {quality: {references: 2}}", r"references is 2: .* greater than or equal to 3"),
+        ("monitor: {expiry: soon}", r"monitor\.expiry is 'soon'"),
+        ("- 1", "holds no sections"),
+    ],
+)
+def test_what_is_wrong_with_settings_is_named(tmp_path, text, message):
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(BlobwatchError, match=message):
+        load_settings(path)
+
+
+def test_settings_that_are_not_there(tmp_path):
+    with pytest.raises(BlobwatchError, match=r"s\.yaml: no such file\. Pass a file like params\.yaml"):
+        load_settings(tmp_path / "s.yaml")
