@@ -107,3 +107,23 @@ def test_decisions_are_kept_and_the_last_one_counts(tmp_path):
     with pytest.raises(BlobwatchError, match=r"overrules\.csv, line 3: needs rootname, verdict"):
         read_overrules(tmp_path)
     assert read_overrules(tmp_path / "absent") == {}
+
+
+def test_an_exposure_is_included_only_for_a_while(week, tmp_path):
+    """So the answer to one file does not depend on the files before it."""
+    history = History(week[:4])
+    before = [one.rootname for one in history.earlier(week[6])]
+    other = replace(week[1], path=write_exposure(tmp_path, 1))
+    with history.including(week[5]), history.including(other):
+        assert history.exposures[other.rootname] == other
+        assert week[5].rootname in [one.rootname for one in history.earlier(week[6])]
+    assert [one.rootname for one in history.earlier(week[6])] == before
+    assert history.exposures[week[1].rootname] == week[1]
+
+
+def test_a_late_exposure_makes_later_ones_measured_again(week):
+    history = History([*week[:2], week[3], week[5]])
+    assert np.isnan(history.quality(week[3]).excess)  # two are before it
+    history.add(week[2])
+    assert np.isfinite(history.quality(week[3]).excess)
+    assert history.quality(week[3]) == History(week).quality(week[3])

@@ -367,3 +367,14 @@ def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
     )
     with pytest.raises(BlobwatchError, match=said):
         predictor.predict_file(last, history=History(list_exposures(tmp_path)))
+
+
+def test_a_stack_of_other_flats_is_refused(predictor, month, tmp_path):
+    """Old blobs would look new."""
+    flats = {"FLATCORR": "COMPLETE", "PFLTFILE": "iref$u4m1335mi_pfl.fits"}
+    path = write_exposure(tmp_path, 4, **flats)
+    stack = np.ones((1024, 1024), np.float32)
+    with pytest.raises(BlobwatchError, match=r"flats u4m1335mi_pfl\.fits, but the stack has x_pfl\.fits"):
+        predictor.predict_file(path, stack=stack, stack_flats="x_pfl.fits")
+    assert predictor.predict_file(path, stack=stack, stack_flats="u4m1335mi_pfl.fits").blobs == []
+    assert predictor.predict_file(path, stack=stack).blobs == []  # nothing is known of the stack

@@ -17,13 +17,25 @@ from pyarrow import parquet
 from blobwatch.archive.cluster import compute
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.results import answered, merge, parts_of, write_part
-from blobwatch.archive.scan import ENDED, ONE, Chunk, Judge, alone, answer, extended, row_of, scan
+from blobwatch.archive.scan import (
+    ENDED,
+    ONE,
+    Chunk,
+    Judge,
+    alone,
+    answer,
+    extended,
+    identities_of,
+    row_of,
+    scan,
+)
 from blobwatch.archive.survey import files_of, in_time, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.folder import find_exposures, list_exposures
+from blobwatch.overrules import Overrule
 from blobwatch.predict import Predictor
 from blobwatch.settings import DifferenceSettings
 
@@ -414,3 +426,25 @@ def test_a_part_is_never_written_over(tmp_path):
     for name in "ab":
         write_part(out, [{"image": name, "identity": name}])
     assert list(answered(out)) == ["a", "b"]
+
+
+def test_one_file_of_a_rootname_is_judged(tmp_path, box_model, capsys):
+    folder = tmp_path / "e"
+    (folder / "copy").mkdir(parents=True)
+    for number in range(4):
+        write_exposure(folder, number, [LOUD] if number == 3 else [])
+    write_exposure(folder / "copy", 3, [LOUD], CAL_VER="2.0")
+    found = scan(folder, tmp_path / "r.parquet", str(box_model), workers=1)
+    assert (found["files"], found["blobs"]) == (4, 1)
+    assert "iaaa0301q: 2 files; " in capsys.readouterr().err
+
+
+def test_a_decision_changes_only_the_answers_that_depend_on_it(tmp_path, box_model):
+    for number in (0, 1, 2, 3, 150):
+        write_exposure(tmp_path, number)
+    files = in_time(survey(find_exposures(tmp_path)))
+    decision = Overrule(files[0].listed.rootname, "reject", "Ada", "2026-11-27", "no")
+    model = Model.load(box_model)
+    plain = identities_of(Judge.of(model, DifferenceSettings()), files, files)
+    decided = identities_of(Judge.of(model, DifferenceSettings(), (decision,)), files, files)
+    assert [one != other for one, other in zip(plain, decided, strict=True)] == [True] * 4 + [False]

@@ -310,3 +310,21 @@ def test_one_warning_names_the_d_flats():
     )
     assert "--flats" in warning
     assert "raw" in warning
+
+
+def test_other_products_of_the_archive_are_left_out(tmp_path):
+    exposure = write(tmp_path / "ich219i8q" / "ich219i8q_flt.fits")
+    for name in ("ich219i8q_drz.fits", "ich219010_asn.fits", "ich219i8q_spt.fits"):
+        fits.PrimaryHDU(np.ones((1049, 1116), dtype=np.float32)).writeto(tmp_path / "ich219i8q" / name)
+    assert [one.path for one in list_exposures(tmp_path)] == [exposure]
+
+
+def test_a_damaged_file_is_reported_where_that_is_wanted(tmp_path):
+    exposure = write(tmp_path / "a_flt.fits")
+    damaged = write(tmp_path / "b_flt.fits", ROOTNAME="ich219iaq")
+    damaged.write_bytes(damaged.read_bytes()[:9000])
+    with pytest.raises(BlobwatchError, match=r"b_flt\.fits is truncated"):
+        list_exposures(tmp_path)
+    reported = []
+    assert [one.path for one in list_exposures(tmp_path, report=reported.append, strict=False)] == [exposure]
+    assert "b_flt.fits is truncated" in reported[0]
