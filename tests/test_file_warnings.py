@@ -64,7 +64,7 @@ def test_inspect_lists_warnings_and_calibration(tmp_path, odd):
 def test_a_worker_of_a_scan_returns_the_row_and_the_warning(odd, box_model):
     with pytest.warns(FileWarning, match=SAID):
         (file,) = survey(files_of(odd.parent))
-    judge = Judge.of(Model.load(box_model), DifferenceSettings(), None)
+    judge = Judge.of(Model.load(box_model), DifferenceSettings())
     (row,) = answer(Chunk(judge, ((file, "identity"),), ()))
     assert (row["error"], row["count"], row["filter"]) == (None, 1, "F153M")
     (text,) = row["warnings"]

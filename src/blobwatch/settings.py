@@ -46,7 +46,7 @@ class QualitySettings:
     saturated: Share = 0.5
     truncated: Share = 0.5
     target: str = "EARTH"
-    suspect: Share = 0.3333
+    suspect: Share = 0.3334
 
 
 @dataclass(frozen=True)

@@ -246,7 +246,7 @@ REFUSED = [
     Odd("grism in lower case", flt(FILTER="g141"), "refused", "grism"),
     Odd("a dark", flt(IMAGETYP="dark"), "refused", "is a dark"),
     Odd("no date", flt(**{"EXPSTART": None, "DATE-OBS": None}), "refused", "no EXPSTART"),
-    Odd("no duration", flt(EXPTIME=0.0, SAMP_SEQ=None), "refused", "EXPTIME 0"),
+    Odd("no duration", flt(EXPTIME=0.0, SAMP_SEQ=None), "refused", "EXPTIME is 0 s"),
     Odd(
         "no pixel",
         lambda path: write(path, primary(), science(np.full((1014, 1014), np.nan, np.float32)), dq()),

@@ -10,7 +10,7 @@ from seasons.judge import describe, judge_season
 from seasons.series import HISTORY, deal_faults, plan, write_season
 from seasons.sky import Conditions
 
-ENOUGH = 0.95
+ENOUGH = 0.93  # of 33; benchmarks/quality.py asks for 0.95 of 232
 SEASONS = [
     Conditions(901, 15, "F105W", fixed=0.010, noise=0.7, level=0.4, nsamps=(13,), modern=True),
     Conditions(902, 15, "F153M", fixed=0.006, noise=1.0, restless=True, nsamps=(10,), modern=True),
