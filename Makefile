@@ -30,7 +30,7 @@ repro: $(READY)  ## Run the whole pipeline, then predict on one exposure
 	@echo "The answer's picture: predictions/   the report: reports/evaluate/   the runs: make ui"
 
 test: $(READY)  ## Run the tests
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-outputs: $(READY)  ## Run the tests of the built data and of the deployed model
 	$(BIN)/python -m pytest -m pipeline
