@@ -17,7 +17,7 @@ pytestmark = [
 TESTS = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("old", "points"), [(None, 10), (1, 26)])
+@pytest.mark.parametrize(("old", "points"), [(None, 8), (1, 20)])
 def test_killed_at_any_line(project, old, points):
     version = register(project)
     if old:
