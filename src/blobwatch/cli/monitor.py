@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import AsJson, app
+from blobwatch.cli.app import AsJson, Flats, OverrulesFolder, SettingsFile, app
+from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Watch"
 
@@ -15,8 +16,6 @@ Ledger = Annotated[
     typer.Option(envvar="BLOBWATCH_LEDGER", help="Address of the ledger's database, as of SQLAlchemy."),
 ]
 DEFAULT = "sqlite:///blobwatch.db"
-Overrules = Annotated[Path, typer.Option(help="Folder of the table of overrules, in git.")]
-OVERRULES = Path("data/overrules")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -42,14 +41,9 @@ def monitor(
             formats=["%Y-%m-%d"], show_default=False, help="With --rejudge: only those taken since."
         ),
     ] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(show_default=False, help="A params.yaml: its difference and monitor sections."),
-    ] = None,
-    flats: Annotated[
-        Path | None, typer.Option(show_default=False, help="Reference files by which the flats are undone.")
-    ] = None,
-    overrules: Overrules = OVERRULES,
+    settings: SettingsFile = None,
+    flats: Flats = None,
+    overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per exposure.")] = False,
 ) -> None:
     """Analyze the exposures of a folder that the ledger lacks, and announce new blobs."""
@@ -104,7 +98,7 @@ def overrule(
     reject: Annotated[bool, typer.Option("--reject", help="Do not use it.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Let its quality decide again.")] = False,
     ledger: Ledger = DEFAULT,
-    overrules: Overrules = OVERRULES,
+    overrules: OverrulesFolder = OVERRULES,
     as_json: AsJson = False,
 ) -> None:
     """Accept or reject an exposure; later runs and dvc repro honour it."""
@@ -137,7 +131,7 @@ def serve(
         list[str] | None, typer.Option(show_default=False, help="A further name of this machine.")
     ] = None,
     labels: Labels = LABELS,
-    overrules: Overrules = OVERRULES,
+    overrules: OverrulesFolder = OVERRULES,
 ) -> None:
     """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
     from blobwatch.monitor.answers import answer_serve

@@ -13,7 +13,16 @@ from blobwatch.monitor.ledger.overruling import (
     unwritten,
 )
 from blobwatch.monitor.ledger.tables import OverruleRow
-from blobwatch.overrules import ACCEPT, CLEAR, OVERRULES, REJECT, Overrule, all_overrules, append_overrules
+from blobwatch.overrules import (
+    ACCEPT,
+    CLEAR,
+    OVERRULES,
+    REJECT,
+    Overrule,
+    all_overrules,
+    append_overrules,
+    read_overrules,
+)
 
 VERDICTS = (ACCEPT, REJECT, CLEAR)
 LONGEST = 2000  # characters of a reason
@@ -71,8 +80,7 @@ def require_valid(one: Overrule) -> None:
 
 def all_in_force(ledger: Ledger | None, folder: Path) -> dict[str, Overrule]:
     """Return the decisions in force, of the ledger and of the project's table."""
-    found = {one.rootname: one for one in all_overrules(folder)}
-    found = {name: one for name, one in found.items() if one.verdict != CLEAR}
+    found = read_overrules(folder)
     if ledger is not None:
         with ledger.reading() as session:
             found |= overrules_in_force(session)
