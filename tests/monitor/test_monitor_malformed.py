@@ -1,5 +1,6 @@
 """A thousand requests that no browser sends: the server refuses them, and goes on."""
 
+import errno
 import random
 import re
 import socket
@@ -191,7 +192,11 @@ def answer_to(request: bytes, host: str) -> bytes:
             answer = connection.recv(65536)
             while connection.recv(65536):
                 pass
-        except (ConnectionResetError, BrokenPipeError):  # it heard enough
+        except (ConnectionResetError, BrokenPipeError):
+            return b""
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # the server closed the connection before `shutdown`
+                raise
             return b""
     return answer.partition(b"\r\n")[0]
 
