@@ -47,21 +47,88 @@ def contaminate(rng: np.random.Generator, cut: np.ndarray, noise: float, wide: b
     return name
 
 
-def vary_noise(rng: np.random.Generator, cut: np.ndarray, noise: float) -> None:
-    """Add noise to a cut in place: nothing, white, correlated or heavy-tailed, up to 1.7 times its own.
+def disturb(rng: np.random.Generator, image: np.ndarray, noise: float) -> None:
+    """Change the noise and the pixels of a whole frame in place, far beyond what was measured.
 
-    The sum is up to twice as noisy as the cut was. Frames are scaled to unit noise before a network sees
-    them, so what this changes is the correlation, the tails, and how contaminants compare with the noise.
+    Parameters
+    ----------
+    rng : Generator
+    image : ndarray, shape (1024, 1024), float64, fraction of the background
+    noise : float
+        Per pixel, fraction of the background.
     """
-    from scipy.ndimage import gaussian_filter
+    scene = np.zeros_like(image)  # in units of the noise
+    scene += rng.uniform(0.3, 1.7) * added_noise(rng, image.shape)
+    unit = np.hypot(1.0, scene.std())
+    for effect, share in FRAME_EFFECTS.items():
+        if rng.uniform() < share:
+            scene += unit * effect(rng, image.shape)
+    image += noise * scene
 
-    kind = rng.choice(["none", "white", "correlated", "tails"], p=[0.4, 0.2, 0.3, 0.1])
+
+def added_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw noise of unit scatter, or none: white, of coupled pixels, heavy-tailed, or drifting along rows."""
+    from scipy.ndimage import gaussian_filter, gaussian_filter1d, shift
+
+    kind = rng.choice(["none", "white", "smooth", "coupled", "resampled", "tails", "drift"], p=NOISE_SHARES)
     if kind == "none":
-        return
-    added = rng.standard_t(4, cut.shape) if kind == "tails" else rng.standard_normal(cut.shape)
-    if kind == "correlated":
-        added = gaussian_filter(added, rng.uniform(0.3, 0.9), mode="wrap")
-    cut += noise * rng.uniform(0.3, 1.7) / added.std() * added
+        return np.zeros(shape)
+    white = rng.standard_normal(shape, dtype=np.float32)
+    if kind == "smooth":
+        white = gaussian_filter(white, rng.uniform(0.3, 1.2), mode="wrap")
+    elif kind == "coupled":
+        smooth = gaussian_filter(white, rng.uniform(0.5, 1.5), mode="wrap")
+        white = smooth / smooth.std() * rng.uniform(0.2, 1.0) + rng.standard_normal(shape, dtype=np.float32)
+    elif kind == "resampled":
+        white = shift(white, rng.uniform(0.1, 0.5, 2), order=1, mode="grid-wrap")
+    elif kind == "tails":
+        white = rng.standard_t(rng.uniform(3, 8), shape)
+    elif kind == "drift":
+        axis, length = int(rng.integers(2)), log_uniform(rng, 4, 100)
+        drift = gaussian_filter1d(white, length, axis=axis, mode="wrap")
+        white = rng.standard_normal(shape, dtype=np.float32) + rng.uniform(0.1, 0.4) * drift / drift.std()
+    return white / white.std()
+
+
+def stripes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw rows and columns that differ, over the whole frame or by half, and steps between quadrants."""
+    middle = shape[0] // 2
+    scene = np.zeros(shape)
+    for half in (np.s_[:middle], np.s_[middle:]):
+        rows, columns = (rng.normal(0.0, log_uniform(rng, 0.01, 0.5), size) for size in shape)
+        scene[:, half] += rows[:, None]
+        scene[half] += columns[None, :]
+        scene[half] += rng.normal(0.0, 0.15)
+    return scene
+
+
+def glow(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw what subtraction left of the glow: waves across the frame, and light at one side."""
+    v, u = (np.linspace(-1, 1, size) for size in shape)
+    terms = sum(
+        rng.normal(0.0, 0.5)
+        * np.outer(np.cos(rng.uniform(0, 9) * v + rng.uniform(0, 6)), np.cos(rng.uniform(0, 9) * u))
+        for _ in range(3)
+    )
+    side = rng.normal(0.0, 1.0) * np.exp(-(1 + rng.choice([-1, 1]) * u) / rng.uniform(0.05, 0.4))
+    return terms + side[None, :]
+
+
+def outliers(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Draw single bad pixels with heavy tails, and hard-edged clusters of up to 4 x 4."""
+    scene = np.zeros(shape)
+    count = int(log_uniform(rng, 1e-4, 1e-2) * scene.size)
+    where = rng.integers(0, scene.size, count)
+    scene.flat[where] = rng.choice([-1.0, 1.0], count, p=[0.6, 0.4]) * rng.exponential(
+        log_uniform(rng, 2.0, 20.0), count
+    )
+    for _ in range(int(log_uniform(rng, 3, 250))):
+        y, x = (int(rng.integers(0, side - 4)) for side in shape)
+        height, width = rng.integers(1, 5, 2)
+        value = either_sign(rng, 0.5) * log_uniform(rng, 2.0, 60.0)
+        kept = rng.uniform(size=(height, width)) < rng.choice([1.0, 0.7])
+        scene[y : y + height, x : x + width] += value * rng.uniform(0.5, 1.0, (height, width)) * kept
+    return scene
 
 
 def either_sign(rng: np.random.Generator, negative: float = 0.7) -> float:
@@ -226,3 +293,10 @@ KINDS: dict[str, Callable[[np.random.Generator, np.ndarray, bool], None]] = {
     "unevenness": unevenness,
 }
 SHARES = (0.15, 0.1, 0.2, 0.2, 0.1, 0.1, 0.07, 0.08)  # bad pixels and residuals are what fools a network most
+
+FRAME_EFFECTS: dict[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float] = {
+    stripes: 0.4,
+    glow: 0.3,
+    outliers: 0.6,
+}
+NOISE_SHARES = (0.2, 0.1, 0.25, 0.2, 0.1, 0.05, 0.1)

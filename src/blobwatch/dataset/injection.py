@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from blobwatch.dataset.shapes import draw_lobed
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
 from blobwatch.instrument.templates import Template, TemplateBlob
 
 SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
+LOBED = 0.6  # share of the shapes far wider than measured that have lobes, any orientation or both
 DEEPEST = 0.6  # fraction of the background
 
 Draw = Callable[[np.random.Generator, float, float], Blob]
@@ -48,6 +50,8 @@ def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
     4.8 and 25 px that were measured. Ranges of the rest enclose the measured ones: exponent 0.73-1.84, edge
     2-20, axis ratio 1.08 +- 0.05, holes only at the lower left, collars of about 0.1 of the peak.
     """
+    if rng.uniform() < LOBED:
+        return draw_lobed(rng, x, y)
     if rng.uniform() < 0.5:
         half_width = float(np.clip(half_width_at(x, y) + rng.normal(0.0, 1.8), 2.2, 13.0))
     else:

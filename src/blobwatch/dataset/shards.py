@@ -17,7 +17,6 @@ SUBFRAME = np.dtype(
         ("y0", "i2"),
         ("flipped", "i1"),  # left to right, before the turns
         ("turns", "i1"),  # quarter turns, counterclockwise
-        ("hard", "i1"),  # cut around a place that could be taken for a blob
         ("contaminant", "U13"),  # what was added, if anything
     ]
 )
