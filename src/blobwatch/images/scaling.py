@@ -55,7 +55,7 @@ def noise_of_blocks(image: np.ndarray) -> float:
     rows, columns = (evenly(side // (2 * BLOCK), 4) for side in image.shape)
     image = image[: len(rows) * 2 * BLOCK, : len(columns) * 2 * BLOCK]
     fours = image.reshape(len(rows), 2 * BLOCK, len(columns), 2 * BLOCK)[rows][:, :, columns]
-    sums = fours.reshape(rows.sum(), 2, BLOCK, columns.sum(), 2, BLOCK).sum(axis=(2, 5))
+    sums = fours.reshape(rows.sum(), 2, BLOCK, columns.sum(), 2, BLOCK).sum(axis=2).sum(axis=4)
     steps = np.concatenate([(sums[..., 1] - sums[..., 0]).ravel(), (sums[:, 1] - sums[:, 0]).ravel()])
     known = steps[np.isfinite(steps)]
     if known.size < steps.size // 10:
