@@ -225,7 +225,7 @@ def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
 
 
 def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the step in the middle of each of two profiles, and its variance, by fitting a slope and a step."""
+    """Return the steps in the middle of two profiles, and their variance; a slope is fitted as well."""
     n = profiles.shape[1]
     reach = min(SEAM, n // 2)
     place = np.arange(2 * reach) - reach + 0.5
@@ -271,7 +271,7 @@ def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def boxes_around(image: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
-    """Return the boxes around pixels given by flat index, shape (n, (2 reach + 1)**2), NaN beyond the edge."""
+    """Return the boxes around pixels (flat indices), shape (n, (2 reach + 1)**2), NaN beyond the edge."""
     padded = np.pad(image, reach, constant_values=np.nan)
     y, x = np.divmod(places, image.shape[1])
     width, steps = padded.shape[1], np.arange(2 * reach + 1)
