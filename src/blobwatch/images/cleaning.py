@@ -14,8 +14,8 @@ from blobwatch.instrument.detector import DEATH_STAR, DEATH_STAR_MASK
 BOX = 64  # pixels; side of the boxes whose medians are the local background
 PERIOD = 8  # pixels; statistics use two of eight rows and two of eight columns
 USUAL = 3.0  # sigma; only pixels nearer to the local background count for the offsets
-OUTLIER = 4.2  # sigma above the median of its 5 x 5 box, from which a pixel may be bad
-LIKE = 0.4  # of its own value; neighbours above it have the same light
+OUTLIER = 4.0  # sigma above the median of its 5 x 5 box, from which a pixel may be bad
+LIKE = 0.5  # of its own value; neighbours above it have the same light
 SHARE = 1 / 6  # of the known pixels of the box may be alike: 4 of 25; a small blob has 8 and more
 REACH = 2  # pixels from the middle of a 5 x 5 box to its side
 SMOOTH = 33  # rows or columns; offsets are relative to the mean of so many, so that no wide blob is lost
@@ -55,7 +55,7 @@ class CleanFrame:
         boxes = boxes_around(self.image, unknown, 1)
         known = np.isfinite(boxes)
         filled = self.image.copy()
-        filled.flat[unknown] = np.where(known, boxes, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        filled.flat[unknown] = np.where(known, boxes, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         return filled
 
 
@@ -259,24 +259,24 @@ def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
     # The median of a box is rarely further than half a sigma from the background.
     places = np.flatnonzero(np.abs(excess) > (OUTLIER - 0.5) * sigma)
     boxes = boxes_around(excess, places, REACH)
-    value = excess.flat[places][:, None]
+    value = excess.flat[places]
     boxes *= np.sign(value)
     value = np.abs(value)
-    known = np.isfinite(boxes).sum(axis=1)
-    below = (boxes < value - np.float32(OUTLIER * sigma)).sum(axis=1)
-    alike = (boxes > LIKE * value).sum(axis=1)
+    known = np.isfinite(boxes).sum(axis=0)
+    below = (boxes < value - np.float32(OUTLIER * sigma)).sum(axis=0)
+    alike = (boxes > LIKE * value).sum(axis=0)
     masked = np.zeros(excess.shape, dtype=bool)
     masked.flat[places[(2 * below >= known) & (alike <= SHARE * known)]] = True
     return masked
 
 
 def boxes_around(image: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
-    """Return the boxes around pixels (flat indices), shape (n, (2 reach + 1)**2), NaN beyond the edge."""
+    """Return the boxes around pixels (flat indices), shape ((2 reach + 1)**2, n), NaN beyond the edge."""
     padded = np.pad(image, reach, constant_values=np.nan)
     y, x = np.divmod(places, image.shape[1])
     width, steps = padded.shape[1], np.arange(2 * reach + 1)
     box = (steps[:, None] * width + steps).ravel()
-    return padded.ravel()[(y * width + x)[:, None] + box]
+    return padded.ravel()[box[:, None] + y * width + x]
 
 
 @lru_cache(maxsize=1)
