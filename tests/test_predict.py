@@ -340,6 +340,11 @@ def test_the_picture_shows_frame_probabilities_and_circles(answer):
     circles = whole.collections[0].get_offsets()
     np.testing.assert_allclose(circles, [(blob.x, blob.y) for blob in answer.blobs])
     assert whole.get_title() == "izzz0000q: 2 new blobs  (blobwatch, unregistered model)"
+    marks = whole.collections[1]
+    np.testing.assert_array_equal(marks.get_offsets(), np.argwhere(answer.masked)[:, ::-1])
+    assert [text.get_text() for text in whole.get_legend().texts] == [
+        f"{answer.masked.sum()} bad pixels masked"
+    ]
     close = figure.axes[1]
     assert np.mean(close.get_xlim()) == pytest.approx(answer.blobs[0].x)
 
