@@ -91,7 +91,7 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     quadrants, rows, columns = offsets(excess, background, sigma)
     by_column_half(excess)[:] -= columns[:, None, :]
     by_row_half(excess)[:] -= rows.T[:, :, None]
-    masked = isolated(excess, noise_of_pixels(excess))
+    masked = isolated(excess, sigma)
     if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
         masked |= death_star() & np.isfinite(excess)
     excess[masked] = np.nan
@@ -162,8 +162,9 @@ def offsets(
     """
     usual = np.abs(excess) < USUAL * sigma
     values = np.where(usual, excess, np.float32(0))
-    column_means, column_counts = (by_column_half(part).sum(axis=1) for part in (values, usual))
-    row_means, row_counts = (by_row_half(part).sum(axis=2).T for part in (values, usual))
+    counted = usual.astype(np.float32)
+    column_means, column_counts = (by_column_half(part).sum(axis=1) for part in (values, counted))
+    row_means, row_counts = (by_row_half(part).sum(axis=2).T for part in (values, counted))
     column_means /= np.maximum(column_counts, 1)
     row_means /= np.maximum(row_counts, 1)
     quadrants = amplifier_levels(
