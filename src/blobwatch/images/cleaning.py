@@ -7,19 +7,17 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.blobimage import interpolation, median_without_nan
+from blobwatch.images.offsets import measure_offsets
 from blobwatch.images.scaling import deviation, noise_of_blocks
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.detector import DEATH_STAR, DEATH_STAR_MASK
 
 BOX = 64  # pixels; side of the boxes whose medians are the local background
 PERIOD = 8  # pixels; statistics use two of eight rows and two of eight columns
-USUAL = 3.0  # sigma; only pixels nearer to the local background count for the offsets
 OUTLIER = 4.0  # sigma above the median of its 5 x 5 box, from which a pixel may be bad
 LIKE = 0.5  # of its own value; neighbours above it have the same light
 SHARE = 1 / 6  # of the known pixels of the box may be alike: 4 of 25; a small blob has 8 and more
 REACH = 2  # pixels from the middle of a 5 x 5 box to its side
-SMOOTH = 33  # rows or columns; offsets are relative to the mean of so many, so that no wide blob is lost
-SEAM = 64  # pixels on each side of the seam of two amplifiers, in which their step is measured
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,18 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     ------
     BlobwatchError
         If there are too few finite pixels, or they are all equal.
+
+    Notes
+    -----
+    Measured on simulated frames, sigma being the noise per pixel:
+
+    * In white noise 0.01 % of the pixels are masked. Of single bad pixels of 6 sigma 95 % are, of squares of
+      four 90 %, of those of 15 sigma and more 99 %. Clusters of more than four pixels stay.
+    * With 1.5 % bad pixels the noise is right within 1 %.
+    * The amplitude of a blob (half-width 2.5-12 px, SNR 5-200) does not change in white noise. In frames with
+      stripes of 0.05 sigma the median change is 0.3 %, and 3 % for the widest and faintest blobs.
+    * On contaminated frames (`benchmarks/other_frames.py`), a network trained without cleaning finds half
+      of the blobs at SNR 6.0 rather than 6.5, at 5 false blobs per 100 frames.
     """
     sample = sampled(image)
     sample = sample[np.isfinite(sample)]
@@ -88,28 +98,16 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     sigma = noise_of_pixels(excess)
     if not sigma > 0:
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
-    quadrants, rows, columns = offsets(excess, background, sigma)
-    by_column_half(excess)[:] -= columns[:, None, :]
-    by_row_half(excess)[:] -= rows.T[:, :, None]
+    offsets = measure_offsets(excess, background, sigma)
+    offsets.subtract_stripes(excess)
     masked = isolated(excess, sigma)
     if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
         masked |= death_star() & np.isfinite(excess)
     excess[masked] = np.nan
     noise = max(noise_of_pixels(excess), noise_of_blocks(excess))
     image = np.add(excess, background, out=background)
-    for half, levels in zip(np.split(image, 2), quadrants, strict=True):
-        by_row_half(half)[:] -= levels[:, None]
+    offsets.subtract_steps(image)
     return CleanFrame(image, masked, float(level), noise)
-
-
-def by_column_half(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image with the halves of its columns apart, shape (2, ny / 2, nx)."""
-    return image.reshape(2, image.shape[0] // 2, image.shape[1])
-
-
-def by_row_half(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image with the halves of its rows apart, shape (ny, 2, nx / 2)."""
-    return image.reshape(image.shape[0], 2, image.shape[1] // 2)
 
 
 def sampled(image: np.ndarray) -> np.ndarray:
@@ -142,105 +140,6 @@ def halves_interpolation(side: int) -> tuple[np.ndarray, int]:
     half = side // 2
     matrix = interpolation(half, BOX if half % BOX == 0 else half)
     return np.kron(np.eye(2), matrix).astype(np.float32), 2 * matrix.shape[1]
-
-
-def offsets(
-    excess: np.ndarray, background: np.ndarray, sigma: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the offsets of amplifiers, rows and columns.
-
-    Each estimate is multiplied by the share of its variance that is not noise: nothing is subtracted from
-    a frame without offsets.
-
-    Returns
-    -------
-    quadrants : ndarray, shape (2, 2), float32
-    rows : ndarray, shape (2, ny), float32
-        In the left and the right half.
-    columns : ndarray, shape (2, nx), float32
-        In the lower and the upper half.
-    """
-    usual = np.abs(excess) < USUAL * sigma
-    values = np.where(usual, excess, np.float32(0))
-    counted = usual.astype(np.float32)
-    column_means, column_counts = (by_column_half(part).sum(axis=1) for part in (values, counted))
-    row_means, row_counts = (by_row_half(part).sum(axis=2).T for part in (values, counted))
-    column_means /= np.maximum(column_counts, 1)
-    row_means /= np.maximum(row_counts, 1)
-    quadrants = amplifier_levels(
-        column_means + by_column_half(background).mean(axis=1),
-        row_means + by_row_half(background).mean(axis=2).T,
-    )
-    return (
-        quadrants,
-        stripe_offsets(row_means, row_counts, sigma),
-        stripe_offsets(column_means, column_counts, sigma),
-    )
-
-
-def stripe_offsets(means: np.ndarray, counts: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the offsets of the columns (or rows) in both halves, shape (2, n).
-
-    What both halves share and in what they differ are estimated each for itself.
-    """
-    known = (counts > 0).all(axis=0)
-    if not known.any():
-        return np.zeros_like(means)
-    variance = sigma**2 * np.mean(1 / counts[:, known]) / 2 * (1 - 1 / SMOOTH)
-    parts = []
-    for part in (means[0] + means[1]) / 2, (means[0] - means[1]) / 2:
-        part = sharp_part(np.where(known, part, 0), known)
-        observed = np.mean(part[known] ** 2)
-        parts.append(part * max(0.0, 1 - variance / observed) if observed > 0 else part)
-    return np.stack([parts[0] + parts[1], parts[0] - parts[1]]).astype(np.float32)
-
-
-def sharp_part(profile: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return a profile minus its running mean, half by half."""
-    result = np.zeros_like(profile)
-    for half in np.split(np.arange(profile.size), 2):
-        window = np.ones(min(SMOOTH, half.size - 1 + half.size % 2))
-        smooth = np.convolve(profile[half], window, "same")
-        result[half] = profile[half] - smooth / np.maximum(np.convolve(known[half], window, "same"), 1)
-    return np.where(known, result, 0)
-
-
-def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
-    """Return the levels of the four quadrants, mean 0, from the profiles across and along the frame.
-
-    Parameters
-    ----------
-    across : ndarray, shape (2, nx)
-        Means of the columns in the lower and the upper half.
-    upward : ndarray, shape (2, ny)
-        Means of the rows in the left and the right half.
-    """
-    (low, up), variance_x = seam_steps(across)
-    (left, right), variance_y = seam_steps(upward)
-    step_x = significant((low + up) / 2, variance_x / 2)
-    step_y = significant((left + right) / 2, variance_y / 2)
-    twist = significant((up - low + right - left) / 4, (variance_x + variance_y) / 8)
-    sign = np.array([-0.5, 0.5])
-    levels = step_x * sign[None, :] + step_y * sign[:, None] + 2 * twist * np.outer(sign, sign)
-    return levels.astype(np.float32)
-
-
-def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the steps in the middle of two profiles, and their variance; a slope is fitted as well."""
-    n = profiles.shape[1]
-    reach = min(SEAM, n // 2)
-    place = np.arange(2 * reach) - reach + 0.5
-    terms = np.stack([np.ones(2 * reach), place / reach, np.sign(place) / 2], axis=1)
-    inverse = np.linalg.inv(terms.T @ terms)
-    near = profiles[:, n // 2 - reach : n // 2 + reach].T.astype(np.float64)
-    found = inverse @ terms.T @ near
-    scatter = np.sum((near - terms @ found) ** 2) / max(2 * (2 * reach - 3), 1)
-    return found[2], float(scatter * inverse[2, 2])
-
-
-def significant(step: float, variance: float) -> float:
-    """Return a step, shrunk toward 0 where it is not well above its error."""
-    return float(step * max(0.0, 1 - 4 * variance / step**2)) if step else 0.0
 
 
 def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
