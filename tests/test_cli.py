@@ -159,6 +159,7 @@ def test_a_table_for_people(run, images, box_model):
     assert "probability per subframe, top row first" in " ".join(out.split())
     assert "no new blob" in out
     assert "threshold 0.50" in out
+    assert "bad pixels masked" in " ".join(out.split())
 
 
 @pytest.mark.parametrize("name", ["a[red].fits", "a[/].fits", "a [1].fits"])

@@ -44,7 +44,7 @@ def answer(predictor, image):
 
 def test_the_answer_is_the_contract(answer, box_model):
     content = json.loads(json.dumps(answer.as_json(), allow_nan=False))
-    names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs"]
+    names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs", "masked_pixels"]
     assert list(content) == names
     assert content["model"] == {
         "name": "blobwatch",
@@ -116,6 +116,15 @@ def test_a_refined_place_stays_in_the_subframe_of_its_peak():
     assert found.y == pytest.approx(true.y, abs=0.3)
     (free,) = found_blobs(replace(peaks, x=np.array([511.6])), image_with([true]), 0.0, NOISE)
     assert free.x == pytest.approx(true.x, abs=0.3)
+
+
+def test_masked_pixels_are_counted(predictor, image, answer):
+    spoilt = image.copy()
+    spoilt[600:1000:20, 600:1000:20] += 20 * NOISE
+    masked = predictor(spoilt).masked
+    assert masked[600:1000:20, 600:1000:20].all()
+    assert (masked & ~answer.masked).sum() == 400
+    assert answer.as_json()["masked_pixels"] == answer.masked.sum()
 
 
 def test_noise_alone_holds_no_blob(predictor):
@@ -331,6 +340,11 @@ def test_the_picture_shows_frame_probabilities_and_circles(answer):
     circles = whole.collections[0].get_offsets()
     np.testing.assert_allclose(circles, [(blob.x, blob.y) for blob in answer.blobs])
     assert whole.get_title() == "izzz0000q: 2 new blobs  (blobwatch, unregistered model)"
+    marks = whole.collections[1]
+    np.testing.assert_array_equal(marks.get_offsets(), np.argwhere(answer.masked)[:, ::-1])
+    assert [text.get_text() for text in whole.get_legend().texts] == [
+        f"{answer.masked.sum()} bad pixels masked"
+    ]
     close = figure.axes[1]
     assert np.mean(close.get_xlim()) == pytest.approx(answer.blobs[0].x)
 

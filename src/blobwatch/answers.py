@@ -134,7 +134,7 @@ def print_table(answer: Prediction) -> None:
     out.print(
         f"\n[bold]{escape(answer.image)}[/bold]  {answer.kind}, model "
         f"{'version ' + str(version) if version else answer.model['sha256'][:12]}, "
-        f"threshold {answer.threshold:.2f}",
+        f"threshold {answer.threshold:.2f}, {answer.masked.sum()} bad pixels masked",
         soft_wrap=True,
     )
     if answer.blobs:

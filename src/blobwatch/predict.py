@@ -11,6 +11,7 @@ import numpy as np
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError, Overruled, Rejected
 from blobwatch.history import History
+from blobwatch.images.cleaning import clean_frame
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.scaling import level_and_noise, scale_frame
@@ -54,6 +55,8 @@ class Prediction:
         The most probable first.
     frame : ndarray, shape (1024, 1024), float32
         The difference image that was judged.
+    masked : ndarray, shape (1024, 1024), bool
+        Its bad pixels, which are known only from the image itself.
     """
 
     image: str
@@ -64,6 +67,7 @@ class Prediction:
     probabilities: np.ndarray
     blobs: list[FoundBlob]
     frame: np.ndarray
+    masked: np.ndarray
 
     def as_json(self) -> dict:
         """Return the answer as plain data."""
@@ -79,6 +83,7 @@ class Prediction:
             "threshold": self.threshold,
             "subframes": subframes,
             "blobs": [{k: round(v, 6) for k, v in asdict(blob).items()} for blob in self.blobs],
+            "masked_pixels": int(self.masked.sum()),
         }
 
 
@@ -153,6 +158,7 @@ class Predictor:
             probabilities=subframe_probabilities(output, stride, peaks, threshold),
             blobs=found_blobs(peaks, image, level, noise),
             frame=image,
+            masked=clean_frame(image).masked,
         )
 
     def predict_file(

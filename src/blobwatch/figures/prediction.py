@@ -11,9 +11,10 @@ from blobwatch.instrument import wfc3ir
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from blobwatch.predict import Prediction
+    from blobwatch.predict import FoundBlob, Prediction
 
 FOUND = "#E69F00"
+MASKED = "#56B4E9"
 
 
 def prediction(answer: "Prediction") -> "Figure":
@@ -34,7 +35,7 @@ def prediction(answer: "Prediction") -> "Figure":
         axes = figure.add_subplot(grid[row, 3])
         axes.set(xticks=[], yticks=[])
         if row < len(answer.blobs):
-            close_up(axes, scaled, answer.blobs[row])
+            close_up(axes, scaled, answer, answer.blobs[row])
         else:
             axes.axis("off")
     return figure
@@ -68,6 +69,9 @@ def draw_frame(axes, scaled: np.ndarray, answer: "Prediction") -> None:
         edgecolors=FOUND,
         linewidths=1.8,
     )
+    draw_masked(axes, answer.masked, size=1.0)
+    if answer.masked.any():
+        axes.legend(loc="lower right", fontsize=8, markerscale=4, handletextpad=0.2, framealpha=0.7)
     count = len(answer.blobs)
     said = "no new blob" if count == 0 else f"{count} new blob{'s' if count > 1 else ''}"
     version = f"version {answer.model['version']}" if answer.model["version"] else "unregistered model"
@@ -75,12 +79,20 @@ def draw_frame(axes, scaled: np.ndarray, answer: "Prediction") -> None:
     axes.set(xlabel="x [pixel]", ylabel="y [pixel]", xlim=edges, ylim=edges)
 
 
-def close_up(axes, scaled: np.ndarray, blob) -> None:
-    """Show 64 pixels around one blob, and its radius."""
+def draw_masked(axes, masked: np.ndarray, size: float) -> None:
+    """Mark the masked pixels by squares, ``size`` in points squared."""
+    y, x = np.nonzero(masked)
+    label = f"{len(x)} bad pixels masked"
+    axes.scatter(x, y, s=size, marker="s", color=MASKED, linewidths=0, alpha=0.8, label=label)
+
+
+def close_up(axes, scaled: np.ndarray, answer: "Prediction", blob: "FoundBlob") -> None:
+    """Show 64 pixels around one blob, its radius, and the masked pixels."""
     from matplotlib.patches import Circle
 
     axes.imshow(scaled, origin="lower", cmap="gray", vmin=-4, vmax=5)
     axes.set(xlim=(blob.x - 32, blob.x + 32), ylim=(blob.y - 32, blob.y + 32))
+    draw_masked(axes, answer.masked, size=6.0)
     axes.add_patch(Circle((blob.x, blob.y), blob.radius, fill=False, edgecolor=FOUND, linewidth=1.5))
     axes.set_title(
         f"({blob.x:.1f}, {blob.y:.1f})  p {blob.probability:.3f}\nSNR {blob.snr:.1f}, "

@@ -53,9 +53,10 @@ def noise_of_blocks(image: np.ndarray) -> float:
     0 where there are too few without an unknown pixel.
     """
     rows, columns = (evenly(side // (2 * BLOCK), 4) for side in image.shape)
-    image = image[: len(rows) * 2 * BLOCK, : len(columns) * 2 * BLOCK]
-    fours = image.reshape(len(rows), 2 * BLOCK, len(columns), 2 * BLOCK)[rows][:, :, columns]
-    sums = fours.reshape(rows.sum(), 2, BLOCK, columns.sum(), 2, BLOCK).sum(axis=(2, 5))
+    height, width = (2 * BLOCK * pairs.size for pairs in (rows, columns))
+    sums = image[:height, :width].reshape(height // BLOCK, BLOCK, width).sum(axis=1)
+    sums = sum(sums[:, place::BLOCK] for place in range(BLOCK))
+    sums = sums.reshape(rows.size, 2, columns.size, 2)[rows][:, :, columns]
     steps = np.concatenate([(sums[..., 1] - sums[..., 0]).ravel(), (sums[:, 1] - sums[:, 0]).ravel()])
     known = steps[np.isfinite(steps)]
     if known.size < steps.size // 10:

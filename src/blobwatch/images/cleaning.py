@@ -1,0 +1,187 @@
+"""Cleaning of a difference image: bad pixels, row, column and amplifier offsets, noise."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.images.blobimage import interpolation, median_without_nan
+from blobwatch.images.offsets import measure_offsets
+from blobwatch.images.scaling import deviation, noise_of_blocks
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.detector import DEATH_STAR, DEATH_STAR_MASK
+
+BOX = 64  # pixels; side of the boxes whose medians are the local background
+PERIOD = 8  # pixels; statistics use two of eight rows and two of eight columns
+OUTLIER = 4.0  # sigma above the median of its 5 x 5 box, from which a pixel may be bad
+LIKE = 0.5  # of its own value; neighbours above it have the same light
+SHARE = 1 / 6  # of the known pixels of the box may be alike: 4 of 25; a small blob has 8 and more
+REACH = 2  # pixels from the middle of a 5 x 5 box to its side
+
+
+@dataclass(frozen=True)
+class CleanFrame:
+    """A cleaned difference image.
+
+    Attributes
+    ----------
+    image : ndarray, shape (ny, nx), float32
+        Level and offsets subtracted, in the unit of the input; NaN where unknown or masked.
+    masked : ndarray, shape (ny, nx), bool
+        Finite pixels of the input that are masked: isolated pixels, small clusters, the death star.
+    level : float
+        Median of the input.
+    noise : float
+        Noise per pixel at the scale of a blob, in the unit of the input.
+    """
+
+    image: np.ndarray
+    masked: np.ndarray
+    level: float
+    noise: float
+
+    def filled(self) -> np.ndarray:
+        """Return the image with each unknown pixel as the mean of its neighbours.
+
+        Returns
+        -------
+        ndarray, shape (ny, nx), float32
+            0 where none of the eight neighbours is known.
+        """
+        unknown = np.flatnonzero(np.isnan(self.image))
+        boxes = boxes_around(self.image, unknown, 1)
+        known = np.isfinite(boxes)
+        filled = self.image.copy()
+        filled.flat[unknown] = np.where(known, boxes, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        return filled
+
+
+def clean_frame(image: np.ndarray) -> CleanFrame:
+    """Mask bad pixels and subtract the offsets of rows, columns and amplifiers.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx), any unit, new blob positive
+        Both sides are multiples of 8; pixels that are not finite are unknown.
+
+    Returns
+    -------
+    CleanFrame
+
+    Raises
+    ------
+    BlobwatchError
+        If there are too few finite pixels, or they are all equal.
+
+    Notes
+    -----
+    Measured on simulated frames, sigma being the noise per pixel:
+
+    * In white noise 0.01 % of the pixels are masked. Of single bad pixels of 6 sigma 95 % are, of squares of
+      four 90 %, of those of 15 sigma and more 99 %. Clusters of more than four pixels stay.
+    * With 1.5 % bad pixels the noise is right within 1 %.
+    * The amplitude of a blob (half-width 2.5-12 px, SNR 5-200) does not change in white noise. In frames with
+      stripes of 0.05 sigma the median change is 0.3 %, and 3 % for the widest and faintest blobs.
+    * On contaminated frames (`benchmarks/other_frames.py`), a network trained without cleaning finds half
+      of the blobs at SNR 6.0 rather than 6.5, at 5 false blobs per 100 frames.
+    """
+    sample = sampled(image)
+    sample = sample[np.isfinite(sample)]
+    if sample.size < image.size // 16 // 10:
+        raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
+    level = np.float32(np.median(sample))
+    image = np.subtract(image, level, dtype=np.float32)
+    image[~np.isfinite(image)] = np.nan
+    background = local_background(image)
+    excess = image - background
+    sigma = noise_of_pixels(excess)
+    if not sigma > 0:
+        raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
+    offsets = measure_offsets(excess, background, sigma)
+    offsets.subtract_stripes(excess)
+    masked = isolated(excess, sigma)
+    if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
+        masked |= death_star() & np.isfinite(excess)
+    excess[masked] = np.nan
+    noise = max(noise_of_pixels(excess), noise_of_blocks(excess))
+    image = np.add(excess, background, out=background)
+    offsets.subtract_steps(image)
+    return CleanFrame(image, masked, float(level), noise)
+
+
+def sampled(image: np.ndarray) -> np.ndarray:
+    """Return a sixteenth of the pixels, the same whichever way round the frame is shown."""
+    ny, nx = (side // PERIOD for side in image.shape)
+    middle = slice(PERIOD // 2 - 1, PERIOD // 2 + 1)
+    return image.reshape(ny, PERIOD, nx, PERIOD)[:, middle, :, middle].reshape(2 * ny, 2 * nx)
+
+
+def noise_of_pixels(excess: np.ndarray) -> float:
+    """Return the robust noise per pixel of an image without background."""
+    sample = sampled(excess)
+    return deviation(sample[np.isfinite(sample)])
+
+
+def local_background(image: np.ndarray) -> np.ndarray:
+    """Return the smooth part of an image, amplifier by amplifier: medians of boxes joined by cubics."""
+    sample = sampled(image)
+    matrices, counts = zip(*(halves_interpolation(side) for side in image.shape), strict=True)
+    (rows, columns), (height, width) = counts, sample.shape
+    boxes = sample.reshape(rows, height // rows, columns, width // columns).swapaxes(1, 2)
+    mesh = median_without_nan(boxes.reshape(rows, columns, -1))
+    mesh = np.where(np.isfinite(mesh), mesh, 0.0).astype(np.float32)
+    return matrices[0] @ mesh @ matrices[1].T
+
+
+@lru_cache(maxsize=8)
+def halves_interpolation(side: int) -> tuple[np.ndarray, int]:
+    """Return the matrix that joins the box centres within each half of a side, and the number of boxes."""
+    half = side // 2
+    matrix = interpolation(half, BOX if half % BOX == 0 else half)
+    return np.kron(np.eye(2), matrix).astype(np.float32), 2 * matrix.shape[1]
+
+
+def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
+    """Return which pixels are bad: far from the background, and alone or in a small cluster.
+
+    A pixel is bad if it is more than ``OUTLIER`` sigma above the median of its 5 x 5 box, and if at most a
+    sixth of the known pixels of the box is above ``LIKE`` times its value. The second condition keeps the
+    peak of a small, deep blob. Pixels below the background are treated in the same way.
+
+    Parameters
+    ----------
+    excess : ndarray, shape (ny, nx), float32
+        Above the local background; NaN where unknown.
+    sigma : float
+        Noise per pixel.
+    """
+    # The median of a box is rarely further than half a sigma from the background.
+    places = np.flatnonzero(np.abs(excess) > (OUTLIER - 0.5) * sigma)
+    boxes = boxes_around(excess, places, REACH)
+    value = excess.flat[places]
+    boxes *= np.sign(value)
+    value = np.abs(value)
+    known = np.isfinite(boxes).sum(axis=0)
+    below = (boxes < value - np.float32(OUTLIER * sigma)).sum(axis=0)
+    alike = (boxes > LIKE * value).sum(axis=0)
+    masked = np.zeros(excess.shape, dtype=bool)
+    masked.flat[places[(2 * below >= known) & (alike <= SHARE * known)]] = True
+    return masked
+
+
+def boxes_around(image: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
+    """Return the boxes around pixels (flat indices), shape ((2 reach + 1)**2, n), NaN beyond the edge."""
+    padded = np.pad(image, reach, constant_values=np.nan)
+    y, x = np.divmod(places, image.shape[1])
+    width, steps = padded.shape[1], np.arange(2 * reach + 1)
+    box = (steps[:, None] * width + steps).ravel()
+    return padded.ravel()[box[:, None] + y * width + x]
+
+
+@lru_cache(maxsize=1)
+def death_star() -> np.ndarray:
+    """Return the mask of the ring of dead pixels, shape (1024, 1024), bool."""
+    x, y, _ = DEATH_STAR
+    v, u = np.ogrid[: wfc3ir.SIZE, : wfc3ir.SIZE]
+    return np.hypot(u - x, v - y) <= DEATH_STAR_MASK
