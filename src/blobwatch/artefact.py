@@ -97,6 +97,11 @@ class Model:
         """Probability from which a cell counts as a blob."""
         return float(self.manifest["threshold"])
 
+    @property
+    def whitened(self) -> bool:
+        """Whether the model expects frames of `prepare_frame`; versions before 7 those of `scale_frame`."""
+        return "whitening" in self.manifest.get("preprocessing", {})
+
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the maps, shape (n, 3, rows, columns), of scaled images, shape (n, 1, ny, nx)."""
         return self.session.run(None, {"frame": images})[0]

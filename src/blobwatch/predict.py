@@ -11,10 +11,11 @@ import numpy as np
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError, Overruled, Rejected
 from blobwatch.history import History
-from blobwatch.images.cleaning import clean_frame
+from blobwatch.images.cleaning import CleanFrame
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
-from blobwatch.images.scaling import level_and_noise, scale_frame
+from blobwatch.images.preparation import prepare_frame
+from blobwatch.images.scaling import scale_frame
 from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
@@ -144,8 +145,8 @@ class Predictor:
             If the image is of another shape, or holds too little.
         """
         image = wfc3ir.embed(np.ma.filled(np.ma.asarray(image, dtype=np.float32), np.nan))
-        level, noise = level_and_noise(image)
-        scaled = scale_frame(image, level, noise)
+        prepared = prepare_frame(image)
+        scaled = prepared.scaled if self.model.whitened else scale_frame(image)
         output = self.model.run(scaled[None, None])[0]
         stride, threshold = self.model.stride, self.model.threshold
         peaks = find_peaks(output, stride, threshold)
@@ -156,9 +157,9 @@ class Predictor:
             model=self.model.describe(),
             threshold=threshold,
             probabilities=subframe_probabilities(output, stride, peaks, threshold),
-            blobs=found_blobs(peaks, image, level, noise),
+            blobs=found_blobs(peaks, prepared.clean),
             frame=image,
-            masked=clean_frame(image).masked,
+            masked=prepared.clean.masked,
         )
 
     def predict_file(
@@ -213,11 +214,11 @@ class Predictor:
             raise BlobwatchError(f"{name}: {error}") from None
 
 
-def found_blobs(peaks: Peaks, image: np.ndarray, level: float, noise: float) -> list[FoundBlob]:
+def found_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
     """Return the blobs of a frame: its peaks, with what is measured at each."""
     found = []
     for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
-        fit = measure(image, float(x), float(y), level, noise)
+        fit = measure(clean.image, float(x), float(y), 0.0, clean.noise)
         # The refined place stays in the subframe of the peak: so the two answers cannot disagree.
         tile = next(tile for tile in tiles() if tile.holds(x, y))
         low = np.array([tile.x0, tile.y0]) - 0.5

@@ -122,9 +122,9 @@ def outliers(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     scene.flat[where] = rng.choice([-1.0, 1.0], count, p=[0.6, 0.4]) * rng.exponential(
         log_uniform(rng, 2.0, 20.0), count
     )
-    for _ in range(int(log_uniform(rng, 3, 250))):
+    for _ in range(int(log_uniform(rng, 2, 80))):
         y, x = (int(rng.integers(0, side - 4)) for side in shape)
-        height, width = rng.integers(1, 5, 2)
+        height, width = rng.choice([1, 2, 3, 4], 2, p=[0.35, 0.4, 0.2, 0.05])
         value = either_sign(rng, 0.5) * log_uniform(rng, 2.0, 60.0)
         kept = rng.uniform(size=(height, width)) < rng.choice([1.0, 0.7])
         scene[y : y + height, x : x + width] += value * rng.uniform(0.5, 1.0, (height, width)) * kept
@@ -197,9 +197,12 @@ def residuals(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
         x, y = rng.uniform(0, scene.shape[1]), rng.uniform(0, scene.shape[0])
         depth = log_uniform(rng, 1.0, 30.0) if wide else draw_depth(rng) / SIGMA
         peak = depth * log_uniform(rng, 0.01, 0.08 if wide else 0.05)
+        shifted = wide and rng.uniform() < 0.5  # only shifted, but by up to a pixel
         old = replace((draw_wide if wide else draw_known)(rng, x, y), depth=1.0, collar=0.0)
         shift, angle = log_uniform(rng, 0.01, 0.5), rng.uniform(0, 2 * np.pi)
-        width = old.half_width * (1 + rng.normal(0.0, 0.02))
+        width = old.half_width * (1 + (0.0 if shifted else rng.normal(0.0, 0.02)))
+        if shifted:
+            shift, peak = rng.uniform(0.1, 1.0), depth * log_uniform(rng, 0.03, 0.25)
         moved = replace(
             old,
             x=x + shift * np.cos(angle),
@@ -235,7 +238,7 @@ def arcs(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
     v, u = np.indices(scene.shape)
     for _ in range(int(rng.integers(1, 4))):
         x, y = rng.uniform(-60, scene.shape[1] + 60), rng.uniform(-60, scene.shape[0] + 60)
-        radius, width = log_uniform(rng, 14, 200), log_uniform(rng, 1.5, 6.0 if wide else 3.0)
+        radius, width = log_uniform(rng, 25, 200), log_uniform(rng, 1.5, 6.0 if wide else 3.0)
         start, extent = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 2 * np.pi)
         on = (np.arctan2(v - y, u - x) - start) % (2 * np.pi) < extent
         distance = np.hypot(u - x, v - y) - radius
@@ -292,7 +295,7 @@ KINDS: dict[str, Callable[[np.random.Generator, np.ndarray, bool], None]] = {
     "dead areas": dead_areas,
     "unevenness": unevenness,
 }
-SHARES = (0.15, 0.1, 0.2, 0.2, 0.1, 0.1, 0.07, 0.08)  # bad pixels and residuals are what fools a network most
+SHARES = (0.14, 0.1, 0.16, 0.28, 0.1, 0.08, 0.07, 0.07)  # bad pixels and residuals are what fools a network most
 
 FRAME_EFFECTS: dict[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float] = {
     stripes: 0.4,

@@ -117,5 +117,7 @@ def draw_injected(
         x, y = (float(rng.uniform(*span)) for span in spans)
         if all(np.hypot(x - other.x, y - other.y) >= SEPARATION for other in taken):
             blob = draw(rng, x, y)
-            return replace(blob, depth=min(DEEPEST, depth_for(blob, log_uniform(rng, *snr), noise)))
+            # The square puts more than half of them where a blob is just found or missed.
+            wanted = snr[0] * (snr[1] / snr[0]) ** (rng.uniform() ** 1.5)
+            return replace(blob, depth=min(DEEPEST, depth_for(blob, wanted, noise)))
     return None

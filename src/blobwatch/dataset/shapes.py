@@ -78,7 +78,7 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
     Half-widths are log-uniform from 2.2 to 13 px, so that large shapes of low surface brightness are as
     frequent as small ones; ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter rings).
     """
-    size = float(np.exp(rng.uniform(np.log(2.2), np.log(13.0))))
+    size = float(rng.uniform(4.0, 13.0) if rng.uniform() < 0.6 else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     edge = float(np.exp(rng.uniform(np.log(1.6), np.log(20.0))))
     lobes = []
@@ -95,7 +95,7 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
                 exponent=rng.uniform(0.8, 2.5),
                 edge=edge,
                 weight=rng.uniform(0.5, 1.0),
-                hole=rng.uniform(0.25, 0.7) if half_width > 4 and rng.uniform() < 0.25 else 0.0,
+                hole=rng.uniform(0.25, 0.7) if half_width > 5 and rng.uniform() < 0.45 else 0.0,
             )
         )
     return centred(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))

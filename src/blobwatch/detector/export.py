@@ -16,7 +16,13 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, write_json
 from blobwatch.images.scaling import CLIP
 
-SCALING = "(image - median) / (1.4826 MAD, or what white noise as strong over 4 x 4 pixels would have)"
+PREPROCESSING = {
+    "cleaning": "bad pixels masked; offsets of rows, columns and quadrants, and background subtracted",
+    "whitening": "radial power spectrum of the noise, flat below 0.06 cycles per pixel",
+    "scaling": "noise per pixel of white noise as strong at the scale of a blob",
+    "clip_sigma": CLIP,
+    "unknown": 0.0,
+}
 AGREEMENT = 1e-3  # largest difference allowed between the logits of torch and of onnxruntime
 
 
@@ -87,7 +93,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
         "name": "blobwatch",
         "architecture": {**architecture, "stride": network.stride},
         "parameters": count_parameters(network),
-        "preprocessing": {"scaling": SCALING, "clip_sigma": CLIP, "unknown": 0.0},
+        "preprocessing": PREPROCESSING,
         "files": {name: file_hash(folder / name) for name in (ONNX, WEIGHTS)},
         **about,
     }

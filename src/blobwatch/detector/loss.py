@@ -1,50 +1,12 @@
-"""The losses: which cells hold a blob, and where in the cell."""
+"""The loss: which subframes hold a blob, in which cells, and where in the cell."""
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, pad
 
-SPREAD = 0.8  # cells; how fast the penalty for a near miss rises around a centre
-
-
-def targets(
-    blobs: list[np.ndarray], size: int, stride: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what the map should be.
-
-    Parameters
-    ----------
-    blobs : list of ndarray, shape (k, 2)
-        Per subframe the centres ``x, y`` in pixels.
-    size : int
-        Pixels on a side.
-    stride : int
-        Pixels per cell.
-
-    Returns
-    -------
-    heat : Tensor, shape (n, cells, cells), float32
-        1 in the cell of a centre, falling to 0 around it.
-    offset : Tensor, shape (n, 2, cells, cells), float32
-        From the middle of the cell, in cells.
-    centre : Tensor, shape (n, cells, cells), bool
-        The centres' cells.
-    """
-    cells = size // stride
-    heat = np.zeros((len(blobs), cells, cells), dtype=np.float32)
-    offset = np.zeros((len(blobs), 2, cells, cells), dtype=np.float32)
-    centre = np.zeros(heat.shape, dtype=bool)
-    grid = np.arange(cells)
-    for n, places in enumerate(blobs):
-        for x, y in places:
-            u, v = ((c + 0.5) / stride - 0.5 for c in (x, y))  # in cells
-            column, row = (int(np.clip(round(float(c)), 0, cells - 1)) for c in (u, v))
-            distance = (grid[None, :] - u) ** 2 + (grid[:, None] - v) ** 2
-            np.maximum(heat[n], np.exp(-distance / (2 * SPREAD**2)), out=heat[n])
-            heat[n, row, column] = 1.0
-            offset[n, :, row, column] = u - column, v - row
-            centre[n, row, column] = True
-    return torch.from_numpy(heat), torch.from_numpy(offset), torch.from_numpy(centre)
+TOLERANCE = 1.0  # cells; a detection this far from the centre counts as well as exp(-1/2) of one there
+SPREAD = 1.2  # cells; how fast the penalty of a detection beside a centre rises with the distance
+REACH = 2  # cells from a centre in which its detection may be
 
 
 def loss(
@@ -52,7 +14,6 @@ def loss(
     labels: torch.Tensor,
     blobs: list[np.ndarray],
     stride: int,
-    kind: str,
     position_weight: float,
 ) -> torch.Tensor:
     """Return the loss of a batch.
@@ -64,33 +25,66 @@ def loss(
     labels : Tensor, shape (n,), float32
         1: holds a new blob.
     blobs : list of ndarray, shape (k, 2)
-        Centres in pixels.
+        Per subframe the centres ``x, y`` in pixels.
     stride : int
-    kind : str
-        Of the loss of the cells, ``focal`` or ``logistic``.
+        Pixels per cell.
     position_weight : float
         Of the cells' and the offsets' loss beside the class loss; nothing where a cell is a whole subframe.
+
+    Notes
+    -----
+    The centre of a large faint blob is uncertain by more than a cell. If only the cell of the centre counted,
+    its probability would be shared among several cells, and each would be less than that of a small blob of
+    the same SNR. So a blob counts as found through any cell near its centre.
     """
     heat = output[:, 0]
-    # The best cell of an empty subframe is its worst false alarm, so this looks after the rare ones.
+    # The best cell of an empty subframe is its worst false alarm, so this term reduces the rare ones.
     class_loss = binary_cross_entropy_with_logits(heat.amax(dim=(1, 2)), labels)
     if heat.shape[-1] == 1 or position_weight == 0:
         return class_loss
-    goal, offset, centre = targets(blobs, heat.shape[-1] * stride, stride)
-    cells = focal(heat, goal, centre) if kind == "focal" else logistic(heat, goal)
-    where = centre[:, None].expand_as(offset)
-    places = (output[:, 1:] - offset)[where].abs().sum()
-    return class_loss + position_weight * (cells + places) / max(int(centre.sum()), 1)
+    owner, centres = centres_of(blobs, stride)
+    found = focal(detection_logit(heat, owner, centres)).sum()
+    false = (away_from_centres(heat.shape, owner, centres) * focal(-heat)).sum()
+    cell = np.clip(np.rint(centres), 0, heat.shape[-1] - 1).astype(int)
+    offset = output[:, 1:][owner, :, cell[:, 1], cell[:, 0]]
+    places = (offset - torch.from_numpy((centres - cell).astype(np.float32))).abs().sum()
+    return class_loss + position_weight * (found + false + places) / max(len(owner), 1)
 
 
-def logistic(heat: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of all cells; a cell beside a centre may say so, if less surely."""
-    return binary_cross_entropy_with_logits(heat, goal**4, reduction="sum")
+def centres_of(blobs: list[np.ndarray], stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the subframe of each blob, shape (m,), and its centre ``x, y`` in cells, shape (m, 2)."""
+    owner = np.repeat(np.arange(len(blobs)), [len(places) for places in blobs])
+    centres = np.concatenate([np.asarray(places, dtype=float).reshape(-1, 2) for places in blobs])
+    return owner, (centres + 0.5) / stride - 0.5
 
 
-def focal(heat: torch.Tensor, goal: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
-    """Return the focal loss of all cells: the many easy empty ones must not drown the few blobs."""
-    probability = torch.sigmoid(heat)
-    hit = ((1 - probability) ** 2 * logsigmoid(heat))[centre].sum()
-    miss = ((1 - goal) ** 4 * probability**2 * logsigmoid(-heat))[~centre].sum()
-    return -(hit + miss)
+def focal(logit: torch.Tensor) -> torch.Tensor:
+    """Return the focal loss of what should be probable: the many easy cells must not drown the few blobs."""
+    return -((1 - torch.sigmoid(logit)) ** 2) * logsigmoid(logit)
+
+
+def detection_logit(heat: torch.Tensor, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
+    """Return the logit of each blob, shape (m,): the sum over the cells near its centre, weighted by distance."""
+    steps = np.arange(-REACH, REACH + 1)
+    cell = np.clip(np.rint(centres), 0, heat.shape[-1] - 1).astype(int)
+    columns = cell[:, 0, None, None] + steps[None, None, :]
+    rows = cell[:, 1, None, None] + steps[None, :, None]
+    square = (columns - centres[:, 0, None, None]) ** 2 + (rows - centres[:, 1, None, None]) ** 2
+    padded = pad(heat, (REACH,) * 4, value=-30.0)
+    near = padded[owner[:, None, None], rows + REACH, columns + REACH]
+    weight = torch.from_numpy(square.astype(np.float32) / (-2 * TOLERANCE**2))
+    return torch.logsumexp((near + weight).flatten(1), dim=1)
+
+
+def away_from_centres(shape: torch.Size, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
+    """Return the weight of a false detection in each cell: 0 at a centre, 1 far from all."""
+    near = np.zeros(shape, dtype=np.float32)
+    grid = np.arange(shape[-1])
+    reach = int(np.ceil(4 * SPREAD))
+    for index, (x, y) in zip(owner, centres, strict=True):
+        left, bottom = (max(0, round(float(c)) - reach) for c in (x, y))
+        part = near[index, bottom : bottom + 2 * reach + 1, left : left + 2 * reach + 1]
+        across = (grid[left : left + part.shape[1]] - x) ** 2
+        down = (grid[bottom : bottom + part.shape[0]] - y) ** 2
+        np.maximum(part, np.exp(-(down[:, None] + across[None, :]) / (2 * SPREAD**2)), out=part)
+    return torch.from_numpy((1 - near) ** 4)

@@ -7,6 +7,7 @@ units of the stride. The probability of a subframe is that of its best cell.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
@@ -85,8 +86,64 @@ class Residual(nn.Module):
         return torch.relu(x + self.body(x))
 
 
+class MatchedFilters(nn.Module):
+    """The SNR of a bank of blob shapes at reduced resolution: unit noise where the noise is white.
+
+    Parameters
+    ----------
+    shapes : sequence of (float, float)
+        Half-width in pixels, and the radius of the hole in half-widths (0 for none).
+    reduction : int
+        Pixels per cell.
+    """
+
+    def __init__(self, shapes: tuple[tuple[float, float], ...], reduction: int):
+        super().__init__()
+        self.reduction = reduction
+        radius = int(np.ceil(1.5 * max(width for width, _ in shapes) / reduction))
+        grid = reduction * np.arange(-radius, radius + 1)
+        distance = np.hypot(grid[:, None], grid[None, :])
+        kernels = np.stack([radial_profile(distance, width, hole) for width, hole in shapes])
+        # The mean of n x n pixels has an n-th of their noise.
+        kernels *= reduction / np.sqrt((kernels**2).sum(axis=(1, 2), keepdims=True))
+        self.register_buffer("kernels", torch.tensor(kernels, dtype=torch.float32)[:, None], persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        reduced = nn.functional.avg_pool2d(x, self.reduction)
+        return nn.functional.conv2d(reduced, self.kernels, padding=self.kernels.shape[-1] // 2)
+
+
+def radial_profile(distance: np.ndarray, half_width: float, hole: float) -> np.ndarray:
+    """Return a round blob with an edge of medium steepness, and with a hole of 0.6 of its depth."""
+    light = np.exp(-np.log(2.0) * (distance / half_width) ** 3)
+    if hole:
+        light *= 1.0 - 0.6 * np.exp(-np.log(2.0) * (distance / half_width / hole) ** 4)
+    return light
+
+
+# Half-widths and holes; a half-width below 4 px asks for the resolution of 2 pixels.
+SMALL = ((2.2, 0.0), (2.9, 0.0), (3.7, 0.0))
+LARGE = ((4.8, 0.0), (6.2, 0.0), (8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
+RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
+MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
+UNIT = 4.0  # SNR
+
+
+class Merge(nn.Module):
+    """A convolution of features and of matched-filter maps together, with normalisation and rectifier."""
+
+    def __init__(self, layers: Layers, features: int):
+        super().__init__()
+        self.features = layers.convolution(features, features, 3)
+        self.maps = layers.convolution(MAPS, features, 3, first=True)
+        self.normalisation = layers.normalisation(features)
+
+    def forward(self, x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.normalisation(self.features(x) + self.maps(maps)))
+
+
 class Compact(nn.Module):
-    """Fully convolutional, one cell per 4 x 4 pixels, with a coarser path that sees far.
+    """Fully convolutional, one cell per 4 x 4 pixels; starts from matched filters and sees far.
 
     Parameters
     ----------
@@ -100,7 +157,9 @@ class Compact(nn.Module):
     Notes
     -----
     Even kernels keep each cell centred on its pixels, so that a flipped frame can give the flipped map.
-    Through the coarse path a cell sees more than 100 pixels far: a streak is told from a blob by its length.
+    The matched filters are round, so their maps turn with the frame. They tell how much light there is; the
+    convolutions tell a blob from a streak, a star or a cluster of bad pixels. Through the coarse path a cell
+    sees more than 100 pixels far: a streak is told from a blob by its length.
     """
 
     stride = 4
@@ -109,21 +168,32 @@ class Compact(nn.Module):
         super().__init__()
         self.clip = clip
         deep = 2 * width
+        self.small, self.large = MatchedFilters(SMALL, 2), MatchedFilters(LARGE + RINGS, 4)
         self.stem = nn.Sequential(
             step(layers, 1, width, 6, stride=2, first=True),  # (batch, 8 width, ny/2, nx/2)
             step(layers, width, width, 4, stride=2),  # (batch, 8 width, ny/4, nx/4)
         )
+        self.merge = Merge(layers, width)
         self.near = Residual(layers, width, 1)
         self.down = step(layers, width, deep, 4, stride=2)  # (batch, 8 deep, ny/8, nx/8)
         self.far = nn.Sequential(*(Residual(layers, deep, dilation) for dilation in (1, 2, 4)))
         self.up = nn.Sequential(layers.convolution(deep, width, 1), layers.normalisation(width))
-        self.last = step(layers, width, width, 3)
+        self.last = Merge(layers, width)
         self.answer = layers.answer(width)
+        self.filter_logit = nn.Conv2d(MAPS, 1, 1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        near = self.near(self.stem(x.clamp(-self.clip, self.clip)))
+        x = x.clamp(-self.clip, self.clip)
+        maps = self.filter_maps(x)
+        near = self.near(self.merge(self.stem(x), maps))
         far = interpolate(self.up(self.far(self.down(near))), scale_factor=2.0, mode="nearest")
-        return self.answer(self.last(torch.relu(near + far)))
+        answer = self.answer(self.last(torch.relu(near + far), maps))
+        return torch.cat([answer[:, :1] + self.filter_logit(maps), answer[:, 1:]], dim=1)
+
+    def filter_maps(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the SNR of each matched filter, and the best of them first, in units of `UNIT`."""
+        maps = torch.cat([nn.functional.max_pool2d(self.small(x), 2), self.large(x)], dim=1)
+        return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1) / UNIT
 
     @torch.no_grad()
     def calibrate(self, slope: float, shift: float) -> None:
@@ -131,6 +201,7 @@ class Compact(nn.Module):
         weight, bias = self.answer.logit_parameters()
         weight.mul_(slope)
         bias.mul_(slope).add_(shift)
+        self.filter_logit.weight.mul_(slope)
 
 
 class Predecessor(nn.Module):

@@ -22,6 +22,9 @@ from blobwatch.images.tiling import SUBFRAME
 from blobwatch.progress import bar
 
 
+MARGIN = 12  # pixels between the blob that a crop is made for and the edge of the crop
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to train; ``params.yaml`` explains each."""
@@ -33,9 +36,13 @@ class Plan:
     weight_decay: float
     position_weight: float
     seed: int
-    loss: str = "focal"
-    turns: bool = True
+    crop: int = SUBFRAME
+    crops: int = 1
     bfloat16: bool = False
+
+    def steps(self, subframes: int) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-subframes * self.crops // self.batch)
 
 
 @dataclass
@@ -74,7 +81,7 @@ def train_with_bar(
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> Progress:
     """Train as `train` does, and show epoch, loss and rate while it goes on."""
-    steps = -(-len(train_set) // plan.batch)
+    steps = plan.steps(len(train_set))
     columns = (TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("rate {task.fields[rate]:.2g}"))
     with bar(*columns) as progress:
         task = progress.add_task(name, total=plan.epochs * steps, loss=float("nan"), rate=0.0)
@@ -127,7 +134,7 @@ def train(
         network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
     )
     progress, best = resume(checkpoint, network, optimizer)
-    steps = -(-len(train_set) // plan.batch)
+    steps = plan.steps(len(train_set))
     while progress.epoch < plan.epochs and progress.epoch - progress.best_epoch <= plan.patience:
         epoch = progress.epoch
         network.train()
@@ -140,7 +147,7 @@ def train(
             # Weights, sums and loss stay float32; what passes between layers has the 8 bits of a subframe.
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.bfloat16):
                 output = network(images).float()
-            value = loss(output, labels, blobs, network.stride, plan.loss, plan.position_weight)
+            value = loss(output, labels, blobs, network.stride, plan.position_weight)
             if not torch.isfinite(value):
                 raise BlobwatchError(
                     f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"
@@ -181,19 +188,36 @@ Batch = tuple[torch.Tensor, torch.Tensor, list[np.ndarray]]
 
 
 def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of one epoch: shuffled; with ``turns`` each subframe flipped and turned at random."""
+    """Yield the batches of one epoch: crops at random places, flipped and turned at random, shuffled."""
     rng = np.random.default_rng([plan.seed, 6, epoch])
-    order = rng.permutation(len(data))
+    order = rng.permutation(np.repeat(np.arange(len(data)), plan.crops))
     for start in range(0, len(order), plan.batch):
         chosen = order[start : start + plan.batch]
-        images = np.empty((len(chosen), 1, SUBFRAME, SUBFRAME), dtype=np.float32)
+        images = np.empty((len(chosen), 1, plan.crop, plan.crop), dtype=np.float32)
         blobs = []
         for row, index in enumerate(chosen):
-            flipped, turns = (bool(rng.integers(2)), int(rng.integers(4))) if plan.turns else (False, 0)
-            images[row, 0] = turn_image(from_steps(data.images[index]), flipped, turns)
             known = data.blobs_of(index)
-            blobs.append(np.stack(turn(known["x"], known["y"], flipped, turns, SUBFRAME), axis=1))
-        yield to_tensor(images), torch.from_numpy(data.labels[chosen]).float(), blobs
+            x0, y0 = place_crop(rng, known, plan.crop)
+            cut = data.images[index, y0 : y0 + plan.crop, x0 : x0 + plan.crop]
+            flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
+            images[row, 0] = turn_image(from_steps(cut), flipped, turns)
+            x, y = known["x"] - x0, known["y"] - y0
+            inside = (np.minimum(x, y) >= -0.5) & (np.maximum(x, y) < plan.crop - 0.5)
+            blobs.append(np.stack(turn(x[inside], y[inside], flipped, turns, plan.crop), axis=1))
+        labels = torch.tensor([float(len(places) > 0) for places in blobs])
+        yield to_tensor(images), labels, blobs
+
+
+def place_crop(rng: np.random.Generator, blobs: np.ndarray, size: int) -> tuple[int, int]:
+    """Draw the lower left pixel of a crop: around one of the blobs where there are any, else anywhere."""
+    last = SUBFRAME - size
+    if not len(blobs):
+        return int(rng.integers(last + 1)), int(rng.integers(last + 1))
+    blob = blobs[rng.integers(len(blobs))]
+    low, high = (min(MARGIN, size // 2), max(size - MARGIN, size // 2))  # of the blob in the crop
+    return tuple(
+        int(np.clip(round(float(blob[axis])) - rng.integers(low, high + 1), 0, last)) for axis in "xy"
+    )
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
@@ -208,7 +232,7 @@ def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
         known = [data.blobs_of(i) for i in range(part.start, part.start + len(output))]
         blobs = [np.stack([k["x"], k["y"]], axis=1) for k in known]
         labels = torch.from_numpy(data.labels[part]).float()
-        value = loss(output, labels, blobs, network.stride, plan.loss, plan.position_weight)
+        value = loss(output, labels, blobs, network.stride, plan.position_weight)
         total += value.item() * len(output)
         best.append(best_cell(output))
     logits = np.concatenate(best)

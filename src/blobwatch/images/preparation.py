@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blobwatch.images.blobimage import interpolation
 from blobwatch.images.cleaning import CleanFrame, clean_frame
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
@@ -27,6 +28,27 @@ class PreparedFrame:
     spectrum: np.ndarray
 
 
+BOX = 64  # pixels; side of the boxes whose means are the background, several times a blob
+CLIP_SIGMA = 2.5  # pixels further off count as this far, so that a blob or a streak moves a mean little
+
+
+def background(clean: CleanFrame) -> np.ndarray:
+    """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics."""
+    box = min(BOX, *clean.image.shape)
+    rows, columns = (side // box for side in clean.image.shape)
+    boxes = clean.image.reshape(rows, box, columns, box)
+    known = np.isfinite(boxes)
+    count = known.sum(axis=(1, 3))
+    level = np.zeros((rows, columns), dtype=np.float32)
+    for _ in range(2):
+        off = boxes - level[:, None, :, None]
+        np.clip(off, -CLIP_SIGMA * clean.noise, CLIP_SIGMA * clean.noise, out=off)
+        level += np.where(known, off, 0).sum(axis=(1, 3)) / np.maximum(count, 1)
+    level[count < box**2 // 4] = 0.0
+    down, across = (interpolation(side, box, beyond=False).astype(np.float32) for side in clean.image.shape)
+    return down @ level @ across.T
+
+
 def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> PreparedFrame:
     """Prepare a difference image for the network.
 
@@ -42,7 +64,8 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
         If too few pixels are finite, or they have no noise.
     """
     clean = clean_frame(image)
-    filled = clean.filled()
+    filled = clean.filled() - background(clean)
+    filled[np.isnan(clean.image) & (clean.filled() == 0)] = 0.0
     if spectrum is None:
         spectrum = noise_spectrum(filled, np.isfinite(clean.image))
     scaled = whiten(filled, spectrum)
