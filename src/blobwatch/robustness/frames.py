@@ -153,13 +153,13 @@ def everything(rng: Generator, image: np.ndarray) -> None:
     defects.mask_dead_zones(image)
 
 
-ALL = "all together"
+ALL = "all_together"
 SETS: dict[str, tuple[Callable[[Generator], np.ndarray], Contaminate]] = {
-    "white noise": (white_spectrum, nothing),
-    "correlated noise": (correlated_spectrum, nothing),
-    "row noise": (banding_spectrum, banding),
-    "bad pixels": (white_spectrum, bad_pixels),
-    "old blobs": (white_spectrum, old_blobs),
+    "white_noise": (white_spectrum, nothing),
+    "correlated_noise": (correlated_spectrum, nothing),
+    "row_noise": (banding_spectrum, banding),
+    "bad_pixels": (white_spectrum, bad_pixels),
+    "old_blobs": (white_spectrum, old_blobs),
     "streaks": (white_spectrum, streaks),
     "triplets": (white_spectrum, triplets),
     "stars": (white_spectrum, stars),

@@ -9,7 +9,7 @@ FAINTEST = 0.002  # of the peak: where a stamp ends
 LARGE_SHARE = 0.35  # of low surface brightness
 LARGE = (7.5, 12.5)  # half-width in pixels
 SMALL = (2.0, 9.0)
-SMALLEST_RING = 5.0  # half-width in pixels
+RINGS = (5.0, 12.5)
 KINDS = {
     "superellipse": 0.35,
     "soft": 0.1,
@@ -131,7 +131,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
     if kind == "soft":
         common |= {"edge": rng.uniform(1.4, 2.5), "exponent": 2.0}
     if kind.endswith("ring"):
-        half_width = max(half_width, SMALLEST_RING)
+        half_width = rng.uniform(*RINGS)
         common |= {"hole": rng.uniform(0.3, 0.65), "hole_depth": rng.uniform(0.4, 0.9)}
         common |= {"dot": rng.uniform(0.5, 1.0) if kind == "dotted ring" else 0.0}
     if kind == "lobes":
