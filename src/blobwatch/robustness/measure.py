@@ -14,7 +14,7 @@ from blobwatch.robustness.finders import Finder, Found
 from blobwatch.robustness.frames import SETS, draw_frame
 from blobwatch.robustness.limit import limit_of
 
-BLOBS = 20  # in a frame that has any
+BLOBS = 24  # in a frame that has any
 TOGETHER = 4  # frames that a process gets at a time
 
 
@@ -41,8 +41,6 @@ class SearchedSet:
         By detector, per frame.
     scores : dict of ndarray, shape (frames, 16)
         By detector.
-    labels : ndarray, shape (frames, 16), int
-        1 where the centre of a blob is in the subframe.
     strongest : ndarray, shape (frames, 16), float
         SNR of the strongest blob of a subframe, 0 without.
     """
@@ -55,7 +53,7 @@ class SearchedSet:
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels of the subframes."""
+        """Labels of the subframes, shape (frames, 16): 1 where the centre of a blob is inside."""
         return (self.strongest > 0).astype(int)
 
 

@@ -1,6 +1,7 @@
 """The figures of each robustness set, of each detector and of the limit, with intervals."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from blobwatch.robustness.finders import Finder
 from blobwatch.robustness.measure import SearchedSet
 
 LIMIT = "limit"
+RESAMPLES = 300  # at most; with so many figures more would take longer than the detectors
 SNR_EDGES = (3, 5, 7, 10, 15, np.inf)
 AWAY = 30.0  # pixels from any blob, beyond which a false blob has nothing to do with one
 # Figure -> whether high values are bad; the network's worst set of each is singled out.
@@ -57,6 +59,7 @@ def report_sets(
         ``sets``: by set and detector (and ``limit``) the figures, each with ``value``, ``low``, ``high``;
         ``worst_…``: the same of the worst set, with its name in ``set``.
     """
+    draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
     known = {key: (finder.threshold, finder.located) for key, finder in finders.items()}
     work = partial(report_set, known, radius, draw)
     reports = in_processes(work, list(searched.values()), "intervals", workers)
