@@ -27,8 +27,8 @@ pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
 KEYS = ("cnn", "matched_filter", "predecessor", "laplacian")
 NAMES = ["CNN", "matched filters", "predecessor's CNN", "Laplacian of Gaussian"]
-TABLES = ("roc", "slices", "completeness", "reliability", "predictions")
-CURVES = ("completeness", "reliability", "roc", "confusion", "slices", "learning_curves")
+TABLES = ("robustness", "roc", "slices", "completeness", "reliability", "predictions")
+CURVES = ("completeness", "reliability", "robustness", "roc", "confusion", "slices", "learning_curves")
 PICTURES = (*CURVES, "worst_errors", "saliency")
 INDEX = """split,path,rootname,expstart,subframes,positive,blobs,difference_md5,stack
 test,test/izzz0000q.npz,izzz0000q,57599.23,16,8,17,0a,izzz0001q izzz0002q izzz0003q
@@ -65,10 +65,11 @@ def evaluated(folder, blank_database):
 
 
 def run(project, baseline: str = "models/baseline"):
-    changed = {"bootstrap": 100, "clean_frames": 1}
+    changed = {"bootstrap": 100, "clean_frames": 1, "robustness_frames": 1}
     settings = load_params(ROOT / "params.yaml").evaluate.model_copy(update=changed)
     train = project.root / "reports/train"
-    inputs = (project.candidate, project.root / baseline, project.subframes, train)
+    templates = project.root / "data/templates"
+    inputs = (project.candidate, project.root / baseline, project.subframes, templates, train)
     return evaluate(project.root, *inputs, project.reports, settings, seed=1, workers=1)
 
 

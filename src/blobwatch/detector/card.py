@@ -48,13 +48,13 @@ ROBUSTNESS = {  # heading of the table: detector, figure, digits
     "the predecessor's AUC": ("predecessor", "auc_5_to_30", 3),
 }
 WEAKNESSES = {  # of the network, in its worst robustness set
-    "worst_snr_at_half": ("SNR of half completeness", 2),
-    "worst_ratio_to_limit": ("ratio of that to the limit", 2),
-    "worst_recall_10_to_15": ("recall, SNR 10-15", 2),
-    "worst_recall_above_15": ("recall, SNR above 15", 2),
-    "worst_false_per_100": ("false blobs per 100 frames", 1),
-    "worst_auc_5_to_30": ("AUC, SNR 5-30", 3),
-    "worst_position_error": ("position error, median, pixels", 2),
+    "worst_snr_at_half": ("highest SNR of half", 2),
+    "worst_ratio_to_limit": ("highest ratio to the limit", 2),
+    "worst_recall_10_to_15": ("lowest recall, SNR 10-15", 2),
+    "worst_recall_above_15": ("lowest recall, SNR above 15", 2),
+    "worst_false_per_100": ("most false blobs per 100 frames", 1),
+    "worst_auc_5_to_30": ("lowest AUC, SNR 5-30", 3),
+    "worst_position_error": ("largest position error, median, pixels", 2),
 }
 LOWEST_BINS = 5  # recalls above SNR 7 that are listed
 DETECTORS = {
@@ -199,8 +199,9 @@ def weaknesses(metrics: dict) -> str:
     """Return the table of the network's worst robustness set for each figure."""
     rows = []
     for key, (words, digits) in WEAKNESSES.items():
-        worst = dig(metrics, "robustness", key)
-        rows.append([words, spaced(said(dig(worst, "set"))), with_interval(worst, digits)])
+        name = dig(metrics, "robustness", "worst_sets", key.removeprefix("worst_"))
+        value = with_interval(dig(metrics, "robustness", key), digits)
+        rows.append([words, spaced(said(name)), value])
     return table(["figure", "worst set", "value"], rows)
 
 
@@ -216,8 +217,8 @@ def lowest_bins(metrics: dict) -> str:
     ]
     lowest = sorted(known, key=lambda row: row[:3])[:LOWEST_BINS]
     return table(
-        ["set", "SNR", "recall"],
-        [[name, words, with_interval(measured, 2)] for _, name, words, measured in lowest],
+        ["SNR", "set", "recall"],
+        [[words, name, with_interval(measured, 2)] for _, name, words, measured in lowest],
     )
 
 

@@ -57,23 +57,23 @@ def report_sets(
     -------
     dict
         ``sets``: by set and detector (and ``limit``) the figures, each with ``value``, ``low``, ``high``;
-        ``worst_…``: the same of the worst set, with its name in ``set``.
+        ``worst_…``: the same of the worst set; ``worst_sets``: its name, by figure.
     """
     draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
     known = {key: (finder.threshold, finder.located) for key, finder in finders.items()}
     work = partial(report_set, known, radius, draw)
     reports = in_processes(work, list(searched.values()), "intervals", workers)
     sets = dict(zip(searched, reports, strict=True))
-    worst = {f"worst_{figure}": worst_of(sets, main, figure) for figure in WORST}
-    return {"sets": sets} | worst
+    worst = {figure: worst_set(sets, main, figure) for figure in WORST}
+    values = {f"worst_{figure}": sets[name][main][figure] for figure, name in worst.items()}
+    return {"sets": sets, "worst_sets": worst} | values
 
 
-def worst_of(sets: dict[str, dict], key: str, figure: str) -> dict:
-    """Return the worst value of a figure over all sets, and its set; one that is no number is the worst."""
+def worst_set(sets: dict[str, dict], key: str, figure: str) -> str:
+    """Return the set with the worst value of a figure; one that is no number is the worst."""
     sign = 1.0 if WORST[figure] else -1.0
     values = {name: sign * report[key][figure]["value"] for name, report in sets.items()}
-    name = max(values, key=lambda one: values[one] if np.isfinite(values[one]) else np.inf)
-    return {"set": name} | sets[name][key][figure]
+    return max(values, key=lambda name: values[name] if np.isfinite(values[name]) else np.inf)
 
 
 def report_set(

@@ -190,9 +190,9 @@ def announce(metrics: dict) -> None:
         table.add_row(f"{section}: {name.replace('_', ' ')}", *cells)
     console.print(table)
     worst = Table("in the worst robustness set", "", "set", title="robustness")
-    for name, value in metrics["robustness"].items():
-        if name.startswith("worst_"):
-            worst.add_row(name.removeprefix("worst_").replace("_", " "), in_words(value), value["set"])
+    for name, where in metrics["robustness"]["worst_sets"].items():
+        value = in_words(metrics["robustness"][f"worst_{name}"])
+        worst.add_row(name.replace("_", " "), value, where.replace("_", " "))
     console.print(worst)
 
 

@@ -51,15 +51,14 @@ def floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
     checks = []
     for name, (section, sense, words) in FLOORS.items():
         try:
-            measure = metrics[section][name]
-            value = measure["value"]
+            value = metrics[section][name]["value"]
         except (KeyError, TypeError):
             raise BlobwatchError(f"metrics.json has no {section}.{name}; run `dvc repro evaluate`") from None
         measured = value is not None and bool(np.isfinite(value))
         limit = limits[name]
         passed = measured and bool(value >= limit if sense == "least" else value <= limit)
         found = f"is {value:.4g}" if measured else "could not be measured"
-        where = measure.get("set", "")
+        where = metrics[section].get("worst_sets", {}).get(name.removeprefix("worst_"))
         where = f" ({where.replace('_', ' ')})" if where else ""
         sentence = f"{words}{where} {found}; at {sense} {limit:g} required"
         checks.append(Check(name, passed, sentence, value if measured else None, limit))
