@@ -143,11 +143,11 @@ def test_the_robustness_sets_and_the_weaknesses():
     snr = sets["bad_pixels"]["cnn"]["snr_at_half"]["value"]
     assert cells(text, "bad pixels")[0] == f"{snr:.2f} [{snr - 0.25:.2f}, {snr + 0.25:.2f}]"
     assert len(cells(text, "white noise")) == len(ROBUSTNESS)
-    assert cells(text, "ratio of that to the limit") == ["bad pixels", "92.00 [91.75, 92.25]"]
-    lowest = text.split("lowest recall:")[1].split("| set | SNR | recall |")[1].splitlines()[2:]
+    assert cells(text, "highest ratio to the limit") == ["bad pixels", "92.00 [91.75, 92.25]"]
+    lowest = text.split("lowest recall:")[1].split("| SNR | set | recall |")[1].splitlines()[2:]
     (first, second) = (line.split("|")[1:3] for line in lowest[:2])
-    assert first == [" white noise ", " 10-15 "]
-    assert second == [" white noise ", " 7-10 "]
+    assert first == [" 10-15 ", " white noise "]
+    assert second == [" 7-10 ", " white noise "]
 
 
 @pytest.mark.parametrize("nothing", ["absent", "none"])

@@ -89,20 +89,20 @@ def test_confusion_matrices_give_counts_and_shares():
 
 def test_robustness_draws_each_set_with_its_interval():
     rows = [
-        {"set": name, "detector": detector, "figure": figure, "value": value, "low": low, "high": value + 2}
-        for name, detector, figure, value, low in (
-            ("white_noise", CNN, "snr_at_half", 5.5, 5.0),
-            ("bad_pixels", CNN, "snr_at_half", 6.5, 6.0),
-            ("white_noise", "limit", "snr_at_half", 5.0, 4.5),
-            ("bad_pixels", CNN, "false_per_100", 3.0, 0.0),
-            ("white_noise", FILTERS, "snr_at_half", "", ""),
+        {"set": name, "detector": detector, "figure": figure, "value": value, "low": low, "high": high}
+        for name, detector, figure, value, low, high in (
+            ("white_noise", CNN, "snr_at_half", 5.5, 5.0, 6.0),
+            ("bad_pixels", CNN, "snr_at_half", 6.5, 6.0, 7.0),
+            ("white_noise", "limit", "snr_at_half", 5.0, 4.5, 5.5),
+            ("bad_pixels", CNN, "false_per_100", 3.0, 0.0, 6.0),
+            ("white_noise", FILTERS, "snr_at_half", "", "", ""),
         )
     ]
     left, right = drawn(robustness(rows)).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["bad pixels", "white noise"]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [CNN, "limit"]
     network = left.containers[0].lines[0]
-    assert (network.get_xdata().tolist(), np.round(network.get_ydata()).tolist()) == ([5.5, 6.5], [1, 0])
+    assert (network.get_xdata().tolist(), [round(y) for y in network.get_ydata()]) == ([5.5, 6.5], [1, 0])
     assert right.containers[0].lines[0].get_xdata().tolist() == [3.0]
 
 
