@@ -44,11 +44,19 @@ class Finder:
     threshold : float
     located : bool
         Whether it returns positions.
+    every : int
+        Of the frames without blobs only each of so many is searched, for a detector that is slow and has a
+        high rate of false blobs.
     """
 
     find: Callable[[np.ndarray], Found]
     threshold: float
     located: bool = True
+    every: int = 1
+
+
+NO_PEAKS = Peaks(*np.zeros((3, 0)))
+SLOW = 6  # a baseline takes two to three times as long as the network
 
 
 @lru_cache(maxsize=2)
@@ -61,12 +69,12 @@ def model_finder(folder: Path, threshold: float) -> Finder:
     """Return the finder of a served model."""
     if has_positions(Model.load(folder)):
         return Finder(partial(find_by_model, folder), threshold)
-    return Finder(partial(score_by_model, folder), threshold, located=False)
+    return Finder(partial(score_by_model, folder), threshold, located=False, every=SLOW)
 
 
 def filter_finder(threshold: float) -> Finder:
     """Return the finder of the bank of matched filters."""
-    return Finder(find_by_filters, threshold)
+    return Finder(find_by_filters, threshold, every=SLOW)
 
 
 def find_by_model(folder: Path, image: np.ndarray) -> Found:
@@ -81,9 +89,8 @@ def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
     model, scaled = load_model(folder), scale_frame(image)
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
-    none = Peaks(*np.zeros((3, 0)))
-    scores = [subframe_probabilities(one, SUBFRAME, none, np.inf)[0] for one in model.run(cuts)]
-    return Found(none, np.array(scores))
+    scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
+    return Found(NO_PEAKS, np.array(scores))
 
 
 def find_by_filters(image: np.ndarray) -> Found:

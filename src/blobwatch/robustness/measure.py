@@ -10,17 +10,18 @@ from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.progress import in_processes
-from blobwatch.robustness.finders import Finder, Found
+from blobwatch.robustness.finders import NO_PEAKS, Finder, Found
 from blobwatch.robustness.frames import SETS, draw_frame
 from blobwatch.robustness.limit import limit_of
 
 BLOBS = 24  # in a frame that has any
+EMPTY = 3  # frames without blobs for each with blobs, since false blobs are rare
 TOGETHER = 4  # frames that a process gets at a time
 
 
 @dataclass(frozen=True)
 class SearchedFrame:
-    """What there is in one frame, and what each detector finds."""
+    """What there is in one frame, and what each detector that searched it finds."""
 
     blobs: np.ndarray
     limit: np.ndarray
@@ -38,9 +39,9 @@ class SearchedSet:
     limit : ndarray, shape (m,), float
         Probability that the limit finds each blob.
     peaks : dict of list of Peaks
-        By detector, per frame.
+        By detector, per frame; none where it did not search.
     scores : dict of ndarray, shape (frames, 16)
-        By detector.
+        By detector; NaN where it did not search.
     strongest : ndarray, shape (frames, 16), float
         SNR of the strongest blob of a subframe, 0 without.
     """
@@ -72,7 +73,7 @@ def search_sets(
     finders : dict of Finder
         By key.
     frames : int
-        With blobs, per set; as many without.
+        With blobs, per set; `EMPTY` times as many without.
     rate : float
         False blobs per 100 frames of the limit.
     seed : int
@@ -81,10 +82,11 @@ def search_sets(
     workers : int
         Processes.
     """
-    todo = [(name, index, BLOBS if index < frames else 0) for name in SETS for index in range(2 * frames)]
+    total = (1 + EMPTY) * frames
+    todo = [(name, index, BLOBS if index < frames else 0) for name in SETS for index in range(total)]
     work = partial(search_frame, finders, rate, seed, templates)
     done = list(in_processes(work, todo, "robustness", workers, TOGETHER))
-    parts = {name: done[n * 2 * frames : (n + 1) * 2 * frames] for n, name in enumerate(SETS)}
+    parts = {name: done[n * total : (n + 1) * total] for n, name in enumerate(SETS)}
     return {name: joined(part) for name, part in parts.items()}
 
 
@@ -95,7 +97,8 @@ def search_frame(
     name, index, blobs = item
     rng = np.random.default_rng([seed, list(SETS).index(name), index])
     frame = draw_frame(name, rng, blobs, templates)
-    found = {key: finder.find(frame.image) for key, finder in finders.items()}
+    chosen = {key: finder for key, finder in finders.items() if blobs or index % finder.every == 0}
+    found = {key: finder.find(frame.image) for key, finder in chosen.items()}
     return SearchedFrame(frame.blobs, limit_of(frame, rate).recall, found)
 
 
@@ -110,12 +113,13 @@ def joined(frames: list[SearchedFrame]) -> SearchedSet:
     origins["label"] = np.array(counts) > 0
     names = np.array([f"frame {index:03d}" for index in range(len(frames))])
     truth = Shard(np.zeros((len(frames), 0), dtype=np.int8), origins, blobs, names)
-    keys = frames[0].found
+    keys, nothing = frames[0].found, Found(NO_PEAKS, np.full(len(tiles()), np.nan))
+    found = {key: [frame.found.get(key, nothing) for frame in frames] for key in keys}
     return SearchedSet(
         truth,
         np.concatenate([frame.limit for frame in frames]),
-        {key: [frame.found[key].peaks for frame in frames] for key in keys},
-        {key: np.stack([frame.found[key].scores for frame in frames]) for key in keys},
+        {key: [one.peaks for one in found[key]] for key in keys},
+        {key: np.stack([one.scores for one in found[key]]) for key in keys},
         np.stack([strongest_blobs(frame.blobs) for frame in frames]),
     )
 

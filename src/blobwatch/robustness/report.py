@@ -86,7 +86,7 @@ def report_set(
         if located:
             matches = match(one.truth, one.peaks[key], radius)
             reports[key] |= blob_figures(one, matches, threshold, draw)
-            reports[key] |= false_figures(one, one.peaks[key], matches, threshold, draw)
+            reports[key] |= false_figures(one, key, matches, threshold, draw)
     snr, frames = one.truth.blobs["snr"], frames_of(one)
     reports[LIMIT] = {"snr_at_half": draw(lambda i: snr_at_half(snr[i], one.limit[i]), frames)}
     reports[LIMIT] |= recalls(snr, one.limit, frames, draw)
@@ -100,7 +100,8 @@ def frames_of(one: SearchedSet) -> np.ndarray:
 
 def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstrap) -> dict:
     """Return how well subframes with a blob are told from those of frames without any."""
-    scores, labels, empty = one.scores[key], one.labels, one.truth.labels == 0
+    searched = np.isfinite(one.scores[key]).all(axis=1)
+    scores, labels, empty = one.scores[key], one.labels, searched & (one.truth.labels == 0)
     sought = (one.strongest >= SOUGHT[0]) & (one.strongest <= SOUGHT[1])
     chosen = np.flatnonzero((sought | empty[:, None]).ravel())
     frames = np.repeat(one.truth.rootnames, scores.shape[1])
@@ -137,20 +138,19 @@ def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstra
     return figures
 
 
-def false_figures(
-    one: SearchedSet, found: list[Peaks], matches: Matches, threshold: float, draw: Bootstrap
-) -> dict:
+def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
     """Return the false blobs far from any blob, and those beside one: at the wrong place, or found twice.
 
     Only the former count per 100 frames, since a frame of the sets has far more blobs than a real one.
     """
+    found, searched = one.peaks[key], np.flatnonzero(np.isfinite(one.scores[key]).all(axis=1))
     far = np.array([count_far(one.truth.blobs_of(n), peaks, threshold) for n, peaks in enumerate(found)])
     wrong = matches.false_subframe[matches.false >= threshold]
     beside = np.bincount(wrong, minlength=len(found)) - far
     blobs = np.bincount(one.truth.blobs["subframe"], minlength=len(found))
-    numbers, some = np.arange(len(found)), np.flatnonzero(blobs)
+    some = np.flatnonzero(blobs)
     return {
-        "false_per_100": draw(lambda i: float(100 * far[i].mean()), numbers),
+        "false_per_100": draw(lambda i: float(100 * far[searched][i].mean()), searched),
         "displaced_per_100_blobs": draw(
             lambda i: float(100 * beside[some][i].sum() / blobs[some][i].sum()), some
         ),
