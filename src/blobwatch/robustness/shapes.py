@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-OVERSAMPLE = 2  # samples along each side of a pixel
+OVERSAMPLE = 3  # samples along each side of a pixel
 FAINTEST = 0.002  # of the peak: where a stamp ends
 LARGE_SHARE = 0.35  # of low surface brightness
 LARGE = (7.5, 12.5)  # half-width in pixels
