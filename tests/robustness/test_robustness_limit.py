@@ -74,7 +74,7 @@ def test_the_recall_is_that_of_injected_blobs():
     stamp[: len(image), : len(image)] = image
     blobs = irfft2(rfft2(lattice) * rfft2(np.roll(stamp, (-(len(image) // 2),) * 2, axis=(0, 1))))
     found = []
-    for seed in range(3):
+    for seed in range(6):
         frame = noise.draw_noise(np.random.default_rng(seed), CORRELATED) + snr * blobs
         output = maximum_filter(irfft2(rfft2(frame) * filtering, s=frame.shape), 7)
         found.append(output[np.ix_(middles, middles)] >= threshold)
