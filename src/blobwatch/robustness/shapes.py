@@ -9,7 +9,8 @@ FAINTEST = 0.002  # of the peak: where a stamp ends
 LARGE_SHARE = 0.35  # of low surface brightness
 LARGE = (7.5, 12.5)  # half-width in pixels
 SMALL = (2.0, 9.0)
-RINGS = (5.0, 12.5)
+PATTERNED = (5.0, 12.5)  # of rings and lobes; smaller ones would be clusters of pixels
+SMALLEST_IRREGULAR = 3.0
 KINDS = {
     "superellipse": 0.35,
     "soft": 0.1,
@@ -131,12 +132,14 @@ def draw_shape(rng: np.random.Generator) -> Shape:
     if kind == "soft":
         common |= {"edge": rng.uniform(1.4, 2.5), "exponent": 2.0}
     if kind.endswith("ring"):
-        half_width = rng.uniform(*RINGS)
+        half_width = rng.uniform(*PATTERNED)
         common |= {"hole": rng.uniform(0.3, 0.65), "hole_depth": rng.uniform(0.4, 0.9)}
         common |= {"dot": rng.uniform(0.5, 1.0) if kind == "dotted ring" else 0.0}
     if kind == "lobes":
+        half_width = rng.uniform(*PATTERNED)
         common |= {"lobes": draw_lobes(rng)}
     if kind == "irregular":
+        half_width = max(half_width, SMALLEST_IRREGULAR)
         common |= {"outline": tuple((rng.uniform(0.0, 0.2), rng.uniform(0, 2 * np.pi)) for _ in range(4))}
         common |= {"exponent": rng.uniform(1.2, 2.5)}
     return Shape(kind, float(half_width), **common)
@@ -146,7 +149,7 @@ def draw_lobes(rng: np.random.Generator) -> tuple[tuple[float, float, float], ..
     """Draw two or three lobes around the centre."""
     count, turn = int(rng.integers(2, 4)), rng.uniform(0, 2 * np.pi)
     angles = turn + 2 * np.pi * np.arange(count) / count + rng.normal(0.0, 0.2, count)
-    away, sizes = rng.uniform(0.4, 0.75, count), rng.uniform(0.45, 0.75, count)
+    away, sizes = rng.uniform(0.4, 0.75, count), rng.uniform(0.5, 0.8, count)
     return tuple(zip(away * np.cos(angles), away * np.sin(angles), sizes, strict=True))
 
 
