@@ -22,7 +22,7 @@ PLACES = {
     "subframes": 5,
     "train": 3,
     "baseline": 3,
-    "evaluate": 5,
+    "evaluate": 6,
     "reference": 4,
     "register": 3,
 }

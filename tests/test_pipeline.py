@@ -203,6 +203,7 @@ FLOORS = [
     "artefact history predict inspection",
     "dataset",
     "detector",
+    "robustness",
     "params lineage figures answers archive",
     "monitor",
     "stages cli",

@@ -36,6 +36,8 @@ class Model:
     run_id : str or None
     promotion : str
         The hash of the line of the log that deployed it; empty elsewhere.
+    threads : int
+        Of onnxruntime; 0 for one per core.
     """
 
     folder: Path
@@ -45,10 +47,17 @@ class Model:
     version: int | None = None
     run_id: str | None = None
     promotion: str = ""
+    threads: int = 0
 
     @classmethod
-    def load(cls, folder: Path | str) -> "Model":
+    def load(cls, folder: Path | str, threads: int = 0) -> "Model":
         """Load an artefact and check every file against its manifest.
+
+        Parameters
+        ----------
+        folder : Path or str
+        threads : int
+            Of onnxruntime; 0 for one per core.
 
         Raises
         ------
@@ -70,7 +79,8 @@ class Model:
                     f"restore {folder}, for instance with git checkout"
                 )
         files[MANIFEST] = file_hash(folder / MANIFEST)
-        return cls(folder, manifest, files, content[ONNX], **read_deployed(folder, files[MANIFEST]))
+        deployed = read_deployed(folder, files[MANIFEST])
+        return cls(folder, manifest, files, content[ONNX], threads=threads, **deployed)
 
     @cached_property
     def session(self):
@@ -79,6 +89,7 @@ class Model:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = self.threads
         options.enable_cpu_mem_arena = False  # an arena keeps twice the memory and saves no time here
         return onnxruntime.InferenceSession(self.onnx, options, providers=["CPUExecutionProvider"])
 

@@ -113,6 +113,7 @@ class Evaluate(Section):
     match_radius: Positive
     false_per_100: Positive
     clean_frames: Count
+    robustness_frames: Count
 
 
 class Reference(Section):
@@ -133,6 +134,9 @@ class Register(Section):
     snr_at_half: Positive
     false_per_100: Positive
     position_error: Positive
+    worst_snr_at_half: Positive
+    worst_false_per_100: Positive
+    worst_recall_above_15: Share
     tolerance: Annotated[float, Field(ge=0)]
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from blobwatch.detector.card import BLOBS, DETECTORS, SUBFRAMES, model_card
+from blobwatch.detector.card import BLOBS, DETECTORS, ROBUSTNESS, SUBFRAMES, WEAKNESSES, model_card
 
 
 def leaf(value: float) -> dict:
@@ -44,6 +44,22 @@ METRICS = detector(11.0) | {
               "same_rate": {"cnn": {"snr_at_half": leaf(6.0)}, "ideal_observer": {"snr_at_half": leaf(5.5)},
                             "matched_filters": {"snr_at_half": leaf(5.75)}}},
 }  # fmt: skip
+FIGURES = {(key, figure) for key, figure, _ in ROBUSTNESS.values()}
+FIGURES |= {("cnn", f"recall_{part}") for part in ("7_to_10", "10_to_15", "above_15")}
+
+
+def robustness_set(start: float) -> dict:
+    """Return the figures of one robustness set, all different."""
+    figures: dict = {}
+    for n, (key, figure) in enumerate(sorted(FIGURES)):
+        figures.setdefault(key, {})[figure] = leaf(start + n)
+    return figures
+
+
+METRICS["robustness"] = {
+    "sets": {"white_noise": robustness_set(51.0), "bad_pixels": robustness_set(71.0)},
+    "worst_sets": {key.removeprefix("worst_"): "bad_pixels" for key in WEAKNESSES},
+} | {key: leaf(91.0 + n) for n, key in enumerate(WEAKNESSES)}
 SLICES = [
     {"slice": kind, "part": part, "blobs": "57", "recall": recall, "low": "0.01", "high": "0.99"}
     for kind, part, recall in (
@@ -121,6 +137,19 @@ def test_the_ideal_observer_stands_beside_them():
     assert "half completeness 6.25 [6.00, 6.50], false blobs per 100 frames 4.0 [3.8, 4.2]" in text
 
 
+def test_the_robustness_sets_and_the_weaknesses():
+    text = card()
+    sets = METRICS["robustness"]["sets"]
+    snr = sets["bad_pixels"]["cnn"]["snr_at_half"]["value"]
+    assert cells(text, "bad pixels")[0] == f"{snr:.2f} [{snr - 0.25:.2f}, {snr + 0.25:.2f}]"
+    assert len(cells(text, "white noise")) == len(ROBUSTNESS)
+    assert cells(text, "highest ratio to the limit") == ["bad pixels", "92.00 [91.75, 92.25]"]
+    lowest = text.split("lowest recall:")[1].split("| SNR | set | recall |")[1].splitlines()[2:]
+    (first, second) = (line.split("|")[1:3] for line in lowest[:2])
+    assert first == [" 10-15 ", " white noise "]
+    assert second == [" 7-10 ", " white noise "]
+
+
 @pytest.mark.parametrize("nothing", ["absent", "none"])
 def test_what_is_missing_is_said(nothing):
     if nothing == "none":
@@ -190,12 +219,13 @@ def test_simulated_and_real_are_told_by_their_rootnames():
 
 def test_the_worst_slices_come_first_two_of_each():
     text = card().split("## Where it fails")[1].split("##")[0]
-    parts = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    parts = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:6]
     assert parts == ["edge", "4-5", "5-6", "upper left"]
     assert "| region | edge | 0.20 [0.01, 0.99] | 57 |" in text
 
 
 def test_its_pictures_are_those_of_the_evaluation():
     assert set(re.findall(r"\]\((.+?)\)", card())) == {
-        f"figures/{name}.png" for name in ("completeness", "reliability", "slices", "worst_errors")
+        f"figures/{name}.png"
+        for name in ("completeness", "reliability", "robustness", "slices", "worst_errors")
     }

@@ -14,6 +14,7 @@ from blobwatch.figures.evaluation import (
     confusion_matrices,
     learning_curves,
     reliability,
+    robustness,
     roc_and_precision,
     slice_chart,
 )
@@ -84,6 +85,25 @@ def test_confusion_matrices_give_counts_and_shares():
     ).axes
     assert [text.get_text() for text in first.texts] == ["8\n80.0 %", "2\n20.0 %", "0\n0.0 %", "5\n100.0 %"]
     assert (first.get_title(), second.get_title()) == (CNN, FILTERS)
+
+
+def test_robustness_draws_each_set_with_its_interval():
+    rows = [
+        {"set": name, "detector": detector, "figure": figure, "value": value, "low": low, "high": high}
+        for name, detector, figure, value, low, high in (
+            ("white_noise", CNN, "snr_at_half", 5.5, 5.0, 6.0),
+            ("bad_pixels", CNN, "snr_at_half", 6.5, 6.0, 7.0),
+            ("white_noise", "limit", "snr_at_half", 5.0, 4.5, 5.5),
+            ("bad_pixels", CNN, "false_per_100", 3.0, 0.0, 6.0),
+            ("white_noise", FILTERS, "snr_at_half", "", "", ""),
+        )
+    ]
+    left, right = drawn(robustness(rows)).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["bad pixels", "white noise"]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == [CNN, "limit"]
+    network = left.containers[0].lines[0]
+    assert (network.get_xdata().tolist(), [round(y) for y in network.get_ydata()]) == ([5.5, 6.5], [1, 0])
+    assert right.containers[0].lines[0].get_xdata().tolist() == [3.0]
 
 
 def test_the_slices_leave_out_snr():

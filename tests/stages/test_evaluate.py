@@ -21,15 +21,17 @@ from blobwatch.lineage.fingerprint import take
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
+from blobwatch.robustness import frames, measure
 from blobwatch.stages.evaluate import evaluate, rounded
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
 KEYS = ("cnn", "matched_filter", "predecessor", "laplacian")
 NAMES = ["CNN", "matched filters", "predecessor's CNN", "Laplacian of Gaussian"]
-TABLES = ("roc", "slices", "completeness", "reliability", "predictions")
-CURVES = ("completeness", "reliability", "roc", "confusion", "slices", "learning_curves")
+TABLES = ("robustness", "roc", "slices", "completeness", "reliability", "predictions")
+CURVES = ("completeness", "reliability", "robustness", "roc", "confusion", "slices", "learning_curves")
 PICTURES = (*CURVES, "worst_errors", "saliency")
+SETS = ("white_noise", "all_together")
 INDEX = """split,path,rootname,expstart,subframes,positive,blobs,difference_md5,stack
 test,test/izzz0000q.npz,izzz0000q,57599.23,16,8,17,0a,izzz0001q izzz0002q izzz0003q
 """
@@ -42,6 +44,9 @@ def made(tmp_path_factory, blank_database):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(cleanframes, "NOISE_FRAMES", 2)
+        few = {name: frames.SETS[name] for name in SETS}
+        patch.setattr(frames, "SETS", few)
+        patch.setattr(measure, "SETS", few)
         yield evaluated(tmp_path_factory.mktemp("evaluate") / "project", blank_database)
 
 
@@ -65,10 +70,11 @@ def evaluated(folder, blank_database):
 
 
 def run(project, baseline: str = "models/baseline"):
-    changed = {"bootstrap": 100, "clean_frames": 1}
+    changed = {"bootstrap": 100, "clean_frames": 1, "robustness_frames": 1}
     settings = load_params(ROOT / "params.yaml").evaluate.model_copy(update=changed)
     train = project.root / "reports/train"
-    inputs = (project.candidate, project.root / baseline, project.subframes, train)
+    templates = project.root / "data/templates"
+    inputs = (project.candidate, project.root / baseline, project.subframes, templates, train)
     return evaluate(project.root, *inputs, project.reports, settings, seed=1, workers=1)
 
 
@@ -104,6 +110,20 @@ def test_every_number_has_its_interval(metrics):
     for value in (clean["snr_at_half"], clean["same_rate"]["ideal_observer"]["snr_at_half"]):
         assert set(value) == {"value", "low", "high"}
     assert (clean["exposures"], clean["blobs"]) == (1, 64)
+
+
+def test_each_robustness_set_has_every_detector_and_the_limit(made, metrics):
+    robustness = metrics["robustness"]
+    assert set(robustness["sets"]) == set(SETS)
+    for figures in robustness["sets"].values():
+        assert set(figures) == {"cnn", "matched_filter", "predecessor", "limit"}
+        for value in figures["cnn"].values():
+            assert set(value) == {"value", "low", "high"}
+    worst = robustness["worst_sets"]["false_per_100"]
+    assert robustness["worst_false_per_100"] == robustness["sets"][worst]["cnn"]["false_per_100"]
+    named = {(row["set"], row["detector"]) for row in rows_of(made, "robustness")}
+    detectors = ("CNN", "matched filters", "predecessor's CNN", "limit")
+    assert named == {(name, detector) for name in SETS for detector in detectors}
 
 
 def test_the_reports_are_complete(made):

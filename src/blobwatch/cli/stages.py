@@ -82,7 +82,13 @@ def baseline(subframes: Folder, out: Folder, reports: Folder) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def evaluate(
-    candidate: Folder, baseline: Folder, subframes: Folder, train_reports: Folder, out: Folder
+    candidate: Folder,
+    baseline: Folder,
+    subframes: Folder,
+    templates: Folder,
+    train_reports: Folder,
+    out: Folder,
+    workers: Workers = 2,
 ) -> None:
     """Judge the candidate beside the baselines, with intervals, by slice, in pictures, and a model card."""
     from blobwatch.lineage.fingerprint import witnessed
@@ -90,8 +96,9 @@ def evaluate(
     from blobwatch.stages.evaluate import evaluate as run
 
     params = load_params()
-    with witnessed(Path.cwd(), "evaluate", candidate, baseline, subframes, train_reports, out):
-        run(Path.cwd(), candidate, baseline, subframes, train_reports, out, params.evaluate, params.seed)
+    folders = (candidate, baseline, subframes, templates, train_reports, out)
+    with witnessed(Path.cwd(), "evaluate", *folders):
+        run(Path.cwd(), *folders, params.evaluate, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -37,6 +37,26 @@ COUNTS = {
     "clean_exposures": ("clean", "exposures"),
     "clean_blobs": ("clean", "blobs"),
 }
+ROBUSTNESS = {  # heading of the table: detector, figure, digits
+    "SNR of half": ("cnn", "snr_at_half", 2),
+    "limit": ("limit", "snr_at_half", 2),
+    "ratio to the limit": ("cnn", "ratio_to_limit", 2),
+    "matched filters": ("matched_filter", "snr_at_half", 2),
+    "recall above SNR 15": ("cnn", "recall_above_15", 3),
+    "false per 100 frames": ("cnn", "false_per_100", 1),
+    "AUC, SNR 5-30": ("cnn", "auc_5_to_30", 3),
+    "the predecessor's AUC": ("predecessor", "auc_5_to_30", 3),
+}
+WEAKNESSES = {  # of the network, in its worst robustness set
+    "worst_snr_at_half": ("highest SNR of half", 2),
+    "worst_ratio_to_limit": ("highest ratio to the limit", 2),
+    "worst_recall_10_to_15": ("lowest recall, SNR 10-15", 2),
+    "worst_recall_above_15": ("lowest recall, SNR above 15", 2),
+    "worst_false_per_100": ("most false blobs per 100 frames", 1),
+    "worst_auc_5_to_30": ("lowest AUC, SNR 5-30", 3),
+    "worst_position_error": ("largest position error, median, pixels", 2),
+}
+LOWEST_BINS = 5  # recalls above SNR 7 that are listed
 DETECTORS = {
     CNN: (),
     FILTERS: ("baselines", "matched_filter"),
@@ -110,6 +130,9 @@ def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[di
             dig(metrics, "baselines", "predecessor", "subframes", "calibration_error"), 3
         ),
         worst=worst(slices),
+        robustness=robustness(metrics),
+        weaknesses=weaknesses(metrics),
+        lowest=lowest_bins(metrics),
         half=with_interval(dig(metrics, "blobs", "snr_at_half"), 2),
     )
 
@@ -160,6 +183,48 @@ def comparison(section: str, measures: dict, metrics: dict) -> str:
         for words, (key, digits) in measures.items()
     ]
     return table([section, *DETECTORS], rows)
+
+
+def robustness(metrics: dict) -> str:
+    """Return the table of the robustness sets."""
+    sets = dig(metrics, "robustness", "sets") or {}
+    rows = [
+        [spaced(name), *(with_interval(dig(one, key, figure), n) for key, figure, n in ROBUSTNESS.values())]
+        for name, one in sets.items()
+    ]
+    return table(["set", *ROBUSTNESS], rows)
+
+
+def weaknesses(metrics: dict) -> str:
+    """Return the table of the network's worst robustness set for each figure."""
+    rows = []
+    for key, (words, digits) in WEAKNESSES.items():
+        name = dig(metrics, "robustness", "worst_sets", key.removeprefix("worst_"))
+        value = with_interval(dig(metrics, "robustness", key), digits)
+        rows.append([words, spaced(said(name)), value])
+    return table(["figure", "worst set", "value"], rows)
+
+
+def lowest_bins(metrics: dict) -> str:
+    """Return the table of the robustness sets and SNRs above 7 with the lowest recall of the network."""
+    sets = dig(metrics, "robustness", "sets") or {}
+    bins = {"recall_7_to_10": "7-10", "recall_10_to_15": "10-15", "recall_above_15": "above 15"}
+    known = [
+        (number(dig(one, "cnn", key, "value")), spaced(name), words, dig(one, "cnn", key))
+        for name, one in sets.items()
+        for key, words in bins.items()
+        if number(dig(one, "cnn", key, "value")) is not None
+    ]
+    lowest = sorted(known, key=lambda row: row[:3])[:LOWEST_BINS]
+    return table(
+        ["SNR", "set", "recall"],
+        [[words, name, with_interval(measured, 2)] for _, name, words, measured in lowest],
+    )
+
+
+def spaced(name: str) -> str:
+    """Return the name of a set in words."""
+    return name.replace("_", " ")
 
 
 def worst(slices: list[dict]) -> str:

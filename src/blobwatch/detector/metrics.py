@@ -125,9 +125,8 @@ def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
     cut = float(np.mean([snr[best[0] - 1], snr[best[-1]]]))
     near = np.abs(snr - cut) <= NEAR_HALF
     away, found = snr[near] - cut, hit[near]
-    slope = (
-        float(np.dot(away - away.mean(), found) / np.square(away - away.mean()).sum()) if near.any() else 0.0
-    )
+    spread = float(np.square(away - away.mean()).sum()) if near.any() else 0.0
+    slope = float(np.dot(away - away.mean(), found)) / spread if spread > 0 else 0.0
     if slope <= 0:
         return cut
     return cut + float(np.clip(away.mean() + (0.5 - found.mean()) / slope, -NEAR_HALF, NEAR_HALF))

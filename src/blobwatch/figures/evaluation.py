@@ -15,6 +15,7 @@ COLOURS = {
     "Laplacian of Gaussian": "#E69F00",
     "predecessor's CNN": "#7F7F7F",
     "ideal observer": "#000000",
+    "limit": "#009E73",
 }
 TRAIN, VAL = COLOURS["matched filters"], COLOURS["CNN"]
 
@@ -168,4 +169,34 @@ def slice_chart(rows: list[dict]) -> "Figure":
     lowest = min(row["low"] for row in rows)
     axes.set(xlabel="recall of the CNN (number of blobs in brackets)", xlim=(max(-0.02, lowest - 0.05), 1.02))
     axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def robustness(rows: list[dict]) -> "Figure":
+    """Draw the SNR at half and the false blobs per 100 frames in each robustness set.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of ``robustness.csv``.
+    """
+    sets = list(dict.fromkeys(row["set"] for row in rows))[::-1]
+    figure = new_figure(11, 0.4 * len(sets) + 1.6)
+    titles = {
+        "snr_at_half": "SNR at which half of the blobs are found",
+        "false_per_100": "false blobs per 100 frames",
+    }
+    for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
+        measured = [row for row in rows if row["figure"] == name and row["value"] != ""]
+        for number, (detector, some) in enumerate(by_detector(measured).items()):
+            places = [sets.index(row["set"]) - 0.2 * (number - 1) for row in some]
+            style = {"fmt": "o", "color": COLOURS[detector], "markersize": 4, "capsize": 2}
+            values = [row["value"] for row in some]
+            axes.errorbar(values, places, xerr=ends(some, "value"), label=detector, **style)
+        axes.set_yticks(range(len(sets)), [one.replace("_", " ") for one in sets])
+        axes.set_title(title, fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    figure.axes[1].set_xscale("symlog", linthresh=10.0)
+    figure.axes[1].set_xlim(left=-0.5)
+    figure.axes[0].legend(fontsize=8)
     return figure

@@ -98,8 +98,9 @@ def answer_models(root: Path, as_json: bool) -> None:
     names = list(versions.FLOORS)
     heads = (name.replace("_", " ") for name in names)
     table = Table("version", "state", *heads, "data", "since", box=None, pad_edge=False)
+    table.columns[1].no_wrap = True
     for one in listed:
-        figures = [in_words(one["metrics"].get(name)) for name in names]
+        figures = [in_words(one["metrics"].get(name)).replace(" [", "\n[") for name in names]
         data = " ".join(digest[:8] for digest in one["data"].values())
         forced = " (forced)" if one["forced"] else ""
         table.add_row(str(one["version"]), one["state"] + forced, *figures, data, (one["when"] or "-")[:10])

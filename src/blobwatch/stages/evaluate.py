@@ -15,9 +15,13 @@ from blobwatch.detector.evaluation import Bootstrap, final_report, report
 from blobwatch.detector.tables import SNR_EDGES, completeness, confusion, roc_curve, slices
 from blobwatch.figures import cases, evaluation
 from blobwatch.files import read_table, whole_folder, write_json, write_table, write_text
+from blobwatch.instrument.templates import read_templates
 from blobwatch.lineage.tracking.recording import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console
+from blobwatch.robustness.finders import filter_finder, model_finder
+from blobwatch.robustness.measure import search_sets
+from blobwatch.robustness.report import LIMIT, report_sets, rows_of
 
 CLEAN_STREAM = 8  # of the seed
 
@@ -27,6 +31,7 @@ def evaluate(
     candidate: Path,
     baseline: Path,
     subframes: Path,
+    templates: Path,
     train_reports: Path,
     out: Path,
     settings: Evaluate,
@@ -43,11 +48,13 @@ def evaluate(
         Folders of the network that is judged, and of the predecessor's.
     subframes, train_reports : Path
         What earlier stages wrote.
+    templates : Path
+        Shapes of real blobs for the robustness sets, where the user has some.
     out : Path
         Folder that is written.
     settings : Evaluate
     seed : int
-        Of the bootstrap and of the clean frames.
+        Of the bootstrap, of the clean frames and of the robustness sets.
     workers : int
         Processes.
     """
@@ -58,13 +65,23 @@ def evaluate(
     judged = {one.name: judge(one, val, test, final, rate) for one in detectors}
     rng = np.random.default_rng([seed, CLEAN_STREAM])
     clean, on_clean = judge_clean(model, rng, settings.clean_frames, radius, rate, draw, workers)
+    profiles = [template.profile for template in read_templates(templates)]
+    finders = {
+        "cnn": model_finder(candidate, model.threshold),
+        "matched_filter": filter_finder(judged[FILTERS].threshold),
+        "predecessor": model_finder(baseline, judged[PREDECESSOR].threshold),
+    }
+    searched = search_sets(finders, settings.robustness_frames, rate, seed, profiles, workers)
+    robustness = report_sets(searched, finders, "cnn", radius, draw, workers)
     reports = {name: report_on(one, test, final, draw) for name, one in judged.items()}
     metrics = reports[CNN] | {
         "clean": clean,
         "baselines": {one.detector.key: reports[name] for name, one in judged.items() if name != CNN},
+        "robustness": robustness,
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
     tables = tables_of(judged, test, on_clean, draw)
+    tables["robustness"] = rows_of(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
     with whole_folder(out) as folder:
         write_json(folder / "metrics.json", rounded(metrics))
         for name, rows in tables.items():
@@ -148,6 +165,7 @@ def draw_figures(
         "roc": evaluation.roc_and_precision(tables["roc"], aucs),
         "confusion": evaluation.confusion_matrices(matrices),
         "slices": evaluation.slice_chart(own),
+        "robustness": evaluation.robustness(tables["robustness"]),
         "worst_errors": cases.worst_errors(test, *worst_errors(test, network.test, network.threshold)),
     }
 
@@ -171,6 +189,11 @@ def announce(metrics: dict) -> None:
         cells = [in_words(of[section].get(name)) for of in beside.values()]
         table.add_row(f"{section}: {name.replace('_', ' ')}", *cells)
     console.print(table)
+    worst = Table("in the worst robustness set", "", "set", title="robustness")
+    for name, where in metrics["robustness"]["worst_sets"].items():
+        value = in_words(metrics["robustness"][f"worst_{name}"])
+        worst.add_row(name.replace("_", " "), value, where.replace("_", " "))
+    console.print(worst)
 
 
 def in_words(value: dict[str, float] | None) -> str:

@@ -20,6 +20,7 @@ from blobwatch.lineage.tracking.recording import read_metrics
 
 ORDER = ["committed", "up_to_date", "fingerprint", "files", "agreement"]
 MERIT = ["auc", "recall_above_15", "recall_10_to_15", "snr_at_half", "false_per_100", "position_error"]
+MERIT += ["worst_snr_at_half", "worst_false_per_100", "worst_recall_above_15"]
 
 
 def candidate(project) -> Model:

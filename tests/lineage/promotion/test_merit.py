@@ -7,6 +7,7 @@ from blobwatch.lineage.promotion.merit import Judgement, floors, not_worse
 
 FIGURES = {"auc": 0.9, "recall_above_15": 0.97, "recall_10_to_15": 0.95, "snr_at_half": 7.5}
 FIGURES |= {"false_per_100": 10.0, "position_error": 2.0}
+FIGURES |= {"worst_snr_at_half": 8.0, "worst_false_per_100": 5.0, "worst_recall_above_15": 0.95}
 LIMITS = FIGURES | {"tolerance": 0.0}
 
 
@@ -15,6 +16,8 @@ def metrics(**changed):
     return {
         "subframes": {"auc": {"value": values["auc"]}},
         "blobs": {name: {"value": value} for name, value in values.items() if name != "auc"},
+        "robustness": {name: {"value": value} for name, value in values.items() if name.startswith("worst")}
+        | {"worst_sets": {"snr_at_half": "bad_pixels"}},
     }
 
 
@@ -31,12 +34,20 @@ def test_limits_themselves_pass():
         ("snr_at_half", 7.51),
         ("false_per_100", 10.1),
         ("position_error", 2.01),
+        ("worst_snr_at_half", 8.01),
+        ("worst_false_per_100", 5.1),
+        ("worst_recall_above_15", 0.94),
     ],
 )
 def test_each_floor_can_fail_alone(name, value):
     failed = [check for check in floors(metrics(**{name: value}), LIMITS) if not check.passed]
     assert [check.name for check in failed] == [name]
     assert f"{value:.4g}" in failed[0].sentence
+
+
+def test_the_sentence_names_the_worst_robustness_set():
+    (failed,) = [one for one in floors(metrics(worst_snr_at_half=9.0), LIMITS) if not one.passed]
+    assert failed.sentence == "SNR at half in the worst robustness set (bad pixels) is 9; at most 8 required"
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])

@@ -7,6 +7,7 @@ import numpy as np
 from blobwatch.detector.metrics import auc, interval
 from blobwatch.errors import BlobwatchError
 
+ROBUSTNESS = "robustness"
 # name in params.yaml -> section of metrics.json, the sense of the limit, the quantity in words
 FLOORS = {
     "auc": ("subframes", "least", "AUC of the test subframes"),
@@ -15,6 +16,9 @@ FLOORS = {
     "snr_at_half": ("blobs", "most", "SNR at which half of the blobs are found"),
     "false_per_100": ("blobs", "most", "false blobs per 100 exposures"),
     "position_error": ("blobs", "most", "median position error in pixels"),
+    "worst_snr_at_half": (ROBUSTNESS, "most", "SNR at half in the worst robustness set"),
+    "worst_false_per_100": (ROBUSTNESS, "most", "false blobs per 100 frames in the worst robustness set"),
+    "worst_recall_above_15": (ROBUSTNESS, "least", "recall above SNR 15 in the worst robustness set"),
 }
 
 
@@ -54,7 +58,9 @@ def floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
         limit = limits[name]
         passed = measured and bool(value >= limit if sense == "least" else value <= limit)
         found = f"is {value:.4g}" if measured else "could not be measured"
-        sentence = f"{words} {found}; at {sense} {limit:g} required"
+        where = metrics[section].get("worst_sets", {}).get(name.removeprefix("worst_"))
+        where = f" ({where.replace('_', ' ')})" if where else ""
+        sentence = f"{words}{where} {found}; at {sense} {limit:g} required"
         checks.append(Check(name, passed, sentence, value if measured else None, limit))
     return checks
 

@@ -43,7 +43,7 @@ def record_evaluation(
     mark = hashlib.sha256(content.encode()).hexdigest()
     if store.client.get_run(run_id).data.tags.get(RECORDED) == mark:
         return run_id, False
-    log_metrics(store, run_id, metric_values(read_metrics(reports)) | own_metrics(model))
+    log_metrics(store, run_id, logged_values(read_metrics(reports)) | own_metrics(model))
     for path in sorted(reports.iterdir()):
         if path.is_file():
             store.client.log_artifact(run_id, str(path), "evaluate")
@@ -115,6 +115,16 @@ def metric_values(metrics: dict) -> dict[str, float]:
             name = stem if last == "value" else f"{stem}_{last}"
         values[name] = value
     return values
+
+
+def logged_values(metrics: dict) -> dict[str, float]:
+    """Return the values for a run; those of the baselines on the robustness sets are in its table only."""
+    values = metric_values(metrics)
+    return {
+        name: value
+        for name, value in values.items()
+        if not name.startswith("robustness.sets.") or ".cnn." in name
+    }
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -1,0 +1,230 @@
+"""The robustness sets: frames with blobs of known SNR in noise and contaminants of one kind each."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from blobwatch.robustness import defects, lights, noise
+from blobwatch.robustness.shapes import (
+    TEMPLATE_SHARE,
+    Stamp,
+    draw_shape,
+    render,
+    render_template,
+)
+
+BLOB = np.dtype([("x", "f8"), ("y", "f8"), ("snr", "f8"), ("half_width", "f8"), ("kind", "U16")])
+APART = 45.0  # pixels between the centres of blobs
+INSIDE = 16  # pixels between a centre and the edge of the frame
+USABLE = 0.8  # share of the finite pixels under a blob
+FAINT_SHARE = 0.8  # of the blobs have an SNR in FAINT, the others in BRIGHT
+FAINT, BRIGHT = (3.0, 20.0), (10.0, 40.0)
+
+
+@dataclass(frozen=True)
+class RobustnessFrame:
+    """One frame.
+
+    Attributes
+    ----------
+    image : ndarray, shape (1024, 1024), float32, new blob positive
+        Border and flagged pixels are NaN.
+    blobs : ndarray of BLOB
+        True blobs; positions in pixels. The SNR is the amplitude of the unit-norm shape over ``noise_rms``.
+    stamps : list of Stamp
+        Their shapes.
+    spectrum : ndarray, shape (1024, 513), float32
+        Power spectrum of the stationary part of the noise, 1 on average.
+    noise_rms : float
+        Rms per pixel of that part.
+    """
+
+    image: np.ndarray
+    blobs: np.ndarray
+    stamps: list[Stamp] = field(repr=False)
+    spectrum: np.ndarray = field(repr=False)
+    noise_rms: float = 1.0
+
+
+Generator = np.random.Generator
+Contaminate = Callable[[Generator, np.ndarray], None]
+
+
+def log_uniform(rng: Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def correlated_spectrum(rng: Generator) -> np.ndarray:
+    """Draw the spectrum of correlated noise: smoothed in part, coupled, or resampled."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return noise.smoothed_mixture(rng.uniform(0.25, 0.45), rng.uniform(0.6, 0.9))
+    if kind == 1:
+        return noise.coupled(rng.uniform(0.01, 0.04))
+    # One of two halves of the noise is resampled: exposure and stack are aligned.
+    return noise.normalized(0.5 + 0.5 * noise.resampled(*rng.uniform(0.1, 0.5, 2)))
+
+
+def banding_spectrum(rng: Generator) -> np.ndarray:
+    """Draw the spectrum of row noise and stripes."""
+    return noise.row_noise(log_uniform(rng, 0.002, 0.03), rng.uniform(0.04, 0.25), rng.uniform(0.03, 0.1))
+
+
+def white_spectrum(rng: Generator) -> np.ndarray:
+    """Return the spectrum of white noise."""
+    return noise.white()
+
+
+def usual_spectrum(rng: Generator) -> np.ndarray:
+    """Return the spectrum of slightly smoothed noise, as measured."""
+    return noise.smoothed_mixture(0.37, 0.7)
+
+
+def nothing(rng: Generator, image: np.ndarray) -> None:
+    """Add nothing."""
+
+
+def banding(rng: Generator, image: np.ndarray) -> None:
+    """Add bands of rows and columns, and steps between quadrants."""
+    lights.add_bands(rng, image, int(rng.integers(2, 12)), 0.4)
+    lights.add_steps(rng, image, 0.15)
+
+
+def bad_pixels(rng: Generator, image: np.ndarray) -> None:
+    """Add bad pixels, clusters and a fixed pattern."""
+    defects.add_fixed_pattern(rng, image, rng.uniform(0.0, 0.2))
+    defects.add_clusters(rng, image, int(rng.integers(5, 60)))
+    defects.add_bad_pixels(rng, image, rng.uniform(0.0, 0.015), rng.uniform(0.02, 0.2))
+
+
+def old_blobs(rng: Generator, image: np.ndarray) -> None:
+    """Add residuals of old blobs."""
+    defects.add_old_blobs(rng, image, log_uniform(rng, 0.1, 1.0), rng.uniform(0.0, 0.04))
+
+
+def streaks(rng: Generator, image: np.ndarray) -> None:
+    """Add streaks and satellite trails."""
+    lights.add_streaks(rng, image, rng.uniform(0.6, 1.5))
+    lights.add_trails(rng, image, int(rng.integers(0, 4)))
+
+
+def triplets(rng: Generator, image: np.ndarray) -> None:
+    """Add triplets at any angle."""
+    lights.add_triplets(rng, image, int(rng.integers(3, 12)), np.pi)
+
+
+def stars(rng: Generator, image: np.ndarray) -> None:
+    """Add stars and persistence."""
+    lights.add_stars(rng, image, int(rng.integers(20, 120)))
+    lights.add_persistence(rng, image, int(rng.integers(0, 30)))
+
+
+def glow(rng: Generator, image: np.ndarray) -> None:
+    """Add residual glow and light of the limb, and steps between quadrants."""
+    lights.add_glow(rng, image, log_uniform(rng, 0.2, 1.5))
+    lights.add_steps(rng, image, 0.1)
+
+
+def structures(rng: Generator, image: np.ndarray) -> None:
+    """Add remains of the fixed structures, and the dead zones."""
+    defects.add_structures(rng, image, rng.uniform(0.5, 1.5))
+    defects.mask_dead_zones(image)
+
+
+def everything(rng: Generator, image: np.ndarray) -> None:
+    """Add a moderate amount of everything."""
+    lights.add_glow(rng, image, log_uniform(rng, 0.1, 0.5))
+    lights.add_steps(rng, image, 0.05)
+    lights.add_bands(rng, image, int(rng.integers(0, 4)), 0.2)
+    defects.add_old_blobs(rng, image, log_uniform(rng, 0.1, 0.4), 0.02)
+    if rng.uniform() < 0.35:
+        lights.add_streaks(rng, image, rng.uniform(0.5, 1.0))
+    if rng.uniform() < 0.5:
+        lights.add_triplets(rng, image, int(rng.integers(1, 5)), 0.02)
+    lights.add_trails(rng, image, int(rng.uniform() < 0.2))
+    lights.add_stars(rng, image, int(rng.integers(0, 20)))
+    lights.add_persistence(rng, image, int(rng.integers(0, 5)))
+    defects.add_fixed_pattern(rng, image, rng.uniform(0.0, 0.1))
+    defects.add_clusters(rng, image, int(rng.integers(2, 25)))
+    defects.add_bad_pixels(rng, image, rng.uniform(0.007, 0.0145), rng.uniform(0.02, 0.1))
+    defects.add_structures(rng, image, rng.uniform(0.3, 1.0))
+    defects.mask_dead_zones(image)
+
+
+ALL = "all_together"
+SETS: dict[str, tuple[Callable[[Generator], np.ndarray], Contaminate]] = {
+    "white_noise": (white_spectrum, nothing),
+    "correlated_noise": (correlated_spectrum, nothing),
+    "row_noise": (banding_spectrum, banding),
+    "bad_pixels": (white_spectrum, bad_pixels),
+    "old_blobs": (white_spectrum, old_blobs),
+    "streaks": (white_spectrum, streaks),
+    "triplets": (white_spectrum, triplets),
+    "stars": (white_spectrum, stars),
+    "glow": (white_spectrum, glow),
+    "structures": (white_spectrum, structures),
+    ALL: (usual_spectrum, everything),
+}
+
+
+def draw_frame(
+    name: str, rng: Generator, blobs: int = 20, templates: Sequence[np.ndarray] = ()
+) -> RobustnessFrame:
+    """Draw one frame of a set.
+
+    Parameters
+    ----------
+    name : str
+        Key of ``SETS``.
+    rng : Generator
+    blobs : int
+        How many; 0 for a frame that measures false alarms.
+    templates : sequence of ndarray
+        Measured profiles, centred on their middle pixel, beside the drawn shapes.
+    """
+    draw_spectrum, contaminate = SETS[name]
+    spectrum = draw_spectrum(rng)
+    image = noise.draw_noise(rng, spectrum)
+    scene = np.zeros_like(image)
+    contaminate(rng, scene)
+    image += scene
+    defects.mask_border(image)
+    stamps = draw_stamps(rng, np.isfinite(image), blobs, templates)
+    table = np.zeros(len(stamps), dtype=BLOB)
+    for row, stamp in zip(table, stamps, strict=True):
+        snr = log_uniform(rng, *FAINT) if rng.uniform() < FAINT_SHARE else rng.uniform(*BRIGHT)
+        row["x"], row["y"], row["snr"] = stamp.x, stamp.y, snr
+        row["half_width"], row["kind"] = stamp.half_width, stamp.kind
+        defects.add_stamp(image, stamp, snr)
+    return RobustnessFrame(image, table, stamps, spectrum)
+
+
+def draw_stamps(
+    rng: Generator, finite: np.ndarray, count: int, templates: Sequence[np.ndarray]
+) -> list[Stamp]:
+    """Draw shapes at places that are far from one another and have usable pixels."""
+    stamps: list[Stamp] = []
+    for _ in range(50 * count):
+        if len(stamps) == count:
+            break
+        x, y = rng.uniform(INSIDE, finite.shape[1] - 1 - INSIDE, 2)
+        if any(np.hypot(x - other.x, y - other.y) < APART for other in stamps):
+            continue
+        if templates and rng.uniform() < TEMPLATE_SHARE:
+            stamp = render_template(templates[int(rng.integers(len(templates)))], x, y)
+        else:
+            stamp = render(draw_shape(rng), x, y)
+        if usable(finite, stamp):
+            stamps.append(stamp)
+    return stamps
+
+
+def usable(finite: np.ndarray, stamp: Stamp) -> bool:
+    """Return whether most of a shape falls on finite pixels."""
+    side = len(stamp.image)
+    bottom, left = max(0, stamp.bottom), max(0, stamp.left)
+    top, right = min(finite.shape[0], stamp.bottom + side), min(finite.shape[1], stamp.left + side)
+    part = stamp.image[bottom - stamp.bottom : top - stamp.bottom, left - stamp.left : right - stamp.left]
+    return float((part**2 * finite[bottom:top, left:right]).sum()) >= USABLE

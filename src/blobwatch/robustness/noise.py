@@ -1,0 +1,87 @@
+"""Stationary noise of a given power spectrum.
+
+A spectrum has the shape (1024, 513) of a real Fourier transform, and a mean over all modes of 1, so that the
+noise per pixel is 1.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+SIDE = 1024
+
+
+@lru_cache(maxsize=1)
+def frequencies() -> tuple[np.ndarray, np.ndarray]:
+    """Return the frequencies along y, shape (1024, 1), and x, shape (1, 513), in cycles per pixel."""
+    along_y = np.fft.fftfreq(SIDE).astype(np.float32)[:, None]
+    return along_y, np.fft.rfftfreq(SIDE).astype(np.float32)[None, :]
+
+
+def normalized(power: np.ndarray) -> np.ndarray:
+    """Return a spectrum of the same shape with a mean of 1 over all modes."""
+    power = np.broadcast_to(power, (SIDE, SIDE // 2 + 1)).astype(np.float32)
+    inner = power[:, 1:-1].sum(dtype=np.float64)  # these modes stand for two each
+    total = 2 * inner + power[:, 0].sum(dtype=np.float64) + power[:, -1].sum(dtype=np.float64)
+    return power * np.float32(SIDE**2 / total)
+
+
+def white() -> np.ndarray:
+    """Return the spectrum of white noise."""
+    return np.ones((SIDE, SIDE // 2 + 1), dtype=np.float32)
+
+
+def smoothed_mixture(share: float, sigma: float) -> np.ndarray:
+    """Return the spectrum of white noise plus a Gaussian-smoothed field.
+
+    Parameters
+    ----------
+    share : float
+        Rms of the smoothed field, relative to that of the sum.
+    sigma : float
+        Of the Gaussian, pixels.
+    """
+    fy, fx = frequencies()
+    smooth = normalized(np.exp(-((2 * np.pi * sigma * fx) ** 2)) * np.exp(-((2 * np.pi * sigma * fy) ** 2)))
+    return normalized(1.0 - share**2 + share**2 * smooth)
+
+
+def coupled(coupling: float) -> np.ndarray:
+    """Return the spectrum of noise of which a share leaks to each of the four neighbours."""
+    fy, fx = frequencies()
+    transfer = 1.0 - 4 * coupling + 2 * coupling * (np.cos(2 * np.pi * fx) + np.cos(2 * np.pi * fy))
+    return normalized(transfer**2)
+
+
+def resampled(x: float, y: float) -> np.ndarray:
+    """Return the spectrum of white noise after a bilinear shift by fractions of a pixel."""
+    fy, fx = frequencies()
+    along = [1.0 - 2 * d * (1 - d) * (1 - np.cos(2 * np.pi * f)) for d, f in ((x, fx), (y, fy))]
+    return normalized(along[0] * along[1])
+
+
+def row_noise(knee: float, rows: float, columns: float) -> np.ndarray:
+    """Return the spectrum of white noise, 1/f noise along each row, and offsets of rows and columns.
+
+    Parameters
+    ----------
+    knee : float
+        Frequency along a row at which the 1/f noise is as strong as the white noise, cycles per pixel.
+    rows, columns : float
+        Rms of the offset of each row and each column, relative to the white noise.
+    """
+    _, fx = frequencies()
+    power = np.repeat(1.0 + knee / np.maximum(fx, 1 / SIDE), SIDE, axis=0)
+    power[:, 0] += SIDE * rows**2
+    power[0, :] += SIDE * columns**2
+    return normalized(power)
+
+
+def draw_noise(rng: np.random.Generator, spectrum: np.ndarray) -> np.ndarray:
+    """Draw noise of a spectrum, shape (1024, 1024), float32, one per pixel."""
+    from scipy.fft import irfft2, rfft2
+
+    field = rng.standard_normal((SIDE, SIDE), dtype=np.float32)
+    if (spectrum == spectrum[0, 0]).all():
+        return field
+    return irfft2(rfft2(field) * np.sqrt(spectrum), s=field.shape)

@@ -1,0 +1,182 @@
+"""The figures of each robustness set, of each detector and of the limit, with intervals."""
+
+import itertools
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from blobwatch.detector.evaluation import SOUGHT, Bootstrap, median_of_finite
+from blobwatch.detector.metrics import Matches, auc, match, snr_at_half
+from blobwatch.images.peaks import Peaks
+from blobwatch.progress import in_processes
+from blobwatch.robustness.finders import Finder
+from blobwatch.robustness.measure import SearchedSet
+
+LIMIT = "limit"
+RESAMPLES = 300  # at most; with so many figures more would take longer than the detectors
+SNR_EDGES = (3, 5, 7, 10, 15, np.inf)
+AWAY = 30.0  # pixels from any blob, beyond which a false blob has nothing to do with one
+# Figure -> whether high values are bad; the network's worst set of each is singled out.
+WORST = {
+    "snr_at_half": True,
+    "ratio_to_limit": True,
+    "false_per_100": True,
+    "recall_10_to_15": False,
+    "recall_above_15": False,
+    "auc_5_to_30": False,
+    "position_error": True,
+}
+
+
+def report_sets(
+    searched: dict[str, SearchedSet],
+    finders: dict[str, Finder],
+    main: str,
+    radius: float,
+    draw: Bootstrap,
+    workers: int = 1,
+) -> dict:
+    """Return the figures of all sets.
+
+    Parameters
+    ----------
+    searched : dict of SearchedSet
+        By set.
+    finders : dict of Finder
+        By key, with their thresholds.
+    main : str
+        Key of the detector whose worst sets are singled out.
+    radius : float
+        Pixels within which a found blob is the true one.
+    draw : Bootstrap
+    workers : int
+        Processes.
+
+    Returns
+    -------
+    dict
+        ``sets``: by set and detector (and ``limit``) the figures, each with ``value``, ``low``, ``high``;
+        ``worst_…``: the same of the worst set; ``worst_sets``: its name, by figure.
+    """
+    draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
+    known = {key: (finder.threshold, finder.located) for key, finder in finders.items()}
+    work = partial(report_set, known, radius, draw)
+    reports = in_processes(work, list(searched.values()), "intervals", workers)
+    sets = dict(zip(searched, reports, strict=True))
+    worst = {figure: worst_set(sets, main, figure) for figure in WORST}
+    values = {f"worst_{figure}": sets[name][main][figure] for figure, name in worst.items()}
+    return {"sets": sets, "worst_sets": worst} | values
+
+
+def worst_set(sets: dict[str, dict], key: str, figure: str) -> str:
+    """Return the set with the worst value of a figure; one that is no number is the worst."""
+    sign = 1.0 if WORST[figure] else -1.0
+    values = {name: sign * report[key][figure]["value"] for name, report in sets.items()}
+    return max(values, key=lambda name: values[name] if np.isfinite(values[name]) else np.inf)
+
+
+def report_set(
+    known: dict[str, tuple[float, bool]], radius: float, draw: Bootstrap, one: SearchedSet
+) -> dict:
+    """Return the figures of one set: of each detector, and of the limit."""
+    reports = {}
+    for key, (threshold, located) in known.items():
+        reports[key] = subframe_figures(one, key, threshold, draw)
+        if located:
+            matches = match(one.truth, one.peaks[key], radius)
+            reports[key] |= blob_figures(one, matches, threshold, draw)
+            reports[key] |= false_figures(one, key, matches, threshold, draw)
+    snr, frames = one.truth.blobs["snr"], frames_of(one)
+    reports[LIMIT] = {"snr_at_half": draw(lambda i: snr_at_half(snr[i], one.limit[i]), frames)}
+    reports[LIMIT] |= recalls(snr, one.limit, frames, draw)
+    return reports
+
+
+def frames_of(one: SearchedSet) -> np.ndarray:
+    """Return the frame of each blob."""
+    return one.truth.rootnames[one.truth.blobs["subframe"]]
+
+
+def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstrap) -> dict:
+    """Return how well subframes with a blob are told from those of frames without any."""
+    searched = np.isfinite(one.scores[key]).all(axis=1)
+    scores, labels, empty = one.scores[key], one.labels, searched & (one.truth.labels == 0)
+    sought = (one.strongest >= SOUGHT[0]) & (one.strongest <= SOUGHT[1])
+    chosen = np.flatnonzero((sought | empty[:, None]).ravel())
+    frames = np.repeat(one.truth.rootnames, scores.shape[1])
+    scores, labels = scores.ravel(), labels.ravel()
+    false = (one.scores[key][empty] >= threshold).sum(axis=1)
+    return {
+        "auc_5_to_30": draw(lambda i: auc(labels[chosen][i], scores[chosen][i]), frames[chosen]),
+        "false_subframes_per_100": draw(lambda i: float(100 * false[i].mean()), np.arange(len(false))),
+    }
+
+
+def blob_figures(one: SearchedSet, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
+    """Return how many blobs are found, where, and how near that is to the limit."""
+    snr, hit, frames = one.truth.blobs["snr"], matches.hit >= threshold, frames_of(one)
+    error = np.where(hit, matches.error, np.nan)
+
+    def ratio(i: np.ndarray) -> float:
+        return snr_at_half(snr[i], hit[i]) / snr_at_half(snr[i], one.limit[i])
+
+    return {
+        "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), frames),
+        "ratio_to_limit": draw(ratio, frames),
+        "position_error": draw(lambda i: median_of_finite(error[i]), frames),
+    } | recalls(snr, hit, frames, draw)
+
+
+def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstrap) -> dict:
+    """Return the recall between each two SNRs."""
+    figures = {}
+    for low, high in itertools.pairwise(SNR_EDGES):
+        members = np.flatnonzero((snr >= low) & (snr < high))
+        name = f"recall_{low}_to_{high}" if np.isfinite(high) else f"recall_above_{low}"
+        figures[name] = draw(lambda i, m=members: float(hit[m][i].mean()), frames[members])
+    return figures
+
+
+def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
+    """Return the false blobs far from any blob, and those beside one: at the wrong place, or found twice.
+
+    Only the former count per 100 frames, since a frame of the sets has far more blobs than a real one.
+    """
+    found, searched = one.peaks[key], np.flatnonzero(np.isfinite(one.scores[key]).all(axis=1))
+    far = np.array([count_far(one.truth.blobs_of(n), peaks, threshold) for n, peaks in enumerate(found)])
+    wrong = matches.false_subframe[matches.false >= threshold]
+    beside = np.bincount(wrong, minlength=len(found)) - far
+    blobs = np.bincount(one.truth.blobs["subframe"], minlength=len(found))
+    some = np.flatnonzero(blobs)
+    return {
+        "false_per_100": draw(lambda i: float(100 * far[searched][i].mean()), searched),
+        "displaced_per_100_blobs": draw(
+            lambda i: float(100 * beside[some][i].sum() / blobs[some][i].sum()), some
+        ),
+    }
+
+
+def count_far(blobs: np.ndarray, peaks: Peaks, threshold: float) -> int:
+    """Return how many found blobs are far from any true one."""
+    distance = np.hypot(peaks.x[:, None] - blobs["x"], peaks.y[:, None] - blobs["y"])
+    return int(((distance > AWAY).all(axis=1) & (peaks.probability >= threshold)).sum())
+
+
+def rows_of(report: dict, names: dict[str, str]) -> list[dict]:
+    """Return the rows of ``robustness.csv``: one per set, detector and figure.
+
+    Parameters
+    ----------
+    report : dict
+        As `report_sets` returns it.
+    names : dict of str
+        Of the detectors, by key.
+    """
+    return [
+        {"set": name, "detector": names[key], "figure": figure}
+        | {end: value if np.isfinite(value) else "" for end, value in measured.items()}
+        for name, detectors in report["sets"].items()
+        for key, figures in detectors.items()
+        for figure, measured in figures.items()
+    ]
