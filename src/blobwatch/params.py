@@ -85,8 +85,8 @@ class Train(Section):
     architecture: Literal["compact", "plain"]
     width: Annotated[int, Field(ge=1, le=8)]
     clip: Annotated[float, Field(gt=0, le=7.9375)]
-    loss: Literal["logistic", "focal"]
-    turns: bool
+    crop: Annotated[int, Field(ge=64, le=256, multiple_of=8)]
+    crops: Count
     bfloat16: bool
     epochs: Count
     patience: Count
@@ -99,6 +99,7 @@ class Train(Section):
 class Baseline(Section):
     """The training of the predecessor's network."""
 
+    subframes: Count
     epochs: Count
     batch: Count
     learning_rate: Positive

@@ -295,7 +295,16 @@ KINDS: dict[str, Callable[[np.random.Generator, np.ndarray, bool], None]] = {
     "dead areas": dead_areas,
     "unevenness": unevenness,
 }
-SHARES = (0.14, 0.1, 0.16, 0.28, 0.1, 0.08, 0.07, 0.07)  # bad pixels and residuals are what fools a network most
+SHARES = (
+    0.14,
+    0.1,
+    0.16,
+    0.28,
+    0.1,
+    0.08,
+    0.07,
+    0.07,
+)  # bad pixels and residuals are what fools a network most
 
 FRAME_EFFECTS: dict[Callable[[np.random.Generator, tuple[int, int]], np.ndarray], float] = {
     stripes: 0.4,

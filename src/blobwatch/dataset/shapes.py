@@ -78,7 +78,9 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
     Half-widths are log-uniform from 2.2 to 13 px, so that large shapes of low surface brightness are as
     frequent as small ones; ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter rings).
     """
-    size = float(rng.uniform(4.0, 13.0) if rng.uniform() < 0.6 else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
+    size = float(
+        rng.uniform(4.0, 13.0) if rng.uniform() < 0.6 else np.exp(rng.uniform(np.log(2.2), np.log(8.0)))
+    )
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     edge = float(np.exp(rng.uniform(np.log(1.6), np.log(20.0))))
     lobes = []

@@ -71,6 +71,14 @@ class Shard:
         """Return images in sigma, float32."""
         return from_steps(self.images[index])
 
+    def take(self, chosen: np.ndarray) -> "Shard":
+        """Return some of the subframes, in the order of their sorted indices ``chosen``."""
+        place = np.searchsorted(chosen, self.blobs["subframe"])
+        kept = np.isin(self.blobs["subframe"], chosen)
+        blobs = self.blobs[kept].copy()
+        blobs["subframe"] = place[kept]
+        return Shard(self.images[chosen], self.subframes[chosen], blobs, self.rootnames[chosen])
+
     def blobs_of(self, index: int) -> np.ndarray:
         """Return the blobs of one subframe."""
         low, high = np.searchsorted(self.blobs["subframe"], (index, index + 1))

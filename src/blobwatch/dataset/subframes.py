@@ -135,7 +135,14 @@ def cut_subframes(
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
             images[index] = turn_image(made.steps[tile.region], flipped, turns)
             held = made.blobs.get(tile.index, [])
-            subframes[index] = (bool(held), tile.x0, tile.y0, flipped, turns, made.contaminants.get(tile.index, ""))
+            subframes[index] = (
+                bool(held),
+                tile.x0,
+                tile.y0,
+                flipped,
+                turns,
+                made.contaminants.get(tile.index, ""),
+            )
             for blob, injected in held:
                 x, y = turn(blob.x - tile.x0, blob.y - tile.y0, flipped, turns, SIZE)
                 blobs.append(blob_row(index, x, y, blob, made.noise, injected))
@@ -159,9 +166,7 @@ def usable_tiles(frame: Frame) -> list[Tile]:
     return usable
 
 
-def choose_tiles(
-    rng: np.random.Generator, frame: Frame, usable: list[Tile], labelled: float
-) -> list[Tile]:
+def choose_tiles(rng: np.random.Generator, frame: Frame, usable: list[Tile], labelled: float) -> list[Tile]:
     """Return the subframes to cut, in random order; a share of them is replaced by ones with a label."""
     chosen = [usable[n] for n in rng.permutation(len(usable))]
     with_label = [tile for tile in usable if any(tile.holds(x, y) for x, y in frame.labelled)]

@@ -16,6 +16,8 @@ MANIFEST = {
     "stride": ("architecture", "stride"),
     "parameters": ("parameters",),
     "version": ("version",),
+    "cleaning": ("preprocessing", "cleaning"),
+    "whitening": ("preprocessing", "whitening"),
     "scaling": ("preprocessing", "scaling"),
     "clip": ("preprocessing", "clip_sigma"),
     "unknown": ("preprocessing", "unknown"),

@@ -41,21 +41,6 @@ class CleanFrame:
     level: float
     noise: float
 
-    def filled(self) -> np.ndarray:
-        """Return the image with each unknown pixel as the mean of its neighbours.
-
-        Returns
-        -------
-        ndarray, shape (ny, nx), float32
-            0 where none of the eight neighbours is known.
-        """
-        unknown = np.flatnonzero(np.isnan(self.image))
-        boxes = boxes_around(self.image, unknown, 1)
-        known = np.isfinite(boxes)
-        filled = self.image.copy()
-        filled.flat[unknown] = np.where(known, boxes, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        return filled
-
 
 def clean_frame(image: np.ndarray) -> CleanFrame:
     """Mask bad pixels and subtract the offsets of rows, columns and amplifiers.
@@ -108,6 +93,22 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     image = np.add(excess, background, out=background)
     offsets.subtract_steps(image)
     return CleanFrame(image, masked, float(level), noise)
+
+
+def fill_unknown(image: np.ndarray) -> np.ndarray:
+    """Return an image with each NaN replaced by the mean of its neighbours.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx), float32
+        0 where none of the eight neighbours is known.
+    """
+    unknown = np.flatnonzero(np.isnan(image))
+    boxes = boxes_around(image, unknown, 1)
+    known = np.isfinite(boxes)
+    filled = image.copy()
+    filled.flat[unknown] = np.where(known, boxes, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return filled
 
 
 def sampled(image: np.ndarray) -> np.ndarray:

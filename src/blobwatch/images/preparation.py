@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from blobwatch.images.blobimage import interpolation
-from blobwatch.images.cleaning import CleanFrame, clean_frame
+from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
+
+BOX = 64  # pixels; side of the boxes whose means are the background, several times a blob
+CLIP_SIGMA = 2.5  # pixels further off count as this far, so that a blob or a streak changes a mean little
 
 
 @dataclass(frozen=True)
@@ -20,33 +23,12 @@ class PreparedFrame:
         Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; 0 where nothing is known.
     clean : CleanFrame
     spectrum : ndarray, shape (n,)
-        Of the noise, as `noise_spectrum` gives it.
+        Of the noise, from `noise_spectrum`.
     """
 
     scaled: np.ndarray
     clean: CleanFrame
     spectrum: np.ndarray
-
-
-BOX = 64  # pixels; side of the boxes whose means are the background, several times a blob
-CLIP_SIGMA = 2.5  # pixels further off count as this far, so that a blob or a streak moves a mean little
-
-
-def background(clean: CleanFrame) -> np.ndarray:
-    """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics."""
-    box = min(BOX, *clean.image.shape)
-    rows, columns = (side // box for side in clean.image.shape)
-    boxes = clean.image.reshape(rows, box, columns, box)
-    known = np.isfinite(boxes)
-    count = known.sum(axis=(1, 3))
-    level = np.zeros((rows, columns), dtype=np.float32)
-    for _ in range(2):
-        off = boxes - level[:, None, :, None]
-        np.clip(off, -CLIP_SIGMA * clean.noise, CLIP_SIGMA * clean.noise, out=off)
-        level += np.where(known, off, 0).sum(axis=(1, 3)) / np.maximum(count, 1)
-    level[count < box**2 // 4] = 0.0
-    down, across = (interpolation(side, box, beyond=False).astype(np.float32) for side in clean.image.shape)
-    return down @ level @ across.T
 
 
 def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> PreparedFrame:
@@ -55,6 +37,7 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
     Parameters
     ----------
     image : ndarray, shape (ny, nx), any unit, new blob positive
+        Both sides are multiples of 128.
     spectrum : ndarray, shape (n,), optional
         Of the noise, in the unit of ``image``; measured where absent.
 
@@ -64,9 +47,22 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
         If too few pixels are finite, or they have no noise.
     """
     clean = clean_frame(image)
-    filled = clean.filled() - background(clean)
-    filled[np.isnan(clean.image) & (clean.filled() == 0)] = 0.0
+    flat = fill_unknown(clean.image - background(clean))
     if spectrum is None:
-        spectrum = noise_spectrum(filled, np.isfinite(clean.image))
-    scaled = whiten(filled, spectrum)
+        spectrum = noise_spectrum(flat, np.isfinite(clean.image))
+    scaled = whiten(flat, spectrum)
     return PreparedFrame(np.clip(scaled, -CLIP, CLIP, out=scaled), clean, spectrum)
+
+
+def background(clean: CleanFrame) -> np.ndarray:
+    """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics."""
+    rows, columns = (side // BOX for side in clean.image.shape)
+    boxes = clean.image.reshape(rows, BOX, columns, BOX)
+    count = np.isfinite(boxes).sum(axis=(1, 3))
+    level = np.zeros((rows, columns), dtype=np.float32)
+    for _ in range(2):
+        off = np.clip(boxes - level[:, None, :, None], -CLIP_SIGMA * clean.noise, CLIP_SIGMA * clean.noise)
+        level += np.nansum(off, axis=(1, 3)) / np.maximum(count, 1)
+    level[count < BOX**2 // 4] = 0.0
+    down, across = (interpolation(side, BOX, beyond=False).astype(np.float32) for side in clean.image.shape)
+    return down @ level @ across.T

@@ -13,7 +13,7 @@ from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.detectors import has_positions
 from blobwatch.detector.scoring import LOWEST
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
-from blobwatch.images.scaling import scale_frame
+from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
 
 
@@ -80,14 +80,14 @@ def filter_finder(threshold: float) -> Finder:
 def find_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model over a whole frame, as it is served."""
     model = load_model(folder)
-    output = model.run(scale_frame(image)[None, None])[0]
+    output = model.run(prepare_frame(image).scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
     return Found(peaks, subframe_probabilities(output, model.stride, peaks, LOWEST))
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
-    model, scaled = load_model(folder), scale_frame(image)
+    model, scaled = load_model(folder), prepare_frame(image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
     return Found(NO_PEAKS, np.array(scores))
@@ -95,6 +95,6 @@ def score_by_model(folder: Path, image: np.ndarray) -> Found:
 
 def find_by_filters(image: np.ndarray) -> Found:
     """Run the bank of matched filters over a whole frame."""
-    snr = matched_filter(scale_frame(image))
+    snr = matched_filter(prepare_frame(image).scaled)
     blocks = snr.reshape(PER_SIDE, SUBFRAME, PER_SIDE, SUBFRAME)
     return Found(peaks_of(snr, LOWEST_FILTER_SNR)[0], as_score(blocks.max(axis=(1, 3)).ravel()))

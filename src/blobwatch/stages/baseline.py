@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from blobwatch.dataset.shards import read_split
@@ -45,14 +46,16 @@ def baseline(
 
     Notes
     -----
-    The recipe is Adam with weight decay 1e-5, cross-entropy, flips and quarter turns. Its five epochs of
-    1,000 subframes are ``epochs`` of many more here. Its cross-entropy of two classes is that of the
+    The recipe is Adam with weight decay 1e-5, cross-entropy, flips and quarter turns, and five epochs of
+    1,000 subframes. Its cross-entropy of two classes is that of the
     difference of the two logits, which is the class loss of `detector.loss`. Its standardising to mean 0 and
     std 1 is left out: subframes come in units of the frame's noise about its median, and a served model gets
     frames scaled like that.
     """
     prepare_torch(threads)
     train_set, val_set = (read_split(subframes, split) for split in ("train", "val"))
+    chosen = np.random.default_rng(seed).permutation(len(train_set))[: settings.subframes]
+    train_set = train_set.take(np.sort(chosen))
     torch.manual_seed(seed)
     network = build(ARCHITECTURE["name"], ARCHITECTURE["width"])
     network = network.to(memory_format=torch.channels_last)
@@ -75,4 +78,6 @@ def baseline(
 
 def plan_of(settings: Baseline, seed: int) -> Plan:
     """Return the training plan: all epochs are run, and there is no position to learn."""
-    return Plan(**settings.model_dump(), patience=settings.epochs, position_weight=0.0, seed=seed)
+    return Plan(
+        **settings.model_dump(exclude={"subframes"}), patience=settings.epochs, position_weight=0.0, seed=seed
+    )
