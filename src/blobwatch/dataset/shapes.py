@@ -97,7 +97,7 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
                 exponent=rng.uniform(0.8, 2.5),
                 edge=edge,
                 weight=rng.uniform(0.5, 1.0),
-                hole=rng.uniform(0.25, 0.7) if half_width > 5 and rng.uniform() < 0.45 else 0.0,
+                hole=rng.uniform(0.25, 0.7) if half_width > 4 and rng.uniform() < 0.35 else 0.0,
             )
         )
     return centred(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))
