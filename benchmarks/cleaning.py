@@ -49,7 +49,8 @@ def main() -> None:
     for unknown, bad in ((0.02, 0.001), (0.0, 0.015)):
         image = frame(rng, unknown, bad)
         cleaning = timed(lambda image=image: clean_frame(image))
-        filling = timed(lambda clean=clean_frame(image): fill_unknown(clean.image))
+        clean = clean_frame(image).image
+        filling = timed(lambda clean=clean: fill_unknown(clean))
         masked = clean_frame(image).masked.sum()
         print(
             f"| cleaning a frame, {masked:,} pixels masked; filling | {cleaning:.1f} ms; {filling:.1f} ms |"
