@@ -1,7 +1,7 @@
 """Count the 108 measured old blobs that a model finds, at their measured positions and depths.
 
 Run ``python benchmarks/old_blobs.py [MODEL...]`` (default: the champion). Each frame is white noise of 1 % of
-the background, as measured in a real difference, with the 108 blobs of ``instrument/data/old_blobs.csv`` as if
+the background as measured in a real difference, with the 108 blobs of ``instrument/data/old_blobs.csv`` as if
 they were all new. Prints recall, recall of those above SNR 10, false blobs and the median position error.
 """
 

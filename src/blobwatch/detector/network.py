@@ -127,7 +127,8 @@ LARGE = ((4.8, 0.0), (6.2, 0.0), (8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
 RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
 MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
 UNIT = 4.0  # SNR
-START_SNR, START_SLOPE = 5.3, 2.0  # of the best matched filter: even odds there, and logit per SNR
+SNR_RANGE = (-8.0, 16.0)  # of the maps; a blob beyond is as certain as this
+START_SNR, START_SLOPE = 5.3, 1.0  # of the best matched filter: even odds there, and logit per SNR
 
 
 class Merge(nn.Module):
@@ -195,6 +196,7 @@ class Compact(nn.Module):
     def filter_maps(self, x: torch.Tensor) -> torch.Tensor:
         """Return the SNR of each matched filter, and the best of them first, in units of `UNIT`."""
         maps = torch.cat([nn.functional.max_pool2d(self.small(x), 2), self.large(x)], dim=1)
+        maps = maps.clamp(*SNR_RANGE)  # a bright trail must not spoil the statistics of the normalisation
         return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1) / UNIT
 
     @torch.no_grad()
