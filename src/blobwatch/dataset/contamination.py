@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from blobwatch.dataset.injection import draw_known, draw_wide, inject, log_uniform
+from blobwatch.dataset.shapes import rescaled
 from blobwatch.instrument.blobs import draw_depth
 from blobwatch.instrument.contaminants import SIGMA, line
 
@@ -191,7 +192,7 @@ def residuals(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
     """Add what old blobs leave behind: two shapes of opposite sign, a little apart and of other widths.
 
     Dipoles and rings of either sign whose sum is near zero. The strongest pixel has 1 to 5 % of the depth of
-    an old blob, of those measured; wide, up to 8 % of 30 sigma.
+    an old blob, of those measured; wide, up to 8 % of 30 sigma, and up to 25 % where it is only shifted.
     """
     for _ in range(int(rng.integers(1, 9))):
         x, y = rng.uniform(0, scene.shape[1]), rng.uniform(0, scene.shape[0])
@@ -200,15 +201,14 @@ def residuals(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
         shifted = wide and rng.uniform() < 0.4  # only shifted, but by up to a pixel
         old = replace((draw_wide if wide else draw_known)(rng, x, y), depth=1.0, collar=0.0)
         shift, angle = log_uniform(rng, 0.01, 0.5), rng.uniform(0, 2 * np.pi)
-        width = old.half_width * (1 + (0.0 if shifted else rng.normal(0.0, 0.02)))
+        ratio = 1 + (0.0 if shifted else rng.normal(0.0, 0.02))
         if shifted:
             shift, peak = rng.uniform(0.1, 1.0), depth * log_uniform(rng, 0.03, 0.25)
         moved = replace(
-            old,
+            rescaled(old, ratio),
             x=x + shift * np.cos(angle),
             y=y + shift * np.sin(angle),
-            half_width=width,
-            depth=(old.half_width / width) ** 2,  # what is taken from the rim is in the middle
+            depth=ratio**-2,  # what is taken from the rim is in the middle
         )
         left = np.zeros_like(scene)
         inject(left, np.ones_like(scene), old, 0, 0)

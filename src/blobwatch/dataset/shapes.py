@@ -109,3 +109,15 @@ def centred(blob: LobedBlob) -> LobedBlob:
     v, u = np.indices(stamp.shape)
     dx, dy = ((stamp * u).sum() / stamp.sum() + x0 - blob.x, (stamp * v).sum() / stamp.sum() + y0 - blob.y)
     return replace(blob, lobes=tuple(replace(one, x=one.x - dx, y=one.y - dy) for one in blob.lobes))
+
+
+def rescaled(blob: Blob, ratio: float) -> Blob:
+    """Return a blob of the same shape whose size is multiplied by ``ratio``."""
+    larger = replace(blob, half_width=blob.half_width * ratio)
+    if not isinstance(blob, LobedBlob):
+        return larger
+    lobes = (
+        replace(one, x=one.x * ratio, y=one.y * ratio, half_width=one.half_width * ratio)
+        for one in blob.lobes
+    )
+    return replace(larger, lobes=tuple(lobes))

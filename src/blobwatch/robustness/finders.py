@@ -16,6 +16,7 @@ from blobwatch.images.cleaning import CleanFrame
 from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.preparation import prepare_frame
+from blobwatch.images.scaling import scale_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
 
 
@@ -82,7 +83,8 @@ def filter_finder(threshold: float) -> Finder:
 def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
     """Run a model over a whole frame and refine the positions of what it finds, as it is served."""
     model, prepared = load_model(folder), prepare_frame(image)
-    output = model.run(prepared.scaled[None, None])[0]
+    scaled = prepared.scaled if model.whitened else scale_frame(image)
+    output = model.run(scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
     scores = subframe_probabilities(output, model.stride, peaks, LOWEST)
     return Found(refined(peaks, prepared.clean, threshold), scores)
@@ -99,7 +101,8 @@ def refined(peaks: Peaks, clean: CleanFrame, threshold: float) -> Peaks:
 
 def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
-    model, scaled = load_model(folder), prepare_frame(image).scaled
+    model = load_model(folder)
+    scaled = prepare_frame(image).scaled if model.whitened else scale_frame(image)
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
     return Found(NO_PEAKS, np.array(scores))
