@@ -62,7 +62,6 @@ def test_images_are_in_range_and_hardly_any_two_are_the_same(split, params):
     # Sigma; correlated noise is scaled by its strength over blocks, so its pixels scatter less.
     low, high = (0.35, 2.5) if getattr(params.subframes, name).wide else (0.7, 1.6)
     assert ((spread > low) & (spread < high)).all()
-    # Two cuts around hard places in a corner of the frame can coincide.
     assert len({image.tobytes() for image in data.images}) > 0.998 * len(data)
 
 
