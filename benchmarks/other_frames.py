@@ -16,7 +16,7 @@ import numpy as np
 from blobwatch.artefact import Model
 from blobwatch.detector.metrics import snr_at_half
 from blobwatch.images.peaks import find_peaks
-from blobwatch.images.scaling import scale_frame
+from blobwatch.images.preparation import prepare_frame
 from blobwatch.instrument.blobs import depth_for, draw_blob, old_blobs, overlap, shape
 from blobwatch.progress import track
 
@@ -128,7 +128,7 @@ def judge(model, frames):
 def main(folders):
     """Judge and print; intervals are 95 %, by resampling frames."""
     drawn = [draw_frame(n) for n in track(range(FRAMES), FRAMES, "frames")]
-    frames = [(scale_frame(frame), blobs) for frame, blobs in drawn]
+    frames = [(prepare_frame(frame).scaled, blobs) for frame, blobs in drawn]
     owner = np.repeat(np.arange(FRAMES), [len(blobs) for _, blobs in frames])
     print(
         "| model | SNR at half | SNR 10-15 | above 15 | false per 100 | position error |\n"

@@ -8,6 +8,7 @@ import numpy as np
 from blobwatch.instrument.blobs import OVERSAMPLE, Blob
 
 FADED = 0.002  # of the peak: below it a shape is cut off
+LARGE_SHARE = 0.6  # of half-width 4-13 px, uniform; the others 2.2-8 px, log-uniform
 MOST = 40  # pixels; the largest radius of a stamp
 
 
@@ -28,7 +29,7 @@ class Lobe:
 
 @dataclass(frozen=True)
 class LobedBlob(Blob):
-    """A blob made of lobes; its centre is that of its light, its half-width that of a disc of the same area."""
+    """A blob made of lobes, centred on its light; its half-width is that of a single lobe."""
 
     lobes: tuple[Lobe, ...] = field(default=(), kw_only=True)
 
@@ -75,12 +76,11 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
 
     Notes
     -----
-    Half-widths are log-uniform from 2.2 to 13 px, so that large shapes of low surface brightness are as
-    frequent as small ones; ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter rings).
+    Ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter of them rings). Most are large:
+    shapes of low surface brightness are the hardest to learn.
     """
-    size = float(
-        rng.uniform(4.0, 13.0) if rng.uniform() < 0.6 else np.exp(rng.uniform(np.log(2.2), np.log(8.0)))
-    )
+    large = rng.uniform() < LARGE_SHARE
+    size = float(rng.uniform(4.0, 13.0) if large else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     edge = float(np.exp(rng.uniform(np.log(1.6), np.log(20.0))))
     lobes = []
@@ -97,7 +97,7 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
                 exponent=rng.uniform(0.8, 2.5),
                 edge=edge,
                 weight=rng.uniform(0.5, 1.0),
-                hole=rng.uniform(0.25, 0.7) if half_width > 5 and rng.uniform() < 0.45 else 0.0,
+                hole=rng.uniform(0.25, 0.7) if half_width > 4 and rng.uniform() < 0.35 else 0.0,
             )
         )
     return centred(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))

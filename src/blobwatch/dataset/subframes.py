@@ -274,7 +274,7 @@ def whole_frame(frame: Frame) -> Shard:
 
     Faint ones are listed too, but make no subframe positive.
     """
-    scaled = to_steps(prepare_frame(frame.image).scaled)
+    scaled = to_steps(prepare_frame(frame.image.astype(np.float64)).scaled)
     images = np.stack([scaled[tile.region] for tile in tiles()])
     subframes = np.zeros(len(images), dtype=SUBFRAME)
     blobs = []

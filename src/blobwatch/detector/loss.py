@@ -64,7 +64,7 @@ def focal(logit: torch.Tensor) -> torch.Tensor:
 
 
 def detection_logit(heat: torch.Tensor, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
-    """Return the logit of each blob, shape (m,): the sum over the cells near its centre, weighted by distance."""
+    """Return the logit of each blob, shape (m,), pooled over the cells near its centre."""
     steps = np.arange(-REACH, REACH + 1)
     cell = np.clip(np.rint(centres), 0, heat.shape[-1] - 1).astype(int)
     columns = cell[:, 0, None, None] + steps[None, None, :]

@@ -127,6 +127,8 @@ LARGE = ((4.8, 0.0), (6.2, 0.0), (8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
 RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
 MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
 UNIT = 4.0  # SNR
+SNR_RANGE = (-8.0, 16.0)  # of the maps; a blob beyond is as certain as this
+START_SNR, START_SLOPE = 5.3, 1.0  # of the best matched filter: even odds there, and logit per SNR
 
 
 class Merge(nn.Module):
@@ -181,6 +183,7 @@ class Compact(nn.Module):
         self.last = Merge(layers, width)
         self.answer = layers.answer(width)
         self.filter_logit = nn.Conv2d(MAPS, 1, 1, bias=False)
+        self.start_from_filters()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.clamp(-self.clip, self.clip)
@@ -193,7 +196,15 @@ class Compact(nn.Module):
     def filter_maps(self, x: torch.Tensor) -> torch.Tensor:
         """Return the SNR of each matched filter, and the best of them first, in units of `UNIT`."""
         maps = torch.cat([nn.functional.max_pool2d(self.small(x), 2), self.large(x)], dim=1)
+        maps = maps.clamp(*SNR_RANGE)  # a bright trail must not spoil the statistics of the normalisation
         return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1) / UNIT
+
+    @torch.no_grad()
+    def start_from_filters(self) -> None:
+        """Let the logit be that of the best matched filter: even odds at the limit of white noise."""
+        self.filter_logit.weight.zero_()
+        self.filter_logit.weight[0, 0] = START_SLOPE * UNIT
+        self.answer.logit_parameters()[1].fill_(-START_SLOPE * START_SNR)
 
     @torch.no_grad()
     def calibrate(self, slope: float, shift: float) -> None:

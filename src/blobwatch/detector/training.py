@@ -21,7 +21,6 @@ from blobwatch.images.scaling import from_steps
 from blobwatch.images.tiling import SUBFRAME
 from blobwatch.progress import bar
 
-
 MARGIN = 12  # pixels between the blob that a crop is made for and the edge of the crop
 
 

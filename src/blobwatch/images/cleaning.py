@@ -26,7 +26,7 @@ class CleanFrame:
 
     Attributes
     ----------
-    image : ndarray, shape (ny, nx), float32
+    image : ndarray, shape (ny, nx), float32 (float64 if the input is)
         Level and offsets subtracted, in the unit of the input; NaN where unknown or masked.
     masked : ndarray, shape (ny, nx), bool
         Finite pixels of the input that are masked: isolated pixels, small clusters, the death star.
@@ -75,8 +75,9 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     sample = sample[np.isfinite(sample)]
     if sample.size < image.size // 16 // 10:
         raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
-    level = np.float32(np.median(sample))
-    image = np.subtract(image, level, dtype=np.float32)
+    level = np.median(sample)
+    # Frames for training are float64, so that subframes are the same on every processor.
+    image = np.subtract(image, level, dtype=np.result_type(image, np.float32))
     image[~np.isfinite(image)] = np.nan
     background = local_background(image)
     excess = image - background
@@ -131,7 +132,7 @@ def local_background(image: np.ndarray) -> np.ndarray:
     (rows, columns), (height, width) = counts, sample.shape
     boxes = sample.reshape(rows, height // rows, columns, width // columns).swapaxes(1, 2)
     mesh = median_without_nan(boxes.reshape(rows, columns, -1))
-    mesh = np.where(np.isfinite(mesh), mesh, 0.0).astype(np.float32)
+    mesh = np.where(np.isfinite(mesh), mesh, 0.0).astype(image.dtype)
     return matrices[0] @ mesh @ matrices[1].T
 
 
@@ -164,7 +165,7 @@ def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
     boxes *= np.sign(value)
     value = np.abs(value)
     known = np.isfinite(boxes).sum(axis=0)
-    below = (boxes < value - np.float32(OUTLIER * sigma)).sum(axis=0)
+    below = (boxes < value - OUTLIER * sigma).sum(axis=0)
     alike = (boxes > LIKE * value).sum(axis=0)
     masked = np.zeros(excess.shape, dtype=bool)
     masked.flat[places[(2 * below >= known) & (alike <= SHARE * known)]] = True

@@ -55,8 +55,8 @@ def measure_offsets(excess: np.ndarray, background: np.ndarray, sigma: float) ->
         Noise per pixel.
     """
     usual = np.abs(excess) < USUAL * sigma
-    values = np.where(usual, excess, np.float32(0))
-    counted = usual.astype(np.float32)
+    values = np.where(usual, excess, 0)
+    counted = usual.astype(excess.dtype)
     column_means, column_counts = (by_column_half(part).sum(axis=1) for part in (values, counted))
     row_means, row_counts = (by_row_half(part).sum(axis=2).T for part in (values, counted))
     column_means /= np.maximum(column_counts, 1)

@@ -19,7 +19,7 @@ class PreparedFrame:
 
     Attributes
     ----------
-    scaled : ndarray, shape (ny, nx), float32
+    scaled : ndarray, shape (ny, nx), float32 (float64 if the input is)
         Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; 0 where nothing is known.
     clean : CleanFrame
     spectrum : ndarray, shape (n,)
@@ -59,7 +59,7 @@ def background(clean: CleanFrame) -> np.ndarray:
     rows, columns = (side // BOX for side in clean.image.shape)
     boxes = clean.image.reshape(rows, BOX, columns, BOX)
     count = np.isfinite(boxes).sum(axis=(1, 3))
-    level = np.zeros((rows, columns), dtype=np.float32)
+    level = np.zeros((rows, columns), dtype=boxes.dtype)
     for _ in range(2):
         off = np.clip(boxes - level[:, None, :, None], -CLIP_SIGMA * clean.noise, CLIP_SIGMA * clean.noise)
         level += np.nansum(off, axis=(1, 3)) / np.maximum(count, 1)

@@ -1,4 +1,4 @@
-"""Noise spectrum of a frame, and whitening: equally strong noise from the scale of a blob to that of a pixel."""
+"""Noise spectrum of a frame, and whitening by it."""
 
 from functools import lru_cache
 
@@ -64,7 +64,7 @@ def cut_tiles(image: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def rings(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ring of each frequency of a tile off the axes, and the number of frequencies in each ring."""
+    """Return the ring of each off-axis frequency of a tile, and the number of frequencies per ring."""
     ring = np.rint(radial_frequency((size, size))[1:, 1:] * size).astype(int).ravel()
     return ring, np.maximum(np.bincount(ring), 1)
 
