@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made import NOISE
 
+from blobwatch.dataset import injection
 from blobwatch.dataset.contamination import (
     FRAME_EFFECTS,
     KINDS,
@@ -133,20 +134,32 @@ def test_the_seed_says_it_all():
     assert len(cuts) > 20  # dead areas may be the same
 
 
-@BOTH
-def test_a_residual_sums_to_nearly_nothing(wide):
+LOBED_RESIDUALS = pytest.mark.xfail(reason="the width of a lobed blob is changed in its depth, not its lobes")
+
+
+@pytest.mark.parametrize(
+    ("wide", "lobed"),
+    [(False, 0.0), (True, 0.0), pytest.param(True, 1.0, marks=LOBED_RESIDUALS)],
+    ids=["measured", "wide", "lobed"],
+)
+def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
     """It is one shadow taken from another; only those cut off by the border leave a sum."""
+    monkeypatch.setattr(injection, "LOBED", lobed)
     scenes = [scene_of("residuals", seed, wide, (512, 512)) for seed in range(25)]
     balance = [abs(scene.sum()) / np.abs(scene).sum() for scene in scenes]
     assert np.median(balance) < 0.02
     assert max(balance) < 0.2
 
 
-def test_residuals_stay_below_eight_per_cent_of_the_old_blob():
-    peaks = [np.abs(scene_of("residuals", seed)).max() for seed in range(60)]
-    assert max(peaks) < 0.08 * 30  # the strongest old blobs have 30 sigma in the middle
+@pytest.mark.parametrize(
+    ("wide", "most", "usual"), [(False, 0.05 * 30, (0.05, 0.6)), (True, 0.25 * 30, (0.2, 2.5))]
+)
+def test_residuals_stay_below_a_share_of_the_old_blob(wide, most, usual):
+    """The strongest old blobs have 30 sigma in the middle; shifted by a pixel they leave a quarter."""
+    peaks = [np.abs(scene_of("residuals", seed, wide)).max() for seed in range(60)]
+    assert max(peaks) < 1.3 * most  # two may lie on each other
     assert min(peaks) > 0.005
-    assert 0.2 < np.median(peaks) < 1.5
+    assert usual[0] < np.median(peaks) < usual[1]
 
 
 @BOTH
@@ -239,7 +252,7 @@ def test_outliers_are_few_of_both_signs_and_come_in_hard_edged_clusters():
         clusters += ((scene[1:, 1:] * scene[:-1, :-1] * scene[1:, :-1] * scene[:-1, 1:]) != 0).sum()
     assert 1e-4 < min(shares) < 2e-3
     assert 3e-3 < max(shares) < 2e-2
-    assert clusters > 100
+    assert clusters > 50
 
 
 def disturbed(seed: int, image: np.ndarray, noise: float = NOISE) -> np.ndarray:

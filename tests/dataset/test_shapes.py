@@ -66,7 +66,7 @@ def test_a_blob_of_one_lobe_has_its_form():
     ring = shape(replace(blob, lobes=(replace(lobe, hole=0.5),)))[0]
     middle = round(Y) - y0, round(X) - x0
     assert stamp[middle] == pytest.approx(1.0, abs=0.01)
-    assert ring[middle] == pytest.approx(0.4, abs=0.03)
+    assert ring[middle] == pytest.approx(0.4, abs=0.05)  # of its brightest pixel
 
 
 def test_depth_and_snr_are_those_of_the_whole_shape(blobs):
