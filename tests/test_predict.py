@@ -269,7 +269,7 @@ def test_an_exposure_against_its_history(predictor, month):
 def test_an_exposure_against_a_given_stack(predictor, month):
     stack = np.ones((1024, 1024), np.float32)
     found = predictor.predict_file(month[4], stack=stack)
-    assert len(found.blobs) == 2  # nothing cancels the old one
+    assert flagged(found) == [1, 6]  # nothing cancels the old one
 
 
 def test_an_exposure_alone_is_refused(predictor, month):
