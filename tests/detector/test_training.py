@@ -13,9 +13,10 @@ import torch
 from made import easy_set
 from safetensors.torch import load_file
 
+from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn_image
 from blobwatch.detector import training
 from blobwatch.detector.network import build
-from blobwatch.detector.training import Plan, batches, learning_rate, train
+from blobwatch.detector.training import MARGIN, Plan, batches, learning_rate, place_crop, train
 from blobwatch.errors import BlobwatchError
 
 PLAN = Plan(
@@ -26,8 +27,8 @@ PLAN = Plan(
     weight_decay=1e-4,
     position_weight=1.0,
     seed=5,
-    loss="focal",
-    turns=True,
+    crop=128,
+    crops=2,
 )
 
 
@@ -230,58 +231,89 @@ def test_the_checkpoint_runs_no_code_and_holds_the_moments(train_set, val_set, t
     assert "adam.0.exp_avg" in names
 
 
-def test_each_epoch_sees_each_subframe_once_in_its_own_order(train_set):
-    for epoch in (0, 1):
-        labels = torch.cat([part[1] for part in batches(train_set, PLAN, epoch)])
-        assert labels.sum() == train_set.labels.sum()
+# Crops
+
+
+def marked_set(count: int = 12) -> Shard:
+    """Return subframes without noise: each blob is one pixel, and each second subframe has 1 to 6."""
+    rng = np.random.default_rng(8)
+    images = np.zeros((count, 256, 256), dtype=np.int8)
+    blobs = []
+    for index in range(0, count, 2):
+        number = 1 + index // 2 % 6
+        places = rng.choice(256 * 256, number, replace=False)
+        for value, place in enumerate(sorted(places), start=1):
+            y, x = divmod(int(place), 256)
+            images[index, y, x] = 16 * value
+            blobs.append((index, x, y, x, y, 20.0, 1, *[0.0] * 7))
+    subframes = np.zeros(count, dtype=SUBFRAME)
+    subframes["label"][::2] = 1
+    return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, "izzz0000q"))
+
+
+@pytest.mark.parametrize("crop", [64, 128, 256])
+def test_the_blobs_of_a_crop_are_those_that_it_shows(crop):
+    """Places, labels and images follow the crop and its turn, whatever it is."""
+    data, plan = marked_set(), replace(PLAN, crop=crop, crops=3)
+    labels = []
+    for epoch in range(4):
+        for images, label, blobs in batches(data, plan, epoch):
+            assert tuple(images.shape[1:]) == (1, crop, crop)
+            for image, places in zip(images[:, 0].numpy(), blobs, strict=True):
+                shown = {(x, y) for y, x in np.argwhere(image > 0)}
+                assert {tuple(place) for place in places.astype(int)} == shown
+            assert label.tolist() == [float(len(places) > 0) for places in blobs]
+            labels += label.tolist()
+    # Each crop of a subframe with blobs shows one of them.
+    assert len(labels) == 4 * plan.crops * len(data)
+    assert sum(labels) == len(labels) / 2
+
+
+def test_a_crop_is_anywhere_or_around_a_blob_with_a_margin():
+    rng = np.random.default_rng(1)
+    anywhere = np.array([place_crop(rng, np.empty(0, dtype=BLOB), 64) for _ in range(3000)])
+    assert anywhere.min(axis=0).tolist() == [0, 0]
+    assert anywhere.max(axis=0).tolist() == [192, 192]
+    assert anywhere.mean(axis=0) == pytest.approx([96, 96], abs=4)
+    blobs = np.zeros(2, dtype=BLOB)
+    blobs["x"], blobs["y"] = (130.3, 2.0), (90.6, 254.0)
+    places = np.array([place_crop(rng, blobs, 64) for _ in range(3000)])
+    around = places[places[:, 1] < 160]
+    assert 0.45 < len(around) / len(places) < 0.55
+    inside = np.array([130, 91]) - around  # where the first blob is in its crop
+    assert inside.min(axis=0).tolist() == [MARGIN, MARGIN]
+    assert inside.max(axis=0).tolist() == [64 - MARGIN, 64 - MARGIN]
+    corner = places[places[:, 1] >= 160]  # crops do not go beyond the subframe
+    assert (corner == (0, 192)).all()
+
+
+def test_each_epoch_shows_each_subframe_as_often_in_another_order_and_place(train_set):
+    plan = replace(PLAN, crop=256)  # a whole subframe is recognised whichever way round it is
+    shown = [torch.cat([part[0] for part in batches(train_set, plan, epoch)]).numpy() for epoch in (0, 1)]
+    own = [np.sort(train_set.scaled(index), axis=None).tobytes() for index in range(len(train_set))]
+    orders = [[own.index(np.sort(image, axis=None).tobytes()) for image in images] for images in shown]
+    for order in orders:
+        assert np.bincount(order).tolist() == [plan.crops] * len(train_set)
+    assert orders[0] != orders[1]
     first, second = (next(batches(train_set, PLAN, epoch))[0] for epoch in (0, 1))
     assert not torch.equal(first, second)
     assert torch.equal(first, next(batches(train_set, PLAN, 0))[0])
 
 
-def test_blobs_turn_with_their_images(train_set):
-    checked = 0
-    for images, labels, blobs in batches(train_set, PLAN, 0):
-        for image, label, places in zip(images, labels, blobs, strict=True):
-            assert bool(label) == (len(places) > 0)
-            for x, y in places.astype(int):
-                if 6 < x < 249 and 6 < y < 249:
-                    around = image[0, y - 2 : y + 4, x - 2 : x + 4].mean()
-                    checked += 1
-                    assert around > 0.7, (x, y)
-    assert checked > 10
+def test_an_epoch_has_as_many_batches_as_the_plan_counts(train_set):
+    for plan in (PLAN, replace(PLAN, crops=3, batch=7), replace(PLAN, crops=1, batch=100)):
+        assert len(list(batches(train_set, plan, 0))) == plan.steps(len(train_set))
 
 
-def test_without_turns_subframes_are_shown_as_they_are(train_set):
-    plan = replace(PLAN, turns=False)
-    for epoch in (0, 1):
-        shown = {}
-        for images, _, blobs in batches(train_set, plan, epoch):
-            shown |= {image.numpy().tobytes(): places for image, places in zip(images, blobs, strict=True)}
-        assert len(shown) == len(train_set)
-        for index in range(len(train_set)):
-            places = shown[train_set.scaled(index).tobytes()]
-            own = train_set.blobs_of(index)
-            np.testing.assert_array_equal(places, np.stack([own["x"], own["y"]], axis=1))
-    first, second = (next(batches(train_set, plan, epoch))[0] for epoch in (0, 1))
-    assert not torch.equal(first, second)  # the order is another
-
-
-def test_with_turns_they_are_shown_in_all_orientations(train_set):
-    own = {train_set.scaled(index).tobytes() for index in range(len(train_set))}
-    images = torch.cat([part[0] for epoch in (0, 1) for part in batches(train_set, PLAN, epoch)])
-    as_they_are = [image.numpy().tobytes() in own for image in images]
-    assert 0 < sum(as_they_are) < len(as_they_are) / 2
-
-
-def test_the_loss_is_that_of_the_plan(train_set, val_set, tmp_path):
-    losses = {}
-    for kind in ("logistic", "focal"):
-        plan = replace(PLAN, epochs=1, loss=kind)
-        progress = train(new_network(), train_set, val_set, plan, tmp_path / f"{kind}.safetensors")
-        losses[kind] = progress.history[0]
-    for name in ("train_loss", "val_loss"):
-        assert losses["logistic"][name] != pytest.approx(losses["focal"][name], rel=0.01)
+def test_crops_are_shown_in_all_eight_orientations():
+    data = marked_set(2)
+    own = data.scaled(0)
+    looks = {turn_image(own, flipped, turns).tobytes() for flipped in (False, True) for turns in range(4)}
+    plan = replace(PLAN, crop=256, crops=60)
+    images = torch.cat([part[0] for part in batches(data, plan, 0)])[:, 0].numpy()
+    seen = {image.tobytes() for image in images if image.any()}
+    assert len(looks) == 8
+    assert seen == looks
 
 
 def test_the_rate_rises_briefly_and_falls():
@@ -296,7 +328,7 @@ def test_the_rate_rises_briefly_and_falls():
 
 def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
     """The predecessor has dropout, whose stream begins anew in each epoch."""
-    small = replace(PLAN, epochs=2, batch=2)
+    small = replace(PLAN, epochs=2, batch=2, crop=256, crops=1)
     data, few = easy_set(2, seed=3), easy_set(2, seed=4)
 
     def stop(row):

@@ -99,9 +99,9 @@ def test_every_number_of_params_reaches_the_network_or_the_plan(params):
     }
     rest = params.train.model_dump(exclude={"architecture", "width", "clip"})
     assert asdict(plan) == rest | {"seed": params.seed}
-    other = params.train.model_copy(update={"loss": "logistic", "turns": not params.train.turns})
+    other = params.train.model_copy(update={"crop": 64, "crops": 5})
     changed = plan_of(params.model_copy(update={"train": other}))
-    assert (changed.loss, changed.turns) == ("logistic", not plan.turns)
+    assert (changed.crop, changed.crops) == (64, 5)
 
 
 def test_the_projects_own_network_is_small_and_the_one_of_the_tests_smaller(params):
