@@ -146,7 +146,7 @@ train(new_network(), easy_set(24, seed=1), easy_set(8, seed=2), PLAN, Path(sys.a
 def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": str(here)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
     command = [sys.executable, "-c", KILLED, str(path), str(here.parent)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
