@@ -89,7 +89,6 @@ class Train(Section):
     crops: Count
     bfloat16: bool
     epochs: Count
-    patience: Count
     batch: Count
     learning_rate: Positive
     weight_decay: Annotated[float, Field(ge=0)]

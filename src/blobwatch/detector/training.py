@@ -1,4 +1,4 @@
-"""The training loop: seeded, deterministic, stopping early, and going on after a kill."""
+"""The training loop: seeded, deterministic, resumed from a checkpoint after a kill."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,7 +29,6 @@ class Plan:
     """How to train; ``params.yaml`` explains each."""
 
     epochs: int
-    patience: int
     batch: int
     learning_rate: float
     weight_decay: float
@@ -46,11 +45,9 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Where a training stands: the epoch that comes next, what was logged, and the best so far."""
+    """Where a training stands: the epoch that comes next, and what was logged."""
 
     epoch: int = 0
-    best_loss: float = float("inf")
-    best_epoch: int = -1
     history: list[dict] = field(default_factory=list)
 
     @property
@@ -109,7 +106,7 @@ def train(
     on_batch: Callable[[int, float, float], None] = lambda epoch, value, rate: None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> Progress:
-    """Train a network in place; it ends with the weights of its best epoch.
+    """Train a network in place; the learning rate falls to nearly 0 at the last epoch.
 
     Parameters
     ----------
@@ -132,9 +129,9 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
     )
-    progress, best = resume(checkpoint, network, optimizer)
+    progress = resume(checkpoint, network, optimizer)
     steps = plan.steps(len(train_set))
-    while progress.epoch < plan.epochs and progress.epoch - progress.best_epoch <= plan.patience:
+    while progress.epoch < plan.epochs:
         epoch = progress.epoch
         network.train()
         torch.manual_seed(plan.seed * 1000 + epoch)  # of the dropout, where there is one
@@ -165,12 +162,8 @@ def train(
         row["learning_rate"] = rate
         progress.history.append(row)
         progress.epoch += 1
-        if row["val_loss"] < progress.best_loss:
-            progress.best_loss, progress.best_epoch = row["val_loss"], epoch
-            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        save(checkpoint, network, optimizer, best, progress)
+        save(checkpoint, network, optimizer, progress)
         on_epoch(row)
-    network.load_state_dict(best)
     network.eval()
     return progress
 
@@ -262,25 +255,20 @@ def outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[
         yield part, output
 
 
-def save(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, best: dict, progress: Progress
-) -> None:
-    """Write a checkpoint: weights, the best ones, Adam's moments; no pickle."""
+def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write a checkpoint: weights, Adam's moments; no pickle."""
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
-    tensors |= {f"best.{name}": tensor.contiguous() for name, tensor in best.items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value.contiguous() for name, value in moments.items()}
     with whole_file(path) as partial:
         save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
 
 
-def resume(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """Load a checkpoint where there is one; return where the training stands and the best weights."""
+def resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load a checkpoint where there is one; return where the training stands."""
     if not path.is_file():
-        return Progress(), {}
-    parts: dict[str, dict] = {"network": {}, "best": {}, "adam": {}}
+        return Progress()
+    parts: dict[str, dict] = {"network": {}, "adam": {}}
     with safe_open(path, framework="pt") as file:
         progress = Progress(**json.loads(file.metadata()["progress"]))
         for key in file.keys():  # noqa: SIM118 - the handle is no mapping
@@ -295,4 +283,4 @@ def resume(
             value = torch.empty_like(parameters[int(index)]).copy_(value)
         state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
-    return progress, parts["best"]
+    return progress

@@ -12,6 +12,8 @@ from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
 from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.detectors import has_positions
 from blobwatch.detector.scoring import LOWEST
+from blobwatch.images.cleaning import CleanFrame
+from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
@@ -68,7 +70,7 @@ def load_model(folder: Path) -> Model:
 def model_finder(folder: Path, threshold: float) -> Finder:
     """Return the finder of a served model."""
     if has_positions(Model.load(folder)):
-        return Finder(partial(find_by_model, folder), threshold)
+        return Finder(partial(find_by_model, folder, threshold), threshold)
     return Finder(partial(score_by_model, folder), threshold, located=False, every=SLOW)
 
 
@@ -77,12 +79,22 @@ def filter_finder(threshold: float) -> Finder:
     return Finder(find_by_filters, threshold, every=SLOW)
 
 
-def find_by_model(folder: Path, image: np.ndarray) -> Found:
-    """Run a model over a whole frame, as it is served."""
-    model = load_model(folder)
-    output = model.run(prepare_frame(image).scaled[None, None])[0]
+def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
+    """Run a model over a whole frame and refine the positions of what it finds, as it is served."""
+    model, prepared = load_model(folder), prepare_frame(image)
+    output = model.run(prepared.scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
-    return Found(peaks, subframe_probabilities(output, model.stride, peaks, LOWEST))
+    scores = subframe_probabilities(output, model.stride, peaks, LOWEST)
+    return Found(refined(peaks, prepared.clean, threshold), scores)
+
+
+def refined(peaks: Peaks, clean: CleanFrame, threshold: float) -> Peaks:
+    """Return peaks with the positions fitted to the image where they reach the threshold."""
+    x, y = peaks.x.copy(), peaks.y.copy()
+    for index in np.flatnonzero(peaks.probability >= threshold):
+        fit = measure(clean.image, float(x[index]), float(y[index]), 0.0, clean.noise)
+        x[index], y[index] = fit.x, fit.y
+    return Peaks(x, y, peaks.probability)
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> Found:

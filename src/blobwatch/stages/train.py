@@ -24,7 +24,7 @@ UNFINISHED = Path(".dvc/tmp/blobwatch")  # checkpoints of trainings that were ki
 
 
 def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: Params) -> None:
-    """Train on the train subframes; stop early, calibrate and set the threshold on val; write the artefact.
+    """Train on the train subframes; calibrate and set the threshold on val; write the artefact.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         "fingerprint": fingerprint.as_json(),
         "data": fingerprint.parts["data"],
         "exposures": read_table(subframes / EXPOSURES),
-        "metrics": {k: round(v, 6) for k, v in progress.history[progress.best_epoch].items()},
+        "metrics": {k: round(v, 6) for k, v in progress.history[-1].items()},
     }
     with whole_folder(candidate) as folder:
         manifest = write_artefact(folder, network, architecture_of(params), about | {"threshold": 0.5})
@@ -64,7 +64,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         write_table(folder / "history.csv", progress.rows)
     checkpoint.unlink(missing_ok=True)
     console.print(
-        f"train: best epoch {progress.best_epoch + 1} of {progress.epoch}, "
+        f"train: {progress.epoch} epochs, "
         f"val AUC {about['metrics']['val_auc']:.4f}, threshold {manifest['threshold']:.3f}, "
         f"{manifest['parameters']:,} parameters"
     )
