@@ -326,6 +326,6 @@ def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
     with pytest.raises(Stopped):
         train(new_network("predecessor"), data, few, small, tmp_path / "two.safetensors", on_epoch=stop)
     torch.manual_seed(3)
-    resumed = build("predecessor", 1)
+    resumed = build("predecessor", 1).to(memory_format=torch.channels_last)
     train(resumed, data, few, small, tmp_path / "two.safetensors")
     assert bits(resumed) == bits(whole)
