@@ -43,21 +43,28 @@ def louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 
 
 def box_detector(width: int = 2):
-    """Return a compact network whose weights are set by hand: it is a bank of matched filters.
+    """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
 
-    A cell's logit is the best matched filter's SNR minus 10, so blobs of SNR 20 and more are found in white
-    noise, and nothing else. It is the same in all orientations.
+    It finds a blob of SNR 20 and more in white noise, sees nothing else, and is the same in all
+    orientations. Its matched filters are off: a compact bright blob has several peaks in them.
     """
     import torch
 
-    from blobwatch.detector.network import UNIT, build
+    from blobwatch.detector.network import build
 
     network = build("compact", width).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        network.filter_logit.weight[0, 0] = UNIT  # map 0 is the best filter's, in units of UNIT
-        network.answer.bias[0] = -10.0
+        for convolution, normalisation, _ in network.stem:
+            normalisation.weight.fill_(1.0)
+            # The mean over the kernel, the same in each of the eight channels of a feature.
+            convolution.kernel[0, : (1 if convolution.first else 8)] = 1 / convolution.kernel[0, :8].numel()
+        for merge in (network.merge, network.last):
+            merge.normalisation.weight.fill_(1.0)
+            merge.features.kernel[0, :8, 1, 1] = 1 / 8
+        network.answer.logit[0] = 12.0 / 8
+        network.answer.bias[0] = -9.6  # a mean of 0.8 sigma is even odds
     return network
 
 

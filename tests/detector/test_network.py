@@ -10,6 +10,7 @@ from blobwatch.detector.network import (
     LARGE,
     RINGS,
     SMALL,
+    SNR_RANGE,
     UNIT,
     MatchedFilters,
     build,
@@ -51,12 +52,18 @@ def test_the_map_has_three_planes_of_cells(name, stride, size):
 
 
 @pytest.mark.parametrize("name", ["compact", "plain"])
-def test_a_new_network_says_that_nearly_all_cells_are_empty(name):
+def test_a_new_network_is_the_best_of_its_matched_filters(name):
+    """Nearly all cells are empty, and a blob twice as strong as the limit is found, before any training."""
     torch.manual_seed(0)
     network = build(name, 2).eval()
+    noise = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        logit = network(torch.randn(1, 1, 256, 256))[:, 0]
-    assert (torch.sigmoid(logit) < 0.1).all()
+        empty, blob = (network(x)[0, 0] for x in (noise, noise + blob_image(6.2, 0.0, 10.6, 301.5, 197.5)))
+        snr = UNIT * network.filter_maps(noise)[0, 0]
+    assert (torch.sigmoid(empty) > 0.5).float().mean() < 0.002
+    assert torch.sigmoid(empty).mean() < 0.05
+    assert torch.sigmoid(blob)[49, 75] > 0.9
+    assert np.corrcoef(empty.flatten(), snr.flatten())[0, 1] > 0.95
 
 
 def test_the_predecessor_judges_each_subframe_for_itself():
@@ -163,20 +170,28 @@ def test_a_matched_filter_gives_the_snr_of_a_blob_of_its_shape(width, hole):
     small = (width, hole) in SMALL
     middle = (300.5, 196.5) if small else (301.5, 197.5)  # of a cell of 2 or of 4 pixels
     with torch.inference_mode():
-        maps = UNIT * network.filter_maps(blob_image(width, hole, 20.0, *middle))[0]
-        corner = UNIT * network.filter_maps(blob_image(width, hole, 20.0, 303.5, 199.5))[0, 0]
+        maps = UNIT * network.filter_maps(blob_image(width, hole, 12.0, *middle))[0]
+        corner = UNIT * network.filter_maps(blob_image(width, hole, 12.0, 303.5, 199.5))[0, 0]
     own = 1 + (SMALL + LARGE + RINGS).index((width, hole))
     row, column = divmod(int(maps[0].argmax()), maps.shape[-1])
     assert (row, column) == (49, 75)
-    assert 0.93 * 20 < maps[own, row, column] <= maps[0, row, column] < 20.0
+    assert 0.93 * 12 < maps[own, row, column] <= maps[0, row, column] < 12.0
     assert maps[own, row, column] == maps[own].max()
     assert maps[own, row, column] > 0.97 * maps[0].max()
     assert torch.equal(maps[0], maps[1:].amax(dim=0))
-    assert 0.78 * 20 < corner.max() < maps[0].max()
+    assert 0.78 * 12 < corner.max() < maps[0].max()
 
 
 def test_a_negative_blob_is_no_detection_of_a_matched_filter():
     network = build("compact", 1)
     with torch.inference_mode():
-        maps = network.filter_maps(-blob_image(6.2, 0.0, 20.0, 301.5, 197.5))
-    assert UNIT * maps[:, 0].max() < 2.0
+        maps = network.filter_maps(-blob_image(6.2, 0.0, 12.0, 301.5, 197.5))
+    assert UNIT * maps[:, 0].max() < 1.2
+
+
+def test_maps_of_matched_filters_are_clipped():
+    network = build("compact", 1)
+    bright = blob_image(6.2, 0.0, 90.0, 301.5, 197.5)
+    with torch.inference_mode():
+        maps = UNIT * torch.cat([network.filter_maps(image) for image in (bright, -bright)])
+    assert (maps.min().item(), maps.max().item()) == SNR_RANGE
