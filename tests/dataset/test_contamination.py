@@ -134,12 +134,9 @@ def test_the_seed_says_it_all():
     assert len(cuts) > 20  # dead areas may be the same
 
 
-LOBED_RESIDUALS = pytest.mark.xfail(reason="the width of a lobed blob is changed in its depth, not its lobes")
-
-
 @pytest.mark.parametrize(
     ("wide", "lobed"),
-    [(False, 0.0), (True, 0.0), pytest.param(True, 1.0, marks=LOBED_RESIDUALS)],
+    [(False, 0.0), (True, 0.0), (True, 1.0)],
     ids=["measured", "wide", "lobed"],
 )
 def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
