@@ -26,9 +26,9 @@ def image_with(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.nda
 
 
 def frame_of(image: np.ndarray, new=(), faint=(), noise: float = NOISE, rootname: str = "izzz0000q") -> Frame:
-    """Return a frame ready for cutting, with the whole light everywhere and no hard places."""
+    """Return a frame ready for cutting, with the whole light everywhere."""
     light = np.ones_like(image)
-    return Frame(image, light, 0.0, noise, list(new), list(faint), np.empty((0, 2), dtype=int), rootname)
+    return Frame(image, light, 0.0, noise, list(new), list(faint), rootname)
 
 
 def easy_set(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
@@ -46,7 +46,7 @@ def box_detector(width: int = 2):
     """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
 
     It finds a blob of SNR 20 and more in white noise, sees nothing else, and is the same in all
-    orientations.
+    orientations. Its matched filters are off: a compact bright blob has several peaks in them.
     """
     import torch
 
@@ -56,12 +56,13 @@ def box_detector(width: int = 2):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
-        for convolution, normalisation, _ in (*network.stem, network.last):
+        for convolution, normalisation, _ in network.stem:
             normalisation.weight.fill_(1.0)
             # The mean over the kernel, the same in each of the eight channels of a feature.
             convolution.kernel[0, : (1 if convolution.first else 8)] = 1 / convolution.kernel[0, :8].numel()
-        network.last[0].kernel.zero_()
-        network.last[0].kernel[0, :8, 1, 1] = 1 / 8
+        for merge in (network.merge, network.last):
+            merge.normalisation.weight.fill_(1.0)
+            merge.features.kernel[0, :8, 1, 1] = 1 / 8
         network.answer.logit[0] = 12.0 / 8
         network.answer.bias[0] = -9.6  # a mean of 0.8 sigma is even odds
     return network

@@ -5,10 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+from made import image_with
 
 from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
+from blobwatch.images.preparation import prepare_frame
+from blobwatch.images.scaling import scale_frame
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.blobs import Blob
+from blobwatch.predict import Predictor
 
 
 @pytest.fixture
@@ -99,3 +105,25 @@ def test_a_damaged_note_of_what_is_deployed(folder, text):
     (folder / DEPLOYED).write_text(text)
     with pytest.raises(BlobwatchError, match=r"deployed\.json is damaged; restore it"):
         Model.load(folder)
+
+
+@pytest.mark.parametrize("key", ["whitening", "preprocessing"])
+def test_a_model_from_before_whitening_is_served_with_scaled_frames(folder, monkeypatch, key):
+    """Its manifest says nothing of whitening; the frame is then only scaled."""
+    image = image_with([Blob(411.0, 130.0, 6.0, 0.06)])
+    image = image + np.roll(image, 1, axis=1)  # correlated, so that whitening changes it
+    served, run = [], Model.run
+    monkeypatch.setattr(Model, "run", lambda self, images: served.append(images) or run(self, images))
+    assert Model.load(folder).whitened
+    Predictor(Model.load(folder))(image)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["preprocessing"].pop("whitening")
+    if key == "preprocessing":
+        del manifest["preprocessing"]
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert not Model.load(folder).whitened
+    Predictor(Model.load(folder))(image)
+    embedded = wfc3ir.embed(image)
+    for images, expected in zip(served, (prepare_frame(embedded).scaled, scale_frame(embedded)), strict=True):
+        np.testing.assert_array_equal(images[0, 0], expected)
+    assert np.abs(served[0] - served[1]).max() > 0.5

@@ -207,7 +207,9 @@ def test_an_exposure_with_a_stack(run, month, box_model, tmp_path):
         stack = write_image(tmp_path / f"stack{level}.fits", np.full((1024, 1024), level, np.float32))
         status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--stack", stack)
         assert status == 0
-        assert len(lines_of(out)[0]["blobs"]) == 1
+        (line,) = lines_of(out)
+        assert [one["index"] for one in line["subframes"] if one["blob"]] == [1]
+        assert (line["blobs"][0]["x"], line["blobs"][0]["y"]) == pytest.approx((411.8, 89.1), abs=3.0)
 
 
 def test_a_stack_that_is_none_is_refused(run, month, box_model):

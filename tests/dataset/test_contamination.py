@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from made import NOISE
 
+from blobwatch.dataset import injection
 from blobwatch.dataset.contamination import (
+    FRAME_EFFECTS,
     KINDS,
+    NOISE_SHARES,
     SHARES,
+    added_noise,
     contaminate,
+    disturb,
+    glow,
+    outliers,
     point_sources,
-    vary_noise,
+    stripes,
 )
 from blobwatch.dataset.shards import SUBFRAME
 from blobwatch.instrument.blobs import draw_blob, parametric_shape
@@ -127,20 +134,29 @@ def test_the_seed_says_it_all():
     assert len(cuts) > 20  # dead areas may be the same
 
 
-@BOTH
-def test_a_residual_sums_to_nearly_nothing(wide):
+@pytest.mark.parametrize(
+    ("wide", "lobed"),
+    [(False, 0.0), (True, 0.0), (True, 1.0)],
+    ids=["measured", "wide", "lobed"],
+)
+def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
     """It is one shadow taken from another; only those cut off by the border leave a sum."""
+    monkeypatch.setattr(injection, "LOBED", lobed)
     scenes = [scene_of("residuals", seed, wide, (512, 512)) for seed in range(25)]
     balance = [abs(scene.sum()) / np.abs(scene).sum() for scene in scenes]
     assert np.median(balance) < 0.02
     assert max(balance) < 0.2
 
 
-def test_residuals_stay_below_eight_per_cent_of_the_old_blob():
-    peaks = [np.abs(scene_of("residuals", seed)).max() for seed in range(60)]
-    assert max(peaks) < 0.08 * 30  # the strongest old blobs have 30 sigma in the middle
+@pytest.mark.parametrize(
+    ("wide", "most", "usual"), [(False, 0.05 * 30, (0.05, 0.6)), (True, 0.25 * 30, (0.2, 2.5))]
+)
+def test_residuals_stay_below_a_share_of_the_old_blob(wide, most, usual):
+    """The strongest old blobs have 30 sigma in the middle; shifted by a pixel they leave a quarter."""
+    peaks = [np.abs(scene_of("residuals", seed, wide)).max() for seed in range(60)]
+    assert max(peaks) < 1.3 * most  # two may lie on each other
     assert min(peaks) > 0.005
-    assert 0.2 < np.median(peaks) < 1.5
+    assert usual[0] < np.median(peaks) < usual[1]
 
 
 @BOTH
@@ -180,47 +196,85 @@ def test_a_positive_point_source_is_narrower_than_the_narrowest_blob(wide):
         assert max(widths[-1]) <= 2.25
 
 
-def added_noise(seed: int) -> np.ndarray:
-    cut = np.zeros(SHAPE)
-    vary_noise(np.random.default_rng(seed), cut, NOISE)
-    return cut / NOISE
-
-
-def test_noise_is_at_most_doubled_and_sometimes_correlated_or_heavy_tailed():
-    correlated, heavy, plain, untouched = [], [], [], 0
-    for seed in range(160):
-        added = added_noise(seed)
-        if not added.any():
-            untouched += 1
+def test_added_noise_has_unit_scatter_and_is_correlated_or_heavy_tailed_at_times():
+    """The kinds are told by their neighbours and their tails."""
+    beside, tails, none = [], [], 0
+    for seed in range(200):
+        noise = added_noise(np.random.default_rng(seed), SHAPE)
+        if not noise.any():
+            none += 1
             continue
-        own = added.std()
-        assert 0.3 * 0.99 <= own <= 1.7 * 1.01
-        assert np.hypot(1.0, own) < 2.0  # with the cut's own noise
-        one = added / own
-        beside = (one[:, 1:] * one[:, :-1]).mean()
-        above = (one[1:] * one[:-1]).mean()
-        assert beside == pytest.approx(above, abs=0.03)
-        if (one**4).mean() > 3.5:
-            heavy.append(beside)
-        elif beside > 0.02:
-            correlated.append(beside)
-        else:
-            plain.append(beside)
-    assert 0.28 < untouched / 160 < 0.52
-    assert 0.04 < len(heavy) / 160 < 0.18
-    assert 0.18 < len(correlated) / 160 < 0.42
-    assert 0.10 < len(plain) / 160 < 0.35
-    assert np.abs(heavy + plain).max() < 0.021  # only correlated noise is correlated
-    assert min(plain) > -0.02
-    assert 0.5 < max(correlated) < 0.8
+        assert noise.std() == pytest.approx(1.0, abs=1e-4)
+        assert abs(noise.mean()) < 0.2  # a drift along rows
+        beside.append([(noise * np.roll(noise, 1, axis=axis)).mean() for axis in (1, 0)])
+        tails.append((noise**4).mean())
+    beside, tails = np.array(beside), np.array(tails)
+    correlated = beside.max(axis=1) > 0.02
+    assert none / 200 == pytest.approx(NOISE_SHARES[0], abs=0.08)
+    assert correlated.mean() > 0.55
+    assert (~correlated).mean() > 0.1
+    assert (tails > 3.5).mean() == pytest.approx(NOISE_SHARES[5], abs=0.06)
+    assert not (correlated & (tails > 3.5)).any()
+    assert (np.abs(beside[:, 0] - beside[:, 1]) > 0.05).sum() > 4  # drifts go along rows or columns only
+    assert 0.5 < beside.max() < 0.9
+    assert sum(NOISE_SHARES) == pytest.approx(1.0)
 
 
-def test_noise_is_in_units_of_the_cuts_own_and_keeps_what_is_unknown():
-    seed = next(seed for seed in range(20) if added_noise(seed).any())
-    cut = np.full(SHAPE, 0.5)
-    cut[3, 4] = np.nan
-    vary_noise(np.random.default_rng(seed), cut, 5 * NOISE)
-    assert np.argwhere(np.isnan(cut)).tolist() == [[3, 4]]
-    expected = 0.5 + 5 * NOISE * added_noise(seed)
-    known = np.isfinite(cut)
-    np.testing.assert_allclose(cut[known], expected[known], rtol=1e-12)
+def test_stripes_are_offsets_of_rows_and_columns_by_quadrant():
+    for seed in range(8):
+        scene = stripes(np.random.default_rng(seed), SHAPE)
+        for quadrant in (scene[:128, :128], scene[:128, 128:], scene[128:, :128], scene[128:, 128:]):
+            rest = quadrant - quadrant.mean(axis=0) - quadrant.mean(axis=1)[:, None] + quadrant.mean()
+            assert np.abs(rest).max() < 1e-9
+        assert 0.0 < scene.std() < 1.5
+
+
+def test_glow_is_smooth_and_has_its_side():
+    sides = []
+    for seed in range(20):
+        scene = glow(np.random.default_rng(seed), (1024, 1024))
+        assert np.abs(np.diff(scene, axis=0)).max() < 0.05
+        assert np.abs(np.diff(scene, axis=1)).max() < 0.2
+        across = np.abs(np.diff(scene.mean(axis=0)))
+        sides.append(across[:20].mean() > across[-20:].mean())
+    assert 3 <= sum(sides) <= 17
+
+
+def test_outliers_are_few_of_both_signs_and_come_in_hard_edged_clusters():
+    shares, clusters = [], 0
+    for seed in range(12):
+        scene = outliers(np.random.default_rng(seed), (512, 512))
+        shares.append((scene != 0).mean())
+        assert scene.min() < -2 and scene.max() > 2  # noqa: PT018
+        clusters += ((scene[1:, 1:] * scene[:-1, :-1] * scene[1:, :-1] * scene[:-1, 1:]) != 0).sum()
+    assert 1e-4 < min(shares) < 2e-3
+    assert 3e-3 < max(shares) < 2e-2
+    assert clusters > 50
+
+
+def disturbed(seed: int, image: np.ndarray, noise: float = NOISE) -> np.ndarray:
+    image = image.copy()
+    disturb(np.random.default_rng(seed), image, noise)
+    return image
+
+
+def test_a_frame_is_disturbed_in_units_of_its_noise_and_keeps_what_is_unknown():
+    image = np.full((512, 512), 0.5)
+    image[3, 4] = np.nan
+    for seed in range(6):
+        scene = disturbed(seed, np.zeros_like(image))
+        assert disturbed(seed, np.zeros_like(image)).tobytes() == scene.tobytes()
+        np.testing.assert_allclose(disturbed(seed, np.zeros_like(image), 5 * NOISE), 5 * scene, rtol=1e-9)
+        seen = disturbed(seed, image)
+        assert np.argwhere(np.isnan(seen)).tolist() == [[3, 4]]
+        np.testing.assert_allclose(seen[np.isfinite(seen)], (0.5 + scene)[np.isfinite(seen)], rtol=1e-12)
+
+
+def test_most_frames_are_disturbed_and_none_beyond_measure():
+    scatter = []
+    for seed in range(40):
+        scene = disturbed(seed, np.zeros(SHAPE)) / NOISE
+        scatter.append(1.4826 * np.median(np.abs(scene - np.median(scene))))
+    assert max(scatter) < 5.0
+    assert np.mean(np.array(scatter) > 0.3) > 0.6
+    assert set(FRAME_EFFECTS) == {stripes, glow, outliers}

@@ -3,12 +3,13 @@
 import io
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made import easy_set
 
-from blobwatch.dataset.shards import Shard, read_shard, read_split, turn, turn_image, write_shard
+from blobwatch.dataset.shards import BLOB, Shard, read_shard, read_split, turn, turn_image, write_shard
 from blobwatch.errors import BlobwatchError
 
 EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
@@ -58,6 +59,22 @@ def test_blobs_of_each_subframe(data):
     np.testing.assert_array_equal(together, data.blobs)
     for index in range(len(data)):
         assert (data.blobs_of(index)["subframe"] == index).all()
+
+
+@pytest.mark.parametrize("chosen", [[0, 2, 5], [1], [3, 4], []])
+def test_taken_subframes_keep_their_blobs_and_their_origin(data, chosen):
+    named = replace(data, rootnames=np.array([f"izzz000{n}q" for n in range(len(data))]))
+    part = named.take(np.array(chosen, dtype=int))
+    assert len(part) == len(chosen)
+    assert sum(len(part.blobs_of(n)) for n in range(len(part))) == len(part.blobs)
+    for new, old in enumerate(chosen):
+        for name in ("images", "subframes", "rootnames"):
+            assert getattr(part, name)[new].tolist() == getattr(named, name)[old].tolist()
+        mine, before = part.blobs_of(new), named.blobs_of(old)
+        assert bool(part.labels[new]) == (len(mine) > 0)
+        for name in set(BLOB.names) - {"subframe"}:
+            np.testing.assert_array_equal(mine[name], before[name])
+    np.testing.assert_array_equal(named.blobs, data.blobs)  # the whole is as before
 
 
 def test_a_split_is_its_shards_in_the_order_of_their_names(data, tmp_path):

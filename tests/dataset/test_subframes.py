@@ -7,26 +7,29 @@ import numpy as np
 import pytest
 from made import EASY, NOISE, frame_of, image_with
 
-from blobwatch.dataset import subframes
+from blobwatch.dataset import injection, subframes
 from blobwatch.dataset.injection import SEPARATION, inject
 from blobwatch.dataset.shards import turn_image
 from blobwatch.dataset.subframes import (
     EDGE,
     FAINT,
+    MARGIN,
     Recipe,
     cut_subframes,
-    hard_places,
     inside,
-    place_cut,
+    make_frame,
     prepare,
+    usable_tiles,
     whole_frame,
 )
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.scaling import level_and_noise
+from blobwatch.images.preparation import prepare_frame
+from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, depth_for, snr_of
 from blobwatch.instrument.differences import Difference
 
 ONE = Recipe(snr=(20.0, 20.0), blobs=(1, 1), contaminated=0.0)
+LOUD = Recipe(snr=(200.0, 200.0), blobs=(1, 1), contaminated=0.0)
 WIDE = Recipe(snr=(12.0, 12.0), blobs=(1, 1), contaminated=0.0, wide=True)
 OWN = Blob(x=400.0, y=620.0, half_width=6.0, depth=0.05)
 
@@ -51,19 +54,21 @@ def noise():
     return image_with([])
 
 
-def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations():
-    data = cut(frame_of(np.zeros((1024, 1024), dtype=np.float32)), 160, ONE)
-    grid = np.arange(256)
+def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations(noise):
+    data = cut(frame_of(noise), 160, LOUD)
     orientations = set()
     for index in np.flatnonzero(data.labels):
         (blob,) = data.blobs_of(index)
         if not (25 < blob["x"] < 230 and 25 < blob["y"] < 230):
             continue  # cut off by the border
         image = data.scaled(index).astype(float)
-        x, y = (image.sum(axis=0) * grid).sum() / image.sum(), (image.sum(axis=1) * grid).sum() / image.sum()
-        assert (x, y) == pytest.approx((blob["x"], blob["y"]), abs=0.25)
+        left, bottom = round(float(blob["x"])) - 16, round(float(blob["y"])) - 16
+        near = image[bottom : bottom + 33, left : left + 33]
+        near = np.where(near > 3.0, near, 0.0)
+        y, x = (np.tensordot(grid, near, 2) / near.sum() for grid in np.indices(near.shape))
+        assert (x + left, y + bottom) == pytest.approx((blob["x"], blob["y"]), abs=0.3)
         if blob["hole"] == 0:
-            assert image[round(float(blob["y"])), round(float(blob["x"]))] > 0.9 * image.max()
+            assert near[16, 16] > 0.9 * image.max()
         row = data.subframes[index]
         orientations.add((int(row["flipped"]), int(row["turns"])))
     assert len(orientations) == 8
@@ -96,7 +101,7 @@ def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
     assert len(own) > 3
     assert (own["frame_x"] == OWN.x).all()
     assert (own["frame_y"] == OWN.y).all()
-    assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=1e-4)
+    assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=0.02)
     for blob in own:
         picture = data.scaled(int(blob["subframe"]))
         x, y = round(float(blob["x"])), round(float(blob["y"]))
@@ -105,18 +110,29 @@ def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
         assert not inside(OWN, int(row["x0"]), int(row["y0"]), EDGE)
 
 
-def test_a_blob_just_outside_is_not_cut_into():
-    data = cut(frame_of(image_with([OWN]), new=[OWN]), 300)
-    for row in data.subframes:
-        x0, y0 = int(row["x0"]), int(row["y0"])
-        assert inside(OWN, x0, y0) or not inside(OWN, x0, y0, EDGE), (x0, y0)
+@pytest.mark.parametrize(("x", "left_out"), [(400.0, []), (500.0, [9, 10]), (520.0, [9, 10]), (1015.0, [11])])
+def test_subframes_that_a_blob_reaches_into_are_left_out(noise, x, left_out):
+    blob = replace(OWN, x=x)
+    expected = {tile.index for tile in tiles()} - set(left_out)
+    frame = frame_of(noise, new=[blob])
+    assert {tile.index for tile in usable_tiles(frame)} == expected
+    rows = cut(frame, 32).subframes
+    assert {4 * int(row["y0"]) // 256 + int(row["x0"]) // 256 for row in rows} == expected
 
 
-def as_cut(data, index: int) -> np.ndarray:
-    """The scaled subframe as it lay in the frame."""
-    row = data.subframes[index]
-    image = np.rot90(data.scaled(index), -int(row["turns"]))
-    return image[:, ::-1] if row["flipped"] else image
+def test_sixteen_cuts_are_the_sixteen_subframes(noise):
+    rows = cut(frame_of(noise), 32).subframes
+    for part in (rows[:16], rows[16:]):
+        assert len({(int(row["x0"]), int(row["y0"])) for row in part}) == 16
+    assert (rows["x0"][:16] != rows["x0"][16:]).any()  # in random order
+
+
+def test_subframes_with_a_label_are_cut_more_often(noise):
+    frame = replace(frame_of(noise), labelled=np.array([[400.0, 620.0], [410.0, 600.0]]))
+    for share in (0.0, 0.5):
+        rows = cut(frame, 160, replace(EASY, labelled=share)).subframes
+        held = (rows["x0"] == 256) & (rows["y0"] == 512)
+        assert held.mean() == pytest.approx(share + (1 - share) / 16, abs=0.1)
 
 
 def profile_in(data, blob) -> np.ndarray:
@@ -131,38 +147,63 @@ def profile_in(data, blob) -> np.ndarray:
     return profile / np.sqrt((profile**2).sum())
 
 
-def test_a_wide_cut_has_unit_noise_and_its_blobs_the_snr_they_are_listed_with(noise):
-    """Noise was added, so both are in units of the cut's own noise, not of the frame's."""
-    data = cut(frame_of(noise), 120, WIDE)
-    quiet = [as_cut(data, index) for index in np.flatnonzero(data.labels == 0)]
-    assert [level_and_noise(image)[1] for image in quiet] == pytest.approx([1.0] * 60, abs=0.07)
-    assert np.ptp([image.std() for image in quiet]) > 0.02  # heavy tails in some
-    measured = []
+def measured_snr(data) -> np.ndarray:
+    """Return measured over listed SNR of the blobs that are whole."""
+    ratios = []
     for blob in data.blobs:
-        if 30 < blob["x"] < 225 and 30 < blob["y"] < 225:  # whole
+        if 30 < blob["x"] < 225 and 30 < blob["y"] < 225:
             image = data.scaled(int(blob["subframe"])).astype(float)
-            measured.append((image * profile_in(data, blob)).sum())
-    assert len(measured) > 25
+            ratios.append((image * profile_in(data, blob)).sum() / blob["snr"])
+    return np.array(ratios)
+
+
+@pytest.fixture
+def no_lobes(monkeypatch):
+    """Lobed shapes are not in the table of blobs."""
+    monkeypatch.setattr(injection, "LOBED", 0.0)
+
+
+@pytest.mark.parametrize(("wide", "bias", "most"), [(False, 0.06, 0.4), (True, 0.2, 0.7)])
+def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_lobes, wide, bias, most):
+    """Noise was added in wide ones, so both are in units of the noise of the changed frame."""
+    data = cut(frame_of(noise), 128, replace(WIDE, wide=wide))
+    quiet = np.stack([data.scaled(index) for index in np.flatnonzero(data.labels == 0)])
+    blocks = quiet.reshape(len(quiet), 64, 4, 64, 4).sum(axis=(2, 4)) / 4
+    scatter = 1.4826 * np.median(np.abs(blocks - np.median(blocks, axis=(1, 2))[:, None, None]), axis=(1, 2))
+    assert scatter.mean() == pytest.approx(1.0, abs=0.05)
+    assert np.abs(scatter - 1.0).max() < 0.25
     assert data.blobs["snr"] == pytest.approx(12.0, rel=0.01)
-    assert np.mean(measured) == pytest.approx(12.0, abs=0.9)
-    assert np.max(np.abs(np.array(measured) - 12.0)) < 6.0
-    assert np.ptp(data.blobs["depth"]) > 0.01
+    ratios = measured_snr(data)
+    assert len(ratios) > 25
+    assert ratios.mean() == pytest.approx(1.0, abs=bias)
+    assert np.abs(ratios - 1.0).max() < most
+    assert (np.ptp(data.blobs["depth"] * data.blobs["half_width"]) > 0.02) or not wide
 
 
-def test_a_cut_that_is_not_wide_keeps_its_noise_and_the_known_shapes(noise):
-    known, wide = (cut(frame_of(noise), 60, replace(WIDE, wide=flag)) for flag in (False, True))
-    for data, varied in ((known, False), (wide, True)):
-        beside = []
-        for index in np.flatnonzero(data.labels == 0):
-            image = data.scaled(index)
-            beside.append((image[:, 1:] * image[:, :-1]).mean() / image.var())
-        assert (max(beside) > 0.1) == varied
+def test_only_wide_frames_get_further_noise(noise):
+    noises = {
+        wide: [
+            make_frame(np.random.default_rng(seed), frame_of(noise), replace(WIDE, wide=wide), set(), set())
+            for seed in range(8)
+        ]
+        for wide in (False, True)
+    }
+    assert [made.noise for made in noises[False]] == pytest.approx([NOISE] * 8, rel=0.02)
+    assert max(made.noise for made in noises[True]) > 1.4 * NOISE
+    assert min(made.noise for made in noises[True]) > 0.97 * NOISE
+    expected = prepare_frame(noise).scaled
+    assert np.abs(noises[False][0].steps / 16 - expected).max() < 0.04  # rounded to 1/16
+
+
+def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
+    known, wide = (cut(frame_of(noise), 64, replace(WIDE, wide=flag)) for flag in (False, True))
+    expected = prepare_frame(noise).scaled
     for index in np.flatnonzero(known.labels == 0):
         row = known.subframes[index]
         x0, y0 = int(row["x0"]), int(row["y0"])
-        there = noise[y0 : y0 + 256, x0 : x0 + 256] / NOISE
-        there = turn_image(there, bool(row["flipped"]), int(row["turns"]))
-        assert np.abs(known.scaled(index) - there).max() < 0.04  # rounded to 1/16
+        there = turn_image(expected[y0 : y0 + 256, x0 : x0 + 256], bool(row["flipped"]), int(row["turns"]))
+        # Blobs of its neighbours change the background a little.
+        assert np.quantile(np.abs(known.scaled(index) - there), 0.98) < 0.1
     assert (known.blobs["collar"] == 0).all()
     assert known.blobs["edge"].min() >= 2.0
     assert known.blobs["exponent"].max() <= 1.84
@@ -170,16 +211,16 @@ def test_a_cut_that_is_not_wide_keeps_its_noise_and_the_known_shapes(noise):
     assert wide.blobs["exponent"].max() > 1.84
 
 
-def test_own_blobs_keep_noise_and_snr_in_a_wide_cut_too():
-    image = image_with([OWN])
-    data = cut(frame_of(image, new=[OWN]), 300, WIDE)
-    own = data.blobs[data.blobs["injected"] == 0]
-    assert len(own) > 2
-    assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=1e-4)
-    for index in own["subframe"]:
-        seen = as_cut(data, int(index))
-        assert level_and_noise(seen)[1] == pytest.approx(1.0, abs=0.1)
-        assert abs((seen[:, 1:] * seen[:, :-1]).mean() - seen.mean() ** 2) < 0.25  # that of the blobs
+def test_own_blobs_have_the_snr_in_the_noise_of_a_wide_frame():
+    data = cut(frame_of(image_with([OWN]), new=[OWN]), 320, replace(WIDE, blobs=(0, 0)))
+    own = data.blobs
+    assert len(own) == 20
+    assert (own["injected"] == 0).all()
+    assert own["snr"].max() < 1.03 * snr_of(OWN, NOISE)
+    assert own["snr"].min() < 0.75 * snr_of(OWN, NOISE)
+    ratios = measured_snr(data)
+    assert np.median(ratios) == pytest.approx(1.0, abs=0.15)
+    assert np.quantile(np.abs(ratios - 1.0), 0.8) < 0.3
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -188,41 +229,42 @@ def test_many_blobs_may_touch_but_keep_apart(noise, wide):
     nearest = []
     for index in np.flatnonzero(data.labels):
         blobs = data.blobs_of(index)
+        if len(blobs) < 2:
+            continue  # its own alone
         x, y = (np.subtract.outer(blobs[name], blobs[name]) for name in ("x", "y"))
         nearest.append(np.hypot(x, y)[np.triu_indices(len(blobs), 1)].min())
     assert min(nearest) >= SEPARATION - 1e-3
     assert min(nearest) < 1.5 * SEPARATION
 
 
-@pytest.mark.parametrize(("wide", "margin"), [(False, 10), (True, 0)])
-def test_only_wide_cuts_and_the_frames_own_edges_cut_blobs_off(noise, wide, margin):
-    data = cut(frame_of(noise), 100, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
-    inner = []
+@pytest.mark.parametrize("wide", [False, True])
+def test_only_the_frames_own_edges_cut_blobs_off(noise, wide):
+    data = cut(frame_of(noise), 160, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
+    inner, outer = [], []
     for axis in ("x", "y"):
         start = data.subframes[f"{axis}0"][data.blobs["subframe"]].astype(int)
         place = data.blobs[f"frame_{axis}"] - start
         inner += [place[start > 0], 255 - place[start + 256 < 1024]]
-    assert margin - 1e-3 <= min(part.min() for part in inner) < margin + 3
+        outer += [place[start == 0], 255 - place[start + 256 == 1024]]
+    assert MARGIN - 1e-3 <= min(part.min() for part in inner) < MARGIN + 3
+    assert 0 <= min(part.min() for part in outer) < 3
 
 
 def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypatch):
-    unknown = []
+    unknown = np.random.default_rng(3).uniform(size=(256, 256)) < 0.15
 
     def dead(rng, cut, noise, wide):
-        cut[rng.uniform(size=cut.shape) < 0.7] = np.nan
-        unknown.append(np.isnan(cut))
+        cut[unknown] = np.nan
         return "dead areas"
 
+    recipe = Recipe((20.0, 20.0), (4, 4), 1.0)
     monkeypatch.setattr(subframes, "contaminate", dead)
-    data = cut(frame_of(noise), 60, Recipe((20.0, 20.0), (1, 8), 1.0))
-    assert 20 < len(data.blobs) < 100
+    data = cut(frame_of(noise), 64, recipe)
+    assert 0.75 < len(data.blobs) / (32 * 4) < 0.95
     for blob in data.blobs:
-        row = data.subframes[blob["subframe"]]
-        x, y = round(float(blob["frame_x"]) - row["x0"]), round(float(blob["frame_y"]) - row["y0"])
-        assert not unknown[blob["subframe"]][y, x]
-        seen = data.scaled(int(blob["subframe"]))[round(float(blob["y"])), round(float(blob["x"]))]
-        assert seen != 0 or blob["hole"] > 0
-    np.testing.assert_array_equal(data.labels, np.bincount(data.blobs["subframe"], minlength=60) > 0)
+        x, y = (round(float(blob[f"frame_{axis}"])) % 256 for axis in "xy")
+        assert not unknown[y, x]
+    np.testing.assert_array_equal(data.labels, np.bincount(data.blobs["subframe"], minlength=64) > 0)
 
 
 def test_faint_ones_are_avoided(noise):
@@ -241,19 +283,24 @@ def test_inside_is_by_pixel_borders(place, expected):
     assert inside(Blob(*place, 5.0, 0.1), 0, 0) is expected
 
 
-def test_no_blob_is_put_on_dead_pixels():
-    dead = np.full((1024, 1024), np.nan, dtype=np.float32)
-    data = cut(frame_of(dead), 10)
-    assert len(data.blobs) == 0
-    assert data.labels.sum() == 0
+def test_no_blob_is_put_on_dead_pixels(noise):
+    image = noise.copy()
+    image[:, :512] = np.nan
+    data = cut(frame_of(image), 32, ONE)
+    assert data.blobs["frame_x"].min() > 511
+    dead = data.subframes["x0"] < 512
+    assert data.labels[dead].sum() == 0
+    assert data.labels[~dead].sum() > 4
+    for index in np.flatnonzero(dead):
+        assert np.abs(data.scaled(index)).mean() < 0.1
 
 
-def test_a_frame_without_a_clear_place_is_refused(noise):
-    crowd = [Blob(float(x), float(y), 5.0, 0.1) for x in range(0, 1024, 100) for y in range(0, 1024, 100)]
+def test_a_frame_without_a_clear_subframe_is_refused(noise):
+    crowd = [Blob(tile.x0 + 5.0, tile.y0 + 5.0, 5.0, 0.1) for tile in tiles()]
     with pytest.raises(
         BlobwatchError, match="izzz0000q has so many new blobs that no clear subframe is left"
     ):
-        place_cut(np.random.default_rng(0), frame_of(noise, new=crowd), positive=False)
+        cut(frame_of(noise, new=crowd), 2)
 
 
 def test_contaminants_are_named_and_as_many_as_asked(noise):
@@ -277,23 +324,6 @@ def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
     assert asked == [False, False, True, True]
 
 
-def test_hard_places_are_found_and_cut_around(noise):
-    stack = 1.0 + image_with([], seed=5, noise=0.002)
-    stack[300:312, 700:712] -= 0.3  # an old blob
-    image = image_with([OWN]) - image_with([Blob(150.0, 850.0, 6.0, 0.06)], noise=0.0)
-    places = hard_places(image, stack, [OWN])
-
-    def nearest(x, y):
-        return np.hypot(places[:, 0] - x, places[:, 1] - y).min()
-
-    assert nearest(705.5, 305.5) < 6
-    assert nearest(150.0, 850.0) < 6  # excess light
-    assert nearest(OWN.x, OWN.y) > 25
-    frame = prepare(difference_of(image, stack), [OWN])
-    data = cut(frame, 200)
-    assert 0.35 < (data.subframes["hard"] == 1).mean() < 0.65
-
-
 def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
     image = noise.copy()
     image[5, 6] = np.nan
@@ -315,7 +345,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(noise):
 def test_a_difference_image_without_its_stack_is_taken_as_of_even_light(noise):
     frame = prepare(Difference("izzz0000q", noise, None, None, {}, Path("x.fits")), [])
     np.testing.assert_allclose(frame.light, 1.0 - noise, rtol=1e-6)
-    assert len(frame.hard) > 0
 
 
 def test_cutting_does_not_change_the_frame(noise):
@@ -334,9 +363,8 @@ def test_the_sixteen_of_a_whole_frame():
     assert (first["subframe"], second["subframe"]) == (2, 9)
     assert (second["x"], second["y"]) == pytest.approx((OWN.x - 256, OWN.y - 512))
     assert (data.subframes["x0"][9], data.subframes["y0"][9]) == (256, 512)
-    level, sigma = np.median(image), 1.4826 * np.median(np.abs(image - np.median(image)))
-    scaled = np.clip((image[512:768, 256:512] - level) / sigma, -7.9375, 7.9375)
-    assert np.abs(data.scaled(9) - scaled).max() < 0.12  # 1/32 of rounding, 1 % of noise estimate
+    scaled = prepare_frame(image).scaled
+    assert np.abs(data.scaled(9) - scaled[512:768, 256:512]).max() < 0.04  # rounded to 1/16
 
 
 def test_a_whole_frame_without_blobs():

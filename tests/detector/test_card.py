@@ -6,6 +6,7 @@ import re
 import pytest
 
 from blobwatch.detector.card import BLOBS, DETECTORS, ROBUSTNESS, SUBFRAMES, WEAKNESSES, model_card
+from blobwatch.detector.export import PREPROCESSING
 
 
 def leaf(value: float) -> dict:
@@ -27,7 +28,7 @@ MANIFEST = {
     "version": "0.1.0",
     "architecture": {"name": "compact", "width": 16, "stride": 4},
     "parameters": 84259,
-    "preprocessing": {"scaling": "(image - median)", "clip_sigma": 7.9375, "unknown": 0.0},
+    "preprocessing": PREPROCESSING,
     "threshold": 0.666,
     "files": {"model.onnx": "8a" * 32},
     "fingerprint": {"sha256": "7e" * 32, "parts": {"params": {"evaluate.false_per_100": 5.0}}},
@@ -111,6 +112,8 @@ def test_a_whole_card_leaves_nothing_open():
     assert not re.search(r"[{}]|\bNone\b|\bnan\b", text)
     for hash_ in ("8a" * 32, "7e" * 32, "b0.dir", "c1.dir"):
         assert f"`{hash_}`" in text
+    for part in ("cleaning", "whitening", "scaling"):
+        assert PREPROCESSING[part] in text
 
 
 def test_the_card_warns_of_d_flats():

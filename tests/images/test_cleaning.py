@@ -7,7 +7,7 @@ import pytest
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images import cleaning
-from blobwatch.images.cleaning import CleanFrame, clean_frame
+from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
 from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
 from blobwatch.instrument.detector import DEATH_STAR
 

@@ -73,7 +73,8 @@ class Season:
         found = [FoundBlob(x, y, 5.0, 0.9 - 0.1 * rank, snr, 0.04) for rank, (x, y) in enumerate(places)]
         listed = Listed(Path("/sky") / name, name, day, filter, "14392", stamp="1 1")
         sky = None if outcome == UNFIT else MadeSky(name, light)
-        prediction = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, np.zeros((1, 1)))
+        frame, masked = np.zeros((1, 1)), np.zeros((1, 1), dtype=bool)
+        prediction = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, frame, masked)
         analysis = ExposureAnalysis(listed, md5, flats, outcome, image=sky)
         if outcome == JUDGED:
             analysis = replace(analysis, prediction=prediction, cutouts=(PICTURES,) * len(found))

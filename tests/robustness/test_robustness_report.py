@@ -7,7 +7,7 @@ from made import random_network, write_model
 from blobwatch.detector.baselines import as_score, find_by_filter
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.images.peaks import Peaks
-from blobwatch.images.scaling import scale_frame
+from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import tiles
 from blobwatch.predict import Predictor
 from blobwatch.robustness import frames, measure
@@ -139,7 +139,7 @@ def test_the_network_is_measured_as_it_is_served(tmp_path):
 def test_the_filters_are_those_of_the_evaluation():
     image = draw_frame("white_noise", np.random.default_rng(2), 24).image
     found = filter_finder(0.3).find(image)
-    peaks, score = find_by_filter(scale_frame(image))
+    peaks, score = find_by_filter(prepare_frame(image).scaled)
     np.testing.assert_array_equal(found.peaks.x, peaks.x)
     assert found.scores.max() == pytest.approx(score)
 

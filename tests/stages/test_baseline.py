@@ -12,13 +12,14 @@ from blobwatch.artefact import Model
 from blobwatch.dataset.shards import read_split, write_shard
 from blobwatch.detector.export import load_network
 from blobwatch.detector.network import build
+from blobwatch.detector.training import Progress
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.params import Baseline, load_params
 from blobwatch.stages import baseline as stage
 from blobwatch.stages.baseline import baseline, plan_of
 
-SMALL = Baseline(epochs=2, batch=4, learning_rate=0.001, weight_decay=1e-5)
+SMALL = Baseline(subframes=6, epochs=2, batch=4, learning_rate=0.001, weight_decay=1e-5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,17 +97,17 @@ def test_a_second_run_gives_the_same_bytes(trained, subframes, tmp_path):
 
 def test_the_recipe_of_the_project_is_the_predecessors():
     settings = load_params(ROOT / "params.yaml").baseline
-    assert (settings.epochs, settings.weight_decay) == (5, 1e-5)
+    assert (settings.subframes, settings.epochs, settings.weight_decay) == (1000, 5, 1e-5)
     plan = plan_of(settings, 7)
     assert (plan.epochs, plan.weight_decay, plan.position_weight, plan.seed) == (5, 1e-5, 0.0, 7)
-    assert plan.patience >= plan.epochs
+    assert (plan.crop, plan.crops) == (256, 1)
 
 
 def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_path, monkeypatch):
     seen = []
 
     def fit(name, network, train_set, val_set, plan, checkpoint):
-        seen.append((plan.seed, network.features[0].weight.sum().item()))
+        seen.append((plan.seed, network.features[0].weight.sum().item(), train_set.images.tobytes()))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(stage, "train_with_bar", fit)
@@ -117,6 +118,24 @@ def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_pa
     assert seen[0] == seen[2]
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]
+    assert seen[0][2] != seen[1][2]  # other subframes
+
+
+def test_as_many_subframes_as_asked_are_drawn_from_all_of_train(subframes, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stage, "write_artefact", lambda *arguments: None)
+
+    def fit(name, network, train_set, val_set, plan, checkpoint):
+        seen.append(train_set)
+        return Progress(epoch=1, history=[{"epoch": 0, "val_auc": 0.5}])
+
+    monkeypatch.setattr(stage, "train_with_bar", fit)
+    for seed in range(12):
+        run(subframes, tmp_path / str(seed), seed)
+    data = read_split(subframes, "train")
+    drawn = [{image.tobytes() for image in one.images} for one in seen]
+    assert {len(one) for one in drawn} == {6}
+    assert set.union(*drawn) == {image.tobytes() for image in data.images}
 
 
 def test_without_subframes(tmp_path):
