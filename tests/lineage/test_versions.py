@@ -44,7 +44,7 @@ def manifest(lab: Small) -> str:
 def test_compare_says_what_differs_and_by_how_much_on_the_same_subframes(seasoned):
     found = json.loads(seasoned.blobwatch("compare", "1", "2", "--json").stdout)
     assert found["versions"] == [1, 2]
-    assert found["params"] == {"train.learning_rate": [0.005, 0.004]}
+    assert found["params"] == {"train.learning_rate": [0.006, 0.004]}
     assert (found["data"], found["code"]) == ({}, [])
     assert found["exposures"] == {"only_first": [], "only_second": [], "altered": []}
     assert found["test"]["subframes"] == 20
