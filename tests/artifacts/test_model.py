@@ -79,7 +79,7 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
     turned = predictor(turn_image(image_with(PAIR), flipped, turns).copy())
     expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
-    # The ring of dead pixels is masked where it is on the detector, so noise is masked that turns with the frame.
+    # The ring of dead pixels is masked where it is on the detector; the noise there turns with the frame.
     np.testing.assert_allclose(turned.probabilities, expected, atol=0.02)
     assert len(turned.blobs) == len(straight.blobs)
     for blob in straight.blobs:
