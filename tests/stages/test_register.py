@@ -125,7 +125,7 @@ def test_a_better_candidate_follows(project):
     [
         ("two", {"auc": 0.85}, "AUC of the test subframes is 0.85; at least 0.9"),
         ("two", {"position_error": 3.0}, "median position error in pixels is 3; at most 2"),
-        ("two", {"worst_snr_at_half": 9.0}, "SNR at half in the worst robustness set is 9; at most 8"),
+        ("two", {"worst_snr_at_half": 9.5}, "SNR at half in the worst robustness set is 9.5; at most 9"),
         ("bad", {}, "significantly worse"),
     ],
 )
