@@ -146,10 +146,10 @@ def test_a_version_comes_out_again_and_the_workspace_is_left_alone(seasoned):
 
 def test_a_parameter_changed_and_changed_back_leaves_two_runs(lab):
     first = runs(lab)
-    for rate in (0.004, 0.005):
+    for rate in (0.004, 0.006):
         lab.params(train={"learning_rate": rate})
         lab.dvc("repro", "train")
-    assert sorted(runs(lab).values()) == ["0.004", "0.005"]
+    assert sorted(runs(lab).values()) == ["0.004", "0.006"]
     assert runs(lab).items() >= first.items()
     lab.blobwatch("sync")
     assert len(runs(lab)) == 2
@@ -162,14 +162,14 @@ def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(sma
     clone.dvc("remote", "add", "--default", "first", str(small.root / ".dvc/cache"))
     clone.commit()
     clone.dvc("pull")
-    for rate in ("0.003", "0.006"):
+    for rate in ("0.003", "0.007"):
         clone.dvc("exp", "run", "--queue", "--set-param", f"train.learning_rate={rate}", "train")
     clone.dvc("queue", "start", "--jobs", "2")
     clone.dvc("queue", "logs", "--follow", first_task(clone, 0))
     clone.dvc("queue", "logs", "--follow", first_task(clone, 1))
     said = clone.dvc("queue", "status").stdout
     assert said.count("Success") == 2, said
-    assert sorted(runs(clone).values()) == ["0.003", "0.006"]
+    assert sorted(runs(clone).values()) == ["0.003", "0.007"]
 
 
 def first_task(lab: Small, number: int) -> str:
