@@ -42,11 +42,11 @@ def louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     return np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0), np.where(found, 1.0, np.nan)
 
 
-def box_detector(width: int = 2):
+def box_detector(width: int = 16):
     """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
 
-    It finds a blob of SNR 20 and more in white noise, sees nothing else, and is the same in all
-    orientations. Its matched filters are off: a compact bright blob has several peaks in them.
+    It finds a blob of SNR 20 and more in white noise, and sees nothing else. Its matched filters are off: a
+    compact bright blob has several peaks in them.
     """
     import torch
 
@@ -58,17 +58,16 @@ def box_detector(width: int = 2):
             parameter.zero_()
         for convolution, normalisation, _ in network.stem:
             normalisation.weight.fill_(1.0)
-            # The mean over the kernel, the same in each of the eight channels of a feature.
-            convolution.kernel[0, : (1 if convolution.first else 8)] = 1 / convolution.kernel[0, :8].numel()
-        for merge in (network.merge, network.last):
-            merge.normalisation.weight.fill_(1.0)
-            merge.features.kernel[0, :8, 1, 1] = 1 / 8
-        network.answer.logit[0] = 12.0 / 8
+            convolution.weight[0, 0] = 1 / convolution.weight[0, 0].numel()  # the mean over the kernel
+        for convolution, normalisation, _ in (network.merge, network.last):
+            normalisation.weight.fill_(1.0)
+            convolution.weight[0, 0, 1, 1] = 1.0
+        network.answer.weight[0, 0] = 12.0
         network.answer.bias[0] = -9.6  # a mean of 0.8 sigma is even odds
     return network
 
 
-def random_network(name: str = "compact", width: int = 2, seed: int = 1):
+def random_network(name: str = "compact", width: int = 16, seed: int = 1):
     """Return a network with fixed random weights, also in its batch normalisations."""
     import torch
 
@@ -81,7 +80,7 @@ def random_network(name: str = "compact", width: int = 2, seed: int = 1):
             for key, buffer in network.named_buffers():
                 if key.endswith("mean"):
                     buffer.normal_(0.0, 0.1)
-                if key.endswith("var") or key.endswith("variance"):
+                if key.endswith("var"):
                     buffer.uniform_(0.5, 1.5)
     return network
 
@@ -92,7 +91,7 @@ def write_model(folder: Path, network=None, threshold: float = 0.5, name: str = 
 
     folder.mkdir(parents=True, exist_ok=True)
     about = {"threshold": threshold, "fingerprint": {"sha256": "0" * 64, "parts": {}}, "data": {}}
-    write_artefact(folder, network or box_detector(), {"name": name, "width": 2}, about)
+    write_artefact(folder, network or box_detector(), {"name": name, "width": 16}, about)
     return folder
 
 

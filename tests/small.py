@@ -19,7 +19,7 @@ NUMBERS = {
     "simulate": {"days": 96.0, "exposures": 24, "bad_exposures": 2, "new_blobs_per_month": 3.0},
     "difference": {"days": 10.0, "minimum": 2},
     "subframes": {"train": {"count": 60}, "val": {"count": 20}, "test": {"count": 20}},
-    "train": {"width": 1, "epochs": 1},
+    "train": {"width": 8, "epochs": 1},
     "baseline": {"epochs": 1},
     "evaluate": {"bootstrap": 100, "clean_frames": 1, "robustness_frames": 1},
 }

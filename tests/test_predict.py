@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from made import NOISE, box_detector, image_with, random_network, write_exposure, write_image, write_model
 
+from blobwatch import predict
 from blobwatch.artefact import ONNX
 from blobwatch.errors import BlobwatchError, Rejected
 from blobwatch.figures.prediction import prediction as draw
@@ -19,7 +20,7 @@ from blobwatch.history import History
 from blobwatch.images.cleaning import clean_frame
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
-from blobwatch.instrument.blobs import Blob, snr_of
+from blobwatch.instrument.blobs import Blob, half_width_at, old_blob_table, old_snr_at, snr_of
 from blobwatch.instrument.folder import list_exposures
 from blobwatch.predict import Predictor, find_model, found_blobs
 from blobwatch.settings import DifferenceSettings
@@ -45,7 +46,8 @@ def answer(predictor, image):
 
 def test_the_answer_is_the_contract(answer, box_model):
     content = json.loads(json.dumps(answer.as_json(), allow_nan=False))
-    names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs", "masked_pixels"]
+    names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs"]
+    names += ["masked_pixels", "old_blob_residuals"]
     assert list(content) == names
     assert content["model"] == {
         "name": "blobwatch",
@@ -118,6 +120,21 @@ def test_a_refined_place_stays_in_the_subframe_of_its_peak():
     assert found.y == pytest.approx(true.y, abs=0.3)
     (free,) = found_blobs(replace(peaks, x=np.array([511.6])), clean)
     assert free.x == pytest.approx(true.x, abs=0.3)
+
+
+def test_what_an_old_blob_leaves_is_no_new_blob(predictor, monkeypatch):
+    """The same light elsewhere is; so is the whole light of an old blob at its place."""
+    x, y, depth = max(old_blob_table().tolist(), key=lambda one: old_snr_at(*one[:2]))
+    whole = Blob(x=x, y=y, half_width=half_width_at(x, y), depth=depth)
+    left = replace(whole, x=x + 3.0, depth=0.4 * depth)
+    monkeypatch.setattr(predict, "RESIDUAL", 0.5)
+    residual, elsewhere, new = (
+        predictor(image_with([one])) for one in (left, replace(left, x=700.0, y=300.0), whole)
+    )
+    assert (len(residual.blobs), len(residual.residuals)) == (0, 1)
+    assert residual.probabilities.max() < residual.threshold
+    assert len(residual.as_json()["old_blob_residuals"]) == 1
+    assert [(len(one.blobs), len(one.residuals)) for one in (elsewhere, new)] == [(1, 0), (1, 0)]
 
 
 def test_masked_pixels_are_counted(predictor, image, answer):

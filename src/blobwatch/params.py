@@ -82,12 +82,11 @@ class Subframes(Section):
 class Train(Section):
     """The network and its training."""
 
-    architecture: Literal["compact", "plain"]
-    width: Annotated[int, Field(ge=1, le=8)]
+    architecture: Literal["compact"]
+    width: Annotated[int, Field(ge=1, le=64)]
     clip: Annotated[float, Field(gt=0, le=7.9375)]
     crop: Annotated[int, Field(ge=64, le=256, multiple_of=8)]
     crops: Count
-    bfloat16: bool
     epochs: Count
     batch: Count
     learning_rate: Positive

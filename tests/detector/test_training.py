@@ -53,7 +53,7 @@ def deterministic():
 
 def new_network(name: str = "compact") -> torch.nn.Module:
     torch.manual_seed(PLAN.seed)
-    return build(name, 1).to(memory_format=torch.channels_last)
+    return build(name, 8).to(memory_format=torch.channels_last)
 
 
 def bits(network: torch.nn.Module) -> dict[str, bytes]:
@@ -105,7 +105,7 @@ def test_it_goes_on_after_an_end_between_epochs(uninterrupted, train_set, val_se
     with pytest.raises(Stopped):
         train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
     torch.manual_seed(99)  # a new process starts anywhere
-    network, seen = build("compact", 1).to(memory_format=torch.channels_last), []
+    network, seen = build("compact", 8).to(memory_format=torch.channels_last), []
     progress = train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert [row["epoch"] for row in seen] == list(range(last + 1, 3))
     assert progress.history == uninterrupted[1].history
@@ -159,7 +159,7 @@ def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_pat
 def test_a_finished_training_is_not_trained_further(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     train(new_network(), train_set, val_set, PLAN, path)
-    network, seen = build("compact", 1), []
+    network, seen = build("compact", 8), []
     train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert seen == []
     assert bits(network) == bits(uninterrupted[0])

@@ -111,7 +111,7 @@ def test_what_is_no_noise_hardly_changes_the_noise(true, add):
     image = frame(true)
     before, after = (prepare_frame(one).spectrum for one in (image, add(image)))
     assert noise_at_blob_scale(after) == pytest.approx(noise_at_blob_scale(before), rel=0.05)
-    bands = np.sqrt(after[8:64] / before[8:64]).reshape(7, 8).mean(axis=1)
+    bands = np.sqrt(after / before)[:, 8:64].reshape(128, 7, 8).mean(axis=(0, 2))
     np.testing.assert_allclose(bands, 1.0, atol=0.05)
 
 
@@ -158,7 +158,7 @@ def test_unknown_pixels_are_zero(true):
     image[300:340, 500:560] = np.inf
     scaled = prepare_frame(image).scaled
     assert np.isfinite(scaled).all()
-    assert np.abs(scaled[310:330, 510:550]).max() < 0.05
+    assert np.abs(scaled[310:330, 510:550]).max() < 0.1
     assert scaled[350:450, 500:560].std() == pytest.approx(1.0, abs=0.1)
 
 

@@ -33,7 +33,7 @@ HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
 
 def small_params():
     params = load_params(ROOT / "params.yaml")
-    own = {"width": 1, "clip": 6.0, "epochs": 2, "batch": 8, "learning_rate": 0.03}
+    own = {"width": 8, "clip": 6.0, "epochs": 2, "batch": 8, "learning_rate": 0.03}
     return params.model_copy(update={"threads": 1, "train": params.train.model_copy(update=own)})
 
 
@@ -79,7 +79,7 @@ def test_the_artefact_is_whole_and_says_what_it_was_made_of(trained):
     assert fingerprint.parts["exposures"] == {row["rootname"]: row["md5"] for row in EXPOSED}
     assert model.manifest["architecture"] == {
         "name": "compact",
-        "width": 1,
+        "width": 8,
         "clip": 6.0,
         "stride": 4,
     }

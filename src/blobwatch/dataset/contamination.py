@@ -140,7 +140,7 @@ def either_sign(rng: np.random.Generator, negative: float = 0.7) -> float:
 def streaks(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
     """Add parallel broken lines, lights of the Earth trailed by the telescope's motion."""
     size, tilt = scene.shape[0], rng.uniform(-90, 90) if wide else rng.normal(0.0, 25.0)
-    width, strength, dashes = (1.5, 7.0), (0.4, 3.0), (20, 400)
+    width, strength, dashes = (1.5, 6.0), (0.4, 3.0), (40, 400)
     if not wide:
         width, strength, dashes = (2.0, 3.0), (0.4, 0.8), (40, 200)
     width, strength = log_uniform(rng, *width), either_sign(rng) * log_uniform(rng, *strength)

@@ -8,8 +8,8 @@ import numpy as np
 from blobwatch.instrument.blobs import OVERSAMPLE, Blob
 
 FADED = 0.002  # of the peak: below it a shape is cut off
-LARGE_SHARE = 0.6  # of half-width 4-13 px, uniform; the others 2.2-8 px, log-uniform
-MOST = 40  # pixels; the largest radius of a stamp
+LARGE_SHARE = 0.6  # of half-width 4-14 px, uniform; the others 2.2-8 px, log-uniform
+MOST = 48  # pixels; the largest radius of a stamp
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Lobe:
     edge: float
     weight: float
     hole: float = 0.0
+    hole_depth: float = 0.0
+    dot: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def profile(lobe: Lobe, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     light = lobe.weight * np.exp(-np.log(2.0) * np.minimum(rho, 8.0) ** lobe.edge)
     if lobe.hole:
         inside = np.minimum(np.hypot(along, across) / lobe.hole, 4.0)
-        light *= 1.0 - 0.6 * np.exp(-np.log(2.0) * inside**4)
+        dot = lobe.dot * np.exp(-((2.0 * inside) ** 2))
+        light *= 1.0 - lobe.hole_depth * np.exp(-np.log(2.0) * inside**4) * (1.0 - dot)
     return light
 
 
@@ -80,12 +83,12 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
     shapes of low surface brightness are the hardest to learn.
     """
     large = rng.uniform() < LARGE_SHARE
-    size = float(rng.uniform(4.0, 13.0) if large else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
+    size = float(rng.uniform(4.0, 14.0) if large else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
     count = int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))
     edge = float(np.exp(rng.uniform(np.log(1.6), np.log(20.0))))
     lobes = []
     for number in range(count):
-        apart, direction = size * rng.uniform(0.3, 0.9) * (number > 0), rng.uniform(0, 2 * np.pi)
+        apart, direction = size * rng.uniform(0.3, 1.5) * (number > 0), rng.uniform(0, 2 * np.pi)
         half_width = size if count == 1 else size * rng.uniform(0.5, 0.85)
         lobes.append(
             Lobe(
@@ -98,6 +101,8 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
                 edge=edge,
                 weight=rng.uniform(0.5, 1.0),
                 hole=rng.uniform(0.25, 0.7) if half_width > 4 and rng.uniform() < 0.35 else 0.0,
+                hole_depth=rng.uniform(0.4, 0.95),
+                dot=rng.uniform(0.0, 1.0) * (rng.uniform() < 0.5),
             )
         )
     return centred(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))

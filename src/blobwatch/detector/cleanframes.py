@@ -15,7 +15,6 @@ from blobwatch.detector.metrics import match, snr_at_half
 from blobwatch.detector.scoring import LOWEST, search
 from blobwatch.detector.tables import completeness
 from blobwatch.images.peaks import Peaks, find_peaks
-from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.scaling import scale_frame, to_steps
 from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
 from blobwatch.instrument.wfc3ir import SIZE
@@ -82,7 +81,7 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
 
 def find_by_model(model: Model, image: np.ndarray) -> Peaks:
     """Return what a model finds in a whole frame, scaled as it is served."""
-    return find_peaks(model.run(prepare_frame(image).scaled[None, None])[0], model.stride, LOWEST)
+    return find_peaks(model.run(model.prepare(image).scaled[None, None])[0], model.stride, LOWEST)
 
 
 def noise_peaks(data: Shard, found: list[Peaks]) -> np.ndarray:

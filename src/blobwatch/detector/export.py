@@ -11,14 +11,13 @@ from torch import nn
 
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector.network import build, count_parameters
-from blobwatch.detector.symmetry import plain
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, whole_file, write_json
 from blobwatch.images.scaling import CLIP
 
 PREPROCESSING = {
     "cleaning": "bad pixels masked; offsets of rows, columns and quadrants, and background subtracted",
-    "whitening": "radial power spectrum of the noise, flat below 0.06 cycles per pixel",
+    "whitening": "power spectrum of the noise; nothing below 0.06 cycles per pixel is amplified",
     "scaling": "noise per pixel of white noise as strong at the scale of a blob",
     "clip_sigma": CLIP,
     "unknown": 0.0,
@@ -41,7 +40,7 @@ def load_network(folder: Path, manifest: dict) -> nn.Module:
 
 
 def write_onnx(path: Path, network: nn.Module) -> None:
-    """Write the serving model, of ordinary layers; it accepts frames of any size that the stride divides."""
+    """Write the serving model; it accepts frames of any size that the stride divides."""
     import onnx
 
     buffer = io.BytesIO()
@@ -49,7 +48,7 @@ def write_onnx(path: Path, network: nn.Module) -> None:
         # The newer exporter writes the paths of the sources into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            plain(network).to(memory_format=torch.contiguous_format),
+            network.eval().to(memory_format=torch.contiguous_format),
             (torch.zeros(1, 1, 256, 256),),
             buffer,
             input_names=["frame"],

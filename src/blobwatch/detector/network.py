@@ -12,74 +12,31 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from blobwatch.detector import symmetry
-from blobwatch.detector.symmetry import COUNT
 from blobwatch.images.scaling import CLIP
 
 
-class PlainAnswer(nn.Conv2d):
-    """From channels to the logit and the offset."""
-
-    def __init__(self, channels: int):
-        super().__init__(channels, 3, 1)
-        nn.init.zeros_(self.bias)
-        nn.init.constant_(self.bias[:1], -4.0)  # nearly all cells are empty
-
-    def logit_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight and bias of the logit."""
-        return self.weight[:1], self.bias[:1]
+def convolution(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias, padded so that each cell stays centred on its pixels."""
+    padding = (dilation * (size - 1) + 1 - stride) // 2
+    return nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False)
 
 
-class Plain:
-    """Ordinary layers with as many channels as the symmetric ones, to compare with."""
-
-    @staticmethod
-    def convolution(
-        inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1, first: bool = False
-    ) -> nn.Module:
-        """Return the counterpart of `symmetry.Convolution`."""
-        padding = (dilation * (size - 1) + 1 - stride) // 2
-        channels = inputs if first else inputs * COUNT
-        return nn.Conv2d(channels, outputs * COUNT, size, stride, padding, dilation, bias=False)
-
-    @staticmethod
-    def normalisation(features: int) -> nn.Module:
-        """Return the counterpart of `symmetry.Normalisation`."""
-        return nn.BatchNorm2d(features * COUNT)
-
-    @staticmethod
-    def answer(features: int) -> nn.Module:
-        """Return the counterpart of `symmetry.Answer`."""
-        return PlainAnswer(features * COUNT)
-
-
-class Symmetric:
-    """Layers that commute with flips and quarter turns."""
-
-    convolution = symmetry.Convolution
-    normalisation = symmetry.Normalisation
-    answer = symmetry.Answer
-
-
-Layers = type[Plain] | type[Symmetric]
-
-
-def step(layers: Layers, inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
-    """Return convolution, normalisation and rectifier."""
+def step(inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
+    """Return convolution, batch normalisation and rectifier."""
     return nn.Sequential(
-        layers.convolution(inputs, outputs, size, **how), layers.normalisation(outputs), nn.ReLU(inplace=True)
+        convolution(inputs, outputs, size, **how), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
 class Residual(nn.Module):
-    """Two dilated convolutions beside a shortcut; size and features stay."""
+    """Two dilated convolutions beside a shortcut; size and channels stay."""
 
-    def __init__(self, layers: Layers, features: int, dilation: int):
+    def __init__(self, channels: int, dilation: int):
         super().__init__()
         self.body = nn.Sequential(
-            *step(layers, features, features, 3, dilation=dilation),
-            layers.convolution(features, features, 3, dilation=dilation),
-            layers.normalisation(features),
+            *step(channels, channels, 3, dilation=dilation),
+            convolution(channels, channels, 3, dilation=dilation),
+            nn.BatchNorm2d(channels),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -121,27 +78,21 @@ def radial_profile(distance: np.ndarray, half_width: float, hole: float) -> np.n
     return light
 
 
-# Half-widths and holes; a half-width below 4 px asks for the resolution of 2 pixels.
-SMALL = ((2.2, 0.0), (2.9, 0.0), (3.7, 0.0))
-LARGE = ((4.8, 0.0), (6.2, 0.0), (8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
+def asinh(x: torch.Tensor) -> torch.Tensor:
+    """Return ``torch.asinh(x)``, which cannot be exported to ONNX."""
+    return x.sign() * (x.abs() + (x * x + 1).sqrt()).log()
+
+
+# Half-widths and holes; at 4 pixels per cell a half-width below 7 px loses several per cent of its SNR.
+SMALL = ((2.2, 0.0), (2.9, 0.0), (3.7, 0.0), (4.8, 0.0), (6.2, 0.0))
+LARGE = ((8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
 RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
 MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
-UNIT = 4.0  # SNR
-SNR_RANGE = (-8.0, 16.0)  # of the maps; a blob beyond is as certain as this
-START_SNR, START_SLOPE = 5.3, 1.0  # of the best matched filter: even odds there, and logit per SNR
-
-
-class Merge(nn.Module):
-    """A convolution of features and of matched-filter maps together, with normalisation and rectifier."""
-
-    def __init__(self, layers: Layers, features: int):
-        super().__init__()
-        self.features = layers.convolution(features, features, 3)
-        self.maps = layers.convolution(MAPS, features, 3, first=True)
-        self.normalisation = layers.normalisation(features)
-
-    def forward(self, x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.normalisation(self.features(x) + self.maps(maps)))
+UNIT = 4.0  # SNR; maps are linear below and logarithmic beyond
+START_SNR, START_SLOPE = (
+    5.3,
+    1.0,
+)  # of the best matched filter: even odds there, and logit per SNR of a faint one
 
 
 class Compact(nn.Module):
@@ -149,69 +100,66 @@ class Compact(nn.Module):
 
     Parameters
     ----------
-    layers : Plain or Symmetric
     width : int
-        Features at a half and a quarter of the resolution, twice as many at an eighth; each has eight
-        channels.
+        Channels at a half and a quarter of the resolution; twice as many at an eighth.
     clip : float
         Sigma; a pixel beyond counts as this.
 
     Notes
     -----
-    Even kernels keep each cell centred on its pixels, so that a flipped frame can give the flipped map.
-    The matched filters are round, so their maps turn with the frame. They tell how much light there is; the
+    Even kernels keep each cell centred on its pixels. The matched filters tell how much light there is; the
     convolutions tell a blob from a streak, a star or a cluster of bad pixels. Through the coarse path a cell
     sees more than 100 pixels far: a streak is told from a blob by its length.
     """
 
     stride = 4
 
-    def __init__(self, layers: Layers, width: int, clip: float):
+    def __init__(self, width: int, clip: float):
         super().__init__()
         self.clip = clip
         deep = 2 * width
         self.small, self.large = MatchedFilters(SMALL, 2), MatchedFilters(LARGE + RINGS, 4)
         self.stem = nn.Sequential(
-            step(layers, 1, width, 6, stride=2, first=True),  # (batch, 8 width, ny/2, nx/2)
-            step(layers, width, width, 4, stride=2),  # (batch, 8 width, ny/4, nx/4)
+            step(1, width, 6, stride=2),  # (batch, width, ny/2, nx/2)
+            step(width, width, 4, stride=2),  # (batch, width, ny/4, nx/4)
         )
-        self.merge = Merge(layers, width)
-        self.near = Residual(layers, width, 1)
-        self.down = step(layers, width, deep, 4, stride=2)  # (batch, 8 deep, ny/8, nx/8)
-        self.far = nn.Sequential(*(Residual(layers, deep, dilation) for dilation in (1, 2, 4)))
-        self.up = nn.Sequential(layers.convolution(deep, width, 1), layers.normalisation(width))
-        self.last = Merge(layers, width)
-        self.answer = layers.answer(width)
+        self.merge = step(width + MAPS, width, 3)
+        self.near = Residual(width, 1)
+        self.down = step(width, deep, 4, stride=2)  # (batch, deep, ny/8, nx/8)
+        self.far = nn.Sequential(*(Residual(deep, dilation) for dilation in (1, 2, 4)))
+        self.up = nn.Sequential(convolution(deep, width, 1), nn.BatchNorm2d(width))
+        self.last = step(width + MAPS, width, 3)
+        self.answer = nn.Conv2d(width, 3, 1)
         self.filter_logit = nn.Conv2d(MAPS, 1, 1, bias=False)
         self.start_from_filters()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.clamp(-self.clip, self.clip)
         maps = self.filter_maps(x)
-        near = self.near(self.merge(self.stem(x), maps))
+        near = self.near(self.merge(torch.cat([self.stem(x), maps], dim=1)))
         far = interpolate(self.up(self.far(self.down(near))), scale_factor=2.0, mode="nearest")
-        answer = self.answer(self.last(torch.relu(near + far), maps))
+        answer = self.answer(self.last(torch.cat([torch.relu(near + far), maps], dim=1)))
         return torch.cat([answer[:, :1] + self.filter_logit(maps), answer[:, 1:]], dim=1)
 
     def filter_maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the SNR of each matched filter, and the best of them first, in units of `UNIT`."""
+        """Return the SNR of the best matched filter and of each, compressed: ``asinh(SNR / UNIT)``."""
         maps = torch.cat([nn.functional.max_pool2d(self.small(x), 2), self.large(x)], dim=1)
-        maps = maps.clamp(*SNR_RANGE)  # a bright trail must not spoil the statistics of the normalisation
-        return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1) / UNIT
+        maps = asinh(maps / UNIT)  # a bright trail must not spoil the statistics of the normalisation
+        return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1)
 
     @torch.no_grad()
     def start_from_filters(self) -> None:
         """Let the logit be that of the best matched filter: even odds at the limit of white noise."""
         self.filter_logit.weight.zero_()
         self.filter_logit.weight[0, 0] = START_SLOPE * UNIT
-        self.answer.logit_parameters()[1].fill_(-START_SLOPE * START_SNR)
+        self.answer.bias.zero_()
+        self.answer.bias[0] = -START_SLOPE * UNIT * float(np.arcsinh(START_SNR / UNIT))
 
     @torch.no_grad()
     def calibrate(self, slope: float, shift: float) -> None:
         """Replace each logit by ``slope * logit + shift``, for good."""
-        weight, bias = self.answer.logit_parameters()
-        weight.mul_(slope)
-        bias.mul_(slope).add_(shift)
+        self.answer.weight[0].mul_(slope)
+        self.answer.bias[0].mul_(slope).add_(shift)
         self.filter_logit.weight.mul_(slope)
 
 
@@ -252,13 +200,12 @@ class Predecessor(nn.Module):
 
 
 ARCHITECTURES: dict[str, Callable[[int, float], nn.Module]] = {
-    "compact": lambda width, clip: Compact(Symmetric, width, clip),
-    "plain": lambda width, clip: Compact(Plain, width, clip),
+    "compact": Compact,
     "predecessor": lambda width, clip: Predecessor(),
 }
 
 
-def build(name: str, width: int = 1, clip: float = CLIP) -> nn.Module:
+def build(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
     """Return a new network; the predecessor has neither ``width`` nor ``clip`` to choose."""
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)

@@ -140,10 +140,7 @@ def train(
             rate = learning_rate(plan, (epoch * steps + step) / (plan.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            # Weights, sums and loss stay float32; what passes between layers has the 8 bits of a subframe.
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=plan.bfloat16):
-                output = network(images).float()
-            value = loss(output, labels, blobs, network.stride, plan.position_weight)
+            value = loss(network(images), labels, blobs, network.stride, plan.position_weight)
             if not torch.isfinite(value):
                 raise BlobwatchError(
                     f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"

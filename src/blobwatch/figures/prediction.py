@@ -70,7 +70,10 @@ def draw_frame(axes, scaled: np.ndarray, answer: "Prediction") -> None:
         linewidths=1.8,
     )
     draw_masked(axes, answer.masked, size=1.0)
-    if answer.masked.any():
+    if answer.residuals:
+        x, y = [b.x for b in answer.residuals], [b.y for b in answer.residuals]
+        axes.scatter(x, y, s=60, marker="x", color=MASKED, label="residual of an old blob")
+    if answer.masked.any() or answer.residuals:
         axes.legend(loc="lower right", fontsize=8, markerscale=4, handletextpad=0.2, framealpha=0.7)
     count = len(answer.blobs)
     said = "no new blob" if count == 0 else f"{count} new blob{'s' if count > 1 else ''}"

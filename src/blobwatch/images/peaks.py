@@ -26,6 +26,10 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.x)
 
+    def where(self, chosen: np.ndarray) -> "Peaks":
+        """Return some of the peaks, by a mask or by indices."""
+        return Peaks(self.x[chosen], self.y[chosen], self.probability[chosen])
+
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
     """Return the probability of a logit."""
@@ -63,7 +67,7 @@ def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
             near = rank[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
             near = near[near >= 0]
             free[near] &= (x[near] - x[best]) ** 2 + (y[near] - y[best]) ** 2 > APART**2
-    return Peaks(x[kept], y[kept], probability[rows, columns][kept])
+    return Peaks(x, y, probability[rows, columns]).where(kept)
 
 
 def subframe_probabilities(output: np.ndarray, stride: int, peaks: Peaks, threshold: float) -> np.ndarray:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from blobwatch.images.blobimage import interpolation
+from blobwatch.images.blobimage import interpolation, median_without_nan
 from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
@@ -22,7 +23,7 @@ class PreparedFrame:
     scaled : ndarray, shape (ny, nx), float32 (float64 if the input is)
         Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; 0 where nothing is known.
     clean : CleanFrame
-    spectrum : ndarray, shape (n,)
+    spectrum : ndarray, shape (128, 65)
         Of the noise, from `noise_spectrum`.
     """
 
@@ -38,7 +39,7 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
     ----------
     image : ndarray, shape (ny, nx), any unit, new blob positive
         Both sides are multiples of 128.
-    spectrum : ndarray, shape (n,), optional
+    spectrum : ndarray, shape (128, 65), optional
         Of the noise, in the unit of ``image``; measured where absent.
 
     Raises
@@ -49,20 +50,28 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
     clean = clean_frame(image)
     flat = fill_unknown(clean.image - background(clean))
     if spectrum is None:
-        spectrum = noise_spectrum(flat, np.isfinite(clean.image))
+        spectrum = noise_spectrum(flat, np.isfinite(clean.image), CLIP_SIGMA * clean.noise)
     scaled = whiten(flat, spectrum)
     return PreparedFrame(np.clip(scaled, -CLIP, CLIP, out=scaled), clean, spectrum)
 
 
 def background(clean: CleanFrame) -> np.ndarray:
-    """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics."""
-    rows, columns = (side // BOX for side in clean.image.shape)
-    boxes = clean.image.reshape(rows, BOX, columns, BOX)
-    count = np.isfinite(boxes).sum(axis=(1, 3))
-    level = np.zeros((rows, columns), dtype=boxes.dtype)
+    """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics.
+
+    Each box gets the median of the 3 x 3 around it, so that a large blob is no background.
+    """
+    image, clip = clean.image, CLIP_SIGMA * clean.noise
+    rows, columns = (side // BOX for side in image.shape)
+    known = np.isfinite(image).reshape(rows, BOX, columns, BOX)
+    values = np.nan_to_num(image).reshape(known.shape)
+    count = known.sum(axis=(1, 3))
+    level = np.zeros((rows, columns), dtype=image.dtype)
     for _ in range(2):
-        off = np.clip(boxes - level[:, None, :, None], -CLIP_SIGMA * clean.noise, CLIP_SIGMA * clean.noise)
-        level += np.nansum(off, axis=(1, 3)) / np.maximum(count, 1)
-    level[count < BOX**2 // 4] = 0.0
-    down, across = (interpolation(side, BOX, beyond=False).astype(np.float32) for side in clean.image.shape)
+        off = values - level[:, None, :, None]
+        np.clip(off, -clip, clip, out=off)
+        level += (off * known).sum(axis=(1, 3)) / np.maximum(count, 1)
+    level[count < BOX**2 // 4] = np.nan
+    around = sliding_window_view(np.pad(level, 1, mode="edge"), (3, 3)).reshape(rows, columns, 9)
+    level = np.nan_to_num(median_without_nan(around)).astype(image.dtype)
+    down, across = (interpolation(side, BOX, beyond=False).astype(image.dtype) for side in image.shape)
     return down @ level @ across.T

@@ -5,28 +5,33 @@ from functools import lru_cache
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.images.scaling import deviation
 
 TILE = 128  # pixels on a side of the tiles whose spectra are averaged
 BLOB_SCALE = (0.03, 0.09)  # cycles per pixel that define the noise at the scale of a blob
-FLAT = 0.06  # cycles per pixel below which the filter is constant, so that large blobs are not filtered out
+LOW = 0.06  # cycles per pixel; nothing below is amplified, since the background was subtracted there
+BLOCK = 4  # pixels on a side of the blocks in which, and in 2 x 2 of which, sources are looked for
+SOURCE = 3.5  # sigma of the means of blocks, from which one is a source
 KNOWN = 0.8  # share of known pixels that a tile needs
-STEPS = 8 * TILE  # entries of the table of gains per cycle per pixel
 
 
-def noise_spectrum(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Measure the radial power spectrum of the noise of a frame.
+def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndarray:
+    """Measure the power spectrum of the noise of a frame.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx), float32
-        Level subtracted, unknown pixels filled.
+        Background subtracted, unknown pixels filled.
     known : ndarray, shape (ny, nx), bool
         Measured pixels.
+    clip : float
+        Pixels further from 0 count as this, so that stars and blobs count little.
 
     Returns
     -------
-    ndarray, shape (n,), float64
-        Power per pixel in rings of 1 / `TILE` cycles per pixel; ``s**2`` for white noise of rms ``s``.
+    ndarray, shape (128, 65), float64
+        Power per pixel at the frequencies of ``numpy.fft.rfft2`` of a tile; ``s**2`` for white noise of rms
+        ``s``.
 
     Raises
     ------
@@ -35,76 +40,105 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    The geometric mean over tiles and rings (corrected for its bias by Euler's constant), so that a source or
-    a streak, which is in few tiles or at few frequencies, counts little. Frequencies along the axes are left
-    out: row and column offsets and the jumps between opposite edges of a tile have their power there.
+    The geometric mean over windowed tiles and 3 x 3 frequencies (corrected for its bias by Euler's constant),
+    so that a source or a streak, which is in few tiles, counts little. In two dimensions, since rows that
+    differ are noise along one axis only.
     """
-    size = TILE
-    tiles = cut_tiles(image, size)[cut_tiles(known, size).mean(axis=(1, 2)) >= KNOWN]
+    tiles = cut_tiles(without_sources(image))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
     if not len(tiles):
         raise BlobwatchError("too few pixels are known to measure the noise; leave the image out")
-    transform = np.fft.rfft2(tiles)
+    window = np.sin(np.pi * (np.arange(TILE) + 0.5) / TILE) ** 2
+    window = np.outer(window, window).astype(image.dtype)
+    # Without a norm numpy transforms forward in double precision, four times as slow.
+    transform = np.fft.rfft2(np.clip(tiles, -clip, clip) * window, norm="ortho")
     power = transform.real**2 + transform.imag**2
     with np.errstate(divide="ignore"):
         logarithm = np.log(power, out=power).mean(axis=0, dtype=np.float64)
-    ring, count = rings(size)
-    mean = np.bincount(ring, logarithm[1:, 1:].ravel(), len(count))[1:] / count[1:]
-    spectrum = np.exp(mean + np.euler_gamma) / size**2
+    spectrum = np.exp(smoothed(logarithm) + np.euler_gamma) / np.mean(window**2, dtype=np.float64)
     if not (np.isfinite(spectrum) & (spectrum > 0)).all():
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
-    return np.concatenate([spectrum[:1], spectrum])
+    return spectrum
 
 
-def cut_tiles(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the whole tiles of an image, shape (n, size, size)."""
-    rows, columns = (side // size for side in image.shape)
-    whole = image[: rows * size, : columns * size]
-    return whole.reshape(rows, size, columns, size).swapaxes(1, 2).reshape(-1, size, size)
+def without_sources(image: np.ndarray) -> np.ndarray:
+    """Return an image with 0 in the blocks whose means are far from 0: blobs, stars, streaks."""
+    quiet = np.ones(image.shape, dtype=bool)
+    means = image
+    for factor in (BLOCK, 2):  # blocks of 4 and of 8 pixels
+        means = block_means(means, factor)
+        usual = np.abs(means) <= SOURCE * deviation(means)
+        size = image.shape[0] // means.shape[0]
+        quiet &= usual.repeat(size, axis=1).repeat(size, axis=0)
+    return image * quiet
 
 
-@lru_cache(maxsize=4)
-def rings(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ring of each off-axis frequency of a tile, and the number of frequencies per ring."""
-    ring = np.rint(radial_frequency((size, size))[1:, 1:] * size).astype(int).ravel()
-    return ring, np.maximum(np.bincount(ring), 1)
+def block_means(image: np.ndarray, size: int) -> np.ndarray:
+    """Return the means of square blocks."""
+    rows = image.reshape(image.shape[0] // size, size, -1).sum(axis=1)
+    return sum(rows[:, place::size] for place in range(size)) / size**2
 
 
-def radial_frequency(shape: tuple[int, int]) -> np.ndarray:
-    """Return the distance from zero (cycles per pixel) of each frequency of `numpy.fft.rfft2`."""
-    return np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :])
+def cut_tiles(image: np.ndarray) -> np.ndarray:
+    """Return the whole tiles of an image, shape (n, TILE, TILE)."""
+    rows, columns = (side // TILE for side in image.shape)
+    whole = image[: rows * TILE, : columns * TILE]
+    return whole.reshape(rows, TILE, columns, TILE).swapaxes(1, 2).reshape(-1, TILE, TILE)
 
 
-@lru_cache(maxsize=4)
-def table_index(shape: tuple[int, int]) -> np.ndarray:
-    """Return the entry of the table of gains for each frequency of `numpy.fft.rfft2`."""
-    return np.rint(radial_frequency(shape) * STEPS).astype(np.uint16)
+def smoothed(half: np.ndarray) -> np.ndarray:
+    """Return the means over 3 x 3 frequencies of the half of a symmetric spectrum, shape (TILE, n)."""
+    mirrored = np.roll(half[::-1], 1, axis=0)  # of the negative frequencies
+    wide = np.concatenate([mirrored[:, 1:2], half, mirrored[:, -2:-1]], axis=1)
+    across = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+    return (np.roll(across, 1, axis=0) + across + np.roll(across, -1, axis=0)) / 9
+
+
+def frequencies() -> np.ndarray:
+    """Return the distance from 0 (cycles per pixel) of each frequency of a spectrum, shape (128, 65)."""
+    return np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE))
 
 
 def noise_at_blob_scale(spectrum: np.ndarray) -> float:
     """Return the rms per pixel of white noise that is as strong at the scale of a blob."""
-    frequency = np.arange(len(spectrum)) / TILE
-    inside = (frequency >= BLOB_SCALE[0]) & (frequency <= BLOB_SCALE[1])
-    return float(np.sqrt(np.average(spectrum[inside], weights=frequency[inside])))
+    frequency = frequencies()
+    weights = ((frequency >= BLOB_SCALE[0]) & (frequency <= BLOB_SCALE[1])).astype(float)
+    weights[:, 1:-1] *= 2  # these stand for those of the other half as well
+    return float(np.sqrt(np.average(spectrum, weights=weights)))
 
 
 def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
-    """Filter a frame to unit noise at the scale of a blob and below.
+    """Filter a frame to unit noise at all frequencies.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx), float32
-        Level subtracted, unknown pixels filled.
-    spectrum : ndarray, shape (n,)
+        Background subtracted, unknown pixels filled.
+    spectrum : ndarray, shape (128, 65)
         Of the noise, from `noise_spectrum`.
 
     Returns
     -------
     ndarray, shape (ny, nx), float32
     """
-    noise = noise_at_blob_scale(spectrum)
-    frequency = np.arange(STEPS * 3 // 4) / STEPS
-    power = np.interp(frequency, np.arange(len(spectrum)) / TILE, spectrum)
-    gain = 1.0 / np.where(frequency < FLAT, noise, np.sqrt(power))
-    transform = np.fft.rfft2(image)
-    transform *= np.take(gain.astype(np.float32), table_index(image.shape))
-    return np.fft.irfft2(transform, s=image.shape)
+    gain = 1 / np.sqrt(spectrum)
+    low = frequencies() < LOW
+    gain[low] = np.minimum(gain[low], 1 / noise_at_blob_scale(spectrum))
+    rows, columns = interpolations(*image.shape, image.dtype)
+    transform = np.fft.rfft2(image, norm="ortho")
+    transform *= rows @ gain.astype(image.dtype) @ columns
+    return np.fft.irfft2(transform, s=image.shape, norm="ortho")
+
+
+@lru_cache(maxsize=4)
+def interpolations(ny: int, nx: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrices that interpolate from frequencies of a tile to those of a frame."""
+    rows = linear(np.fft.fftfreq(ny) * TILE % TILE, TILE)
+    columns = linear(np.fft.rfftfreq(nx) * TILE, TILE // 2 + 1)
+    return rows.astype(dtype), columns.T.astype(dtype)
+
+
+def linear(place: np.ndarray, count: int) -> np.ndarray:
+    """Return the matrix that interpolates from ``count`` cyclic points to places between them."""
+    low = place.astype(int)
+    points, share = np.eye(count), (place - low)[:, None]
+    return (1 - share) * points[low] + share * points[(low + 1) % count]

@@ -20,6 +20,8 @@ from blobwatch.instrument import wfc3ir
 # the ends are the floor of the measurement and the deepest dimming reported (about 30 %).
 DEPTH_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.8, 1.0)
 DEPTHS = (0.008, 0.012, 0.016, 0.023, 0.042, 0.047, 0.30)
+NEAR = 4.0  # pixels outside the radius of an old blob that still belong to it
+DIFFERENCE_NOISE = 0.01  # per pixel, fraction of the background: as measured in a real difference image
 OVERSAMPLE = 2  # samples along each side of a pixel
 
 
@@ -196,16 +198,32 @@ def depth_for(blob: Blob, snr: float, noise: float) -> float:
     return float(snr * noise / np.sqrt((stamp**2).sum()))
 
 
-def old_blobs(rng: np.random.Generator) -> list[Blob]:
-    """Return the real old blobs at their measured places and depths; their shapes are drawn.
+@lru_cache(maxsize=1)
+def old_blob_table() -> np.ndarray:
+    """Return the measured old blobs, shape (108, 3): x, y in pixels, depth as a fraction of the background.
 
     Notes
     -----
-    Positions, radii and depths come from the table ``instrument/data/old_blobs.csv``, measured for this
-    project in a real median stack; position error about 2 px.
+    From the table ``instrument/data/old_blobs.csv``, measured for this project in a real median stack;
+    position error about 2 px.
     """
     text = resources.files("blobwatch.instrument").joinpath("data/old_blobs.csv").read_text()
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    return [
-        draw_blob(rng, float(row["x"]), float(row["y"]), float(row["depth_percent"]) / 100.0) for row in rows
-    ]
+    return np.array([[float(row["x"]), float(row["y"]), float(row["depth_percent"]) / 100] for row in rows])
+
+
+def old_blobs(rng: np.random.Generator) -> list[Blob]:
+    """Return the real old blobs at their measured places and depths; their shapes are drawn."""
+    return [draw_blob(rng, x, y, depth) for x, y, depth in old_blob_table().tolist()]
+
+
+def old_snr_at(x: float, y: float) -> float:
+    """Return the SNR with which the old blob at a place would show if it were new; 0 where there is none.
+
+    In a difference image of the usual noise, `DIFFERENCE_NOISE`. A place up to `NEAR` pixels outside the
+    radius of an old blob belongs to it.
+    """
+    table = old_blob_table()
+    near = np.hypot(table[:, 0] - x, table[:, 1] - y) <= radius_at(x, y) + NEAR
+    light = table[near, 2].max(initial=0.0) * np.sqrt(np.pi) * half_width_at(x, y)
+    return float(light / DIFFERENCE_NOISE)

@@ -38,6 +38,12 @@ def mask_dead_zones(image: np.ndarray) -> None:
     image[(x + (1023 - y) < 22) | ((1023 - x) + (1023 - y) < 28)] = np.nan
 
 
+def inside_ring(shape: tuple[int, int]) -> np.ndarray:
+    """Return the mask of the ring of dead pixels and of its inside, which real frames do not show."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    return np.hypot(x - RING[0], y - RING[1]) < RING_MASK
+
+
 def add_bad_pixels(rng: np.random.Generator, image: np.ndarray, share: float, unflagged: float) -> None:
     """Add isolated bad pixels, most of them flagged (NaN), the others with heavy tails of either sign.
 

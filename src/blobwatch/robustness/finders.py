@@ -12,12 +12,10 @@ from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
 from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.detectors import has_positions
 from blobwatch.detector.scoring import LOWEST
-from blobwatch.images.cleaning import CleanFrame
-from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.preparation import prepare_frame
-from blobwatch.images.scaling import scale_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
+from blobwatch.predict import found_blobs, is_residual
 
 
 @dataclass(frozen=True)
@@ -81,28 +79,25 @@ def filter_finder(threshold: float) -> Finder:
 
 
 def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
-    """Run a model over a whole frame and refine the positions of what it finds, as it is served."""
-    model, prepared = load_model(folder), prepare_frame(image)
-    scaled = prepared.scaled if model.whitened else scale_frame(image)
-    output = model.run(scaled[None, None])[0]
+    """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
+    model = load_model(folder)
+    prepared = model.prepare(image)
+    output = model.run(prepared.scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
-    scores = subframe_probabilities(output, model.stride, peaks, LOWEST)
-    return Found(refined(peaks, prepared.clean, threshold), scores)
-
-
-def refined(peaks: Peaks, clean: CleanFrame, threshold: float) -> Peaks:
-    """Return peaks with the positions fitted to the image where they reach the threshold."""
+    strong = peaks.probability >= threshold
+    blobs = found_blobs(peaks.where(strong), prepared.clean)
+    new = strong.copy()
+    new[strong] = [not is_residual(blob) for blob in blobs]
     x, y = peaks.x.copy(), peaks.y.copy()
-    for index in np.flatnonzero(peaks.probability >= threshold):
-        fit = measure(clean.image, float(x[index]), float(y[index]), 0.0, clean.noise)
-        x[index], y[index] = fit.x, fit.y
-    return Peaks(x, y, peaks.probability)
+    x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
+    peaks = Peaks(x, y, peaks.probability).where(new | ~strong)
+    return Found(peaks, subframe_probabilities(output, model.stride, peaks, LOWEST))
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
     model = load_model(folder)
-    scaled = prepare_frame(image).scaled if model.whitened else scale_frame(image)
+    scaled = model.prepare(image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
     return Found(NO_PEAKS, np.array(scores))
