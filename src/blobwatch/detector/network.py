@@ -101,7 +101,7 @@ class Compact(nn.Module):
     Parameters
     ----------
     width : int
-        Channels at a half and a quarter of the resolution; twice as many at an eighth.
+        Channels at a half and a quarter of the resolution; half as many again at an eighth.
     clip : float
         Sigma; a pixel beyond counts as this.
 
@@ -117,7 +117,7 @@ class Compact(nn.Module):
     def __init__(self, width: int, clip: float):
         super().__init__()
         self.clip = clip
-        deep = 2 * width
+        deep = 3 * width // 2
         self.small, self.large = MatchedFilters(SMALL, 2), MatchedFilters(LARGE + RINGS, 4)
         self.stem = nn.Sequential(
             step(1, width, 6, stride=2),  # (batch, width, ny/2, nx/2)
