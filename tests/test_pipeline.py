@@ -200,7 +200,7 @@ FLOORS = [
     "errors files progress settings overrules",
     "instrument",
     "images",
-    "artefact history predict inspection",
+    "artefact detections history predict inspection",
     "dataset",
     "detector",
     "robustness",

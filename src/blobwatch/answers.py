@@ -146,6 +146,8 @@ def print_table(answer: Prediction) -> None:
         out.print(blobs)
     else:
         out.print("no new blob")
+    if answer.residuals:
+        out.print(f"{len(answer.residuals)} left out: at an old blob and faint beside it, so its residual")
     grid = Table(title="probability per subframe, top row first", show_header=False)
     for row in reversed(range(PER_SIDE)):
         chances = answer.probabilities[row * PER_SIDE : (row + 1) * PER_SIDE]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -10,8 +10,6 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
-from blobwatch.images.preparation import PreparedFrame, prepare_frame
-from blobwatch.images.scaling import scale_frame
 
 ONNX = "model.onnx"  # for serving
 WEIGHTS = "model.safetensors"
@@ -110,12 +108,10 @@ class Model:
         """Probability from which a cell counts as a blob."""
         return float(self.manifest["threshold"])
 
-    def prepare(self, image: np.ndarray) -> PreparedFrame:
-        """Prepare a difference image as this model expects it; before version 7 frames were only scaled."""
-        prepared = prepare_frame(image)
-        if "whitening" in self.manifest.get("preprocessing", {}):
-            return prepared
-        return replace(prepared, scaled=scale_frame(image))
+    @property
+    def whitened(self) -> bool:
+        """Whether the model expects frames of `prepare_frame`; versions before 7 those of `scale_frame`."""
+        return "whitening" in self.manifest.get("preprocessing", {})
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the maps, shape (n, 3, rows, columns), of scaled images, shape (n, 1, ny, nx)."""

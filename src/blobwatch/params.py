@@ -63,6 +63,7 @@ class Split(Section):
 
     count: Count
     blobs: Annotated[tuple[Count, Count], AfterValidator(rising)]
+    snr: Range
     contaminated: Share
     wide: bool
 
@@ -74,7 +75,6 @@ class Subframes(Section):
     val: Split
     test: Split
     shares: tuple[Share, Share]
-    snr: Range
     labelled: Share
     templates: Share
 

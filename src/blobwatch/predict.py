@@ -3,43 +3,23 @@
 Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
+from blobwatch.detections import FoundBlob, found_blobs, is_residual, prepare_for
 from blobwatch.errors import BlobwatchError, Overruled, Rejected
 from blobwatch.history import History
-from blobwatch.images.cleaning import CleanFrame
-from blobwatch.images.measure import measure
-from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
+from blobwatch.images.peaks import find_peaks, subframe_probabilities
 from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.blobs import old_snr_at
 from blobwatch.instrument.differences import is_difference, read_difference
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.folder import Listed, listed_of
-
-RESIDUAL = 0.2  # of the SNR of an old blob; what is fainter there is its residual
-
-
-@dataclass(frozen=True)
-class FoundBlob:
-    """A new blob: place and radius in pixels of the 1024 frame, depth as a fraction of the background."""
-
-    x: float
-    y: float
-    radius: float
-    probability: float
-    snr: float
-    depth: float
-
-    def as_json(self) -> dict:
-        """Return the blob as plain data."""
-        return {key: round(value, 6) for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -59,12 +39,12 @@ class Prediction:
         Per subframe, row-major from the bottom row.
     blobs : list of FoundBlob
         The most probable first.
-    residuals : list of FoundBlob
-        Found at an old blob and faint beside it: what is left where its place or depth changed.
     frame : ndarray, shape (1024, 1024), float32
         The difference image that was judged.
     masked : ndarray, shape (1024, 1024), bool
         Its bad pixels, which are known only from the image itself.
+    residuals : list of FoundBlob
+        Found at an old blob and faint beside it: what is left where its place or depth changed.
     """
 
     image: str
@@ -74,9 +54,9 @@ class Prediction:
     threshold: float
     probabilities: np.ndarray
     blobs: list[FoundBlob]
-    residuals: list[FoundBlob]
     frame: np.ndarray
     masked: np.ndarray
+    residuals: list[FoundBlob] = field(default_factory=list)
 
     def as_json(self) -> dict:
         """Return the answer as plain data."""
@@ -154,7 +134,7 @@ class Predictor:
             If the image is of another shape, or holds too little.
         """
         image = wfc3ir.embed(np.ma.filled(np.ma.asarray(image, dtype=np.float32), np.nan))
-        prepared = self.model.prepare(image)
+        prepared = prepare_for(self.model, image)
         output = self.model.run(prepared.scaled[None, None])[0]
         stride, threshold = self.model.stride, self.model.threshold
         peaks = find_peaks(output, stride, threshold)
@@ -167,10 +147,10 @@ class Predictor:
             model=self.model.describe(),
             threshold=threshold,
             probabilities=subframe_probabilities(output, stride, peaks.where(new), threshold),
-            blobs=[blob for blob in found if not is_residual(blob)],
-            residuals=[blob for blob in found if is_residual(blob)],
+            blobs=[blob for blob, own in zip(found, new, strict=True) if own],
             frame=image,
             masked=prepared.clean.masked,
+            residuals=[blob for blob, own in zip(found, new, strict=True) if not own],
         )
 
     def predict_file(
@@ -223,31 +203,6 @@ class Predictor:
             return self(image, name=name, rootname=rootname, kind=kind)
         except BlobwatchError as error:
             raise BlobwatchError(f"{name}: {error}") from None
-
-
-def found_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
-    """Return the blobs of a frame: its peaks, with what is measured at each."""
-    found = []
-    for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
-        fit = measure(clean.image, float(x), float(y), 0.0, clean.noise)
-        # The refined place stays in the subframe of the peak: so the two answers cannot disagree.
-        tile = next(tile for tile in tiles() if tile.holds(x, y))
-        low = np.array([tile.x0, tile.y0]) - 0.5
-        x, y = np.clip((fit.x, fit.y), low, low + tile.size - 1e-3).tolist()
-        found.append(FoundBlob(x, y, fit.radius, float(probability), fit.snr, fit.depth))
-    return found
-
-
-def is_residual(blob: FoundBlob) -> bool:
-    """Tell whether a blob is what is left of an old one that moved, or whose depth changed a little.
-
-    Notes
-    -----
-    Blobs move by up to a pixel with the Channel Select Mechanism. What that leaves of the 108 measured blobs
-    has up to a fifth of the SNR of the whole blob; a new blob that faint is lost at an old one, which
-    together cover 3 % of the frame.
-    """
-    return blob.snr < RESIDUAL * old_snr_at(blob.x, blob.y)
 
 
 def difference_of(listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_images_are_in_range_and_hardly_any_two_are_the_same(split, params):
 
 
 def test_blobs_are_within_their_limits(split, params):
-    _, data = split
+    split_name, data = split
     blobs = data.blobs
     for name in blobs.dtype.names:
         assert np.isfinite(blobs[name]).all(), name
@@ -75,7 +75,7 @@ def test_blobs_are_within_their_limits(split, params):
         assert blobs[name].min() >= -0.5
         assert blobs[name].max() < 255.5
     injected = blobs[blobs["injected"] == 1]
-    low, high = params.subframes.snr
+    low, high = getattr(params.subframes, split_name).snr
     assert injected["snr"].max() <= high * 1.001
     assert np.mean(injected["snr"] < low * 0.999) < 0.01
 

@@ -145,7 +145,7 @@ def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
     scenes = [scene_of("residuals", seed, wide, (512, 512)) for seed in range(25)]
     balance = [abs(scene.sum()) / np.abs(scene).sum() for scene in scenes]
     assert np.median(balance) < 0.02
-    assert max(balance) < 0.2
+    assert max(balance) < 0.3
 
 
 @pytest.mark.parametrize(

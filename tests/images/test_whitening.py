@@ -145,3 +145,11 @@ def test_tiles_with_too_few_known_pixels_do_not_count():
 def test_a_frame_without_noise_is_refused():
     with pytest.raises(BlobwatchError, match="the image has no noise"):
         noise_spectrum(np.zeros((SIZE, SIZE), dtype=np.float32), EVERYWHERE, CLIP)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.55])
+def test_unknown_areas_do_not_change_the_noise(share):
+    image, known = frame(SPECTRA["white"], seed=7), EVERYWHERE.copy()
+    known[: int(share * SIZE)] = False
+    image[~known] = 0.0
+    assert noise_at_blob_scale(noise_spectrum(image, known, CLIP)) == pytest.approx(1.0, rel=0.03)

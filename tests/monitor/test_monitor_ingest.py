@@ -8,6 +8,7 @@ import pytest
 from monitor.sky import canonical
 from sqlalchemy import select, update
 
+from blobwatch.detections import FoundBlob
 from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.blobs import IngestResult
@@ -27,7 +28,7 @@ from blobwatch.monitor.ledger.tables import (
     Review,
 )
 from blobwatch.monitor.notices import Channel, announce
-from blobwatch.predict import FoundBlob, Prediction
+from blobwatch.predict import Prediction
 from blobwatch.settings import Settings
 
 PICTURES = {"before": b"1", "after": b"2", "difference": b"3"}

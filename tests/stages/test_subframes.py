@@ -24,11 +24,10 @@ from blobwatch.stages.difference import COLUMNS
 from blobwatch.stages.subframes import INDEX, share_out, subframes
 
 SETTINGS = Subframes(
-    train=Split(count=12, blobs=(4, 6), contaminated=0.5, wide=True),
-    val=Split(count=8, blobs=(1, 3), contaminated=0.5, wide=False),
-    test=Split(count=8, blobs=(2, 3), contaminated=0.5, wide=False),
+    train=Split(count=12, blobs=(4, 6), snr=(5.0, 30.0), contaminated=0.5, wide=True),
+    val=Split(count=8, blobs=(1, 3), snr=(5.0, 30.0), contaminated=0.5, wide=False),
+    test=Split(count=8, blobs=(2, 3), snr=(5.0, 30.0), contaminated=0.5, wide=False),
     shares=(0.5, 0.25),
-    snr=(5.0, 30.0),
     labelled=0.5,
     templates=0.5,
 )

@@ -25,7 +25,7 @@ class Lobe:
     edge: float
     weight: float
     hole: float = 0.0
-    hole_depth: float = 0.0
+    hole_depth: float = 0.6
     dot: float = 0.0
 
 

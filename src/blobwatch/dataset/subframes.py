@@ -25,7 +25,6 @@ from blobwatch.instrument.templates import Template
 
 FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
 EDGE = 15  # pixels; a blob this far outside a cut still shows in it
-DEEPER = 2.0  # times the highest SNR, for training
 MARGIN = 14  # pixels; a blob this far inside a cut shows whole enough
 
 
@@ -255,8 +254,7 @@ def add_blobs(
     """Inject blobs into one subframe of a frame in place and return them."""
     added: list[Blob] = []
     for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
-        span = (recipe.snr[0], DEEPER * recipe.snr[1]) if recipe.wide else recipe.snr
-        blob = draw_injected(rng, SIZE, tile.x0, tile.y0, own + added, span, noise, recipe.draw, MARGIN)
+        blob = draw_injected(rng, SIZE, tile.x0, tile.y0, own + added, recipe.snr, noise, recipe.draw, MARGIN)
         # A blob on dead pixels would be a label without a blob.
         if blob is not None and np.isfinite(image[round(blob.y), round(blob.x)]):
             inject(image, light, blob, 0, 0)

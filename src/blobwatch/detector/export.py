@@ -1,5 +1,6 @@
 """The model artefact: weights, serving model, manifest. No pickle, no paths, stable bytes."""
 
+import copy
 import io
 import warnings
 from pathlib import Path
@@ -40,7 +41,7 @@ def load_network(folder: Path, manifest: dict) -> nn.Module:
 
 
 def write_onnx(path: Path, network: nn.Module) -> None:
-    """Write the serving model; it accepts frames of any size that the stride divides."""
+    """Write the serving model; it accepts frames whose sides are multiples of 8."""
     import onnx
 
     buffer = io.BytesIO()
@@ -48,7 +49,7 @@ def write_onnx(path: Path, network: nn.Module) -> None:
         # The newer exporter writes the paths of the sources into the file.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            network.eval().to(memory_format=torch.contiguous_format),
+            copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format),
             (torch.zeros(1, 1, 256, 256),),
             buffer,
             input_names=["frame"],

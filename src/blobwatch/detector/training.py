@@ -36,7 +36,6 @@ class Plan:
     seed: int
     crop: int = SUBFRAME
     crops: int = 1
-    bfloat16: bool = False
 
     def steps(self, subframes: int) -> int:
         """Return the number of batches of an epoch."""

@@ -11,7 +11,8 @@ from blobwatch.instrument import wfc3ir
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from blobwatch.predict import FoundBlob, Prediction
+    from blobwatch.detections import FoundBlob
+    from blobwatch.predict import Prediction
 
 FOUND = "#E69F00"
 MASKED = "#56B4E9"

@@ -10,7 +10,8 @@ from blobwatch.images.scaling import deviation
 TILE = 128  # pixels on a side of the tiles whose spectra are averaged
 BLOB_SCALE = (0.03, 0.09)  # cycles per pixel that define the noise at the scale of a blob
 LOW = 0.06  # cycles per pixel; nothing below is amplified, since the background was subtracted there
-BLOCK = 4  # pixels on a side of the blocks in which, and in 2 x 2 of which, sources are looked for
+BLOCK = 4  # pixels; sources are searched in blocks of this side and of twice this side
+HALF = 0.5  # share of known pixels above which a block counts
 SOURCE = 3.5  # sigma of the means of blocks, from which one is a source
 KNOWN = 0.8  # share of known pixels that a tile needs
 
@@ -44,7 +45,7 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
     so that a source or a streak, which is in few tiles, counts little. In two dimensions, since rows that
     differ are noise along one axis only.
     """
-    tiles = cut_tiles(without_sources(image))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
+    tiles = cut_tiles(without_sources(image, known))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
     if not len(tiles):
         raise BlobwatchError("too few pixels are known to measure the noise; leave the image out")
     window = np.sin(np.pi * (np.arange(TILE) + 0.5) / TILE) ** 2
@@ -60,13 +61,15 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
     return spectrum
 
 
-def without_sources(image: np.ndarray) -> np.ndarray:
+def without_sources(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return an image with 0 in the blocks whose means are far from 0: blobs, stars, streaks."""
     quiet = np.ones(image.shape, dtype=bool)
-    means = image
+    means, share = image, known.astype(image.dtype)
     for factor in (BLOCK, 2):  # blocks of 4 and of 8 pixels
-        means = block_means(means, factor)
-        usual = np.abs(means) <= SOURCE * deviation(means)
+        means, share = block_means(means, factor), block_means(share, factor)
+        if not (share > HALF).any():
+            break
+        usual = np.abs(means) <= SOURCE * deviation(means[share > HALF])
         size = image.shape[0] // means.shape[0]
         quiet &= usual.repeat(size, axis=1).repeat(size, axis=0)
     return image * quiet
@@ -107,7 +110,7 @@ def noise_at_blob_scale(spectrum: np.ndarray) -> float:
 
 
 def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
-    """Filter a frame to unit noise at all frequencies.
+    """Divide a frame by the square root of its noise spectrum.
 
     Parameters
     ----------
@@ -119,6 +122,8 @@ def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (ny, nx), float32
+        Of unit noise, but for frequencies below `LOW`, which are divided by the noise at the scale of a blob
+        where that is stronger.
     """
     gain = 1 / np.sqrt(spectrum)
     low = frequencies() < LOW

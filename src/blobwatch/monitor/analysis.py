@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blobwatch.detections import FoundBlob
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.history import without_folder
 from blobwatch.images.measure import amplitude, cut
@@ -17,7 +18,7 @@ from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
 from blobwatch.monitor.traits import Traits, traits_of
-from blobwatch.predict import FoundBlob, Prediction, Predictor
+from blobwatch.predict import Prediction, Predictor
 
 if TYPE_CHECKING:
     from blobwatch.monitor.judged import JudgedHistory

@@ -144,7 +144,7 @@ def add_old_blobs(rng: np.random.Generator, image: np.ndarray, shift: float, dep
         half_width = max(2.5, 6.6 - 2.3 * (x / 512 - 1) - 2.2 * (y / 512 - 1) + rng.normal(0.0, 0.9))
         old = Shape("old", half_width, axis_ratio=1 / 1.08, **HARD_EDGE)
         own, turn = shift * rng.normal(1.0, 0.15), angle + rng.normal(0.0, 0.3)
-        x, y = x + rng.normal(0.0, 1.0), y + rng.normal(0.0, 1.0)
+        x, y = x + rng.normal(0.0, 2.0), y + rng.normal(0.0, 2.0)  # the error of the table
         before, after = render(old, x, y), render(old, x + own * np.cos(turn), y + own * np.sin(turn))
         add_stamp(image, before, -depth / before.image.max())
         add_stamp(image, after, depth * (1.0 + rng.normal(0.0, depth_error)) / after.image.max())

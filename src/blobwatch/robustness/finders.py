@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import Model
+from blobwatch.detections import found_blobs, is_residual, prepare_for
 from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
 from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.detectors import has_positions
@@ -15,7 +16,6 @@ from blobwatch.detector.scoring import LOWEST
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
-from blobwatch.predict import found_blobs, is_residual
 
 
 @dataclass(frozen=True)
@@ -81,23 +81,24 @@ def filter_finder(threshold: float) -> Finder:
 def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
     """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
     model = load_model(folder)
-    prepared = model.prepare(image)
+    prepared = prepare_for(model, image)
     output = model.run(prepared.scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
     strong = peaks.probability >= threshold
     blobs = found_blobs(peaks.where(strong), prepared.clean)
-    new = strong.copy()
-    new[strong] = [not is_residual(blob) for blob in blobs]
     x, y = peaks.x.copy(), peaks.y.copy()
     x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
-    peaks = Peaks(x, y, peaks.probability).where(new | ~strong)
-    return Found(peaks, subframe_probabilities(output, model.stride, peaks, LOWEST))
+    new = strong.copy()
+    new[strong] = [not is_residual(blob) for blob in blobs]
+    peaks = Peaks(x, y, peaks.probability)
+    scores = subframe_probabilities(output, model.stride, peaks.where(new), threshold)
+    return Found(peaks.where(new | ~strong), scores)
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
     model = load_model(folder)
-    scaled = model.prepare(image).scaled
+    scaled = prepare_for(model, image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
     return Found(NO_PEAKS, np.array(scores))

@@ -191,8 +191,8 @@ def draw_frame(
     contaminate(rng, scene)
     image += scene
     defects.mask_border(image)
-    finite = np.isfinite(image) & ~defects.inside_ring(image.shape)
-    stamps = draw_stamps(rng, finite, blobs, templates)
+    free = np.isfinite(image) & ~defects.inside_ring(image.shape)
+    stamps = draw_stamps(rng, free, blobs, templates)
     table = np.zeros(len(stamps), dtype=BLOB)
     for row, stamp in zip(table, stamps, strict=True):
         snr = log_uniform(rng, *FAINT) if rng.uniform() < FAINT_SHARE else rng.uniform(*BRIGHT)

@@ -93,7 +93,7 @@ def make_shard(
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
         split = getattr(settings, job.split)
         recipe = Recipe(
-            settings.snr,
+            split.snr,
             split.blobs,
             split.contaminated,
             split.wide,
