@@ -51,8 +51,8 @@ def found_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
     return found
 
 
-def is_residual(blob: FoundBlob) -> bool:
-    """Return whether a blob is what is left of an old one that moved or whose depth changed.
+def are_residuals(blobs: list[FoundBlob]) -> np.ndarray:
+    """Return which blobs are left by old ones that moved or changed their depth, shape (n,), bool.
 
     Notes
     -----
@@ -61,4 +61,4 @@ def is_residual(blob: FoundBlob) -> bool:
     A new blob that faint is lost at an old one: below SNR 10 at 16 of them, below 6 at 43 of them. The areas
     of all of them are 5 % of the frame.
     """
-    return blob.snr < RESIDUAL * old_snr_at(blob.x, blob.y)
+    return np.array([blob.snr < RESIDUAL * old_snr_at(blob.x, blob.y) for blob in blobs], dtype=bool)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
-from blobwatch.detections import FoundBlob, found_blobs, is_residual, prepare_for
+from blobwatch.detections import FoundBlob, are_residuals, found_blobs, prepare_for
 from blobwatch.errors import BlobwatchError, Overruled, Rejected
 from blobwatch.history import History
 from blobwatch.images.peaks import find_peaks, subframe_probabilities
@@ -139,18 +139,18 @@ class Predictor:
         stride, threshold = self.model.stride, self.model.threshold
         peaks = find_peaks(output, stride, threshold)
         found = found_blobs(peaks, prepared.clean)
-        new = np.array([not is_residual(blob) for blob in found], dtype=bool)
+        left = are_residuals(found)
         return Prediction(
             image=name,
             rootname=rootname,
             kind=kind,
             model=self.model.describe(),
             threshold=threshold,
-            probabilities=subframe_probabilities(output, stride, peaks.where(new), threshold),
-            blobs=[blob for blob, own in zip(found, new, strict=True) if own],
+            probabilities=subframe_probabilities(output, stride, peaks.where(~left), threshold),
+            blobs=[blob for blob, old in zip(found, left, strict=True) if not old],
             frame=image,
             masked=prepared.clean.masked,
-            residuals=[blob for blob, own in zip(found, new, strict=True) if not own],
+            residuals=[blob for blob, old in zip(found, left, strict=True) if old],
         )
 
     def predict_file(

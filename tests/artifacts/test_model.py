@@ -80,11 +80,11 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
     expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
     # Training shows every orientation, so that the answers are alike but not equal.
-    np.testing.assert_allclose(turned.probabilities, expected, atol=0.2)
+    np.testing.assert_allclose(turned.probabilities, expected, atol=0.15)
     assert len(turned.blobs) == len(straight.blobs)
     for blob in straight.blobs:
         x, y = turn(blob.x, blob.y, flipped, turns, 1024)
-        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.3
+        assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.1
 
 
 def test_shifting_the_frame_shifts_the_places(predictor, straight):

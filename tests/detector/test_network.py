@@ -52,11 +52,11 @@ def test_a_new_network_is_the_best_of_its_matched_filters():
     noise = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         empty, blob = (network(x)[0, 0] for x in (noise, noise + blob_image(6.2, 0.0, 10.6, 301.5, 197.5)))
-        snr = network.filter_maps(noise)[0, 0]
+        best = network.filter_maps(noise)[0, 0]
     assert (torch.sigmoid(empty) > 0.5).float().mean() < 0.002
     assert torch.sigmoid(empty).mean() < 0.05
     assert torch.sigmoid(blob)[49, 75] > 0.9
-    assert np.corrcoef(empty.flatten(), snr.flatten())[0, 1] > 0.95
+    assert np.corrcoef(empty.flatten(), best.flatten())[0, 1] > 0.95
 
 
 def test_the_predecessor_judges_each_subframe_for_itself():

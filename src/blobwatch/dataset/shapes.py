@@ -14,7 +14,12 @@ MOST = 48  # pixels; the largest radius of a stamp
 
 @dataclass(frozen=True)
 class Lobe:
-    """A rotated superellipse: centre and half-widths in pixels, angle in radians, edge as in `Blob`."""
+    """A rotated superellipse with a hole where ``hole`` is not 0.
+
+    Centre and half-width are in pixels, the angle in radians, the edge as in `Blob`. The radius of the hole
+    is a fraction of the half-width, its depth a fraction of the light there, and the dot is the share of the
+    middle of the hole that is filled.
+    """
 
     x: float
     y: float

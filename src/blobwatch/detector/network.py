@@ -89,10 +89,8 @@ LARGE = ((8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
 RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
 MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
 UNIT = 4.0  # SNR; maps are linear below and logarithmic beyond
-START_SNR, START_SLOPE = (
-    5.3,
-    1.0,
-)  # of the best matched filter: even odds there, and logit per SNR of a faint one
+START_SNR = 5.3  # of the best matched filter: even odds before training
+START_SLOPE = 1.0  # logit per SNR of a faint blob before training
 
 
 class Compact(nn.Module):

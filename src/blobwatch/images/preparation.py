@@ -21,7 +21,8 @@ class PreparedFrame:
     Attributes
     ----------
     scaled : ndarray, shape (ny, nx), float32 (float64 if the input is)
-        Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; 0 where nothing is known.
+        Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; about 0 where nothing is
+        known.
     clean : CleanFrame
     spectrum : ndarray, shape (128, 65)
         Of the noise, from `noise_spectrum`.

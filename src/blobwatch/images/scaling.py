@@ -54,8 +54,7 @@ def noise_of_blocks(image: np.ndarray) -> float:
     """
     rows, columns = (evenly(side // (2 * BLOCK), 4) for side in image.shape)
     height, width = (2 * BLOCK * pairs.size for pairs in (rows, columns))
-    sums = image[:height, :width].reshape(height // BLOCK, BLOCK, width).sum(axis=1)
-    sums = sum(sums[:, place::BLOCK] for place in range(BLOCK))
+    sums = block_sums(image[:height, :width], BLOCK)
     sums = sums.reshape(rows.size, 2, columns.size, 2)[rows][:, :, columns]
     steps = np.concatenate([(sums[..., 1] - sums[..., 0]).ravel(), (sums[:, 1] - sums[:, 0]).ravel()])
     known = steps[np.isfinite(steps)]
@@ -63,6 +62,12 @@ def noise_of_blocks(image: np.ndarray) -> float:
         return 0.0
     # A block sums BLOCK**2 pixels, and a step has the scatter of two blocks.
     return deviation(known) / BLOCK / np.sqrt(2.0)
+
+
+def block_sums(image: np.ndarray, size: int) -> np.ndarray:
+    """Return the sums of square blocks of ``size`` pixels on a side."""
+    rows = image.reshape(image.shape[0] // size, size, -1).sum(axis=1)
+    return sum(rows[:, place::size] for place in range(size))
 
 
 def evenly(count: int, period: int) -> np.ndarray:

@@ -5,14 +5,13 @@ from functools import lru_cache
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.scaling import deviation
+from blobwatch.images.scaling import BLOCK, block_sums, deviation
 
 TILE = 128  # pixels on a side of the tiles whose spectra are averaged
 BLOB_SCALE = (0.03, 0.09)  # cycles per pixel that define the noise at the scale of a blob
 LOW = 0.06  # cycles per pixel; nothing below is amplified, since the background was subtracted there
-BLOCK = 4  # pixels; sources are searched in blocks of this side and of twice this side
 HALF = 0.5  # share of known pixels above which a block counts
-SOURCE = 3.5  # sigma of the means of blocks, from which one is a source
+SOURCE = 3.5  # sigma of the sums of blocks, from which one is a source
 KNOWN = 0.8  # share of known pixels that a tile needs
 
 
@@ -62,23 +61,15 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
 
 
 def without_sources(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return an image with 0 in the blocks whose means are far from 0: blobs, stars, streaks."""
+    """Return an image with 0 in the blocks whose sums are far from 0: blobs, stars, streaks."""
     quiet = np.ones(image.shape, dtype=bool)
-    means, share = image, known.astype(image.dtype)
-    for factor in (BLOCK, 2):  # blocks of 4 and of 8 pixels
-        means, share = block_means(means, factor), block_means(share, factor)
-        if not (share > HALF).any():
-            break
-        usual = np.abs(means) <= SOURCE * deviation(means[share > HALF])
-        size = image.shape[0] // means.shape[0]
-        quiet &= usual.repeat(size, axis=1).repeat(size, axis=0)
+    for size in (BLOCK, 2 * BLOCK):
+        sums = block_sums(image, size)
+        counted = sums[block_sums(known, size) > HALF * size**2]
+        if counted.size:
+            usual = np.abs(sums) <= SOURCE * deviation(counted)
+            quiet &= usual.repeat(size, axis=1).repeat(size, axis=0)
     return image * quiet
-
-
-def block_means(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the means of square blocks."""
-    rows = image.reshape(image.shape[0] // size, size, -1).sum(axis=1)
-    return sum(rows[:, place::size] for place in range(size)) / size**2
 
 
 def cut_tiles(image: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ from importlib import resources
 import numpy as np
 
 from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.contaminants import SIGMA
 
 # Quantiles of the depth of 100 catalogued blobs in one real frame, as fractions of the background;
 # the ends are the floor of the measurement and the deepest dimming reported (about 30 %).
 DEPTH_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.8, 1.0)
 DEPTHS = (0.008, 0.012, 0.016, 0.023, 0.042, 0.047, 0.30)
 NEAR = 4.0  # pixels outside the radius of an old blob that still belong to it
-DIFFERENCE_NOISE = 0.01  # per pixel, fraction of the background: as measured in a real difference image
 OVERSAMPLE = 2  # samples along each side of a pixel
 
 
@@ -220,10 +220,10 @@ def old_blobs(rng: np.random.Generator) -> list[Blob]:
 def old_snr_at(x: float, y: float) -> float:
     """Return the SNR with which the old blob at a place would show if it were new; 0 where there is none.
 
-    In a difference image of the usual noise, `DIFFERENCE_NOISE`. A place up to `NEAR` pixels outside the
+    In a difference image of the usual noise, `SIGMA`. A place up to `NEAR` pixels outside the
     radius of an old blob belongs to it.
     """
     table = old_blob_table()
     near = np.hypot(table[:, 0] - x, table[:, 1] - y) <= radius_at(x, y) + NEAR
     light = table[near, 2].max(initial=0.0) * np.sqrt(np.pi) * half_width_at(x, y)
-    return float(light / DIFFERENCE_NOISE)
+    return float(light / SIGMA)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import Model
-from blobwatch.detections import found_blobs, is_residual, prepare_for
+from blobwatch.detections import are_residuals, found_blobs, prepare_for
 from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
 from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.detectors import has_positions
@@ -89,7 +89,7 @@ def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
     x, y = peaks.x.copy(), peaks.y.copy()
     x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
     new = strong.copy()
-    new[strong] = [not is_residual(blob) for blob in blobs]
+    new[strong] = ~are_residuals(blobs)
     peaks = Peaks(x, y, peaks.probability)
     scores = subframe_probabilities(output, model.stride, peaks.where(new), threshold)
     return Found(peaks.where(new | ~strong), scores)
