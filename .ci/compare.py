@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from blobwatch.files import file_hash
-from blobwatch.lineage.verification import outside
+from blobwatch.lineage.rebuild import outside
 
 DATA_STAGES = ("simulate", "difference", "subframes")
 

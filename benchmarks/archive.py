@@ -17,10 +17,10 @@ from astropy.io import fits
 from measure import timed
 
 from blobwatch.history import History
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.images.scaling import scale_frame
+from blobwatch.instrument.exposure_files import listed_of
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.folder import listed_of
 from blobwatch.instrument.season import Sky, expose, plan_season
 from blobwatch.params import load_params
 

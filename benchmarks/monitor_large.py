@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made import write_exposure, write_model
 
-from blobwatch.instrument.folder import stamp_of
+from blobwatch.instrument.exposure_files import stamp_of
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model
 from blobwatch.monitor.watch import Monitor

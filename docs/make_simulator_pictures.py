@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from blobwatch.figures.instrument import beside_the_real, difference_in_the_making
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.images.stack import difference_image, median_stack
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import radius_at

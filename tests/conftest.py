@@ -11,7 +11,7 @@ from lineage.project import blank_database, project, ungated  # noqa: F401
 from monitor.sky import seen, sky, watched  # noqa: F401
 from small import Small, build, copy, season_with
 
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.images.stack import median_stack
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import write_flt

@@ -13,8 +13,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from instrument.oddfiles import card, edited, primary, write
 from made import image_with, lines_of, write_image
 
+from blobwatch.archive.headers import files_of, survey
 from blobwatch.archive.scan import Chunk, Judge, answer
-from blobwatch.archive.survey import files_of, survey
 from blobwatch.artefact import Model
 from blobwatch.errors import FileWarning, collect_file_warnings, warn_file
 from blobwatch.instrument.blobs import Blob

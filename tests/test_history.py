@@ -9,7 +9,7 @@ from made import write_exposure
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.folder import Listed, list_exposures
+from blobwatch.instrument.exposure_files import Listed, list_exposures
 from blobwatch.overrules import ACCEPT, CLEAR, REJECT, Overrule, append_overrules, read_overrules
 from blobwatch.settings import DifferenceSettings
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from instrument.test_exposures import group, primary, ramp, raw, written
 from made import image_with, write_exposure, write_image
 
-from blobwatch.answers import answer_inspect
+from blobwatch.cli.output.predict import answer_inspect
 from blobwatch.errors import BlobwatchError
 from blobwatch.figures.inspection import histogram, inspected
 from blobwatch.inspection import inspect

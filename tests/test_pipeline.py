@@ -119,7 +119,7 @@ def test_commands_take_their_paths_from_deps_and_outs(stage):
 
 
 LEDGER = (
-    *("ask", "blobs", "database", "exposures", "ingest", "lightcurves", "listing", "onset", "overruling"),
+    *("queries", "blobs", "database", "exposures", "ingest", "lightcurves", "rows", "onset", "overrules"),
     *("reviewers", "tables"),
 )
 DOORS = {
@@ -128,28 +128,28 @@ DOORS = {
         "instrument/fitsfile.py",
         "instrument/exposures.py",
         "instrument/differences.py",
-        "instrument/modes.py",
+        "instrument/observing_modes.py",
         "instrument/ramp.py",
         "instrument/season.py",
         "instrument/templates.py",
         "stages/difference.py",
-        "detector/card.py",  # dates of exposures
+        "detector/model_card.py",  # dates of exposures
         "monitor/export.py",  # tables with units
     },
     "astroquery": {"archive/mast.py"},
     "requests": {"archive/mast.py"},
     "boto3": {"archive/cloud.py"},
     "botocore": {"archive/cloud.py"},
-    "mlflow": {f"lineage/tracking/{name}.py" for name in ("store", "runs", "registry", "mirror")},
+    "mlflow": {f"lineage/tracking/{name}.py" for name in ("store", "runs", "registry", "snapshot")},
     "matplotlib": {
         "figures/instrument.py",
-        "figures/cases.py",
+        "figures/explain.py",
         "figures/evaluation.py",
         "figures/inspection.py",
         "figures/prediction.py",
         "figures/monitor.py",
         "monitor/charts.py",  # ticks and colours
-        "monitor/answers.py",  # imports it early
+        "cli/output/monitor.py",  # imports it early
         "lineage/tracking/runs.py",  # imports it early, since MLflow's own late import deadlocks
     },
     "PIL": {"monitor/analysis.py"},
@@ -157,7 +157,7 @@ DOORS = {
         *(f"monitor/ledger/{name}.py" for name in LEDGER),
         "monitor/ledger/migrations/versions/0001_the_first_ledger.py",
         "monitor/ledger/migrations/versions/0002_versions_of_exposures.py",
-        "lineage/tracking/mirror.py",  # MLflow's own database
+        "lineage/tracking/snapshot.py",  # MLflow's own database
     },
     "alembic": {
         "monitor/ledger/database.py",
@@ -172,9 +172,9 @@ DOORS = {
     "onnxruntime": {"artefact.py"},
     "dask": {"archive/cluster.py"},
     "distributed": {"archive/cluster.py"},
-    "pyarrow": {"archive/results.py"},
-    "pickle": {"dataset/predecessor.py"},
-    "pickletools": {"dataset/predecessor.py"},
+    "pyarrow": {"archive/scan_parquet.py"},
+    "pickle": {"dataset/blob_dict.py"},
+    "pickletools": {"dataset/blob_dict.py"},
     "sklearn": {
         "detector/calibration.py",
         "detector/evaluation.py",

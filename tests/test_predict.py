@@ -22,7 +22,7 @@ from blobwatch.images.cleaning import clean_frame
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob, half_width_at, old_blob_table, old_snr_at, snr_of
-from blobwatch.instrument.folder import list_exposures
+from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.predict import Predictor, find_model
 from blobwatch.settings import DifferenceSettings
 

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from blobwatch.artefact import Model
+from blobwatch.images.blob_fit import measure
 from blobwatch.images.cleaning import CleanFrame
-from blobwatch.images.measure import measure
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.preparation import PreparedFrame, prepare_frame
 from blobwatch.images.scaling import scale_frame

@@ -9,13 +9,13 @@ from itertools import islice
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.images.quality import Quality, measure_difference, measure_exposure
 from blobwatch.images.rejection import outlier_reason, unusable_reason
 from blobwatch.images.stack import median_stack
+from blobwatch.instrument.exposure_files import Listed
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.folder import Listed
 from blobwatch.overrules import ACCEPT, Overrule
 from blobwatch.settings import DifferenceSettings
 

@@ -12,9 +12,9 @@ from blobwatch.images.quality import Quality
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.exposure_files import Listed, listed_of
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.folder import Listed, listed_of
 from blobwatch.instrument.keywords import merged
 from blobwatch.overrules import Overrule
 from blobwatch.settings import DifferenceSettings

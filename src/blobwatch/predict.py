@@ -17,9 +17,9 @@ from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.exposure_files import Listed, listed_of
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.folder import Listed, listed_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from blobwatch.archive import cloud
 from blobwatch.archive.download import Broken, Outdated
-from blobwatch.archive.wanted import Product
+from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 
 FIRST = Product("icxx01aaq", "flt", None, 57400.25, "F153M", "14389", True)

@@ -6,11 +6,11 @@ from filelock import FileLock
 from tenacity import wait_none
 
 from blobwatch.archive import folder as folder_module
-from blobwatch.archive.answers import answer_fetch
 from blobwatch.archive.download import TRIES
 from blobwatch.archive.fetch import GIVEN_UP, QUESTIONS, fetch, look_up
 from blobwatch.archive.manifest import read_manifest
-from blobwatch.archive.wanted import Wanted
+from blobwatch.archive.query import Wanted
+from blobwatch.cli.output.archive import answer_fetch
 from blobwatch.errors import BlobwatchError
 
 EARTH = Wanted(target="DARK-EARTH-CALIB")

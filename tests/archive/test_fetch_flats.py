@@ -10,9 +10,9 @@ from archive.mastserver import Held, Reference, exposure
 from archive.program import DAY, NO_WAIT
 from astropy.io import fits
 
-from blobwatch.archive.answers import answer_fetch
 from blobwatch.archive.flats import SERVER, Flat, fetch_flats, find_flats
-from blobwatch.archive.wanted import Wanted
+from blobwatch.archive.query import Wanted
+from blobwatch.cli.output.archive import answer_fetch
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.flats import FlatFields
 

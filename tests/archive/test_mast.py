@@ -8,7 +8,7 @@ from archive.mastserver import Held
 
 from blobwatch.archive import mast
 from blobwatch.archive.download import Broken, Outdated
-from blobwatch.archive.wanted import Product, Wanted
+from blobwatch.archive.query import Product, Wanted
 from blobwatch.errors import BlobwatchError
 
 EARTH = Wanted(target="DARK-EARTH-CALIB")

@@ -10,7 +10,7 @@ from made import write_exposure
 
 from blobwatch.archive.manifest import read_manifest
 from blobwatch.files import file_hash
-from blobwatch.instrument.folder import list_exposures
+from blobwatch.instrument.exposure_files import list_exposures
 
 SEASON = ("--start", "2016-01-01", "--end", "2016-01-31")
 NAME = "icxx01aaq_flt.fits"

@@ -6,7 +6,7 @@ import pytest
 
 from blobwatch.archive.fetch import fetch, look_up
 from blobwatch.archive.manifest import read_manifest
-from blobwatch.archive.wanted import Wanted
+from blobwatch.archive.query import Wanted
 from blobwatch.instrument.exposures import read_exposure
 
 pytestmark = pytest.mark.network

@@ -15,8 +15,8 @@ from made import image_with, write_exposure, write_image
 from pyarrow import parquet
 
 from blobwatch.archive.cluster import compute
+from blobwatch.archive.headers import files_of, in_time, survey
 from blobwatch.archive.manifest import write_manifest
-from blobwatch.archive.results import answered, merge, parts_of, write_part
 from blobwatch.archive.scan import (
     ENDED,
     ONE,
@@ -29,12 +29,12 @@ from blobwatch.archive.scan import (
     row_of,
     scan,
 )
-from blobwatch.archive.survey import files_of, in_time, survey
+from blobwatch.archive.scan_parquet import answered, merge, parts_of, write_part
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.blobs import Blob
-from blobwatch.instrument.folder import find_exposures, list_exposures
+from blobwatch.instrument.exposure_files import find_exposures, list_exposures
 from blobwatch.overrules import Overrule
 from blobwatch.predict import Predictor
 from blobwatch.settings import DifferenceSettings
@@ -361,7 +361,7 @@ def test_no_more_is_given_out_than_may_be_and_more_when_it_may(cluster):
 
 
 def test_equal_rows_are_equal_bytes_whatever_the_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("blobwatch.archive.results.ROWS", 4)
+    monkeypatch.setattr("blobwatch.archive.scan_parquet.ROWS", 4)
     rows = [{"image": str(number), "identity": str(number), "count": number} for number in range(11)]
     tables = []
     for size in (2, 3, 11):

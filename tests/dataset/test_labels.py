@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made import NOISE, image_with
 
+from blobwatch.dataset.ground_truth import Appearance
 from blobwatch.dataset.labels import COLUMNS, LABELS, Label, apply_labels, blob_of, read_labels, write_labels
 from blobwatch.dataset.splits import Source
-from blobwatch.dataset.truth import Appearance
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made import easy_set
 
-from blobwatch.detector.detectors import CNN, FILTERS, IDEAL, LAPLACIAN, PREDECESSOR
-from blobwatch.figures import cases
+from blobwatch.detector.comparison import CNN, FILTERS, IDEAL, LAPLACIAN, PREDECESSOR
+from blobwatch.figures import explain
 from blobwatch.figures.evaluation import (
     COLOURS,
     completeness,
@@ -126,7 +126,7 @@ def test_learning_curves_count_epochs_from_one():
 def test_an_error_at_the_edge_is_shown_whole():
     data = easy_set(4)
     figure = drawn(
-        cases.worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
+        explain.worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
     )
     false, unused, missed, _ = figure.axes
     assert (false.get_xlim(), false.get_ylim()) == ((0.0, 96.0), (160.0, 256.0))
@@ -137,6 +137,6 @@ def test_an_error_at_the_edge_is_shown_whole():
 
 def test_saliency_shows_each_subframe_above_its_gradient():
     images = np.random.default_rng(0).normal(size=(2, 256, 256))
-    figure = drawn(cases.saliency(images, -images, ["one", "two"]))
+    figure = drawn(explain.saliency(images, -images, ["one", "two"]))
     assert [axes.get_title() for axes in figure.axes] == ["one", "two", "", ""]
     np.testing.assert_allclose(figure.axes[3].images[0].get_array(), np.abs(images[1]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from blobwatch.history import History
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.images.quality import Quality, expected_noise, measure_difference, measure_exposure
 from blobwatch.images.rejection import (
     PRIORS,
@@ -17,9 +17,9 @@ from blobwatch.images.rejection import (
     unusable_reason,
 )
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.badframes import FAULTS
+from blobwatch.instrument.bad_exposures import FAULTS
+from blobwatch.instrument.exposure_files import Listed
 from blobwatch.instrument.exposures import Exposure
-from blobwatch.instrument.folder import Listed
 from blobwatch.instrument.season import expose, plan_season
 from blobwatch.settings import QualitySettings
 from blobwatch.stages.simulate import sky_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from blobwatch.images.blobimage import median_without_nan
+from blobwatch.images.flatten import median_without_nan
 from blobwatch.instrument import wfc3ir
 
 FOLDER = os.environ.get("BLOBWATCH_REAL_FILES", "")

@@ -15,10 +15,10 @@ from blobwatch.files import file_hash, write_json, write_table
 from blobwatch.lineage.fingerprint import EXPOSURES, dependency_hash, take
 from blobwatch.lineage.origin import commit_of, fingerprint_of
 from blobwatch.lineage.pipeline import read_stages
-from blobwatch.lineage.promotion import promotions, verbs
+from blobwatch.lineage.promotion import commands, promotion_log
 from blobwatch.lineage.promotion.deployment import next_number
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.recording import record_evaluation
+from blobwatch.lineage.tracking.logging import record_evaluation
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import Params, load_params
 
@@ -140,7 +140,7 @@ class Project:
         return (self.root / "params.yaml").read_text() + "# a comment\n"
 
     def line_hashes(self) -> list[str]:
-        return promotions.hashes(self.root / "models/promotions.jsonl")
+        return promotion_log.hashes(self.root / "models/promotions.jsonl")
 
 
 def register(project: Project, weights: str | None = None) -> int:
@@ -156,7 +156,7 @@ def register(project: Project, weights: str | None = None) -> int:
 
 def promote(root: Path, version: int, reason: str, force: bool = False) -> dict:
     """Promote with the project's own parameters."""
-    return verbs.promote(root, version, reason, settings(), force)
+    return commands.promote(root, version, reason, settings(), force)
 
 
 def alias(project: Project) -> int | None:
@@ -204,7 +204,7 @@ def settings() -> Params:
 @pytest.fixture
 def ungated(monkeypatch):
     """Promotions that no gate looks at: the models of these tests are text, and no detectors."""
-    monkeypatch.setattr("blobwatch.lineage.promotion.verbs.judge", lambda *arguments: [])
+    monkeypatch.setattr("blobwatch.lineage.promotion.commands.judge", lambda *arguments: [])
 
 
 @pytest.fixture(scope="session")

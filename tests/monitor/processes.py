@@ -6,7 +6,7 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-LOADED = ["blobwatch.cli", "blobwatch.monitor.answers", "blobwatch.figures.monitor"]
+LOADED = ["blobwatch.cli", "blobwatch.cli.output.monitor", "blobwatch.figures.monitor"]
 LOADED += ["alembic.command", "apprise", "onnxruntime", "matplotlib.backends.backend_agg", "psycopg"]
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
-from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model, Notice, Review
+from blobwatch.monitor.model_status import Deployed
 from blobwatch.monitor.traits import WORDS
 
 COUNT = 120  # exposures, three pages of them

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from blobwatch.instrument.blobs import Blob
 from blobwatch.monitor.ledger import tables
-from blobwatch.monitor.ledger.ask import PICTURES
 from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.onset import MEASURES
+from blobwatch.monitor.ledger.queries import PICTURES
 from blobwatch.monitor.ledger.tables import Exposure, Light, Table
 from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor

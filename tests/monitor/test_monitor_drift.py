@@ -18,9 +18,9 @@ from blobwatch.monitor.drift import (
     read_reference,
     sentence,
 )
-from blobwatch.monitor.ledger.ask import notices_of
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
+from blobwatch.monitor.ledger.queries import notices_of
 from blobwatch.monitor.ledger.tables import JUDGED, UNFIT, Exposure, Model
 from blobwatch.monitor.notices import Channel, announce, send_pending
 from blobwatch.monitor.traits import WORDS

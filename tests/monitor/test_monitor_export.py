@@ -9,11 +9,11 @@ import pytest
 from astropy.table import Table
 from astropy.time import Time
 
+from blobwatch.cli.output.monitor import answer_blobs
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.answers import answer_blobs
 from blobwatch.monitor.export import COLOURS, MEANINGS, UNITS, WRITERS, write_export
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.listing import COLUMNS, appeared, list_blobs, utc, with_error
+from blobwatch.monitor.ledger.rows import COLUMNS, appeared, list_blobs, utc, with_error
 
 NUMBERS = {"x", "y", "radius", "depth", "snr", "probability", "first_seen", "last_seen"}
 
@@ -162,7 +162,7 @@ def test_people_see_that_there_is_none(nothing, capsys):
 
 
 def test_a_blob_of_which_little_is_known_is_listed_too(rows, capsys):
-    from blobwatch.monitor.answers import print_blobs
+    from blobwatch.cli.output.monitor import print_blobs
 
     print_blobs([rows[2]])
     assert f"- {utc(rows[2]['first_seen'])[:10]}" in capsys.readouterr().out

@@ -9,12 +9,12 @@ from monitor.sky import canonical
 from sqlalchemy import select, update
 
 from blobwatch.detections import FoundBlob
-from blobwatch.instrument.folder import Listed
+from blobwatch.instrument.exposure_files import Listed
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.ingest import ingest
-from blobwatch.monitor.ledger.listing import light_of, list_blobs
+from blobwatch.monitor.ledger.rows import light_of, list_blobs
 from blobwatch.monitor.ledger.tables import (
     JUDGED,
     NO_STACK,

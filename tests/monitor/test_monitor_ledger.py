@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import REVISION, Ledger, migrations, open_ledger
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Model, Reviewer, Table
 from blobwatch.predict import Predictor
 

@@ -25,12 +25,12 @@ from monitor.channels import (
 )
 from monitor.sky import APPEARED, LOUD, NAMES, PASSED
 
+from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.answers import MonitorOptions, answer_monitor
-from blobwatch.monitor.ledger.ask import newest_judged, notices_of
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import now, open_ledger
-from blobwatch.monitor.ledger.listing import find_blob, list_blobs, utc
+from blobwatch.monitor.ledger.queries import newest_judged, notices_of
+from blobwatch.monitor.ledger.rows import find_blob, list_blobs, utc
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, REJECTED, SENDING, SENT, Notice, Review
 from blobwatch.monitor.notices import (
     Channel,

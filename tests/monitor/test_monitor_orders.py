@@ -14,7 +14,7 @@ from made import write_exposure
 from monitor.sky import LOUD, PASSING, canonical, relative
 
 from blobwatch import history
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.monitor import analysis, watch

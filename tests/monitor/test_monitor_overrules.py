@@ -18,9 +18,9 @@ from blobwatch.monitor import overrule as verbs
 from blobwatch.monitor import web
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.exposures import exposure_named
-from blobwatch.monitor.ledger.listing import list_blobs
-from blobwatch.monitor.ledger.overruling import overrules_in_force
+from blobwatch.monitor.ledger.overrules import overrules_in_force
 from blobwatch.monitor.ledger.reviewers import admit
+from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import OverruleRow
 from blobwatch.monitor.overrule import LONGEST, overrule, synchronize, write_pending
 from blobwatch.overrules import read_overrules

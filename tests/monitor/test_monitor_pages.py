@@ -29,9 +29,9 @@ from monitor.shown import (
 
 from blobwatch.artefact import Model as Artefact
 from blobwatch.monitor import charts, web
-from blobwatch.monitor.deployed import Deployed, Renewed, find_deployed
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.tables import Exposure
+from blobwatch.monitor.model_status import Deployed, Renewed, find_deployed
 from blobwatch.monitor.pages import PER_PAGE, Pages, Reader
 from blobwatch.monitor.panels import light_chart
 

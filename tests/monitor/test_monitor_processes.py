@@ -20,7 +20,7 @@ from team.servers import Postgres, poll, postgres
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Blob, Reviewer
 from blobwatch.monitor.notices import Channel, announce
 

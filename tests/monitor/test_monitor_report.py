@@ -10,9 +10,9 @@ import html5lib
 import pytest
 from monitor.shown import COUNT, REFERENCE, Page, audited, fill
 
+from blobwatch.cli.output.monitor import answer_report
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import report
-from blobwatch.monitor.answers import answer_report
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.pages import PER_PAGE, Pages
 from blobwatch.monitor.report import write_report

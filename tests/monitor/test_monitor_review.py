@@ -18,9 +18,9 @@ from blobwatch.dataset.splits import Source
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob
 from blobwatch.monitor import review as verbs
-from blobwatch.monitor.ledger.ask import unlabelled_reviews
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.listing import find_blob, list_blobs
+from blobwatch.monitor.ledger.queries import unlabelled_reviews
+from blobwatch.monitor.ledger.rows import find_blob, list_blobs
 from blobwatch.monitor.ledger.tables import Exposure, Review
 from blobwatch.monitor.review import review, write_pending
 from blobwatch.monitor.watch import Monitor

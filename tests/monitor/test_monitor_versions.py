@@ -14,20 +14,20 @@ from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, 
 from seasons.fitsfiles import write_flat
 from sqlalchemy import create_engine, inspect, select, text
 
+from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.monitor.answers import MonitorOptions, answer_monitor
-from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
 from blobwatch.monitor.ledger.exposures import exposure_named
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
+from blobwatch.monitor.model_status import Deployed
 from blobwatch.monitor.notices import Channel, post
 from blobwatch.monitor.pages import Pages, Reader
+from blobwatch.monitor.quality_warning import Batch, newest_warning
 from blobwatch.monitor.review import review
-from blobwatch.monitor.suspect import Batch, newest_warning
 from blobwatch.monitor.watch import Monitor
 from blobwatch.predict import Predictor
 from blobwatch.settings import QualitySettings

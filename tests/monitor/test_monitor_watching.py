@@ -11,10 +11,10 @@ from made import lines_of
 from monitor.sky import COUNT, NAMES, linked, monitor_of
 from sqlalchemy import select, text
 
+from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.folder import find_exposures
-from blobwatch.instrument.search import FileProblem
-from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+from blobwatch.instrument.exposure_files import find_exposures
+from blobwatch.instrument.file_search import FileProblem
 from blobwatch.monitor.incoming import Note
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.exposures import known_files

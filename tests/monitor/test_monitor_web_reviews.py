@@ -13,9 +13,9 @@ import requests
 from monitor.shown import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
 from sqlalchemy import func, select
 
+from blobwatch.cli.output.monitor import answer_reviewer
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import web
-from blobwatch.monitor.answers import answer_reviewer
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.reviewers import admit, dismiss
 from blobwatch.monitor.ledger.reviewers import name_of as owner_of

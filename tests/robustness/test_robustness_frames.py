@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_pipeline import PACKAGE, closure
 
-from blobwatch.robustness import defects, lights, noise
+from blobwatch.robustness import defects, noise, stray_light
 from blobwatch.robustness.frames import APART, SETS, draw_frame
 from blobwatch.robustness.shapes import KINDS, TEMPLATE, Shape, draw_shape, render
 
@@ -126,11 +126,11 @@ def test_templates_are_used_where_there_are_some():
 @pytest.mark.parametrize(
     "add",
     [
-        lambda rng, image: lights.add_stars(rng, image, 30),
-        lambda rng, image: lights.add_persistence(rng, image, 30),
-        lambda rng, image: lights.add_trails(rng, image, 8),
-        lambda rng, image: lights.add_triplets(rng, image, 20, np.pi),
-        lambda rng, image: lights.add_glow(rng, image, 1.0),
+        lambda rng, image: stray_light.add_stars(rng, image, 30),
+        lambda rng, image: stray_light.add_persistence(rng, image, 30),
+        lambda rng, image: stray_light.add_trails(rng, image, 8),
+        lambda rng, image: stray_light.add_triplets(rng, image, 20, np.pi),
+        lambda rng, image: stray_light.add_glow(rng, image, 1.0),
     ],
 )
 def test_excess_light_is_negative(add):

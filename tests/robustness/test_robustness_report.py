@@ -11,7 +11,7 @@ from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import tiles
 from blobwatch.predict import Predictor
 from blobwatch.robustness import frames, measure
-from blobwatch.robustness.finders import Finder, Found, filter_finder, model_finder
+from blobwatch.robustness.detectors import Finder, Found, filter_finder, model_finder
 from blobwatch.robustness.frames import BLOB, draw_frame
 from blobwatch.robustness.measure import SearchedFrame, joined, search_sets
 from blobwatch.robustness.report import LIMIT, WORST, report_set, report_sets, rows_of, worst_set

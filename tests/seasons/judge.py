@@ -8,7 +8,7 @@ from seasons.series import Taken
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
-from blobwatch.instrument.folder import Listed, listed_of
+from blobwatch.instrument.exposure_files import Listed, listed_of
 
 ELSEWHERE = "wrong filter"  # the kind that is kept from the stack by its header, and not by its pixels
 

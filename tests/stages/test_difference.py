@@ -13,10 +13,10 @@ from astropy.io import fits
 from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
-from blobwatch.images.blobimage import blob_image
+from blobwatch.images.flatten import blob_image
 from blobwatch.instrument.differences import FRACTION_STEP, read_difference
+from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.folder import list_exposures
 from blobwatch.overrules import Overrule, append_overrules
 from blobwatch.stages.difference import INDEX, QUALITY, difference, history_of
 from blobwatch.stages.simulate import simulate

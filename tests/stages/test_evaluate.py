@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.subframes import Recipe
-from blobwatch.detector import cleanframes
+from blobwatch.detector import clean_frames
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, write_json
 from blobwatch.lineage.fingerprint import take
@@ -43,7 +43,7 @@ def made(tmp_path_factory, blank_database):
     """A project whose candidate, the box detector, was evaluated."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(cleanframes, "NOISE_FRAMES", 2)
+        patch.setattr(clean_frames, "NOISE_FRAMES", 2)
         few = {name: frames.SETS[name] for name in SETS}
         patch.setattr(frames, "SETS", few)
         patch.setattr(measure, "SETS", few)

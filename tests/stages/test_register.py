@@ -8,7 +8,7 @@ from lineage.project import MLFLOW_WARNING, Project, promote, settings
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, write_json
 from blobwatch.lineage.promotion import gate
-from blobwatch.lineage.promotion.merit import Judgement
+from blobwatch.lineage.promotion.criteria import Judgement
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.stages.register import register

@@ -19,13 +19,13 @@ from team.servers import Login, mlflow_server, postgres, sshd
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.audit.walk import audit
+from blobwatch.lineage.audit.run import audit
 from blobwatch.lineage.origin import commit_of, fingerprint_of
-from blobwatch.lineage.promotion import verbs
+from blobwatch.lineage.promotion import commands
+from blobwatch.lineage.promotion.commands import promote
 from blobwatch.lineage.promotion.deployment import ensure_champion, next_number
-from blobwatch.lineage.promotion.verbs import promote
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.recording import record_evaluation
+from blobwatch.lineage.tracking.logging import record_evaluation
 from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(MLFLOW_WARNING)]
@@ -163,7 +163,7 @@ def at_the_gates(barrier, refused) -> None:
         barrier.wait(HELD)
         return []
 
-    verbs.judge = judge
+    commands.judge = judge
 
 
 def in_the_claim(barrier, refused) -> None:
@@ -181,7 +181,7 @@ def in_the_claim(barrier, refused) -> None:
             refused.set()
             raise
 
-    verbs.judge = lambda *arguments: []
+    commands.judge = lambda *arguments: []
     registry.claimed = claim
 
 

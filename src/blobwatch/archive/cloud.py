@@ -9,7 +9,7 @@ from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 
 from blobwatch.archive.download import CHUNK, Broken, Outdated, Piece
-from blobwatch.archive.wanted import Product
+from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 
 # Astroquery's own way there asks MAST for each path, at an address that cannot be set, asks twice for the

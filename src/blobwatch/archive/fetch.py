@@ -12,7 +12,7 @@ from blobwatch.archive import cloud, mast
 from blobwatch.archive.download import WAIT, Ask, Broken, Part, complete
 from blobwatch.archive.folder import alone, check_space, known_rows, states, tell_of_changes
 from blobwatch.archive.manifest import MANIFEST, write_manifest
-from blobwatch.archive.wanted import Product, Wanted, day_of
+from blobwatch.archive.query import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits

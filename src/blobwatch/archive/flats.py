@@ -11,13 +11,13 @@ from blobwatch.archive import mast
 from blobwatch.archive.download import WAIT, Part, complete
 from blobwatch.archive.fetch import Outcome, fetch_missing, is_sound
 from blobwatch.archive.folder import alone, check_folder
-from blobwatch.archive.survey import warn
+from blobwatch.archive.headers import warn
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.instrument.calibration import read_calibration
+from blobwatch.instrument.exposure_files import find_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import read_flat
-from blobwatch.instrument.folder import find_exposures
 from blobwatch.instrument.kinds import keywords_of
 
 FOLDER = "flats"  # in the folder of the exposures, whose searches skip flats

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from blobwatch.archive.download import PART
 from blobwatch.archive.manifest import MANIFEST, read_manifest
-from blobwatch.archive.wanted import Product
+from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.progress import say, track

@@ -12,7 +12,7 @@ from astroquery.exceptions import InvalidQueryError, NoResultsWarning, RemoteSer
 from requests.adapters import HTTPAdapter
 
 from blobwatch.archive.download import CHUNK, Broken, Outdated, Piece
-from blobwatch.archive.wanted import ROOTNAME, Product, Wanted, mjd
+from blobwatch.archive.query import ROOTNAME, Product, Wanted, mjd
 from blobwatch.errors import BlobwatchError
 
 # Seconds to be let in, and of silence until a line counts as dead: a query of years takes MAST a minute.

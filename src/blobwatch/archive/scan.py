@@ -11,16 +11,16 @@ from threading import Lock
 
 from blobwatch import __version__
 from blobwatch.archive.cluster import Killed, cluster, compute, count_workers
-from blobwatch.archive.onethread import OneThread
-from blobwatch.archive.results import answered, is_whole, merge, summary, write_part, writing
-from blobwatch.archive.survey import File, before, exposures_of, files_of, in_time, survey, warn
+from blobwatch.archive.headers import File, before, exposures_of, files_of, in_time, survey, warn
+from blobwatch.archive.scan_parquet import answered, is_whole, merge, summary, write_part, writing
+from blobwatch.archive.worker import OneThread
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError, Rejected, collect_file_warnings
 from blobwatch.history import History
 from blobwatch.images.rejection import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.exposure_files import find_exposures
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.folder import find_exposures
 from blobwatch.overrules import DEFAULT as OVERRULES
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.predict import Predictor, find_model

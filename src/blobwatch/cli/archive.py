@@ -37,8 +37,8 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch real exposures from MAST, each whole and checked; run it again to go on after a break."""
-    from blobwatch.archive.answers import answer_fetch
-    from blobwatch.archive.wanted import wanted_from
+    from blobwatch.archive.query import wanted_from
+    from blobwatch.cli.output.archive import answer_fetch
 
     given = {"target": target, "filter": filter, "start": start, "end": end, "product": product}
     wanted = wanted_from(given | {"proposals": proposal or [], "rootnames": rootname or []})

@@ -20,7 +20,7 @@ def inspect(
     plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each file.")] = None,
 ) -> None:
     """Say what FITS files are, and whether and how blobwatch would use them."""
-    from blobwatch.answers import answer_inspect
+    from blobwatch.cli.output.predict import answer_inspect
 
     if not answer_inspect(files, settings, overrules, as_json, plot):
         raise typer.Exit(1)
@@ -32,6 +32,6 @@ def import_blobs(
     out: Annotated[Path, typer.Option(help="Folder of the templates.")] = Path("data/templates"),
 ) -> None:
     """Take over cutouts of real blobs as templates for injection, reading them safely."""
-    from blobwatch.dataset.predecessor import import_blobs as run
+    from blobwatch.dataset.blob_dict import import_blobs as run
 
     run(file, out)

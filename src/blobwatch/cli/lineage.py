@@ -20,7 +20,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Past the gates; the log will say so.")] = False,
 ) -> None:
     """Make a registered version the champion, if it passes the gates."""
-    from blobwatch.lineage.promotion.verbs import promote as run
+    from blobwatch.lineage.promotion.commands import promote as run
     from blobwatch.params import load_params
 
     record = run(Path.cwd(), version, reason, load_params(), force)
@@ -30,7 +30,7 @@ def promote(
 @app.command(rich_help_panel=PANEL)
 def rollback(reason: Reason) -> None:
     """Go back to what was deployed before."""
-    from blobwatch.lineage.promotion.verbs import rollback as run
+    from blobwatch.lineage.promotion.commands import rollback as run
 
     tell_deployed(run(Path.cwd(), reason))
 
@@ -46,7 +46,7 @@ def tell_deployed(record: dict) -> None:
 @app.command(rich_help_panel=PANEL)
 def models(as_json: AsJson = False) -> None:
     """List every version: what it is now, how good it is, which data made it."""
-    from blobwatch.lineage.answers import answer_models
+    from blobwatch.cli.output.lineage import answer_models
 
     answer_models(Path.cwd(), as_json)
 
@@ -54,7 +54,7 @@ def models(as_json: AsJson = False) -> None:
 @app.command(rich_help_panel=PANEL)
 def compare(first: Version, second: Version, as_json: AsJson = False) -> None:
     """Show what differs between two versions: parameters, data, and results on the same test subframes."""
-    from blobwatch.lineage.answers import answer_compare
+    from blobwatch.cli.output.lineage import answer_compare
 
     answer_compare(Path.cwd(), first, second, as_json)
 
@@ -69,7 +69,7 @@ def audit(
     html: Annotated[Path | None, typer.Option(help="Write a page that can be read anywhere.")] = None,
 ) -> None:
     """Check which data trained a version, down to the hash of each exposure."""
-    from blobwatch.lineage.answers import answer_audit, answer_exposure
+    from blobwatch.cli.output.lineage import answer_audit, answer_exposure
 
     with errors_as(2):  # 1 is a mismatch
         if exposure:
@@ -81,7 +81,7 @@ def audit(
 @app.command(rich_help_panel=PANEL)
 def verify(version: Version = "champion", as_json: AsJson = False) -> None:
     """Rebuild a version from its commit, in a clone of its own, and compare."""
-    from blobwatch.lineage.answers import answer_verify
+    from blobwatch.cli.output.lineage import answer_verify
 
     with errors_as(2):
         if not answer_verify(Path.cwd(), version, as_json):
@@ -95,7 +95,7 @@ def gc(
     as_json: AsJson = False,
 ) -> None:
     """Remove from DVC's cache what neither a promoted version nor the project as it lies here needs."""
-    from blobwatch.lineage.answers import answer_gc
+    from blobwatch.cli.output.lineage import answer_gc
 
     answer_gc(Path.cwd(), delete, lost, as_json)
 

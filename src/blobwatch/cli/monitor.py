@@ -47,7 +47,7 @@ def monitor(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per exposure.")] = False,
 ) -> None:
     """Analyze the exposures of a folder that the ledger lacks, and announce new blobs."""
-    from blobwatch.monitor.answers import MonitorOptions, answer_monitor
+    from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 
     begin = None if since is None else (since - datetime(1858, 11, 17)).days
     options = MonitorOptions(every if watch else None, as_json, rejudge, begin, settings, flats, overrules)
@@ -64,7 +64,7 @@ def blobs(
     ] = None,
 ) -> None:
     """List the blobs of the ledger: where, since when, how sure."""
-    from blobwatch.monitor.answers import answer_blobs
+    from blobwatch.cli.output.monitor import answer_blobs
 
     answer_blobs(ledger, as_json, export)
 
@@ -85,7 +85,7 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Confirm or reject a blob; it becomes a label that the next training takes."""
-    from blobwatch.monitor.answers import answer_review
+    from blobwatch.cli.output.monitor import answer_review
 
     answer_review(ledger, labels, number, confirm, reason, as_json)
 
@@ -102,7 +102,7 @@ def overrule(
     as_json: AsJson = False,
 ) -> None:
     """Accept or reject an exposure; later runs and dvc repro honour it."""
-    from blobwatch.monitor.answers import answer_overrule
+    from blobwatch.cli.output.monitor import answer_overrule
 
     chosen = [name for name, on in (("accept", accept), ("reject", reject), ("clear", clear)) if on]
     if len(chosen) != 1:
@@ -117,7 +117,7 @@ def reviewer(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Make a token with which a person can review on the page; it is shown once."""
-    from blobwatch.monitor.answers import answer_reviewer
+    from blobwatch.cli.output.monitor import answer_reviewer
 
     answer_reviewer(ledger, name, remove)
 
@@ -134,7 +134,7 @@ def serve(
     overrules: OverrulesFolder = OVERRULES,
 ) -> None:
     """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
-    from blobwatch.monitor.answers import answer_serve
+    from blobwatch.cli.output.monitor import answer_serve
 
     answer_serve(ledger, host, port, name or [], labels, overrules)
 
@@ -145,6 +145,6 @@ def report(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Write the same pages as files, for a shared disk or an archive."""
-    from blobwatch.monitor.answers import answer_report
+    from blobwatch.cli.output.monitor import answer_report
 
     answer_report(ledger, out)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from blobwatch.dataset.ground_truth import Appearance
 from blobwatch.dataset.splits import Source
-from blobwatch.dataset.truth import Appearance
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table, write_table
-from blobwatch.images.measure import measure
+from blobwatch.images.blob_fit import measure
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from blobwatch.dataset.contamination import contaminate, disturb
+from blobwatch.dataset.contaminants import contaminate, disturb
 from blobwatch.dataset.injection import (
     Draw,
     draw_injected,

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.blobimage import interpolation, median_without_nan
+from blobwatch.images.flatten import interpolation, median_without_nan
 from blobwatch.images.offsets import measure_offsets
 from blobwatch.images.scaling import deviation, noise_of_blocks
 from blobwatch.instrument import wfc3ir

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from blobwatch.images.blobimage import interpolation, median_without_nan
 from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
+from blobwatch.images.flatten import interpolation, median_without_nan
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from blobwatch.images.blobimage import median_without_nan
+from blobwatch.images.flatten import median_without_nan
 from blobwatch.images.scaling import deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure

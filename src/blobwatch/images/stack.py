@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from blobwatch.images.blobimage import large_scale, median_without_nan
+from blobwatch.images.flatten import large_scale, median_without_nan
 
 
 def median_stack(images: list[np.ndarray]) -> np.ndarray:

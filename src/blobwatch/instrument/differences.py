@@ -11,7 +11,7 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.fitsfile import compressed, first_image, open_fits, plane, save, whole_steps
 from blobwatch.instrument.keywords import merged
 from blobwatch.instrument.kinds import DIFFERENCE, kind_of
-from blobwatch.instrument.modes import refuse_other_frames
+from blobwatch.instrument.observing_modes import refuse_other_frames
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
 # reaches to 4 times the background either way, which no loss of light can.

@@ -13,7 +13,7 @@ from blobwatch.instrument.calibration import Calibration, read_calibration
 from blobwatch.instrument.fitsfile import compressed, open_fits, save
 from blobwatch.instrument.keywords import merged, moment, rootname
 from blobwatch.instrument.kinds import EXPOSURE, kind_of, science_images
-from blobwatch.instrument.modes import refuse_other_exposures
+from blobwatch.instrument.observing_modes import refuse_other_exposures
 from blobwatch.instrument.reads import product_of, read_rate
 
 __all__ = ["Exposure", "is_exposure", "moment", "read_exposure", "rootname", "write_flt"]

@@ -8,8 +8,8 @@ import numpy as np
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure
+from blobwatch.instrument.file_search import search_files
 from blobwatch.instrument.fitsfile import first_image, open_fits, plane
-from blobwatch.instrument.search import search_files
 
 
 class FlatFields:

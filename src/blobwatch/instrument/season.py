@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.time import Time
 
 from blobwatch.instrument import contaminants, detector, wfc3ir
-from blobwatch.instrument.badframes import FAULTS, Fault, draw_fault
+from blobwatch.instrument.bad_exposures import FAULTS, Fault, draw_fault
 from blobwatch.instrument.blobs import Blob, draw_blob, old_blobs, radius_at, transmission
 
 TRUTH = "truth.csv"  # beside the exposures: all blobs, with the date of the new ones

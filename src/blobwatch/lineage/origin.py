@@ -4,7 +4,7 @@ from pathlib import Path
 
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import checkout
+from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import Fingerprint, take
 
 DIRTY = "-dirty"  # behind a commit that does not hold the inputs
@@ -39,9 +39,9 @@ def fingerprint_of(model: Model) -> Fingerprint:
 
 def commit_of(root: Path, fingerprint: Fingerprint) -> str:
     """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
-    commit = checkout.commit(root)
+    commit = git.commit(root)
     try:
-        is_it = not checkout.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
+        is_it = not git.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
     except BlobwatchError:  # an input is not here, so nothing can be said
         is_it = False
     return commit if is_it else commit + DIRTY

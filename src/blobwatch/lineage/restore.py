@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from blobwatch.artefact import CHAMPION, MANIFEST
-from blobwatch.lineage import checkout
-from blobwatch.lineage.cache import Cache
+from blobwatch.lineage import git
+from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import differing, read_receipt, receipt_path, some
 from blobwatch.lineage.pipeline import Loader, Locked, parse_lock
 
@@ -58,9 +58,9 @@ def places(root: Path, files: dict[str, str], registered: str | None) -> Iterato
     folder = local_folder(registered)
     if folder is not None:
         yield "the registry", reader(folder)
-    for commit, manifest in checkout.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
+    for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if is_it(manifest, files[MANIFEST]):
-            there = checkout.files_at(root, commit, [CHAMPION])
+            there = git.files_at(root, commit, [CHAMPION])
             yield f"{CHAMPION} of commit {commit[:12]}", lambda name, of=there: of.get(f"{CHAMPION}/{name}")
     cache = Cache.of(root)
     for md5 in {snapshot.outs[CANDIDATE] for snapshot in snapshots(root)}:
@@ -92,14 +92,14 @@ class Snapshot:
         """Return the content of a file that lies in git, None where there is none."""
         if self.commit is None:
             return read_file(self.root / path)
-        return checkout.files_at(self.root, self.commit, [path]).get(path)
+        return git.files_at(self.root, self.commit, [path]).get(path)
 
 
 def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
     """Yield each ``dvc.lock`` that made a candidate, or one with a hash: that here, then the history's."""
     here = read_file(Path(root) / "dvc.lock")
     versions = [(None, here)] if here else []
-    for commit, content in [*versions, *checkout.versions_of(root, "dvc.lock")]:
+    for commit, content in [*versions, *git.versions_of(root, "dvc.lock")]:
         locked = parse_lock(content.decode()) if (made or CANDIDATE).encode() in content else {}
         found = Snapshot(Path(root), commit, locked)
         if CANDIDATE in found.outs and made in (None, found.outs[CANDIDATE]):

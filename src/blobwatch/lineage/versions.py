@@ -8,13 +8,13 @@ import numpy as np
 
 from blobwatch.artefact import ONNX
 from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.detector.breakdowns import parts_of
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.metrics import auc
 from blobwatch.detector.scoring import Scored, score_model
-from blobwatch.detector.tables import parts_of
 from blobwatch.lineage.fingerprint import differing
-from blobwatch.lineage.promotion.merit import FLOORS
-from blobwatch.lineage.subject import Known, Subject
+from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.promotion.criteria import FLOORS
 from blobwatch.lineage.tracking.registry import DATA
 from blobwatch.lineage.tracking.runs import flat
 from blobwatch.params import Params

@@ -9,19 +9,19 @@ import numpy as np
 from blobwatch.detections import FoundBlob
 from blobwatch.errors import BlobwatchError, Unfit
 from blobwatch.history import without_folder
-from blobwatch.images.measure import amplitude, cut
+from blobwatch.images.blob_fit import amplitude, cut
 from blobwatch.images.quality import Quality
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
+from blobwatch.instrument.exposure_files import Listed
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.folder import Listed
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
 from blobwatch.monitor.traits import Traits, traits_of
 from blobwatch.predict import Prediction, Predictor
 
 if TYPE_CHECKING:
-    from blobwatch.monitor.judged import JudgedHistory
+    from blobwatch.monitor.ledger_history import JudgedHistory
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
 GREY = 5.0  # sigma at either end of their grey scale

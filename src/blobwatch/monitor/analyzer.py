@@ -4,10 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.instrument.exposure_files import Listed, stamp_of
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.folder import Listed, stamp_of
 from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, analyze_exposure
-from blobwatch.monitor.judged import Judged, JudgedHistory
 from blobwatch.monitor.ledger.database import Session
 from blobwatch.monitor.ledger.exposures import (
     comparable,
@@ -16,8 +15,9 @@ from blobwatch.monitor.ledger.exposures import (
     listed_of_row,
     quality_of,
 )
-from blobwatch.monitor.ledger.overruling import overrules_in_force
+from blobwatch.monitor.ledger.overrules import overrules_in_force
 from blobwatch.monitor.ledger.tables import UNFIT, Exposure
+from blobwatch.monitor.ledger_history import Judged, JudgedHistory
 from blobwatch.predict import Predictor
 from blobwatch.settings import DifferenceSettings
 

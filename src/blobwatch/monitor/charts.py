@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from blobwatch.monitor.ledger.listing import MJD_ZERO
+from blobwatch.monitor.ledger.rows import MJD_ZERO
 
 MOST = 240  # points of a chart; of more, neighbours are joined
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger.ask import newest_judged, newest_traits
 from blobwatch.monitor.ledger.database import Session
-from blobwatch.monitor.ledger.listing import with_error
+from blobwatch.monitor.ledger.queries import newest_judged, newest_traits
+from blobwatch.monitor.ledger.rows import with_error
 from blobwatch.monitor.ledger.tables import Exposure, Model
 from blobwatch.monitor.traits import WORDS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_text
-from blobwatch.monitor.ledger.listing import COLUMNS
+from blobwatch.monitor.ledger.rows import COLUMNS
 
 UNITS = {
     "x": "pix",

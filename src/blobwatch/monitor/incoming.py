@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.folder import PRODUCTS, Listed, choose_versions, is_incomplete, listed_of, stamp_of
-from blobwatch.instrument.search import FileProblem, search
+from blobwatch.instrument.exposure_files import (
+    PRODUCTS,
+    Listed,
+    choose_versions,
+    is_incomplete,
+    listed_of,
+    stamp_of,
+)
+from blobwatch.instrument.file_search import FileProblem, search
 from blobwatch.progress import track
 
 LAST_DAY = 1e5  # MJD, in 2132; later or negative dates are invalid

@@ -11,7 +11,10 @@ from threading import Lock
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.analysis import corner
-from blobwatch.monitor.ledger.ask import (
+from blobwatch.monitor.ledger.blobs import IngestResult
+from blobwatch.monitor.ledger.database import Ledger, Session, now
+from blobwatch.monitor.ledger.exposures import is_any_due
+from blobwatch.monitor.ledger.queries import (
     PICTURES,
     channels_with,
     confirming_exposure,
@@ -20,10 +23,7 @@ from blobwatch.monitor.ledger.ask import (
     unsent_notices,
     untold_reviews,
 )
-from blobwatch.monitor.ledger.blobs import IngestResult
-from blobwatch.monitor.ledger.database import Ledger, Session, now
-from blobwatch.monitor.ledger.exposures import is_any_due
-from blobwatch.monitor.ledger.listing import appeared, depth_of, light_of, row_of, with_error
+from blobwatch.monitor.ledger.rows import appeared, depth_of, light_of, row_of, with_error
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, SENDING, SENT, Blob, Exposure, Notice
 
 LONGEST = 3600.0  # seconds between two attempts of a watch that goes on

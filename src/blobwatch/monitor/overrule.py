@@ -5,7 +5,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Ledger, now
-from blobwatch.monitor.ledger.overruling import (
+from blobwatch.monitor.ledger.overrules import (
     add_overrule,
     all_rows,
     overrule_of,

@@ -13,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor import charts
 from blobwatch.monitor.analysis import CUTOUT, corner
-from blobwatch.monitor.deployed import Deployed
 from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
-from blobwatch.monitor.ledger.ask import (
+from blobwatch.monitor.ledger.database import Ledger, Session, now
+from blobwatch.monitor.ledger.overrules import overrules_of
+from blobwatch.monitor.ledger.queries import (
     PICTURES,
     detections_of,
     models_used,
@@ -26,8 +27,7 @@ from blobwatch.monitor.ledger.ask import (
     span_of,
     traits_over_time,
 )
-from blobwatch.monitor.ledger.database import Ledger, Session, now
-from blobwatch.monitor.ledger.listing import (
+from blobwatch.monitor.ledger.rows import (
     appeared,
     depth_of,
     find_blob,
@@ -37,10 +37,10 @@ from blobwatch.monitor.ledger.listing import (
     utc,
     with_error,
 )
-from blobwatch.monitor.ledger.overruling import overrules_of
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Detection, Exposure, Model
+from blobwatch.monitor.model_status import Deployed
 from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
-from blobwatch.monitor.suspect import newest_warning
+from blobwatch.monitor.quality_warning import newest_warning
 from blobwatch.monitor.traits import WORDS
 from blobwatch.settings import QualitySettings
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from blobwatch.monitor import charts
 from blobwatch.monitor.drift import Reference
-from blobwatch.monitor.ledger.listing import with_error
+from blobwatch.monitor.ledger.rows import with_error
 from blobwatch.monitor.traits import WORDS
 
 MONTH = 365.25 / 12  # days

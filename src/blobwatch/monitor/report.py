@@ -7,12 +7,12 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_text
-from blobwatch.monitor.deployed import find_deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
-from blobwatch.monitor.ledger.ask import span_of
 from blobwatch.monitor.ledger.database import Ledger, Session
-from blobwatch.monitor.ledger.listing import list_blobs
+from blobwatch.monitor.ledger.queries import span_of
+from blobwatch.monitor.ledger.rows import list_blobs
+from blobwatch.monitor.model_status import find_deployed
 from blobwatch.monitor.pages import PER_PAGE, STYLE, Links, Pages, Reader
 from blobwatch.progress import track
 

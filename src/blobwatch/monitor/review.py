@@ -8,9 +8,9 @@ from pathlib import Path
 
 from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, checked, read_labels, write_labels
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.ledger.ask import unlabelled_reviews
 from blobwatch.monitor.ledger.database import Ledger, now
-from blobwatch.monitor.ledger.listing import find_blob, row_of
+from blobwatch.monitor.ledger.queries import unlabelled_reviews
+from blobwatch.monitor.ledger.rows import find_blob, row_of
 from blobwatch.monitor.ledger.tables import CONFIRMED, REJECTED, Blob, Review
 
 VERDICTS = (CONFIRMED, REJECTED)

@@ -8,9 +8,9 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.instrument.calibration import dflat_warning
+from blobwatch.instrument.exposure_files import Listed, is_incomplete, listed_of, stamp_of
+from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.folder import Listed, is_incomplete, listed_of, stamp_of
-from blobwatch.instrument.search import FileProblem
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.analyzer import Analyzer
 from blobwatch.monitor.drift import Reference, begun

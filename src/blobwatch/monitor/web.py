@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor.deployed import Renewed, find_deployed
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.exposures import exposure_named
-from blobwatch.monitor.ledger.listing import NoBlob, list_blobs
 from blobwatch.monitor.ledger.reviewers import name_of
+from blobwatch.monitor.ledger.rows import NoBlob, list_blobs
+from blobwatch.monitor.model_status import Renewed, find_deployed
 from blobwatch.monitor.overrule import overrule
 from blobwatch.monitor.pages import STYLE, Pages, Reader
 from blobwatch.monitor.review import review

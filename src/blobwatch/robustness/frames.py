@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from blobwatch.robustness import defects, lights, noise
+from blobwatch.robustness import defects, noise, stray_light
 from blobwatch.robustness.shapes import (
     TEMPLATE_SHARE,
     Stamp,
@@ -88,8 +88,8 @@ def nothing(rng: Generator, image: np.ndarray) -> None:
 
 def banding(rng: Generator, image: np.ndarray) -> None:
     """Add bands of rows and columns, and steps between quadrants."""
-    lights.add_bands(rng, image, int(rng.integers(2, 12)), 0.4)
-    lights.add_steps(rng, image, 0.15)
+    stray_light.add_bands(rng, image, int(rng.integers(2, 12)), 0.4)
+    stray_light.add_steps(rng, image, 0.15)
 
 
 def bad_pixels(rng: Generator, image: np.ndarray) -> None:
@@ -106,25 +106,25 @@ def old_blobs(rng: Generator, image: np.ndarray) -> None:
 
 def streaks(rng: Generator, image: np.ndarray) -> None:
     """Add streaks and satellite trails."""
-    lights.add_streaks(rng, image, rng.uniform(0.6, 1.5))
-    lights.add_trails(rng, image, int(rng.integers(0, 4)))
+    stray_light.add_streaks(rng, image, rng.uniform(0.6, 1.5))
+    stray_light.add_trails(rng, image, int(rng.integers(0, 4)))
 
 
 def triplets(rng: Generator, image: np.ndarray) -> None:
     """Add triplets at any angle."""
-    lights.add_triplets(rng, image, int(rng.integers(3, 12)), np.pi)
+    stray_light.add_triplets(rng, image, int(rng.integers(3, 12)), np.pi)
 
 
 def stars(rng: Generator, image: np.ndarray) -> None:
     """Add stars and persistence."""
-    lights.add_stars(rng, image, int(rng.integers(20, 120)))
-    lights.add_persistence(rng, image, int(rng.integers(0, 30)))
+    stray_light.add_stars(rng, image, int(rng.integers(20, 120)))
+    stray_light.add_persistence(rng, image, int(rng.integers(0, 30)))
 
 
 def glow(rng: Generator, image: np.ndarray) -> None:
     """Add residual glow and light of the limb, and steps between quadrants."""
-    lights.add_glow(rng, image, log_uniform(rng, 0.2, 1.5))
-    lights.add_steps(rng, image, 0.1)
+    stray_light.add_glow(rng, image, log_uniform(rng, 0.2, 1.5))
+    stray_light.add_steps(rng, image, 0.1)
 
 
 def structures(rng: Generator, image: np.ndarray) -> None:
@@ -135,17 +135,17 @@ def structures(rng: Generator, image: np.ndarray) -> None:
 
 def everything(rng: Generator, image: np.ndarray) -> None:
     """Add a moderate amount of everything."""
-    lights.add_glow(rng, image, log_uniform(rng, 0.1, 0.5))
-    lights.add_steps(rng, image, 0.05)
-    lights.add_bands(rng, image, int(rng.integers(0, 4)), 0.2)
+    stray_light.add_glow(rng, image, log_uniform(rng, 0.1, 0.5))
+    stray_light.add_steps(rng, image, 0.05)
+    stray_light.add_bands(rng, image, int(rng.integers(0, 4)), 0.2)
     defects.add_old_blobs(rng, image, log_uniform(rng, 0.1, 0.4), 0.02)
     if rng.uniform() < 0.35:
-        lights.add_streaks(rng, image, rng.uniform(0.5, 1.0))
+        stray_light.add_streaks(rng, image, rng.uniform(0.5, 1.0))
     if rng.uniform() < 0.5:
-        lights.add_triplets(rng, image, int(rng.integers(1, 5)), 0.02)
-    lights.add_trails(rng, image, int(rng.uniform() < 0.2))
-    lights.add_stars(rng, image, int(rng.integers(0, 20)))
-    lights.add_persistence(rng, image, int(rng.integers(0, 5)))
+        stray_light.add_triplets(rng, image, int(rng.integers(1, 5)), 0.02)
+    stray_light.add_trails(rng, image, int(rng.uniform() < 0.2))
+    stray_light.add_stars(rng, image, int(rng.integers(0, 20)))
+    stray_light.add_persistence(rng, image, int(rng.integers(0, 5)))
     defects.add_fixed_pattern(rng, image, rng.uniform(0.0, 0.1))
     defects.add_clusters(rng, image, int(rng.integers(2, 25)))
     defects.add_bad_pixels(rng, image, rng.uniform(0.007, 0.0145), rng.uniform(0.02, 0.1))

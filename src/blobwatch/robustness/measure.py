@@ -10,7 +10,7 @@ from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.progress import in_processes
-from blobwatch.robustness.finders import NO_PEAKS, Finder, Found
+from blobwatch.robustness.detectors import NO_PEAKS, Finder, Found
 from blobwatch.robustness.frames import SETS, draw_frame
 from blobwatch.robustness.limit import limit_of
 

@@ -10,7 +10,7 @@ from blobwatch.detector.evaluation import SOUGHT, Bootstrap, median_of_finite
 from blobwatch.detector.metrics import Matches, auc, match, snr_at_half
 from blobwatch.images.peaks import Peaks
 from blobwatch.progress import in_processes
-from blobwatch.robustness.finders import Finder
+from blobwatch.robustness.detectors import Finder
 from blobwatch.robustness.measure import SearchedSet
 
 LIMIT = "limit"

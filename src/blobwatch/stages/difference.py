@@ -17,9 +17,9 @@ from blobwatch.images.rejection import suspect_message
 from blobwatch.images.stack import difference_image, noise_map
 from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference
+from blobwatch.instrument.exposure_files import Listed, list_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.folder import Listed, list_exposures
 from blobwatch.instrument.kinds import keywords_of
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.progress import console, in_processes, say

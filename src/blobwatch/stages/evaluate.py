@@ -6,20 +6,20 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.detector.breakdowns import SNR_EDGES, completeness, confusion, roc_curve, slices
 from blobwatch.detector.calibration import reliability
-from blobwatch.detector.card import model_card
-from blobwatch.detector.cases import salient, worst_errors
-from blobwatch.detector.cleanframes import judge_clean
-from blobwatch.detector.detectors import CNN, FILTERS, LAPLACIAN, PREDECESSOR, Judged, judge, side_by_side
+from blobwatch.detector.clean_frames import judge_clean
+from blobwatch.detector.comparison import CNN, FILTERS, LAPLACIAN, PREDECESSOR, Judged, judge, side_by_side
 from blobwatch.detector.evaluation import Bootstrap, final_report, report
-from blobwatch.detector.tables import SNR_EDGES, completeness, confusion, roc_curve, slices
-from blobwatch.figures import cases, evaluation
+from blobwatch.detector.explain import salient, worst_errors
+from blobwatch.detector.model_card import model_card
+from blobwatch.figures import evaluation, explain
 from blobwatch.files import read_table, whole_folder, write_json, write_table, write_text
 from blobwatch.instrument.templates import read_templates
-from blobwatch.lineage.tracking.recording import read_history, record_evaluation
+from blobwatch.lineage.tracking.logging import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console
-from blobwatch.robustness.finders import filter_finder, model_finder
+from blobwatch.robustness.detectors import filter_finder, model_finder
 from blobwatch.robustness.measure import search_sets
 from blobwatch.robustness.report import LIMIT, report_sets, rows_of
 
@@ -91,7 +91,7 @@ def evaluate(
         index = read_table(subframes / "index.csv")
         write_text(folder / "model_card.md", model_card(model.manifest, rounded(metrics), own, index))
         pictures = draw_figures(tables, test, judged, reports)
-        pictures["saliency"] = cases.saliency(*salient(candidate, model, test, judged[CNN].test))
+        pictures["saliency"] = explain.saliency(*salient(candidate, model, test, judged[CNN].test))
         pictures["learning_curves"] = evaluation.learning_curves(read_history(train_reports / "history.csv"))
         (folder / "figures").mkdir()
         for name, figure in pictures.items():
@@ -166,7 +166,7 @@ def draw_figures(
         "confusion": evaluation.confusion_matrices(matrices),
         "slices": evaluation.slice_chart(own),
         "robustness": evaluation.robustness(tables["robustness"]),
-        "worst_errors": cases.worst_errors(test, *worst_errors(test, network.test, network.threshold)),
+        "worst_errors": explain.worst_errors(test, *worst_errors(test, network.test, network.threshold)),
     }
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from blobwatch.artefact import Model
 from blobwatch.files import whole_folder, write_json
-from blobwatch.lineage import checkout
+from blobwatch.lineage import git
 from blobwatch.lineage.origin import commit_of, fingerprint_of
+from blobwatch.lineage.promotion.commands import record_of, tell
+from blobwatch.lineage.promotion.criteria import Check, floors
 from blobwatch.lineage.promotion.deployment import alone, deploy, next_number, settle
 from blobwatch.lineage.promotion.gate import OF_STATE, judge
-from blobwatch.lineage.promotion.merit import Check, floors
-from blobwatch.lineage.promotion.verbs import record_of, tell
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.recording import read_metrics, record_evaluation
+from blobwatch.lineage.tracking.logging import read_metrics, record_evaluation
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
@@ -92,8 +92,8 @@ def decide(
 
 def obstacles(root: Path, model: Model, champion: tuple[Model, int] | None) -> list[str]:
     """Return what keeps even a good model from being promoted unasked."""
-    if checkout.is_aside(root):
-        home = checkout.main_checkout(root)
+    if git.is_aside(root):
+        home = git.main_checkout(root)
         return [f"this is a worktree or a queued experiment; bring it to {home}, commit, and promote there"]
     if champion and model.sha256 == champion[0].sha256:
         return [

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from blobwatch.dataset.ground_truth import Appearance, new_in, read_truth
 from blobwatch.dataset.labels import Labelled, apply_labels, read_labels, write_labels
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.splits import SPLITS, Source, exposures_of, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
-from blobwatch.dataset.truth import Appearance, new_in, read_truth
 from blobwatch.files import file_hash, whole_folder, write_table
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH

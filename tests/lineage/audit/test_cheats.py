@@ -411,7 +411,7 @@ def test_a_promotion_left_unfinished_keeps_nobody_from_the_audit(lab):
 
 def test_an_audit_needs_no_mlflow_and_no_dvc(small):
     """Offline and quick: the two are not even loaded."""
-    code = "import sys; from pathlib import Path; from blobwatch.lineage.audit.walk import audit; "
+    code = "import sys; from pathlib import Path; from blobwatch.lineage.audit.run import audit; "
     code += "audit(Path('.')); print({'mlflow', 'dvc', 'torch', 'sklearn'} & set(sys.modules))"
     done = small.call("python", "-c", code)
     assert done.stdout.strip() == "set()"

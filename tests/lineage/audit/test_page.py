@@ -12,15 +12,15 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 import pytest
 
-from blobwatch.lineage.audit.claims import Link
-from blobwatch.lineage.audit.evidence import MISMATCH, MISSING, OK
+from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
+from blobwatch.lineage.audit.html_report import HISTORY, PICTURE, day, page, short
 from blobwatch.lineage.audit.labels import Labels
-from blobwatch.lineage.audit.page import HISTORY, PICTURE, day, page, short
-from blobwatch.lineage.audit.walk import Audit
+from blobwatch.lineage.audit.record_checks import Link
+from blobwatch.lineage.audit.run import Audit
+from blobwatch.lineage.model_version import Known, Subject
 from blobwatch.lineage.pipeline import Locked
 from blobwatch.lineage.restore import Snapshot
-from blobwatch.lineage.subject import Known, Subject
-from blobwatch.lineage.tracking.mirror import Version
+from blobwatch.lineage.tracking.snapshot import Version
 
 NOW = datetime(2026, 11, 24, 6, 15, 42, tzinfo=UTC)
 NAMES = [name for names in PICTURE.values() for name in names]

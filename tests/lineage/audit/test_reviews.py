@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from blobwatch.cli.output.lineage import print_audit
 from blobwatch.dataset.labels import COLUMNS, Label, write_labels
 from blobwatch.files import folder_hash, folder_listing, write_json
-from blobwatch.lineage.answers import print_audit
-from blobwatch.lineage.audit import chain, labels
+from blobwatch.lineage.audit import data_checks, labels
 from blobwatch.lineage.audit.labels import Labels
-from blobwatch.lineage.audit.walk import Audit
+from blobwatch.lineage.audit.run import Audit
 from blobwatch.lineage.fingerprint import Fingerprint
+from blobwatch.lineage.model_version import Known, Subject
 from blobwatch.lineage.pipeline import parse_lock
 from blobwatch.lineage.restore import Snapshot
-from blobwatch.lineage.subject import Known, Subject
 
 OWN, BETWEEN, FOREIGN = "ich219i8q", "ich220abq", "icqt0203q"  # of a split, between two, not used
 GIVEN = [
@@ -93,8 +93,8 @@ class Made:
         contents = {"manifest.json": json.dumps(manifest).encode()}
         subject = Subject(self.root, 1, Known([], None), {"commit": self.commit}, None, {}, contents, "")
         snapshot = Snapshot(self.root, None, parse_lock((self.root / "dvc.lock").read_text()))
-        steps = chain.steps(subject, snapshot)
-        return labels.behind(subject, snapshot, steps, chain.data(subject, snapshot, steps)[2])
+        steps = data_checks.steps(subject, snapshot)
+        return labels.behind(subject, snapshot, steps, data_checks.data(subject, snapshot, steps)[2])
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 from lineage.project import settings
 
 from blobwatch.artefact import STAGING, Model
-from blobwatch.lineage.promotion import deployment, promotions, verbs
+from blobwatch.lineage.promotion import commands, deployment, promotion_log
 from blobwatch.lineage.promotion.deployment import ensure_champion
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.predict import find_model
 
-WATCHED = {module.__file__ for module in (deployment, promotions, registry, verbs)}
+WATCHED = {module.__file__ for module in (deployment, promotion_log, registry, commands)}
 WATCHED.add(sys.modules["blobwatch.files"].__file__)
 
 
@@ -61,8 +61,8 @@ def promote_until(version: int, last: int, count: Path) -> None:
         finally:
             sys.settrace(None)
 
-    verbs.judge, verbs.deploy = lambda *arguments: [], traced
-    verbs.promote(Path.cwd(), version, "good", settings())
+    commands.judge, commands.deploy = lambda *arguments: [], traced
+    commands.promote(Path.cwd(), version, "good", settings())
     count.write_text(str(done))
 
 
@@ -75,7 +75,7 @@ def tell(result: Path) -> None:
     models = [model.name for model in store.client.search_registered_models()]
     state = {
         "predicts": predicts,
-        "log": [record["version"] for record in promotions.read(Path(promotions.LOG))],
+        "log": [record["version"] for record in promotion_log.read(Path(promotion_log.LOG))],
         "champion": champion and champion[0].version,
         "number": champion and champion[1],
         "alias": registry.alias_of(store, "champion"),

@@ -19,10 +19,10 @@ from blobwatch.artefact import STAGING, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.promotion import deployment
+from blobwatch.lineage.promotion.commands import rollback
 from blobwatch.lineage.promotion.deployment import alone, ensure_champion, recover
-from blobwatch.lineage.promotion.verbs import rollback
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.mirror import look
+from blobwatch.lineage.tracking.snapshot import look
 from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]

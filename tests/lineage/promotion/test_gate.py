@@ -14,9 +14,9 @@ from blobwatch.artefact import Model
 from blobwatch.detector.export import load_network, write_onnx
 from blobwatch.files import file_hash, write_json
 from blobwatch.lineage.promotion import gate
+from blobwatch.lineage.promotion.criteria import Judgement
 from blobwatch.lineage.promotion.gate import agrees, committed, judge, same_files, same_inputs, up_to_date
-from blobwatch.lineage.promotion.merit import Judgement
-from blobwatch.lineage.tracking.recording import read_metrics
+from blobwatch.lineage.tracking.logging import read_metrics
 
 ORDER = ["committed", "up_to_date", "fingerprint", "files", "agreement"]
 MERIT = ["auc", "recall_above_15", "recall_10_to_15", "snr_at_half", "false_per_100", "position_error"]

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.promotion.merit import Judgement, floors, not_worse
+from blobwatch.lineage.promotion.criteria import Judgement, floors, not_worse
 
 FIGURES = {"auc": 0.9, "recall_above_15": 0.97, "recall_10_to_15": 0.95, "snr_at_half": 7.5}
 FIGURES |= {"false_per_100": 10.0, "position_error": 2.0}

@@ -4,16 +4,16 @@ import json
 import pytest
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.promotion import promotions
+from blobwatch.lineage.promotion import promotion_log
 
 
 def record(version: int) -> dict:
-    return dict.fromkeys(promotions.KEYS - {"previous"}, "x") | {"version": version}
+    return dict.fromkeys(promotion_log.KEYS - {"previous"}, "x") | {"version": version}
 
 
 def append(path, one: dict) -> dict:
-    written, line = promotions.compose(path, one)
-    promotions.append(path, line)
+    written, line = promotion_log.compose(path, one)
+    promotion_log.append(path, line)
     return written
 
 
@@ -26,7 +26,7 @@ def log(tmp_path):
 
 
 def test_reads_what_was_appended(log):
-    assert [one["version"] for one in promotions.read(log)] == [1, 2, 3]
+    assert [one["version"] for one in promotion_log.read(log)] == [1, 2, 3]
 
 
 def test_each_line_holds_the_hash_of_the_line_before(log):
@@ -36,7 +36,7 @@ def test_each_line_holds_the_hash_of_the_line_before(log):
 
 
 def test_no_log_is_no_promotion(tmp_path):
-    assert promotions.read(tmp_path / "none.jsonl") == []
+    assert promotion_log.read(tmp_path / "none.jsonl") == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
     log.write_text("\n".join(change(log.read_text().splitlines())) + "\n")
     broken = log.read_text()
     with pytest.raises(BlobwatchError, match=sentence):
-        promotions.read(log)
+        promotion_log.read(log)
     with pytest.raises(BlobwatchError, match=sentence):
         append(log, record(4))
     assert log.read_text() == broken
@@ -63,13 +63,13 @@ def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
 
 def test_a_record_has_the_keys_of_the_log(log):
     with pytest.raises(BlobwatchError, match="differ: mood, reason"):
-        append(log, {key: 1 for key in promotions.KEYS - {"reason"}} | {"mood": "good"})
-    assert len(promotions.read(log)) == 3
+        append(log, {key: 1 for key in promotion_log.KEYS - {"reason"}} | {"mood": "good"})
+    assert len(promotion_log.read(log)) == 3
 
 
 def test_what_was_forced_is_kept(log):
     append(log, record(4) | {"forced": ["it is worse"]})
-    assert promotions.read(log)[-1]["forced"] == ["it is worse"]
+    assert promotion_log.read(log)[-1]["forced"] == ["it is worse"]
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_what_was_forced_is_kept(log):
     ],
 )
 def test_the_first_line_that_is_not_what_it_was_is_named(log, change, first):
-    lines = promotions.lines(log)
-    assert promotions.first_change(lines, change(lines)) == first
+    lines = promotion_log.lines(log)
+    assert promotion_log.first_change(lines, change(lines)) == first
 
 
 def history(*steps: int | str) -> list[dict]:
@@ -93,7 +93,7 @@ def history(*steps: int | str) -> list[dict]:
     records = []
     for step in steps:
         if step == "back":
-            before = promotions.deployed_before(records)
+            before = promotion_log.deployed_before(records)
             records.append(before | {"action": "rollback"})
         else:
             records.append(record(step) | {"action": "promote"})
@@ -113,5 +113,5 @@ def history(*steps: int | str) -> list[dict]:
     ],
 )
 def test_a_rollback_undoes_the_newest_promotion_that_is_not_undone_yet(steps, before):
-    found = promotions.deployed_before(history(*steps))
+    found = promotion_log.deployed_before(history(*steps))
     assert (found and found["version"]) == before

@@ -6,10 +6,10 @@ import pytest
 from lineage.project import MLFLOW_WARNING, alias, champion, fresh_clone, promote, register
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.promotion import verbs
+from blobwatch.lineage.promotion import commands
+from blobwatch.lineage.promotion.commands import rollback
+from blobwatch.lineage.promotion.criteria import Check
 from blobwatch.lineage.promotion.deployment import ensure_champion
-from blobwatch.lineage.promotion.merit import Check
-from blobwatch.lineage.promotion.verbs import rollback
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.store import open_store
 
@@ -57,7 +57,7 @@ def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypa
         Check("files", False, "it is another"),
         Check("x", False, "bad"),
     ]
-    monkeypatch.setattr(verbs, "judge", lambda *arguments: checks)
+    monkeypatch.setattr(commands, "judge", lambda *arguments: checks)
     version = register(project)
     with pytest.raises(BlobwatchError, match=r"fails 2 of 3 gates: it is another; bad\. .*--force"):
         promote(project.root, version, "good")
@@ -72,7 +72,7 @@ def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypa
 
 def test_every_gate_is_told(project, monkeypatch, capsys):
     checks = [Check("auc", True, "it is good"), Check("files", False, "it is another")]
-    monkeypatch.setattr(verbs, "judge", lambda *arguments: checks)
+    monkeypatch.setattr(commands, "judge", lambda *arguments: checks)
     with pytest.raises(BlobwatchError):
         promote(project.root, register(project), "good")
     said = capsys.readouterr()
@@ -97,7 +97,7 @@ def test_a_version_that_is_no_candidate_any_more_is_judged_by_its_run(project, m
         seen.append(metrics["blobs"]["position_error"])
         return []
 
-    monkeypatch.setattr(verbs, "judge", judge)
+    monkeypatch.setattr(commands, "judge", judge)
     first = register(project)
     register(project, "two")
     promote(project.root, first, "the older one")
@@ -150,7 +150,7 @@ def test_rollback_restores_the_files_from_where_they_are(project, tmp_path, blan
 
 
 def test_a_rollback_to_a_forced_promotion_says_so(project, monkeypatch):
-    monkeypatch.setattr(verbs, "judge", lambda *arguments: [Check("auc", False, "bad")])
+    monkeypatch.setattr(commands, "judge", lambda *arguments: [Check("auc", False, "bad")])
     promote(project.root, register(project), "the first", force=True)
     promote(project.root, register(project, "two"), "the second", force=True)
     assert rollback(project.root, "worse")["forced"] == ["bad"]

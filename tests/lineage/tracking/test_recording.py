@@ -3,7 +3,7 @@ from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take
-from blobwatch.lineage.tracking.recording import RECORDED, metric_values, record_evaluation
+from blobwatch.lineage.tracking.logging import RECORDED, metric_values, record_evaluation
 from blobwatch.lineage.tracking.runs import training
 from blobwatch.lineage.tracking.store import open_store
 

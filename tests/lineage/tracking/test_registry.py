@@ -5,7 +5,7 @@ from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.recording import record_evaluation
+from blobwatch.lineage.tracking.logging import record_evaluation
 from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)

@@ -8,13 +8,13 @@ from io import StringIO
 
 from blobwatch.dataset.labels import LABELS, checked
 from blobwatch.files import listing_hash
-from blobwatch.lineage.audit.chain import SAID, Step, committed, hash_at
-from blobwatch.lineage.audit.evidence import Evidence
-from blobwatch.lineage.cache import Cache
+from blobwatch.lineage.audit.data_checks import SAID, Step, committed, hash_at
+from blobwatch.lineage.audit.hashing import Evidence
+from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import GIVEN, read_receipt, receipt_path
+from blobwatch.lineage.model_version import Subject
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.restore import Snapshot, read_file
-from blobwatch.lineage.subject import Subject
 
 FOLDER = GIVEN[0]
 TABLE = f"{FOLDER}/{LABELS}"

@@ -16,12 +16,12 @@ from uuid import uuid4
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_text
-from blobwatch.lineage import checkout
-from blobwatch.lineage.promotion import promotions
-from blobwatch.lineage.promotion.promotions import LOG
+from blobwatch.lineage import git
+from blobwatch.lineage.promotion import promotion_log
+from blobwatch.lineage.promotion.promotion_log import LOG
 from blobwatch.lineage.restore import find_files
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.recording import run_of
+from blobwatch.lineage.tracking.logging import run_of
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.progress import console
 
@@ -34,7 +34,7 @@ def alone(root: Path, wait: float = 60.0) -> Iterator[None]:
     """Hold the project's deployment; others, worktrees too, wait for so many seconds."""
     from filelock import FileLock, Timeout
 
-    path = checkout.main_checkout(root) / LOCK
+    path = git.main_checkout(root) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=wait):
@@ -64,21 +64,21 @@ def deploy(root: Path, store: Store, model: Model, record: dict) -> dict:
         except BlobwatchError:
             shutil.rmtree(root / STAGING)  # nothing was begun
             raise
-        record, line = promotions.compose(root / LOG, record)
+        record, line = promotion_log.compose(root / LOG, record)
         with whole_folder(root / STAGING / "next") as folder:
             registry.write_deployable(
-                folder, model, record["version"], record["run_id"], promotions.line_hash(line)
+                folder, model, record["version"], record["run_id"], promotion_log.line_hash(line)
             )
-        promotions.append(root / LOG, line)
+        promotion_log.append(root / LOG, line)
         settle_files(root)
-        mirror(root, store, promotions.read(root / LOG))
+        mirror(root, store, promotion_log.read(root / LOG))
     shutil.rmtree(root / STAGING)
     return record
 
 
 def name_of(root: Path) -> str:
     """Return what a checkout is called in a registry; containers may have equal hosts and paths."""
-    known = checkout.main_checkout(root) / LOCK.with_name("checkout")
+    known = git.main_checkout(root) / LOCK.with_name("checkout")
     if not known.is_file():
         known.parent.mkdir(parents=True, exist_ok=True)
         write_text(known, uuid4().hex)
@@ -91,7 +91,7 @@ def settle(root: Path, store: Store) -> tuple[Model, int] | None:
     The log is the truth: a registry that does not know the champion is given it, and the alias is set.
     """
     root = Path(root)
-    records = promotions.read(root / LOG)
+    records = promotion_log.read(root / LOG)
     settle_files(root)
     champion = mirror(root, store, records)
     if (root / STAGING).exists():
@@ -103,7 +103,7 @@ def settle(root: Path, store: Store) -> tuple[Model, int] | None:
 def settle_files(root: Path) -> None:
     """Put the files that were made ready for the last line of the log in the champion's place."""
     ready, old = root / STAGING / "next", root / STAGING / "old"
-    last = promotions.hashes(root / LOG)[-1:]
+    last = promotion_log.hashes(root / LOG)[-1:]
     try:
         if [Model.load(ready).promotion] != last:
             return
@@ -130,7 +130,7 @@ def mirror(root: Path, store: Store, records: list[dict]) -> tuple[Model, int] |
         return None
     if not records:
         raise BlobwatchError(f"{CHAMPION} holds a model, but {LOG} knows of no promotion; {RESTORE}")
-    record, line = records[-1], promotions.hashes(root / LOG)[-1]
+    record, line = records[-1], promotion_log.hashes(root / LOG)[-1]
     if not there:
         put_back(root, record, line)
     model = Model.load(root / CHAMPION)
@@ -139,7 +139,7 @@ def mirror(root: Path, store: Store, records: list[dict]) -> tuple[Model, int] |
     run_id = run_of(store, root, model, commit=record["commit"])
     version = registry.register(store, model, run_id, record["commit"], at_least=record["version"])
     number, alias = int(version.version), registry.alias_of(store, registry.CHAMPION)
-    if alias is None or (moved(root, store, alias, number, line) and not checkout.is_aside(root)):
+    if alias is None or (moved(root, store, alias, number, line) and not git.is_aside(root)):
         registry.set_champion(store, number, line, record["who"])
     return model, number
 
@@ -155,7 +155,7 @@ def moved(root: Path, store: Store, alias: int, number: int, line: str) -> bool:
 
 def is_newer(root: Path, line: str | None) -> bool:
     """Tell whether a line, by its hash, is of a log that goes on where this one ends."""
-    return bool(line) and line not in promotions.hashes(root / LOG)
+    return bool(line) and line not in promotion_log.hashes(root / LOG)
 
 
 def promotion_tag(store: Store, version: int) -> str | None:
@@ -229,4 +229,4 @@ def recover(root: Path) -> None:
 
 def next_number(root: Path) -> int:
     """Return the lowest number that a new version may have: above all that were ever promoted."""
-    return 1 + max((record["version"] for record in promotions.read(root / LOG)), default=0)
+    return 1 + max((record["version"] for record in promotion_log.read(root / LOG)), default=0)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage import checkout
+from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import dependency_hash, some, take
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
-from blobwatch.lineage.promotion.merit import Check, Judgement, floors, not_worse
+from blobwatch.lineage.promotion.criteria import Check, Judgement, floors, not_worse
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction
 from blobwatch.params import Params
 
@@ -59,7 +59,7 @@ def gate(name: str, holds: str, find: Callable[..., str], *arguments: object) ->
 
 def committed(root: Path) -> str:
     """Say which inputs differ from the commit."""
-    loose = checkout.uncommitted(root)
+    loose = git.uncommitted(root)
     return f"its inputs are not committed: {some(loose)}; commit them and promote" if loose else ""
 
 

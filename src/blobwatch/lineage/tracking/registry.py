@@ -11,7 +11,7 @@ from blobwatch.artefact import DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import whole_folder, write_json
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.tracking.recording import log_model
+from blobwatch.lineage.tracking.logging import log_model
 from blobwatch.lineage.tracking.store import MODEL, Store, create_once, open_store
 
 CHAMPION = "champion"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
-from blobwatch.lineage import checkout
+from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import Fingerprint, refuse_change
 from blobwatch.lineage.tracking.store import FINGERPRINT, Store, open_store
 
@@ -59,9 +59,9 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
         "mlflow.runName": f"train-{fingerprint.sha256[:8]}",
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "blobwatch train",
-        COMMIT: checkout.commit(root),
-        "mlflow.source.git.branch": checkout.branch(root),
-        IS_DIRTY: str(bool(checkout.uncommitted(root))).lower(),
+        COMMIT: git.commit(root),
+        "mlflow.source.git.branch": git.branch(root),
+        IS_DIRTY: str(bool(git.uncommitted(root))).lower(),
     }
     run = store.client.create_run(store.experiment_id, tags=own | (tags or {}))
     params = [Param(name, str(value)) for name, value in flat(fingerprint.parts["params"]).items()]

@@ -11,7 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.checkout import main_checkout
+from blobwatch.lineage.git import main_checkout
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,7 +11,7 @@ from blobwatch.lineage.fingerprint import dependency_hash
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock
 from blobwatch.lineage.promotion.deployment import ensure_champion
-from blobwatch.lineage.tracking.recording import record_evaluation, run_of
+from blobwatch.lineage.tracking.logging import record_evaluation, run_of
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.progress import console

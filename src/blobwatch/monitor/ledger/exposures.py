@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from blobwatch.images.quality import MEASURES, Quality
 from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.folder import Listed
+from blobwatch.instrument.exposure_files import Listed
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.database import now
 from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT, Detection, Exposure, Model, OldResult

@@ -1,0 +1,200 @@
+"""Clean frames: white noise and blobs of known SNR, where a detector may lose nothing to a plain filter."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from blobwatch.artefact import Model
+from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
+from blobwatch.dataset.subframes import blob_row
+from blobwatch.detections import prepare_for
+from blobwatch.detector.baselines import as_score, as_snr, find_by_filter
+from blobwatch.detector.breakdowns import completeness
+from blobwatch.detector.comparison import CNN, FILTERS, IDEAL
+from blobwatch.detector.evaluation import Bootstrap
+from blobwatch.detector.ideal_observer import find_ideally
+from blobwatch.detector.metrics import match, snr_at_half
+from blobwatch.detector.scoring import LOWEST, search
+from blobwatch.images.peaks import Peaks, find_peaks
+from blobwatch.images.scaling import scale_frame, to_steps
+from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
+from blobwatch.instrument.wfc3ir import SIZE
+from blobwatch.progress import track
+
+PER_SIDE = 8  # cells of a frame along each side, a blob in each
+JITTER = 24.0  # pixels from the middle of its cell
+AWAY = 40.0  # pixels from any blob: farther, a peak is of the noise; no two blobs are nearer than twice this
+SNR = (3.0, 12.0)
+SNR_EDGES = (3, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9, 10, 12)
+NOISE_FRAMES = 100  # without blobs, for a rate that is stated per 100
+TAIL = 100  # highest peaks of the noise to which its tail is fitted
+SAME_RATE = f"{CNN}, same rate"
+KEYS = {SAME_RATE: "cnn", IDEAL: "ideal_observer", FILTERS: "matched_filters"}
+
+
+def clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.ndarray, list]:
+    """Draw one clean frame.
+
+    Parameters
+    ----------
+    rng : Generator
+    blobs : bool
+        Whether it has any.
+
+    Returns
+    -------
+    image : ndarray, shape (1024, 1024), float32, sigma per pixel
+    blobs : list of Blob
+        On a jittered grid, so that none touches another; their depth is in sigma.
+    """
+    image = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
+    drawn = []
+    middles = (np.arange(PER_SIDE) + 0.5) * (SIZE / PER_SIDE) - 0.5
+    for y in middles if blobs else ():
+        for x in middles:
+            blob = draw_blob(rng, *(np.array([x, y]) + rng.uniform(-JITTER, JITTER, 2)), depth=1.0)
+            blob = replace(blob, depth=depth_for(blob, rng.uniform(*SNR), noise=1.0))
+            stamp, x0, y0 = shape(blob)
+            region, part = overlap(stamp, x0, y0, image.shape)
+            image[region] += blob.depth * part
+            drawn.append(blob)
+    return image, drawn
+
+
+def clean_set(rng: np.random.Generator, frames: int) -> Shard:
+    """Draw whole clean frames, kept as subframes are, so that they are judged by the same functions.
+
+    Returns
+    -------
+    Shard
+        Its images have the shape (frames, 1024, 1024).
+    """
+    images, rows = [], []
+    for number in range(frames):
+        image, blobs = clean_frame(rng)
+        images.append(to_steps(scale_frame(image, 0.0, 1.0)))
+        rows += [blob_row(number, blob.x, blob.y, blob, noise=1.0, injected=True) for blob in blobs]
+    origins = np.zeros(frames, dtype=SUBFRAME)
+    origins["label"] = 1
+    names = np.array([f"clean {number:03d}" for number in range(frames)])
+    return Shard(np.stack(images), origins, np.array(rows, dtype=BLOB), names)
+
+
+def find_by_model(model: Model, image: np.ndarray) -> Peaks:
+    """Return what a model finds in a whole frame, scaled as it is served."""
+    return find_peaks(model.run(prepare_for(model, image).scaled[None, None])[0], model.stride, LOWEST)
+
+
+def noise_peaks(data: Shard, found: list[Peaks]) -> np.ndarray:
+    """Return the probabilities of the found blobs that are far from any true one."""
+    far = []
+    for index, peaks in enumerate(found):
+        blobs = data.blobs_of(index)
+        distance = np.hypot(peaks.x[:, None] - blobs["x"], peaks.y[:, None] - blobs["y"])
+        far.append(peaks.probability[(distance > AWAY).all(axis=1)])
+    return np.concatenate(far)
+
+
+def share_away() -> float:
+    """Return the share of a clean frame that is far from any blob; each cell holds one such disc."""
+    return 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2
+
+
+def strength_at_rate(strengths: np.ndarray, frames: float, rate: float) -> float:
+    """Return the strength above which noise has ``rate`` peaks per 100 frames.
+
+    Parameters
+    ----------
+    strengths : ndarray, shape (k,), float
+        Of the peaks of noise, on a scale on which the logarithm of the number above falls in a straight
+        line: the square of the SNR of a linear filter, the logit of a network.
+    frames : float
+        In which they were found.
+    rate : float
+
+    Notes
+    -----
+    So low a rate leaves but one or two peaks above, so a line is fitted to the highest `TAIL` of them. A
+    Gaussian field has ``t exp(-t**2 / 2)`` peaks above ``t``, of which the exponential decides. That
+    the logits of the networks fall so too was measured: the logarithm of the number is straight from one
+    to ten peaks per frame.
+    """
+    highest = np.sort(strengths)[::-1][:TAIL]
+    if len(highest) < 3 or highest[0] == highest[-1]:
+        return -np.inf  # as good as no peak, so any strength keeps the rate
+    above = np.log(100 * (np.arange(len(highest)) + 0.5) / frames)
+    slope, start = np.polyfit(highest, above, 1)
+    return float((np.log(rate) - start) / slope)
+
+
+def network_threshold(noise: np.ndarray, rate: float) -> float:
+    """Return the probability above which a network has ``rate`` peaks per 100 of the `NOISE_FRAMES`."""
+    logit = strength_at_rate(np.log(noise) - np.log1p(-noise), NOISE_FRAMES, rate)
+    # Less probable peaks are not kept; a network with fewer than that is quieter than the rate.
+    return max(LOWEST, float(1 / (1 + np.exp(-logit))))
+
+
+def filter_threshold(data: Shard, found: list[Peaks], rate: float) -> float:
+    """Return the score above which a linear filter has ``rate`` peaks of noise per 100 clean frames."""
+    snr = as_snr(noise_peaks(data, found))
+    squared = strength_at_rate(snr**2, len(data) * share_away(), rate)
+    return float(as_score(np.sqrt(max(0.0, squared))))
+
+
+def judge_clean(
+    model: Model,
+    rng: np.random.Generator,
+    frames: int,
+    radius: float,
+    rate: float,
+    draw: Bootstrap,
+    workers: int = 1,
+) -> tuple[dict, dict[str, list[dict]]]:
+    """Judge the network, the matched filters and the ideal observer on the same clean frames.
+
+    Parameters
+    ----------
+    model : Model
+    rng : Generator
+    frames : int
+        With blobs; the network sees `NOISE_FRAMES` more without.
+    radius : float
+        Pixels within which a found blob is the true one.
+    rate : float
+        False blobs per 100 frames at which all three are compared.
+    draw : Bootstrap
+    workers : int
+        Processes of the matched filters.
+
+    Returns
+    -------
+    report : dict
+        ``exposures``, ``blobs``; of the network at its deployed threshold ``false_per_100`` and
+        ``snr_at_half``; ``same_rate`` with ``threshold`` and ``snr_at_half`` of each.
+    completeness : dict of list of dict
+        By detector, the rows of ``completeness.csv``.
+    """
+    data = clean_set(rng, frames)
+    found = {CNN: [find_by_model(model, data.scaled(index)) for index in range(frames)]}
+    found[FILTERS] = [peaks for peaks, _ in search(find_by_filter, data, f"{FILTERS}, clean", workers)]
+    found[IDEAL] = [peaks for peaks, _ in search(find_ideally, data, IDEAL)]
+    empty = track(range(NOISE_FRAMES), NOISE_FRAMES, f"{CNN}, clean")
+    noise = [find_by_model(model, clean_frame(rng, blobs=False)[0]).probability for _ in empty]
+    thresholds = {CNN: model.threshold, SAME_RATE: network_threshold(np.concatenate(noise), rate)}
+    thresholds |= {name: filter_threshold(data, found[name], rate) for name in (FILTERS, IDEAL)}
+    found[SAME_RATE] = found[CNN]
+    hits = {name: match(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
+    exposures, snr = data.rootnames[data.blobs["subframe"]], data.blobs["snr"]
+    half = {name: draw(lambda i, h=hit: snr_at_half(snr[i], h[i]), exposures) for name, hit in hits.items()}
+    false = np.array([(peaks >= model.threshold).sum() for peaks in noise])
+    report = {
+        "exposures": frames,
+        "blobs": len(data.blobs),
+        "false_per_100": draw(lambda i: float(100 * false[i].mean()), np.arange(NOISE_FRAMES)),
+        "snr_at_half": half[CNN],
+        "same_rate": {
+            key: {"threshold": round(float(thresholds[name]), 6), "snr_at_half": half[name]}
+            for name, key in KEYS.items()
+        },
+    }
+    return report, {name: completeness(data, hit, SNR_EDGES, draw) for name, hit in hits.items()}

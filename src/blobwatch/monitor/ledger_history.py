@@ -1,0 +1,105 @@
+"""Exposures of the ledger as a history: their verdicts stand, and their images are remembered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from blobwatch.errors import BlobwatchError
+from blobwatch.history import History
+from blobwatch.images.quality import Quality
+from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.flats import FlatFields
+from blobwatch.monitor.analysis import BlobImage
+from blobwatch.overrules import Overrule
+from blobwatch.settings import DifferenceSettings
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An exposure whose verdict is in the ledger.
+
+    Attributes
+    ----------
+    listed : Listed
+        With the place of its file today.
+    flats : str
+        Key of its flats as it was analyzed.
+    quality : Quality or None
+        None where it was measured by an earlier version of the program.
+    rejection : str
+        Empty where it is accepted.
+    """
+
+    listed: Listed
+    flats: str
+    quality: Quality | None
+    rejection: str
+
+
+class JudgedHistory(History):
+    """A history whose exposures have their verdicts in the ledger: these are not judged anew."""
+
+    def __init__(self, settings: DifferenceSettings, flats: FlatFields | None = None):
+        super().__init__((), settings, None, flats)
+        self.judged: dict[str, Judged] = {}
+        self._files: dict[str, tuple] = {}
+
+    def load(self, rows: list[Judged], overrules: Mapping[str, Overrule]) -> None:
+        """Replace the exposures of the history; images of unchanged files are kept.
+
+        Parameters
+        ----------
+        rows : list of Judged
+        overrules : mapping of str to Overrule
+        """
+        self.overrules = overrules
+        self.judged = {one.listed.rootname: one for one in rows}
+        self.exposures, self.times = {}, []
+        self._facts, self._first, self._qualities, self._errors = {}, {}, {}, {}
+        for one in sorted(rows, key=lambda one: one.listed.expstart):  # an addition drops later measures
+            self.keep_image(one.listed)
+            self.add_known(one.listed, one.quality)
+
+    def add_known(self, listed: Listed, quality: Quality | None) -> None:
+        """Insert an exposure without dropping its image."""
+        image = self._images.get(listed.rootname)
+        self.add(listed, quality)
+        if image is not None:
+            self._images[listed.rootname] = image
+
+    def keep_image(self, listed: Listed) -> None:
+        """Drop the image of an exposure if it is that of another file."""
+        key = (listed.path, listed.stamp)
+        if self._files.get(listed.rootname) != key:
+            self._images.pop(listed.rootname, None)
+            self._files[listed.rootname] = key
+
+    def group(self, one: Listed) -> tuple[str, str, bool]:
+        """Return what exposures must have in common to be combined: filter, flats, and unit."""
+        known = self.judged.get(one.rootname)
+        return super().group(one) if known is None else (one.filter, known.flats, one.product == "raw")
+
+    def rejection(self, one: Listed) -> str:
+        """Return why an exposure is rejected; empty where it is accepted."""
+        known = self.judged.get(one.rootname)
+        return super().rejection(one) if known is None else known.rejection
+
+    def is_reference(self, one: Listed) -> bool:
+        """Return whether others are measured against an exposure: it must be accepted."""
+        return not self.rejection(one) if one.rootname in self.judged else super().is_reference(one)
+
+    def blob_image(self, listed: Listed, noise: float | None) -> BlobImage | None:
+        """Return the image of an exposure for its light curves; None where its file cannot be used."""
+        self.keep_image(listed)
+        try:
+            return None if noise is None else BlobImage(self.image(listed), noise)
+        except (BlobwatchError, OSError):
+            return None
+
+    def measured(self) -> dict[str, Quality]:
+        """Return the measures of exposures whose measures the ledger does not have."""
+        old = [name for name, one in self.judged.items() if one.quality is None]
+        return {name: self._qualities[name] for name in old if name in self._qualities}
+
+    def other_flats(self, one: Listed) -> str:
+        """Return the flats of the latest exposure before one in its filter, if they are others."""
+        return self._other_flats(one)

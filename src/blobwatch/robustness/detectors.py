@@ -1,0 +1,111 @@
+"""The detectors that are measured on the robustness sets: a whole frame in, blobs and sixteen scores out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from blobwatch.artefact import Model
+from blobwatch.detections import are_residuals, found_blobs, prepare_for
+from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
+from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
+from blobwatch.detector.comparison import has_positions
+from blobwatch.detector.scoring import LOWEST
+from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
+from blobwatch.images.preparation import prepare_frame
+from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector finds in one frame.
+
+    Attributes
+    ----------
+    peaks : Peaks
+        Positions in the frame; empty where the detector has none.
+    scores : ndarray, shape (16,), float
+        Of the subframes, row-major from the bottom row.
+    """
+
+    peaks: Peaks
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Finder:
+    """A detector with its deployed threshold.
+
+    Attributes
+    ----------
+    find : callable
+        Takes a frame, shape (1024, 1024), with NaN, and returns `Found`. It must be picklable.
+    threshold : float
+    located : bool
+        Whether it returns positions.
+    every : int
+        Of the frames without blobs only each of so many is searched, for a detector that is slow and has a
+        high rate of false blobs.
+    """
+
+    find: Callable[[np.ndarray], Found]
+    threshold: float
+    located: bool = True
+    every: int = 1
+
+
+NO_PEAKS = Peaks(*np.zeros((3, 0)))
+SLOW = 6  # a baseline takes two to three times as long as the network
+
+
+@lru_cache(maxsize=2)
+def load_model(folder: Path) -> Model:
+    """Load a model that runs in one thread, once per process."""
+    return Model.load(folder, threads=1)
+
+
+def model_finder(folder: Path, threshold: float) -> Finder:
+    """Return the finder of a served model."""
+    if has_positions(Model.load(folder)):
+        return Finder(partial(find_by_model, folder, threshold), threshold)
+    return Finder(partial(score_by_model, folder), threshold, located=False, every=SLOW)
+
+
+def filter_finder(threshold: float) -> Finder:
+    """Return the finder of the bank of matched filters."""
+    return Finder(find_by_filters, threshold, every=SLOW)
+
+
+def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
+    """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
+    model = load_model(folder)
+    prepared = prepare_for(model, image)
+    output = model.run(prepared.scaled[None, None])[0]
+    peaks = find_peaks(output, model.stride, LOWEST)
+    strong = peaks.probability >= threshold
+    blobs = found_blobs(peaks.where(strong), prepared.clean)
+    x, y = peaks.x.copy(), peaks.y.copy()
+    x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
+    new = strong.copy()
+    new[strong] = ~are_residuals(blobs)
+    peaks = Peaks(x, y, peaks.probability)
+    scores = subframe_probabilities(output, model.stride, peaks.where(new), threshold)
+    return Found(peaks.where(new | ~strong), scores)
+
+
+def score_by_model(folder: Path, image: np.ndarray) -> Found:
+    """Run a model without positions over the subframes of a frame."""
+    model = load_model(folder)
+    scaled = prepare_for(model, image).scaled
+    cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
+    scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
+    return Found(NO_PEAKS, np.array(scores))
+
+
+def find_by_filters(image: np.ndarray) -> Found:
+    """Run the bank of matched filters over a whole frame."""
+    snr = matched_filter(prepare_frame(image).scaled)
+    blocks = snr.reshape(PER_SIDE, SUBFRAME, PER_SIDE, SUBFRAME)
+    return Found(peaks_of(snr, LOWEST_FILTER_SNR)[0], as_score(blocks.max(axis=(1, 3)).ravel()))

@@ -1,0 +1,426 @@
+"""The predecessor's pickle is read, and nothing in it is run."""
+
+import io
+import os
+import pickle
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from blobwatch.dataset.blob_dict import LARGEST_FILE, MOST_STEPS, read_blob_dict
+from blobwatch.errors import BlobwatchError
+
+CUTOUTS = {str(n): np.random.default_rng(n).normal(size=(7 + n, 7 + n)) for n in range(1, 28)}
+
+
+def npy(payload: bytes, header: str = "{'descr': '|O', 'fortran_order': False, 'shape': (), }") -> bytes:
+    """Return an .npy file with a pickle inside, as np.save writes it."""
+    text = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode("latin1") + payload
+
+
+def dumped(content: object, protocol: int = 4) -> bytes:
+    """Return an .npy file of one object, of any protocol."""
+    outer = np.empty((), dtype=object)
+    outer[()] = content
+    return npy(pickle.dumps(outer, protocol))
+
+
+def given(tmp_path, content: bytes):
+    path = tmp_path / "blob_dict.npy"
+    path.write_bytes(content)
+    return path
+
+
+def refusal(tmp_path, content: bytes) -> str:
+    """Return the one sentence with which a file is refused."""
+    path = given(tmp_path, content)
+    with pytest.raises(BlobwatchError) as refused:
+        read_blob_dict(path)
+    said = str(refused.value)
+    assert said.startswith(str(path))
+    assert said.isprintable()
+    assert len(said) < len(str(path)) + 300
+    return said
+
+
+def test_what_np_save_wrote_is_read_as_it_was(tmp_path):
+    path = tmp_path / "blob_dict.npy"
+    np.save(path, CUTOUTS)
+    read = read_blob_dict(path)
+    assert list(read) == list(CUTOUTS)
+    for name, cutout in CUTOUTS.items():
+        assert read[name].dtype == np.float64
+        np.testing.assert_array_equal(read[name], cutout)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+@pytest.mark.parametrize("numpy_1", [False, True])
+def test_each_protocol_and_the_spelling_of_numpy_1(tmp_path, protocol, numpy_1):
+    content = dumped(CUTOUTS, protocol)
+    if numpy_1:
+        old = b"numpy.core.multiarray"
+        text = b"\x8c" + bytes([len(old)]) + old if protocol == 4 else old
+        new = b"\x8c\x16numpy._core.multiarray" if protocol == 4 else b"numpy._core.multiarray"
+        assert new in content
+        # Protocol 4 frames its instructions; one frame has become a byte shorter.
+        content = content.replace(new, text)
+        if protocol == 4:
+            start = content.index(b"\x80\x04\x95") + 3
+            (length,) = struct.unpack_from("<Q", content, start)
+            content = content[:start] + struct.pack("<Q", length - 1) + content[start + 8 :]
+    read = read_blob_dict(given(tmp_path, content))
+    assert all(np.array_equal(read[name], CUTOUTS[name]) for name in CUTOUTS)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12.0).reshape(3, 4).T,  # in Fortran's order
+        np.arange(9, dtype=">f4").reshape(3, 3),
+        np.arange(9, dtype=np.int16).reshape(3, 3),
+        np.array([[True, False], [False, True]]),
+        np.arange(8.0)[::2],
+    ],
+    ids=["turned", "big-endian", "integers", "truths", "strided"],
+)
+def test_arrays_of_any_order_and_type_of_number(tmp_path, array):
+    read = read_blob_dict(given(tmp_path, dumped({"a": array})))["a"]
+    np.testing.assert_array_equal(read, array.astype(np.float64))
+
+
+class Running:
+    """What unpickles as a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+def evil(canary) -> dict:
+    """Return objects whose unpickling makes the canary, by the ways that are known."""
+    touch, code = f"touch {canary}", f"open({str(canary)!r}, 'w').close()"
+    return {
+        "posix.system": Running(os.system, touch),
+        "nt.system": Running(os.popen, touch),
+        "subprocess.Popen": Running(subprocess.Popen, [sys.executable, "-c", code]),
+        "builtins.eval": Running(eval, code),
+        "builtins.exec": Running(exec, code),
+        "builtins.getattr": Running(Running(getattr, os, "system"), touch),
+        "numpy.load": Running(np.load, str(canary)),
+        "numpy.testing._private.utils.runstring": Running(np.testing.runstring, code, {}),
+        "numpy.fromfile": Running(np.fromfile, str(canary)),
+        "numpy.save": Running(np.save, str(canary), 1),
+        "pickle.loads": Running(pickle.loads, pickle.dumps(Running(eval, code))),
+    }
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", evil(""))
+def test_what_runs_something_is_refused_and_not_run(tmp_path, name, protocol):
+    canary = tmp_path / "canary"
+    try:
+        content = dumped({"1": evil(canary)[name]}, protocol)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        content = dumped({"1": Running(eval, f"open({str(canary)!r}, 'w')")}, protocol)
+    said = refusal(tmp_path, content)
+    assert "nothing of it was run" in said
+    assert "wants" in said
+    assert not list(tmp_path.glob("canary*"))
+
+
+@pytest.mark.parametrize("place", ["key", "beside", "in a list", "as the whole"])
+def test_wherever_it_lies(tmp_path, place):
+    canary = tmp_path / "canary"
+    call = Running(os.system, f"touch {canary}")
+    objects = {"key": {call: 1}, "beside": {"1": np.ones((9, 9)), "2": call}, "in a list": {"1": [call]}}
+    said = refusal(tmp_path, dumped(objects.get(place, call)))
+    assert "wants posix.system" in said
+    assert not canary.exists()
+
+
+def by_hand(*instructions: bytes) -> bytes:
+    return npy(b"\x80\x04" + b"".join(instructions) + b".")
+
+
+def name(module: str, attribute: str) -> bytes:
+    return b"c" + f"{module}\n{attribute}\n".encode()
+
+
+RECONSTRUCT, NDARRAY, DTYPE = (
+    name(*one)
+    for one in (("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"))
+)
+EMPTY = RECONSTRUCT + NDARRAY + b"K\x00\x85C\x01b\x87R"  # _reconstruct(ndarray, (0,), b"b")
+FLOAT = DTYPE + b"\x8c\x02f8\x89\x88\x87R"  # dtype("f8", False, True)
+PLAIN = b"(K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"  # its state
+OBJECT = DTYPE + b"\x8c\x02O8\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb"
+
+
+def holding(array: bytes) -> bytes:
+    """Return a file whose dict has one array, spelt by hand."""
+    return by_hand(EMPTY, b"(K\x01)", OBJECT, b"\x89]}\x8c\x011", array, b"satb")
+
+
+def array_of(state: bytes) -> bytes:
+    return EMPTY + b"(" + state + b"tb"
+
+
+ONE = b"\x00" * 8
+GOOD = array_of(b"K\x01K\x01\x85" + FLOAT + PLAIN + b"\x89C\x08" + ONE)
+
+
+def test_the_pickle_spelt_by_hand_is_read(tmp_path):
+    assert read_blob_dict(given(tmp_path, holding(GOOD))) == {"1": [0.0]}
+
+
+@pytest.mark.parametrize(
+    ("said", "content"),
+    {
+        "another type": (
+            "of a type that is not numpy's own",
+            holding(RECONSTRUCT + DTYPE + b"K\x00\x85C\x01b\x87R"),
+        ),
+        "a shape at once": (
+            "of a type that is not numpy's own",
+            holding(RECONSTRUCT + NDARRAY + b"J\x00\x00\x00\x40\x85C\x01b\x87R"),
+        ),
+        "the type called": ("calls what only names a type", holding(NDARRAY + b"K\x09\x85R")),
+        "objects": (
+            "is not of plain numbers",
+            holding(array_of(b"K\x01K\x01\x85" + OBJECT + b"\x89]K\x01a")),
+        ),
+        "objects out of bytes": (
+            "describes a data type that is not plain",
+            holding(array_of(b"K\x01K\x01\x85" + OBJECT + b"\x89C\x08" + ONE)),
+        ),
+        "flags of a type": (
+            "describes a data type that is not plain",
+            holding(
+                array_of(b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"K\x00tb", b"K?tb") + b"\x89C\x08" + ONE)
+            ),
+        ),
+        "metadata of a type": (
+            "describes a data type that is not plain",
+            holding(
+                array_of(
+                    b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"K\x00tb", b"K\x00}tb") + b"\x89C\x08" + ONE
+                )
+            ),
+        ),
+        "fields of a type": (
+            "describes a data type that is not plain",
+            holding(
+                array_of(
+                    b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"NNN", b"N\x8c\x01x\x85}") + b"\x89C\x08" + ONE
+                )
+            ),
+        ),
+        "a type of text": (
+            "array of type <U4",
+            holding(array_of(b"K\x01K\x01\x85" + FLOAT.replace(b"f8", b"U4") + PLAIN + b"\x89C\x08" + ONE)),
+        ),
+        "a type given no state": (
+            "is damaged",
+            holding(array_of(b"K\x01K\x01\x85" + FLOAT + b"\x89C\x08" + ONE)),
+        ),
+        "more numbers than bytes": (
+            "does not fit its bytes",
+            holding(array_of(b"K\x01J\xff\xff\xff\x7f\x85" + FLOAT + PLAIN + b"\x89C\x08" + ONE)),
+        ),
+        "a side below zero": (
+            "does not fit its bytes",
+            holding(
+                array_of(b"K\x01J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86" + FLOAT + PLAIN + b"\x89C\x08" + ONE)
+            ),
+        ),
+        "two contents": ("gives an array two contents", holding(GOOD + b"(K\x01tb")),
+        "a state for a name": ("changes what it may only call", holding(RECONSTRUCT + b"N}\x86b")),
+        "attributes of a name": (
+            "changes what it may only call",
+            holding(name("_codecs", "encode") + b"N}\x8c\x08__code__K\x01s\x86b"),
+        ),
+        "another encoding": (
+            "encodes something else than bytes",
+            holding(name("_codecs", "encode") + b"\x8c\x01a\x8c\x05rot13\x86R"),
+        ),
+        "another function of numpy's": (
+            "wants numpy.core.multiarray.fromfile",
+            holding(name("numpy.core.multiarray", "fromfile")),
+        ),
+        "a path through a name": ("wants numpy.dtype.__new__", holding(name("numpy", "dtype.__new__"))),
+        "a name that is no text": ("is damaged", holding(b"K\x01K\x02\x93")),
+        "something outside": ("wants the pickle instruction PERSID", holding(b"Pelsewhere\n")),
+        "something outside, binary": ("wants the pickle instruction BINPERSID", holding(b"K\x01Q")),
+        "a registered extension": ("wants the pickle instruction EXT1", holding(b"\x82\x01")),
+        "an instance": ("wants the pickle instruction INST", holding(b"(ios\nsystem\n")),
+        "an object": ("wants the pickle instruction OBJ", holding(b"(" + NDARRAY + b"o")),
+        "made by __new__": ("wants the pickle instruction NEWOBJ", holding(NDARRAY + b")\x81")),
+        "a buffer": ("wants the pickle instruction NEXT_BUFFER", holding(b"\x97")),
+        "a copy": ("wants the pickle instruction DUP", holding(b"K\x012")),
+        "a place in the memo too far": (
+            "under a number too large",
+            holding(b"K\x01r\xff\xff\xff\x7f"),
+        ),
+        "what was never kept": ("is damaged", holding(b"h\x7f")),
+        "a function under another's place": (
+            "wants posix.system",
+            holding(name("posix", "system") + b"q\x00"),
+        ),
+        "nothing but steps": (f"more than {MOST_STEPS:,} instructions", holding(b"N" * (MOST_STEPS + 9))),
+        "tuples in tuples as a key": ("is damaged", holding(b"N" + b"\x85" * 9000 + b"}h\x63N")),
+        "something behind": ("has something behind its end", holding(GOOD) + b"cos\nsystem\n."),
+        "a number": ("something else than an array", holding(b"K\x01")),
+        "a dict in it": ("something else than an array", holding(b"}")),
+        "no dict": ("something else than numpy's array", by_hand(b"K\x01")),
+        "no array": ("something else than numpy's array", by_hand(b"}")),
+        "two dicts": ("something else than one dict", by_hand(EMPTY, b"(K\x01)", OBJECT, b"\x89]}a}atb")),
+        "plain numbers": ("something else than one dict", by_hand(GOOD)),
+        "a line in a name": ("is damaged", holding(b"\x8c\x04a\x1b[2m\x8c\x02b\nN\x93")),
+        "odd text in a name": ("wants a?[2m.b?", holding(b"\x8c\x05a\x1b[2m\x8c\x02b\n\x93")),
+    }.values(),
+)
+def test_hostile_arguments_of_what_is_allowed(tmp_path, said, content):
+    if said == "is damaged":
+        assert "is damaged; copy it again" in refusal(tmp_path, content)
+    else:
+        assert said in refusal(tmp_path, content)
+
+
+def test_a_deep_key_ends_in_a_sentence_and_not_in_a_crash(tmp_path):
+    """Hashing tuples in tuples recurses in C; so deep as the bound allows it must not overflow."""
+    deep = holding(b"}N" + b"\x85" * (MOST_STEPS - 100) + b"Ns")
+    assert "something else than an array" in refusal(tmp_path, deep)
+
+
+@pytest.mark.parametrize("key", [1, None, ("1",), "", "a b", "../a", "x" * 50, "\n"])
+def test_keys_are_short_names(tmp_path, key):
+    assert "names a cutout" in refusal(tmp_path, dumped({key: np.ones((9, 9))}))
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, "text", None, b"bytes", [np.ones(3)], (np.ones(3),), {"2": np.ones(3)}, np.float64(1.0)]
+)
+def test_values_are_arrays_only(tmp_path, value):
+    said = refusal(tmp_path, dumped({"1": value}))
+    assert "something else than an array" in said or "wants" in said
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([np.ones(3), {}], dtype=object),
+        np.array(["a"]),
+        np.array([1j]),
+        np.array(["2016-01-01"], dtype="M8[D]"),
+        np.zeros(2, dtype=[("a", "f8")]),
+        np.ma.masked_array([1.0], [True]),
+        np.zeros(1, dtype="V8"),
+        np.memmap,
+    ],
+    ids=["objects", "text", "complex", "dates", "fields", "masked", "void", "a class"],
+)
+def test_arrays_of_anything_but_numbers(tmp_path, array):
+    assert "nothing of it was run" in refusal(tmp_path, dumped({"1": array}))
+
+
+def test_every_place_where_a_file_can_be_cut_off(tmp_path):
+    whole = dumped({"1": np.ones((2, 2))})
+    for length in range(len(whole)):
+        said = refusal(tmp_path, whole[:length])
+        assert "is damaged" in said or "is no .npy file" in said
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bytes_at_random_raise_nothing_but_a_sentence(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    whole = np.frombuffer(dumped({"1": np.ones((2, 2)), "2": np.zeros((2, 2))}, seed), np.uint8)
+    path = tmp_path / "blob_dict.npy"
+    for _ in range(150):
+        changed = whole.copy()
+        changed[rng.integers(128, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(changed.tobytes())
+        try:
+            read = read_blob_dict(path)
+        except BlobwatchError:
+            continue
+        assert all(type(array) is np.ndarray and array.dtype == np.float64 for array in read.values())
+
+
+def archived() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.ones((9, 9)))
+    return buffer.getvalue()
+
+
+def saved(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is no .npy file"),
+        (b"SIMPLE  =                    T", "is no .npy file"),
+        (archived(), "is no .npy file"),
+        (pickle.dumps(CUTOUTS), "is no .npy file"),
+        (npy(b"", "__import__('os').system('true')"), "is no .npy file"),
+        (npy(b"", "{'descr': 'f8'}"), "is no .npy file"),
+        (npy(b"", "{'descr': ('"), "is no .npy file"),
+        (b"\x93NUMPY\x09\x00" + dumped(CUTOUTS)[8:], "is no .npy file"),
+        (saved(np.ones((9, 9))), "holds an array, where a dict"),
+        (saved(np.array([{}, {}], dtype=object)), "holds an array, where a dict"),
+        (npy(b""), "is damaged"),
+    ],
+    ids=[
+        "empty",
+        "FITS",
+        "npz",
+        "bare pickle",
+        "code",
+        "half a header",
+        "an open bracket",
+        "version",
+        "array",
+        "dicts",
+        "no pickle",
+    ],
+)
+def test_what_is_no_file_of_np_saves(tmp_path, content, said):
+    assert said in refusal(tmp_path, content)
+
+
+def test_a_large_file_is_not_even_opened(tmp_path):
+    path = given(tmp_path, dumped(CUTOUTS))
+    os.truncate(path, LARGEST_FILE + 1)
+    path.chmod(0)
+    with pytest.raises(BlobwatchError, match="is larger than 4 MB"):
+        read_blob_dict(path)
+
+
+@pytest.mark.parametrize("absent", ["no.npy", "."])
+def test_no_file(tmp_path, absent):
+    with pytest.raises(BlobwatchError, match=r"is no file; give the predecessor's blob_dict\.npy"):
+        read_blob_dict(tmp_path / absent)
+
+
+def test_a_deep_key_of_a_large_file_does_not_reach_the_hash(tmp_path):
+    """Three million tuples in each other overflow the stack where they are hashed."""
+    said = refusal(tmp_path, holding(b"}N" + b"\x85" * 3_000_000 + b"Ns"))
+    assert f"more than {MOST_STEPS:,} instructions" in said
+
+
+def test_an_array_of_itself(tmp_path):
+    inside = np.empty((), dtype=object)
+    inside[()] = inside
+    path = tmp_path / "blob_dict.npy"
+    path.write_bytes(npy(pickle.dumps(inside, 2)))
+    with pytest.raises(BlobwatchError, match="something else than one dict"):
+        read_blob_dict(path)

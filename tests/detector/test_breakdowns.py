@@ -1,0 +1,96 @@
+"""The tables: slices that share out the blobs, completeness, ROC."""
+
+import itertools
+
+import numpy as np
+import pytest
+from made import easy_set, louder_half
+from sklearn.metrics import roc_auc_score
+
+from blobwatch.dataset.subframes import Recipe
+from blobwatch.detector.breakdowns import completeness, confusion, parts_of, roc_curve, slices
+from blobwatch.detector.evaluation import Bootstrap
+from blobwatch.detector.metrics import Matches
+from blobwatch.detector.scoring import Scored
+
+DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return easy_set(64, seed=7, recipe=Recipe((4.0, 30.0), (1, 4), 0.5))
+
+
+@pytest.fixture(scope="module")
+def scored(data) -> Scored:
+    """A detector that finds the louder half, a pixel off."""
+    hit, error = louder_half(data, np.random.default_rng(2))
+    return Scored(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
+
+
+def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
+    counted = {}
+    for name, part, members in parts_of(data):
+        counted.setdefault(name, {})[part] = int(members.sum())
+    assert sum(counted["snr"].values()) == len(data.blobs)
+    assert sum(counted["contaminant"].values()) == len(data.blobs)
+    quarters = [n for part, n in counted["region"].items() if "edge" not in part]
+    assert sum(quarters) == len(data.blobs)
+    assert "none added" in counted["contaminant"]
+
+
+def test_a_slice_says_how_many_and_how_well(data, scored):
+    rows = slices(data, scored, 0.5, DRAW)
+    by_part = {(row["slice"], row["part"]): row for row in rows}
+    assert by_part["snr", "20-30"]["recall"] == 1.0
+    assert by_part["snr", "20-30"]["position_error"] == 1.0
+    assert by_part["snr", "8-10"]["recall"] == 0.0
+    assert by_part["snr", "8-10"]["position_error"] == ""
+    assert by_part["snr", "20-30"]["blobs"] == ((data.blobs["snr"] >= 20) & (data.blobs["snr"] < 30)).sum()
+    for row in rows:
+        assert row["blobs"] > 0
+        assert row["low"] <= row["recall"] <= row["high"]
+
+
+def test_regions_lie_where_their_names_say(data):
+    lower_left = {part: members for _, part, members in parts_of(data)}["lower left"]
+    assert (data.blobs["frame_x"][lower_left] < 512).all()
+    assert (data.blobs["frame_y"][lower_left] < 512).all()
+
+
+def test_rows_of_the_confusion_matrix_are_the_truth():
+    labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.9, 0.5, 0.2, 0.8])
+    assert confusion(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
+
+
+def test_the_roc_curve_rises_and_its_area_is_the_auc():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 300)
+    scores = np.round(rng.normal(labels, 1.0), 1)
+    points = roc_curve(labels, scores)
+    assert len(points) == len(set(scores))
+    rates = np.array([0.0] + [p["false_positive_rate"] for p in points])
+    recall = np.array([0.0] + [p["recall"] for p in points])
+    assert (np.diff(rates) >= 0).all()
+    assert (np.diff(recall) >= 0).all()
+    area = sum(
+        (b - a) * (c + d) / 2
+        for (a, b), (c, d) in zip(*map(itertools.pairwise, (rates, recall)), strict=True)
+    )
+    assert area == pytest.approx(roc_auc_score(labels, scores), abs=1e-5)
+    assert (rates[-1], recall[-1], points[-1]["precision"]) == pytest.approx(
+        (1.0, 1.0, labels.mean()), abs=1e-5
+    )
+
+
+def test_completeness_is_the_recall_between_two_snrs(data):
+    snr = data.blobs["snr"]
+    rows = completeness(data, snr > 12, (4, 10, 14, 31, 99), DRAW)
+    assert [(row["snr_low"], row["snr_high"]) for row in rows] == [(4, 10), (10, 14), (14, 31)]
+    assert [row["blobs"] for row in rows] == [
+        ((snr >= low) & (snr < high)).sum() for low, high in ((4, 10), (10, 14), (14, 31))
+    ]
+    assert (rows[0]["recall"], rows[2]["recall"]) == (0.0, 1.0)
+    assert 0 <= rows[1]["low"] <= rows[1]["recall"] <= rows[1]["high"] <= 1
+    middle = snr[(snr >= 10) & (snr < 14)]
+    assert rows[1]["recall"] == pytest.approx((middle > 12).mean(), abs=1e-6)

@@ -1,0 +1,78 @@
+"""The ideal observer measures the SNR of any known shape."""
+
+import numpy as np
+import pytest
+
+from blobwatch.detector.baselines import as_snr, matched_filter
+from blobwatch.detector.ideal_observer import bank, find_ideally, ideal_snr
+from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
+
+SIDE = 256
+
+
+def frame_with(blob: Blob, snr: float, noise: np.ndarray | float = 0.0) -> np.ndarray:
+    image = np.zeros((SIDE, SIDE)) + noise
+    stamp, x0, y0 = shape(blob)
+    region, part = overlap(stamp, x0, y0, image.shape)
+    image[region] += depth_for(blob, snr, 1.0) * part
+    return image.astype(np.float32)
+
+
+def test_the_shapes_have_unit_norm_and_differ():
+    stamps = bank()
+    assert 40 <= len(stamps) <= 60
+    for stamp in stamps:
+        assert (stamp**2).sum() == pytest.approx(1.0)
+    assert len({(stamp.shape, round(float(stamp.sum()), 6)) for stamp in stamps}) == len(stamps)
+
+
+BLOBS = [
+    Blob(60.2, 170.4, 2.6, 1.0, exponent=1.3, edge=4.0),
+    Blob(60.0, 170.0, 6.5, 1.0, exponent=1.2, edge=15.0),
+    Blob(60.4, 170.1, 9.2, 1.0, exponent=1.3, edge=6.0, hole=0.45),
+    Blob(60.4, 170.1, 11.0, 1.0, exponent=1.6, edge=2.2),
+]
+
+
+@pytest.mark.parametrize("blob", BLOBS)
+def test_a_blob_of_snr_20_is_measured_as_nearly_20_at_its_place(blob):
+    snr = ideal_snr(frame_with(blob, 20.0))
+    assert 0.95 * 20 < snr.max() < 1.0001 * 20
+    y, x = np.unravel_index(snr.argmax(), snr.shape)
+    assert (x, y) == pytest.approx((blob.x, blob.y), abs=1.0)
+
+
+@pytest.mark.parametrize("hole", [0.0, 0.4])
+def test_a_shape_of_the_bank_loses_nothing(hole):
+    known = Blob(60.0, 170.0, 10.0, 1.0, exponent=1.25 if hole else 1.05, edge=8.0, hole=hole)
+    assert ideal_snr(frame_with(known, 20.0)).max() == pytest.approx(20.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("blob", BLOBS)
+def test_it_sees_no_less_than_the_matched_filters(blob):
+    image = frame_with(blob, 20.0)
+    assert ideal_snr(image).max() >= 0.99 * matched_filter(image).max()
+
+
+def test_a_hard_ring_is_what_gaussians_lose_most_of():
+    ring = Blob(60.0, 170.0, 10.0, 1.0, edge=18.0, hole=0.5)
+    image = frame_with(ring, 20.0)
+    assert ideal_snr(image).max() > 1.1 * matched_filter(image).max()
+
+
+def test_white_noise_has_unit_snr_also_at_the_edge():
+    noise = np.random.default_rng(0).normal(size=(SIDE, SIDE)).astype(np.float32)
+    best = ideal_snr(noise)
+    for part in (best, best[:8], best[:, -8:]):
+        assert 0.5 < part.mean() < 2.0  # the best of 48 that are alike
+        assert 0.3 < part.std() < 1.0
+    assert best.max() < 6.0
+
+
+def test_it_finds_what_is_above_the_noise():
+    noise = np.random.default_rng(1).normal(size=(SIDE, SIDE))
+    peaks, score = find_ideally(frame_with(BLOBS[1], 15.0, noise))
+    assert (peaks.x[0], peaks.y[0]) == pytest.approx((60.0, 170.0), abs=1.5)
+    assert as_snr(peaks.probability[0]) == pytest.approx(15.0, abs=2.5)
+    assert score == peaks.probability[0]
+    assert (as_snr(peaks.probability) >= 4.0).all()
