@@ -1,12 +1,12 @@
 """What the commands of the lineage print: JSON for programs, tables for people."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column
 
+from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.files import write_text
 from blobwatch.lineage.audit import run
 from blobwatch.lineage.audit.hashing import MISMATCH, OK
@@ -26,7 +26,7 @@ def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> 
         write_text(html, page(found))
         console.print(f"page: {html}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
-        print(json.dumps(found.as_json()))
+        print_json(found.as_json())
     else:
         print_audit(found)
     return found.verdict != MISMATCH
@@ -38,10 +38,8 @@ def print_audit(found: run.Audit) -> None:
     subject = found.subject
     who = f"version {subject.version} ({subject.state})" if subject else "the log of promotions"
     out.print(f"{who}: {coloured(found.verdict)}", highlight=False)
-    table = Table("link", "status", "", box=None, pad_edge=False)
-    for link in found.links:
-        table.add_row(link.link, coloured(link.status), escape(link.note))
-    out.print(table)
+    rows = [(link.link, coloured(link.status), escape(link.note)) for link in found.links]
+    print_table(("link", "status", ""), rows)
     if found.exposures:
         counts = {}
         for row in found.exposures:
@@ -63,7 +61,7 @@ def answer_exposure(root: Path, rootname: str, as_json: bool) -> None:
     recover(root)
     found = run.touched_by(root, rootname)
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     out = Console()
     what = {
@@ -72,11 +70,9 @@ def answer_exposure(root: Path, rootname: str, as_json: bool) -> None:
         None: "nobody knows which version",
     }
     out.print(f"{escape(rootname)} is behind {what[found['deployed']]}", highlight=False)
-    table = Table("version", "state", "role", "md5 then", box=None, pad_edge=False)
-    for row in found["versions"]:
-        table.add_row(str(row["version"]), row["state"], row["role"], row["md5"])
     if found["versions"]:
-        out.print(table)
+        rows = [(str(row["version"]), row["state"], row["role"], row["md5"]) for row in found["versions"]]
+        print_table(("version", "state", "role", "md5 then"), rows)
     if found["unknown"]:
         numbers = ", ".join(map(str, found["unknown"]))
         out.print(f"not known of version {numbers}: their manifests name no exposures", highlight=False)
@@ -89,22 +85,21 @@ def answer_models(root: Path, as_json: bool) -> None:
     recover(root)
     listed = versions.list_versions(root)
     if as_json:
-        print(json.dumps(listed))
+        print_json(listed)
         return
-    out = Console()
     if not listed:
-        out.print("there is no version yet; `dvc repro` makes one", highlight=False)
+        Console().print("there is no version yet; `dvc repro` makes one", highlight=False)
         return
     names = list(versions.FLOORS)
     heads = (name.replace("_", " ") for name in names)
-    table = Table("version", "state", *heads, "data", "since", box=None, pad_edge=False)
-    table.columns[1].no_wrap = True
+    rows = []
     for one in listed:
         figures = [in_words(one["metrics"].get(name)).replace(" [", "\n[") for name in names]
         data = " ".join(digest[:8] for digest in one["data"].values())
         forced = " (forced)" if one["forced"] else ""
-        table.add_row(str(one["version"]), one["state"] + forced, *figures, data, (one["when"] or "-")[:10])
-    out.print(table)
+        state, since = one["state"] + forced, (one["when"] or "-")[:10]
+        rows.append((str(one["version"]), state, *figures, data, since))
+    print_table(("version", Column("state", no_wrap=True), *heads, "data", "since"), rows)
 
 
 def in_words(value: dict | None) -> str:
@@ -123,25 +118,32 @@ def answer_compare(root: Path, first: str, second: str, as_json: bool) -> None:
     recover(root)
     found = versions.compare(root, first, second, load_params(root / "params.yaml"))
     if as_json:
-        print(json.dumps(found))
+        print_json(found)
         return
     out, (a, b) = Console(), found["versions"]
     for kind in ("params", "data"):
-        table = Table(kind, f"version {a}", f"version {b}", box=None, pad_edge=False)
-        for name, values in found[kind].items():
-            table.add_row(name, *(escape(str(value)) for value in values))
-        out.print(table if found[kind] else f"{kind}: the same", highlight=False)
+        if found[kind]:
+            rows = [(name, *(escape(str(one)) for one in values)) for name, values in found[kind].items()]
+            print_table((kind, f"version {a}", f"version {b}"), rows)
+        else:
+            out.print(f"{kind}: the same", highlight=False)
     out.print(f"code: {', '.join(found['code']) or 'the same'}", highlight=False, markup=False)
     words = {"only_first": f"only in {a}", "only_second": f"only in {b}", "altered": "with other bytes"}
     said = [f"{len(names)} {words[kind]}" for kind, names in found["exposures"].items() if names]
     out.print(f"exposures: {', '.join(said) or 'the same'}", highlight=False)
     test = found["test"]
     title = f"on the same {test['subframes']} test subframes, {test['exposures']} exposures"
-    table = Table("slice", "part", "", f"version {a}", f"version {b}", f"{b} minus {a}", title=title)
-    for row in found["results"]:
-        cells = [in_words(row[key]) for key in ("a", "b", "difference")]
-        table.add_row(row["slice"], row["part"], str(row["count"]), *cells)
-    out.print(table)
+    columns = ("slice", "part", "", f"version {a}", f"version {b}", f"{b} minus {a}")
+    rows = [
+        (
+            row["slice"],
+            row["part"],
+            str(row["count"]),
+            *(in_words(row[key]) for key in ("a", "b", "difference")),
+        )
+        for row in found["results"]
+    ]
+    print_table(columns, rows, border=True, title=title)
 
 
 def answer_verify(root: Path, version: str, as_json: bool) -> bool:
@@ -151,14 +153,15 @@ def answer_verify(root: Path, version: str, as_json: bool) -> bool:
     recover(root)
     found = rebuild.verify(root, version)
     if as_json:
-        print(json.dumps(found.as_json()))
+        print_json(found.as_json())
         return found.verdict != rebuild.DIFFERS
     out = Console()
     out.print(f"version {found.version}, rebuilt from its commit: {found.verdict}", highlight=False)
-    table = Table("stage", "outputs", box=None, pad_edge=False)
-    for stage, status in found.stages.items():
-        table.add_row(stage, f"first to differ: {status}" if stage == found.first else status)
-    out.print(table)
+    rows = [
+        (stage, f"first to differ: {status}" if stage == found.first else status)
+        for stage, status in found.stages.items()
+    ]
+    print_table(("stage", "outputs"), rows)
     for line in [*found.against, *(f"not the environment of then: {one}" for one in found.environment)]:
         out.print(line, highlight=False, markup=False)
     return found.verdict != rebuild.DIFFERS
@@ -172,7 +175,7 @@ def answer_gc(root: Path, delete: bool, lost: bool, as_json: bool) -> None:
     if as_json:
         about = {"deleted": delete, "objects": sorted(found.removable), "bytes": found.size}
         about |= {"kept": found.kept, "unknown": found.unknown, "deleted_runs": found.deleted_runs}
-        print(json.dumps(about))
+        print_json(about)
         return
     out = Console()
     for who, folders in found.unknown.items():

@@ -1,6 +1,5 @@
 """Output of the monitor's commands: lines of JSON, or tables for people."""
 
-import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from blobwatch.cli.output.monitor_run import print_changes, print_report
+from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
@@ -164,7 +164,7 @@ def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
         write_export(export, rows)
         say(f"{len(rows)} blobs: {export}")
     if as_json:
-        print(json.dumps(rows))
+        print_json(rows)
     elif not export:
         print_blobs(rows)
 
@@ -172,20 +172,21 @@ def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
 def print_blobs(rows: list[dict]) -> None:
     """Print blobs for people."""
     from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Column
 
-    whole = [Column(name, no_wrap=True) for name in ("id", "status", "x", "y", "SNR", "depth, %")]
-    table = Table(
-        *whole, Column("appeared (UTC)", min_width=10), Column("found", no_wrap=True), box=SIMPLE, padding=0
-    )
+    if not rows:
+        print("no blob yet")
+        return
+    columns = [Column(name, no_wrap=True) for name in ("id", "status", "x", "y", "SNR", "depth, %")]
+    columns += [Column("appeared (UTC)", min_width=10), Column("found", no_wrap=True)]
+    lines = []
     for row in rows:
         cells = [with_error(row["x"], row["x_error"]), with_error(row["y"], row["y_error"])]
         cells += [f"{row['snr']:.1f}", depth_of(row)]
         before = "" if row["last_without"] is None else utc(row["last_without"])[:10]
         cells += [f"{before} - {utc(row['first_seen'])[:10]}", f"{row['detections']} x"]
-        table.add_row(str(row["id"]), f"[{STYLES[row['status']]}]{row['status']}[/]", *cells)
-    Console().print(table if rows else "no blob yet")
+        lines.append((str(row["id"]), f"[{STYLES[row['status']]}]{row['status']}[/]", *cells))
+    print_table(columns, lines, border=True, box=SIMPLE, padding=0)
 
 
 def answer_review(
@@ -200,7 +201,7 @@ def answer_review(
     verdict = CONFIRMED if confirm else REJECTED
     row = review(open_ledger(url), labels, number, verdict, reason, author(Path.cwd()))
     if as_json:
-        print(json.dumps(row))
+        print_json(row)
     say(f"blob {number} is {verdict}; commit {labels}, and the next `dvc repro` takes it")
 
 
@@ -214,7 +215,7 @@ def answer_overrule(url: str, folder: Path, rootname: str, verdict: str, reason:
         ledger = None
     one = overrule(ledger, folder, rootname, verdict, reason, author(Path.cwd()))
     if as_json:
-        print(json.dumps(asdict(one)))
+        print_json(asdict(one))
     done = {"accept": "is accepted", "reject": "is rejected", "clear": "is judged by its quality again"}
     say(f"{one.rootname} {done[verdict]} from the next monitor run on; commit {folder}")
 

@@ -1,7 +1,6 @@
 """Output of a monitor run: lines of JSON on stdout, messages on stderr."""
 
-import json
-
+from blobwatch.cli.output.printing import print_json
 from blobwatch.instrument.file_search import FileProblem
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.tables import JUDGED
@@ -16,11 +15,11 @@ def print_report(one: Report, as_json: bool, style: str = "yellow") -> None:
         print_result(one, as_json)
     elif isinstance(one, FileProblem):
         if as_json:
-            print(json.dumps({"image": str(one.path), "error": str(one)}), flush=True)
+            print_json({"image": str(one.path), "error": str(one)})
         say(f"blobwatch: {one}", "red")
     else:
         if as_json:
-            print(json.dumps({"warning": one.text}), flush=True)
+            print_json({"warning": one.text})
         say(f"blobwatch: {one.text}", style)
 
 
@@ -32,7 +31,7 @@ def print_result(result: IngestResult, as_json: bool) -> None:
         line |= {"reason": exposure.reason, "blobs": [one.id for one in result.found]}
         line |= {"new": [one.id for one in result.new], "confirmed": [one.id for one in result.confirmed]}
         line |= {"again": result.why, "withdrawn": list(result.withdrawn)}
-        print(json.dumps(line), flush=True)
+        print_json(line)
     if result.why:
         say(f"{exposure.rootname}: analyzed again ({result.why})")
     for blob in result.new:
@@ -56,7 +55,7 @@ def print_changes(before: Summary, after: Summary, count: int, as_json: bool) ->
     numbers = changed_blobs(before, after)
     if as_json:
         line = {"rejudged": count, "before": before.as_json(numbers), "after": after.as_json(numbers)}
-        print(json.dumps(line), flush=True)
+        print_json(line)
     lines = describe_changes(before, after)
     say(f"{count} exposures judged again: {'these results differ' if lines else 'no result differs'}")
     for line in lines:
