@@ -10,6 +10,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from blobwatch.errors import BlobwatchError
+
+
+@contextmanager
+def file_lock(path: Path, timeout: float = -1, busy: str = "") -> Iterator[None]:
+    """Hold a lock between processes for the duration of the block.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; it and its folder are created if missing.
+    timeout : float
+        Seconds to wait for the lock; -1 waits without a limit.
+    busy : str
+        Error message for the case that another process holds the lock.
+
+    Raises
+    ------
+    BlobwatchError
+        If another process still holds the lock after ``timeout``.
+    OSError
+        If the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # not needed for prediction
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=timeout, mode=0o666)  # other users may lock the same folder
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlobwatchError(busy) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_path(path: Path) -> Path:
+    """Return the lock file next to a file or folder; git ignores it."""
+    path = path.absolute()  # the name of "." is that of the folder
+    return path.with_name(f".{path.name}.partial-lock")
+
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:

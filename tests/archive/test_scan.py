@@ -22,10 +22,10 @@ from blobwatch.archive.scan import (
     ONE,
     Chunk,
     Judge,
-    alone,
     answer,
     extended,
     identities_of,
+    lock_table,
     row_of,
     scan,
 )
@@ -396,7 +396,7 @@ def test_a_worker_of_another_release(box_model):
 
 
 def test_two_scans_into_one_table(folder, tmp_path, box_model):
-    with alone(tmp_path / "r.parquet"), pytest.raises(BlobwatchError, match="another scan writes"):
+    with lock_table(tmp_path / "r.parquet"), pytest.raises(BlobwatchError, match="another scan writes"):
         scan(folder, tmp_path / "r.parquet", str(box_model))
 
 

@@ -231,7 +231,7 @@ def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
     """The second begins while the first has read the table and not yet written it."""
     second = Thread(target=lambda: review(ledger, labels, 2, "rejected", "a ghost", "Ben"))
     as_far_as_it_gets = Event()
-    write, alone = verbs.write_labels, verbs.alone
+    write, lock = verbs.write_labels, verbs.lock_labels
 
     def write_late(*arguments):
         if not second.ident:
@@ -243,11 +243,11 @@ def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
     def noticed(folder):
         if second.ident:
             as_far_as_it_gets.set()
-        with alone(folder):
+        with lock(folder):
             yield
 
     monkeypatch.setattr(verbs, "write_labels", write_late)
-    monkeypatch.setattr(verbs, "alone", noticed)
+    monkeypatch.setattr(verbs, "lock_labels", noticed)
     review(ledger, labels, 1, "confirmed", "seen", "Ann")
     second.join()
     assert {(one.label, one.who) for one in read_labels(labels)} == {("blob", "Ann"), ("other", "Ben")}

@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from blobwatch.archive import cloud, mast
 from blobwatch.archive.download import WAIT, Ask, Broken, Part, complete
-from blobwatch.archive.folder import alone, check_space, known_rows, states, tell_of_changes
+from blobwatch.archive.folder import check_space, known_rows, lock_folder, states, tell_of_changes
 from blobwatch.archive.manifest import MANIFEST, write_manifest
 from blobwatch.archive.query import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
@@ -75,7 +75,7 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
         If nothing can be written to ``out``, or another fetch writes there. What concerns one file alone is
         in the outcome.
     """
-    with alone(out):
+    with lock_folder(out):
         rows = known_rows(out, products[0].product)
         found = states(out, products, rows)
         tell_of_changes(out, products, rows, found)

@@ -10,7 +10,7 @@ from pathlib import Path
 from blobwatch.archive import mast
 from blobwatch.archive.download import WAIT, Part, complete
 from blobwatch.archive.fetch import Outcome, fetch_missing, is_sound
-from blobwatch.archive.folder import alone, check_folder
+from blobwatch.archive.folder import check_folder, lock_folder
 from blobwatch.archive.headers import warn
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
@@ -105,7 +105,7 @@ def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> Outcome:
     BlobwatchError
         If nothing can be written to ``out``, or another fetch writes there.
     """
-    with alone(out):
+    with lock_folder(out):
         states = flat_states(out, flats)
         outcome = Outcome(kept=[row_of(out / one.name, one) for one in flats if states[one.name] == "here"])
         missing = [one for one in flats if states[one.name] != "here"]

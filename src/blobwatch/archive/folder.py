@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from blobwatch.archive.download import PART
 from blobwatch.archive.manifest import MANIFEST, read_manifest
 from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash
+from blobwatch.files import file_hash, file_lock, lock_path
 from blobwatch.progress import say, track
 
 
@@ -95,16 +93,14 @@ def check_space(out: Path, missing: list[Product]) -> None:
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Make the folder where it is not there, and keep others from fetching into it."""
+def lock_folder(out: Path) -> Iterator[None]:
+    """Create the folder if it is missing, and lock it against other fetches."""
     check_folder(out)
+    busy = f"another fetch writes into {out}; wait for it, or give another --out"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        beside = out.absolute()  # the name of "." is that of the folder
-        with FileLock(beside.parent / f".{beside.name}.partial-lock", timeout=0):
+        with file_lock(lock_path(out), timeout=0, busy=busy):
             yield
-    except Timeout:
-        raise BlobwatchError(f"another fetch writes into {out}; wait for it, or give another --out") from None
     except OSError as error:
         raise BlobwatchError(
             f"{out} cannot be written to ({error.strerror or error}); mend that and run the same command "

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from blobwatch.archive.scan_parquet import answered, is_whole, merge, summary, w
 from blobwatch.archive.worker import OneThread
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError, Rejected, collect_file_warnings
+from blobwatch.files import file_lock, lock_path
 from blobwatch.history import History
 from blobwatch.images.rejection import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
@@ -117,7 +118,7 @@ def scan(
         FlatFields(flats)  # a folder that does not exist is an error at once
     decisions = tuple(read_overrules(overrules).values())
     judge = Judge.of(OneThread.load(find_model(model)), used, decisions, flats.absolute() if flats else None)
-    with alone(out):
+    with lock_table(out):
         had = answered(out)
         found = in_time(survey(files_of(source)))
         chosen = {one.path for one in exposures_of(found, warn)}  # one file per rootname
@@ -146,23 +147,15 @@ def scan(
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the table, so that no other scan writes it."""
-    from filelock import FileLock, Timeout
-
+def lock_table(out: Path) -> Iterator[None]:
+    """Lock the table against other scans."""
     if out.suffix != ".parquet" or out.is_dir():
         raise BlobwatchError(f"{out} is no place for the table; give a file that ends in .parquet")
-    lock = FileLock(out.with_name(f".{out.name}.partial-lock"), timeout=0)
-    try:
+    with ExitStack() as locked:
         with writing(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-    except Timeout:
-        raise BlobwatchError(f"another scan writes {out}; wait until it has ended") from None
-    try:
+            busy = f"another scan writes {out}; wait until it has ended"
+            locked.enter_context(file_lock(lock_path(out), timeout=0, busy=busy))
         yield
-    finally:
-        lock.release()
 
 
 def identities_of(judge: Judge, files: list[File], earlier: list[File]) -> list[str]:

@@ -16,7 +16,7 @@ from blobwatch.lineage.dvc_cache import FILES, Cache
 from blobwatch.lineage.fingerprint import is_data
 from blobwatch.lineage.model_version import Known, Subject
 from blobwatch.lineage.pipeline import Locked, parse_lock
-from blobwatch.lineage.promotion.deployment import alone, recover
+from blobwatch.lineage.promotion.deployment import lock_deployment, recover
 from blobwatch.lineage.restore import pinned_in, read_file
 
 
@@ -64,7 +64,7 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
     root = Path(root)
     recover(root)
     cache = Cache.of(root)
-    with alone(root, wait=0), undisturbed(root, cache):
+    with lock_deployment(root, wait=0), undisturbed(root, cache):
         known = Known.of(root)
         named = {"the project as it lies here": named_here(root)}
         for version in sorted({record["version"] for record in known.records}):

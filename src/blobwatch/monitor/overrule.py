@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_lock, lock_path
 from blobwatch.monitor.ledger.database import Ledger, now
 from blobwatch.monitor.ledger.overrules import (
     add_overrule,
@@ -89,12 +90,10 @@ def all_in_force(ledger: Ledger | None, folder: Path) -> dict[str, Overrule]:
 
 def write(folder: Path, new: list[Overrule]) -> None:
     """Append decisions to the project's table."""
-    from filelock import FileLock
-
     folder = folder.resolve()
     try:
         folder.mkdir(exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.partial-lock"), mode=0o666):
+        with file_lock(lock_path(folder)):
             append_overrules(folder, new)
     except OSError as error:
         raise BlobwatchError(

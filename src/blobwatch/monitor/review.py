@@ -8,6 +8,7 @@ from pathlib import Path
 
 from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, checked, read_labels, write_labels
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_lock, lock_path
 from blobwatch.monitor.ledger.database import Ledger, now
 from blobwatch.monitor.ledger.queries import unlabelled_reviews
 from blobwatch.monitor.ledger.rows import find_blob, row_of
@@ -63,7 +64,7 @@ def review(ledger: Ledger, labels: Path, number: int, verdict: str, reason: str,
 
 def write_pending(ledger: Ledger, labels: Path) -> int:
     """Write the labels of reviews that have not become labels yet, as after a kill; return how many."""
-    with alone(labels):
+    with lock_labels(labels):
         with ledger.reading() as session:
             pending = unlabelled_reviews(session)
             table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
@@ -114,13 +115,11 @@ def same_place(one: Label, other: Label) -> bool:
 
 
 @contextmanager
-def alone(labels: Path) -> Iterator[None]:
-    """Hold the table of labels, so that two reviews do not undo each other."""
-    from filelock import FileLock
-
+def lock_labels(labels: Path) -> Iterator[None]:
+    """Lock the table of labels, so that two reviews do not undo each other."""
     labels = labels.resolve()
     try:
-        with FileLock(labels.with_name(f".{labels.name}.partial-lock"), mode=0o666):
+        with file_lock(lock_path(labels)):
             yield
     except OSError as error:
         raise BlobwatchError(

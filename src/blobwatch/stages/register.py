@@ -9,7 +9,7 @@ from blobwatch.lineage import git
 from blobwatch.lineage.origin import commit_of, fingerprint_of
 from blobwatch.lineage.promotion.commands import record_of, tell
 from blobwatch.lineage.promotion.criteria import Check, floors
-from blobwatch.lineage.promotion.deployment import alone, deploy, next_number, settle
+from blobwatch.lineage.promotion.deployment import deploy, lock_deployment, next_number, settle
 from blobwatch.lineage.promotion.gate import OF_STATE, judge
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.logging import read_metrics, record_evaluation
@@ -37,7 +37,7 @@ def register(root: Path, candidate: Path, reports: Path, out: Path, params: Para
     """
     store, model, metrics = open_store(root), Model.load(candidate), read_metrics(reports)
     absolute = floors(metrics, params.register_.model_dump())
-    with alone(root, wait=600.0):
+    with lock_deployment(root, wait=600.0):
         champion = settle(root, store)
         same = sameness(model, *champion) if champion else ""
         if same:

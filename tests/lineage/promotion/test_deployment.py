@@ -20,7 +20,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.promotion import deployment
 from blobwatch.lineage.promotion.commands import rollback
-from blobwatch.lineage.promotion.deployment import alone, ensure_champion, recover
+from blobwatch.lineage.promotion.deployment import ensure_champion, lock_deployment, recover
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.snapshot import look
 from blobwatch.lineage.tracking.store import open_store
@@ -218,8 +218,8 @@ def test_a_registry_that_someone_else_holds_is_left_alone(project):
 def test_a_second_promotion_in_this_folder_is_told_to_wait(project):
     version = register(project)
     with (
-        alone(project.root),
-        pytest.raises(BlobwatchError, match="another promotion is going on in this folder"),
+        lock_deployment(project.root),
+        pytest.raises(BlobwatchError, match="another promotion is running in this folder"),
     ):
         promote(project.root, version, "mine")
     assert project.lines() == []

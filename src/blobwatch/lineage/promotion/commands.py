@@ -10,7 +10,7 @@ from blobwatch.lineage import git
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.criteria import FLOORS, Check
-from blobwatch.lineage.promotion.deployment import alone, deploy, restored, settle
+from blobwatch.lineage.promotion.deployment import deploy, lock_deployment, restored, settle
 from blobwatch.lineage.promotion.gate import judge
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
 from blobwatch.lineage.restore import CANDIDATE
@@ -46,7 +46,7 @@ def promote(root: Path, version: int, reason: str, params: Params, force: bool =
     refuse_without_reason(reason)
     refuse_aside(root)
     root, store = Path(root), open_store(root)
-    with alone(root, wait=0):
+    with lock_deployment(root, wait=0):
         champion = settle(root, store)
         chosen = registry.get_version(store, version)
         with tempfile.TemporaryDirectory() as copies:
@@ -75,7 +75,7 @@ def rollback(root: Path, reason: str) -> dict:
     refuse_without_reason(reason)
     refuse_aside(root)
     root, store = Path(root), open_store(root)
-    with alone(root, wait=0):
+    with lock_deployment(root, wait=0):
         settle(root, store)
         before = promotion_log.deployed_before(promotion_log.read(root / LOG))
         if before is None:

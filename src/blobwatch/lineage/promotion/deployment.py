@@ -9,13 +9,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_folder, write_text
+from blobwatch.files import file_lock, whole_folder, write_text
 from blobwatch.lineage import git
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import LOG
@@ -29,26 +29,16 @@ LOCK = Path(".dvc/tmp/blobwatch/promotion.lock")
 RESTORE = f"restore both with `git checkout {CHAMPION} {LOG}`"
 
 
-@contextmanager
-def alone(root: Path, wait: float = 60.0) -> Iterator[None]:
-    """Hold the project's deployment; others, worktrees too, wait for so many seconds."""
-    from filelock import FileLock, Timeout
-
-    path = git.main_checkout(root) / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=wait):
-            yield
-    except Timeout:
-        raise BlobwatchError(
-            "another promotion is going on in this folder; wait for it and look again"
-        ) from None
+def lock_deployment(root: Path, wait: float = 60.0) -> AbstractContextManager[None]:
+    """Lock the deployment of a project and its worktrees; wait at most ``wait`` seconds for others."""
+    busy = "another promotion is running in this folder; wait for it to end, then run the command again"
+    return file_lock(git.main_checkout(root) / LOCK, wait, busy)
 
 
 def deploy(root: Path, store: Store, model: Model, record: dict) -> dict:
     """Make a model the champion under a record; return the record as it is in the log.
 
-    Call it inside `alone`. Killed at any moment, the next command finds the old champion or the new one.
+    Call it inside `lock_deployment`. After a kill, the next command finds the old champion or the new one.
 
     Raises
     ------
@@ -208,7 +198,7 @@ def restored(root: Path, record: dict, store: Store | None = None) -> Iterator[M
 
 def ensure_champion(root: Path, store: Store) -> tuple[Model, int] | None:
     """Return the champion and its version; what a cut-short promotion left is settled first."""
-    with alone(root):
+    with lock_deployment(root):
         return settle(root, store)
 
 
@@ -223,7 +213,7 @@ def recover(root: Path) -> None:
         ensure_champion(root, open_store(root))
     except BlobwatchError as error:
         console.print(f"a promotion was cut short and is not settled: {error}", markup=False, soft_wrap=True)
-        with alone(root):
+        with lock_deployment(root):
             settle_files(Path(root))
 
 

@@ -11,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_lock
 from blobwatch.lineage.git import main_checkout
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def open_store(root: Path) -> Store:
     artifacts = (home / "mlartifacts").as_uri()
     if uri.startswith("http"):
         refuse_silent(uri)
-    with creation_lock(uri):
+    with lock_creation(uri):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -111,12 +112,8 @@ def create_once(create: Callable[[], object]) -> None:
             raise
 
 
-def creation_lock(uri: str):
-    """Return a lock beside a sqlite database: of two processes that create one at once, one dies."""
+def lock_creation(uri: str):
+    """Lock a sqlite database: if two processes create one at the same time, one of them fails."""
     if not uri.startswith(LOCAL):
         return nullcontext()
-    from filelock import FileLock
-
-    database = Path(uri.removeprefix(LOCAL))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{database}.lock")
+    return file_lock(Path(uri.removeprefix(LOCAL) + ".lock"))

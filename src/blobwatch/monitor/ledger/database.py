@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.files import file_lock
 from blobwatch.monitor.ledger.tables import Table
 
 DEFAULT = "sqlite:///blobwatch.db"
@@ -70,7 +71,7 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            with file_lock(Path(url.database).resolve()):
+            with lock_sqlite(Path(url.database).resolve()):
                 yield
 
 
@@ -139,17 +140,18 @@ def configure_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def file_lock(path: Path):
-    """Return the acquired lock file beside a ledger that is a file."""
-    from filelock import FileLock
-
+@contextmanager
+def lock_sqlite(path: Path) -> Iterator[None]:
+    """Lock a ledger that is a file."""
     lock = path.with_name(f".{path.name}.lock")
-    try:
-        return FileLock(lock).acquire()
-    except OSError as error:
-        raise BlobwatchError(
-            f"{lock}, the lock of the ledger, cannot be written ({error.strerror}); see to its folder"
-        ) from None
+    with ExitStack() as locked:
+        try:
+            locked.enter_context(file_lock(lock))
+        except OSError as error:
+            raise BlobwatchError(
+                f"{lock}, the lock of the ledger, cannot be written ({error.strerror}). See to its folder"
+            ) from None
+        yield
 
 
 def migrate(ledger: Ledger, create: bool) -> None:
