@@ -24,7 +24,7 @@ from monitor.sky import COUNT, contents, write_sky
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 
 MOST = 5  # kills of one round
 REPEAT = "may be a repeat"
@@ -87,7 +87,7 @@ def main(kills=200, seed=1):
                     break
                 entered = kept(url)[1]
                 places[(entered > 0) + (entered == COUNT)] += 1
-            say(f"{places.sum()} kills")
+            print_message(f"{places.sum()} kills")
             run([*command, url])
             differing += kept(url)[0] != undisturbed
             totals += judge(hook)

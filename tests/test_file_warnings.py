@@ -19,7 +19,7 @@ from blobwatch.artefact import Model
 from blobwatch.errors import FileWarning, collect_file_warnings, warn_file
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.fitsfile import astropy_warnings
-from blobwatch.progress import in_processes
+from blobwatch.progress import map_in_processes
 from blobwatch.settings import DifferenceSettings
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
@@ -77,7 +77,7 @@ def warned(number: int) -> int:
 
 
 def test_processes_leave_the_printing_to_this_one(capsys):
-    pids = set(in_processes(warned, list(range(4)), "work", workers=2))
+    pids = set(map_in_processes(warned, list(range(4)), "work", workers=2))
     assert os.getpid() not in pids
     assert capsys.readouterr().err.count("blobwatch: warning: a.fits: odd") == 1
 

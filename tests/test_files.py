@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blobwatch.files import file_hash, folder_hash, whole_file, whole_folder, write_json, write_text
+from blobwatch.files import atomic_file, atomic_folder, file_hash, folder_hash, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -22,7 +22,7 @@ def write_half_and_fail(path: Path) -> None:
 
 def test_whole_file_replaces_and_leaves_nothing_beside(tmp_path):
     target = tmp_path / "new" / "a.csv"
-    with whole_file(target) as partial:
+    with atomic_file(target) as partial:
         assert partial.suffix == ".csv"
         assert partial.parent == target.parent
         assert not target.exists()
@@ -45,7 +45,7 @@ def test_who_reads_the_old_file_meanwhile_reads_it_whole(tmp_path):
 def test_error_inside_whole_file_leaves_the_old_content(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), whole_file(target) as partial:
+    with pytest.raises(RuntimeError, match="disk"), atomic_file(target) as partial:
         write_half_and_fail(partial)
     assert target.read_text() == "old"
     assert names(tmp_path) == ["a.txt"]
@@ -55,7 +55,7 @@ def test_whole_folder_replaces_all_of_the_old(tmp_path):
     target = tmp_path / "season"
     target.mkdir()
     (target / "old.fits").write_text("old")
-    with whole_folder(target) as partial:
+    with atomic_folder(target) as partial:
         (partial / "new.fits").write_text("new")
         assert names(target) == ["old.fits"]
     assert names(target) == ["new.fits"]
@@ -66,17 +66,17 @@ def test_error_inside_whole_folder_leaves_the_old_content(tmp_path):
     target = tmp_path / "season"
     target.mkdir()
     (target / "old.fits").write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), whole_folder(target) as partial:
+    with pytest.raises(RuntimeError, match="disk"), atomic_folder(target) as partial:
         write_half_and_fail(partial / "new.fits")
     assert names(target) == ["old.fits"]
     assert names(tmp_path) == ["season"]
 
 
-@pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
+@pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])
 @pytest.mark.parametrize("old", [True, False])
 def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old):
     target = tmp_path / "target.txt"
-    if old and kind == "whole_file":
+    if old and kind == "atomic_file":
         target.write_text("old")
     elif old:
         target.mkdir()
@@ -105,11 +105,11 @@ def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old)
     # What the killed one left behind is hidden, and a later run takes its place.
     left = [name for name in names(tmp_path) if name != "target.txt"]
     assert all(name.startswith(".target.txt.partial-") for name in left)
-    if kind == "whole_file":
+    if kind == "atomic_file":
         write_text(target, "new")
         assert target.read_text() == "new"
     else:
-        with whole_folder(target) as partial:
+        with atomic_folder(target) as partial:
             (partial / "a.txt").write_text("new")
         assert (target / "a.txt").read_text() == "new"
 

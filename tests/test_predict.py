@@ -13,8 +13,8 @@ from made import NOISE, box_detector, image_with, random_network, write_exposure
 
 from blobwatch import detections
 from blobwatch.artefact import ONNX
-from blobwatch.detections import found_blobs
-from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.detections import measure_blobs
+from blobwatch.errors import BlobwatchError, RejectedExposure
 from blobwatch.figures.prediction import prediction as draw
 from blobwatch.files import file_hash
 from blobwatch.history import History
@@ -116,10 +116,10 @@ def test_a_refined_place_stays_in_the_subframe_of_its_peak():
     true = Blob(512.2, 300.0, 6.0, 0.05)
     peaks = Peaks(np.array([511.4]), np.array([300.0]), np.array([0.9]))
     clean = clean_frame(image_with([true]))
-    (found,) = found_blobs(peaks, clean)
+    (found,) = measure_blobs(peaks, clean)
     assert 511.49 < found.x < 511.5
     assert found.y == pytest.approx(true.y, abs=0.3)
-    (free,) = found_blobs(replace(peaks, x=np.array([511.6])), clean)
+    (free,) = measure_blobs(replace(peaks, x=np.array([511.6])), clean)
     assert free.x == pytest.approx(true.x, abs=0.3)
 
 
@@ -393,7 +393,7 @@ def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
     assert len(answer.blobs) == 1
     bad = write_exposure(tmp_path, 4, light=light)
     with pytest.raises(
-        Rejected, match=r"iaaa0401q_flt\.fits: rejected \(glow gradient [0-9.]+, .* sigma from"
+        RejectedExposure, match=r"iaaa0401q_flt\.fits: rejected \(glow gradient [0-9.]+, .* sigma from"
     ):
         predictor.predict_file(bad, history=History(listed))
     good[0].unlink()

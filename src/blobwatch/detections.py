@@ -32,13 +32,13 @@ class FoundBlob:
         return {key: round(value, 6) for key, value in asdict(self).items()}
 
 
-def prepare_for(model: Model, image: np.ndarray) -> PreparedFrame:
+def prepare_for_model(model: Model, image: np.ndarray) -> PreparedFrame:
     """Prepare a difference image as a model expects it; before version 7 frames were only scaled."""
     prepared = prepare_frame(image)
     return prepared if model.whitened else replace(prepared, scaled=scale_frame(image))
 
 
-def found_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
+def measure_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
     """Return the blobs of a frame: its peaks, with what is measured at each."""
     found = []
     for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):

@@ -14,15 +14,15 @@ class BlobwatchError(ValueError):
     """
 
 
-class Unfit(BlobwatchError):
+class UnusableFile(BlobwatchError):
     """An intact file that is no use here: another kind of observation, or one that went wrong."""
 
 
-class Rejected(Unfit):
+class RejectedExposure(UnusableFile):
     """An exposure that the quality check rejects."""
 
 
-class Overruled(Unfit):
+class OverruledExposure(UnusableFile):
     """An exposure that a person rejects."""
 
 

@@ -54,7 +54,7 @@ def lock_path(path: Path) -> Path:
 
 
 @contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
+def atomic_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends well.
 
     A kill or an error inside the block leaves whatever was at ``path`` untouched.
@@ -76,7 +76,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path | str) -> Iterator[Path]:
+def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes its place when the block ends well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -116,7 +116,7 @@ def write_table(path: Path | str, rows: list[dict], columns: list[str] | None = 
 
     The columns are those of the first row where none are given.
     """
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, columns or list(rows[0]), restval="", lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

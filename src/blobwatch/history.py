@@ -291,6 +291,6 @@ class History:
         return ""
 
 
-def without_folder(message: str, one: Listed) -> str:
+def strip_directory(message: str, one: Listed) -> str:
     """Return an error message without the directory, so that stored messages are portable."""
     return message.replace(str(one.path), one.path.name)

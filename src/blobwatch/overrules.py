@@ -39,11 +39,11 @@ def read_overrules(folder: Path | str = DEFAULT) -> dict[str, Overrule]:
     BlobwatchError
         If the table cannot be read, or a row is incomplete.
     """
-    in_force = {one.rootname: one for one in all_overrules(folder)}
+    in_force = {one.rootname: one for one in read_all_overrules(folder)}
     return {name: one for name, one in in_force.items() if one.verdict != CLEAR}
 
 
-def all_overrules(folder: Path | str) -> list[Overrule]:
+def read_all_overrules(folder: Path | str) -> list[Overrule]:
     """Return every row of the table, the oldest first."""
     path = Path(folder) / OVERRULES
     if not path.is_file():
@@ -62,7 +62,7 @@ def all_overrules(folder: Path | str) -> list[Overrule]:
 
 def append_overrules(folder: Path | str, new: list[Overrule]) -> None:
     """Append decisions that the table does not have yet."""
-    known = all_overrules(folder)
+    known = read_all_overrules(folder)
     added = [one for one in new if one not in known]
     if added:
         write_table(Path(folder) / OVERRULES, [asdict(one) for one in known + added], COLUMNS)

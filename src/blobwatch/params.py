@@ -172,7 +172,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         # As JSON, since only there a strict model takes a list for a tuple.
         params = Params.model_validate_json(json.dumps(content, default=str))
     except ValidationError as invalid:
-        raise BlobwatchError(f"{path}: {problems_of(invalid)}") from None
+        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
     missing = missing_keys(content, {"difference": params.difference, "monitor": params.monitor})
     if missing:
         raise BlobwatchError(f"{path}: " + "; ".join(f"{key} is missing; add it" for key in missing))
@@ -205,7 +205,7 @@ def read_settings(path: Path | str) -> Settings:
     try:
         return TypeAdapter(Settings).validate_json(json.dumps(used, default=str))
     except ValidationError as invalid:
-        raise BlobwatchError(f"{path}: {problems_of(invalid)}") from None
+        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
 
 
 def read_yaml(path: Path) -> dict:
@@ -219,7 +219,7 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
-def problems_of(invalid: ValidationError) -> str:
+def describe_errors(invalid: ValidationError) -> str:
     """Return what is wrong with each key, in one line."""
     problems = []
     for error in invalid.errors():

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
-from blobwatch.detections import FoundBlob, are_residuals, found_blobs, prepare_for
-from blobwatch.errors import BlobwatchError, Overruled, Rejected
+from blobwatch.detections import FoundBlob, are_residuals, measure_blobs, prepare_for_model
+from blobwatch.errors import BlobwatchError, OverruledExposure, RejectedExposure
 from blobwatch.history import History
 from blobwatch.images.peaks import find_peaks, subframe_probabilities
 from blobwatch.images.stack import difference_image
@@ -134,11 +134,11 @@ class Predictor:
             If the image is of another shape, or holds too little.
         """
         image = wfc3ir.embed(np.ma.filled(np.ma.asarray(image, dtype=np.float32), np.nan))
-        prepared = prepare_for(self.model, image)
+        prepared = prepare_for_model(self.model, image)
         output = self.model.run(prepared.scaled[None, None])[0]
         stride, threshold = self.model.stride, self.model.threshold
         peaks = find_peaks(output, stride, threshold)
-        found = found_blobs(peaks, prepared.clean)
+        found = measure_blobs(peaks, prepared.clean)
         left = are_residuals(found)
         return Prediction(
             image=name,
@@ -176,7 +176,7 @@ class Predictor:
         Raises
         ------
         Rejected
-            If the quality of the exposure is insufficient. `Overruled`, if a person rejects it.
+            If the quality of the exposure is insufficient. `OverruledExposure`, if a person rejects it.
         BlobwatchError
             If the file cannot be used, there is neither a stack nor enough earlier exposures, or the stack
             has other flats.
@@ -209,7 +209,7 @@ def difference_of(listed: Listed, history: History, stack: np.ndarray | None, st
     """Return the difference image of an exposure of a history against a stack, given or made of it."""
     if reason := history.rejection(listed):
         overruled = listed.rootname in history.overrules
-        raise (Overruled if overruled else Rejected)(
+        raise (OverruledExposure if overruled else RejectedExposure)(
             f"{listed.path}: rejected ({reason}). Leave it out, or accept it: "
             f"blobwatch overrule {listed.rootname} --accept --reason TEXT"
         )

@@ -23,19 +23,19 @@ console = Console(stderr=True)
 shown: set[str] = set()  # file warnings that have been printed
 
 
-def say(text: str, style: str = "") -> None:
+def print_message(text: str, style: str = "") -> None:
     """Print a sentence on stderr, unwrapped and as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_file_warning(text: str) -> None:
+def print_file_warning(text: str) -> None:
     """Print a warning about a file on stderr, each once per run."""
     if text not in shown:
         shown.add(text)
-        say(f"blobwatch: warning: {text}", "yellow")
+        print_message(f"blobwatch: warning: {text}", "yellow")
 
 
-def bar(*extra: TextColumn) -> Progress:
+def progress_bar(*extra: TextColumn) -> Progress:
     """Return a progress bar with counts, the time left, and any further columns."""
     return Progress(
         TextColumn("{task.description}"),
@@ -49,14 +49,14 @@ def bar(*extra: TextColumn) -> Progress:
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
     """Yield the items and show how many are done."""
-    with bar() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(description, total=total)
         for item in items:
             yield item
             progress.advance(task)
 
 
-def in_processes(work, items: list, description: str, workers: int, together: int = 1) -> Iterator:
+def map_in_processes(work, items: list, description: str, workers: int, together: int = 1) -> Iterator:
     """Yield ``work(item)`` for each item, in their order, computed by ``workers`` processes.
 
     File warnings of the processes are printed by this one. ``together`` items are given out at a time, for a
@@ -69,7 +69,7 @@ def in_processes(work, items: list, description: str, workers: int, together: in
         results = pool.map(partial(with_warnings, work), items, chunksize=together)
         for result, found in track(results, len(items), description):
             for text in found:
-                show_file_warning(text)
+                print_file_warning(text)
             yield result
 
 
@@ -79,7 +79,7 @@ def with_warnings(work, item) -> tuple:
         return work(item), found
 
 
-def byte_bar() -> Progress:
+def byte_progress_bar() -> Progress:
     """Return a progress bar of bytes, with their rate and the time left."""
     return Progress(
         TextColumn("{task.description}"),

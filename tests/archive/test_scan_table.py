@@ -62,6 +62,6 @@ def test_a_table_that_cannot_be_written(tmp_path, box_model, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("blobwatch.archive.scan_parquet.whole_file", full)
+    monkeypatch.setattr("blobwatch.archive.scan_parquet.atomic_file", full)
     with pytest.raises(BlobwatchError, match=r"cannot be written \(No space left on device\)"):
         scans.scan(tmp_path, tmp_path / "r.parquet", str(box_model))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError, Unfit
+from blobwatch.errors import BlobwatchError, UnusableFile
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import (
     FRACTION_STEP,
@@ -426,7 +426,7 @@ def test_science_and_quality_of_unlike_shape(tmp_path):
 )
 def test_other_observations_are_refused_by_name(tmp_path, cards, said):
     path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
-    with pytest.raises(Unfit, match=rf"a_flt\.fits {said}"):
+    with pytest.raises(UnusableFile, match=rf"a_flt\.fits {said}"):
         read_exposure(path)
 
 

@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_json
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 
 CHUNK = 1 << 16  # bytes; what a break loses at most
 TRIES = 6  # in a row that bring nothing new, with the waits half a minute: longer is for a person to decide
@@ -236,4 +236,4 @@ def tell(state: RetryCallState, part: Part) -> None:
     """Say that a try failed and when the next one comes."""
     trouble, seconds = state.outcome.exception(), state.next_action.sleep
     again = f"going on from byte {part.have}" if part.have else "again"
-    say(f"{part.place.name}: {trouble}; {again} in {seconds:.0f} s", "yellow")
+    print_message(f"{part.place.name}: {trouble}; {again} in {seconds:.0f} s", "yellow")

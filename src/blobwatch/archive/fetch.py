@@ -17,7 +17,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.kinds import keywords_of
-from blobwatch.progress import byte_bar, console, say
+from blobwatch.progress import byte_progress_bar, console, print_message
 
 QUESTIONS = 4  # times that MAST is asked for its list, with the waits some ten seconds
 GIVEN_UP = 3  # files in a row after which the archive, not a file, is taken to be in trouble
@@ -118,7 +118,7 @@ def fetch_missing(missing: list, outcome: Outcome, get: Callable[..., dict]) -> 
         Fetches one file, reports the bytes received so far to its second argument, returns the row.
     """
     given_up = 0
-    with byte_bar() as progress:
+    with byte_progress_bar() as progress:
         bar = progress.add_task("", total=sum(one.size or 0 for one in missing) or None)
         done = 0
         for number, product in enumerate(missing, start=1):
@@ -134,7 +134,9 @@ def fetch_missing(missing: list, outcome: Outcome, get: Callable[..., dict]) -> 
                 if given_up == GIVEN_UP:
                     rest = {one.name: "not asked for: the archive is in trouble" for one in missing[number:]}
                     outcome.refused |= rest
-                    say(f"the archive is in trouble: {len(rest)} more files are not asked for", "red")
+                    print_message(
+                        f"the archive is in trouble: {len(rest)} more files are not asked for", "red"
+                    )
                     return
             done += product.size or 0
             progress.update(bar, completed=done)
@@ -148,7 +150,7 @@ def show(progress, bar, done: int, have: int) -> None:
 def refuse(outcome: Outcome, name: str, why: str) -> None:
     """Note and say why a file is not here."""
     outcome.refused[name] = why
-    say(f"{name}: {why}", "red")
+    print_message(f"{name}: {why}", "red")
 
 
 def fetch_one(product: Product, out: Path, rows: dict, uri: str, ask: Ask, came, wait) -> dict:

@@ -10,7 +10,7 @@ from blobwatch.archive.manifest import MANIFEST, read_manifest
 from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, file_lock, lock_path
-from blobwatch.progress import say, track
+from blobwatch.progress import print_message, track
 
 
 def check_folder(out: Path) -> None:
@@ -70,9 +70,11 @@ def tell_of_changes(out: Path, products: list[Product], rows: dict, found: dict[
     for one in products:
         if found[one.name] == "altered":
             why = "is no longer what the manifest says" if one.name in rows else "is not in the manifest"
-            say(f"{out / one.name} {why}; fetched anew, and kept until the new one is whole", "yellow")
+            print_message(
+                f"{out / one.name} {why}; fetched anew, and kept until the new one is whole", "yellow"
+            )
         if found[one.name] == "here" and one.size not in (None, rows[one.name]["size"]):
-            say(
+            print_message(
                 f"{out / one.name}: the archive has another version by now ({one.size} bytes, here "
                 f"{rows[one.name]['size']}); kept as it is, remove it to fetch the new one",
                 "yellow",

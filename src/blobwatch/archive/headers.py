@@ -19,7 +19,7 @@ from blobwatch.instrument.exposure_files import (
 )
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.keywords import merged, moment, word
-from blobwatch.progress import say, track
+from blobwatch.progress import print_message, track
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def files_of(source: Path) -> list[Path]:
 
 def warn(message: str) -> None:
     """Print a warning on stderr."""
-    say(message, "yellow")
+    print_message(message, "yellow")
 
 
 def survey(paths: list[Path]) -> Iterator[File]:

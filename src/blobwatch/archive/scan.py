@@ -15,7 +15,7 @@ from blobwatch.archive.headers import File, before, exposures_of, files_of, in_t
 from blobwatch.archive.scan_parquet import answered, is_whole, merge, summary, write_part, writing
 from blobwatch.archive.worker import OneThread
 from blobwatch.artefact import Model
-from blobwatch.errors import BlobwatchError, Rejected, collect_file_warnings
+from blobwatch.errors import BlobwatchError, RejectedExposure, collect_file_warnings
 from blobwatch.files import file_lock, lock_path
 from blobwatch.history import History
 from blobwatch.images.rejection import suspect_message
@@ -25,7 +25,7 @@ from blobwatch.instrument.flats import FlatFields
 from blobwatch.overrules import DEFAULT as OVERRULES
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.predict import Predictor, find_model
-from blobwatch.progress import bar, say, show_file_warning
+from blobwatch.progress import print_file_warning, print_message, progress_bar
 from blobwatch.settings import DifferenceSettings, load_settings
 
 CHUNK = 16  # files that a worker does in one go: a second of work, and most of a stack in common
@@ -128,11 +128,11 @@ def scan(
             warn(text)
         identities = identities_of(judge, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in had]
-        with bar() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
             for rows in judged(judge, todo, exposures_of(earlier), scheduler, workers):
                 for text in (text for row in rows for text in row.pop("warnings", ())):
-                    show_file_warning(text)
+                    print_file_warning(text)
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = answered(out)
@@ -141,7 +141,7 @@ def scan(
     found = {"files": len(files), "judged": len(todo)} | summary(out)
     exposures = sum(one.listed is not None for one in files)
     if warning := suspect_message(found["rejected"], exposures, used.quality):
-        say(warning, "bold yellow")
+        print_message(warning, "bold yellow")
         found["warning"] = warning
     return found
 
@@ -254,7 +254,7 @@ def row_of(judge: Judge, file: File, identity: str, history: History) -> dict:
     try:
         answer = predictor_of(judge).predict_file(file.path, None, history).as_json()
     except BlobwatchError as error:
-        return blank(judge, file, identity, str(error)) | {"rejected": isinstance(error, Rejected)}
+        return blank(judge, file, identity, str(error)) | {"rejected": isinstance(error, RejectedExposure)}
     except Exception as error:  # a file must never stop the others
         return blank(judge, file, identity, f"{type(error).__name__}: {error}")
     probabilities = [one["probability"] for one in answer["subframes"]]

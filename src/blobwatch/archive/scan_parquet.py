@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_file
+from blobwatch.files import atomic_file
 
 ROWS = 1000  # in a row group of the whole table, and in memory
 BLOB = ("x", "y", "radius", "probability", "snr", "depth")
@@ -81,7 +81,7 @@ def write_part(out: Path, rows: list[dict]) -> None:
 
     folder = parts_of(out)
     number = max((int(path.stem) for path in folder.glob("[0-9]*.parquet")), default=-1) + 1
-    with writing(out), whole_file(folder / f"{number:08d}.parquet") as partial:
+    with writing(out), atomic_file(folder / f"{number:08d}.parquet") as partial:
         parquet.write_table(pa.Table.from_pylist(rows, schema()), partial)
 
 
@@ -147,7 +147,7 @@ def merge(out: Path, places: Iterable[Place]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    with writing(out), whole_file(out) as partial, parquet.ParquetWriter(partial, schema()) as writer:
+    with writing(out), atomic_file(out) as partial, parquet.ParquetWriter(partial, schema()) as writer:
         group = schema().empty_table()
         for run in runs(places):
             group = pa.concat_tables([group, run])

@@ -66,9 +66,9 @@ def print_file_warnings() -> None:
         if not issubclass(category, FileWarning):
             usual(message, category, filename, lineno, file, line)
             return
-        from blobwatch.progress import show_file_warning
+        from blobwatch.progress import print_file_warning
 
-        show_file_warning(str(message))
+        print_file_warning(str(message))
 
     warnings.filterwarnings("always", category=FileWarning)
     warnings.showwarning = show

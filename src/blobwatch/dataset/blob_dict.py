@@ -19,7 +19,7 @@ import numpy as np
 from blobwatch.dataset.cutouts import templates_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.templates import FILE, write_templates
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 
 LARGEST_FILE = 4_000_000  # bytes; the 27 cutouts take 0.1 MB
 MOST_STEPS = 10_000  # instructions; 27 cutouts take about 1,000
@@ -185,9 +185,9 @@ def import_blobs(path: Path, out: Path) -> None:
     templates, left_out = templates_of(read_blob_dict(path))
     write_templates(out, templates, path)
     if left_out:
-        say(f"left out, since no blob stands out of their noise: {', '.join(left_out)}", "yellow")
+        print_message(f"left out, since no blob stands out of their noise: {', '.join(left_out)}", "yellow")
     sizes = [one.half_width for one in templates]
-    say(
+    print_message(
         f"{len(templates)} templates in {out / FILE}, half-widths {min(sizes):.1f} to {max(sizes):.1f} px; "
         "commit it, then `dvc repro`",
         "",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_file
+from blobwatch.files import atomic_file
 from blobwatch.images.scaling import from_steps
 
 SUBFRAME = np.dtype(
@@ -101,7 +101,7 @@ def turn_image(image: np.ndarray, flipped: bool, turns: int) -> np.ndarray:
 
 def write_shard(path: Path, shard: Shard) -> None:
     """Write a shard, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         np.savez(
             partial,
             images=shard.images,

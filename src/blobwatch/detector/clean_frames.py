@@ -7,7 +7,7 @@ import numpy as np
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.dataset.subframes import blob_row
-from blobwatch.detections import prepare_for
+from blobwatch.detections import prepare_for_model
 from blobwatch.detector.baselines import as_score, as_snr, find_by_filter
 from blobwatch.detector.breakdowns import completeness
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL
@@ -82,7 +82,7 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
 
 def find_by_model(model: Model, image: np.ndarray) -> Peaks:
     """Return what a model finds in a whole frame, scaled as it is served."""
-    return find_peaks(model.run(prepare_for(model, image).scaled[None, None])[0], model.stride, LOWEST)
+    return find_peaks(model.run(prepare_for_model(model, image).scaled[None, None])[0], model.stride, LOWEST)
 
 
 def noise_peaks(data: Shard, found: list[Peaks]) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import nn
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector.network import build, count_parameters
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_hash, whole_file, write_json
+from blobwatch.files import atomic_file, file_hash, write_json
 from blobwatch.images.scaling import CLIP
 
 PREPROCESSING = {
@@ -28,7 +28,7 @@ AGREEMENT = 1e-3  # largest difference allowed between the logits of torch and o
 
 def write_weights(path: Path, network: nn.Module) -> None:
     """Write the weights as safetensors without metadata."""
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
 
 
@@ -66,7 +66,7 @@ def write_onnx(path: Path, network: nn.Module) -> None:
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
 

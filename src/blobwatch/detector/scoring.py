@@ -13,7 +13,7 @@ from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.scaling import from_steps
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.wfc3ir import SIZE
-from blobwatch.progress import in_processes
+from blobwatch.progress import map_in_processes
 
 LOWEST = 0.02  # probability below which a peak is not worth keeping
 Find = Callable[[np.ndarray], tuple[Peaks, float]]  # scaled image -> peaks, and the score of the whole
@@ -101,7 +101,7 @@ def score_classical(find: Find, data: Shard, radius: float, name: str, workers: 
 
 def search(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[Peaks, float]]:
     """Return what a classical detector says of each image of a set, of whatever size they are."""
-    return list(in_processes(partial(look, find), list(data.images), name, workers))
+    return list(map_in_processes(partial(look, find), list(data.images), name, workers))
 
 
 def look(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:

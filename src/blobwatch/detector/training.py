@@ -16,10 +16,10 @@ from blobwatch.dataset.shards import Shard, turn, turn_image
 from blobwatch.detector.loss import loss
 from blobwatch.detector.metrics import auc
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_file
+from blobwatch.files import atomic_file
 from blobwatch.images.scaling import from_steps
 from blobwatch.images.tiling import SUBFRAME
-from blobwatch.progress import bar
+from blobwatch.progress import progress_bar
 
 MARGIN = 12  # pixels between the blob that a crop is made for and the edge of the crop
 
@@ -78,7 +78,7 @@ def train_with_bar(
     """Train as `train` does, and show epoch, loss and rate while it goes on."""
     steps = plan.steps(len(train_set))
     columns = (TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("rate {task.fields[rate]:.2g}"))
-    with bar(*columns) as progress:
+    with progress_bar(*columns) as progress:
         task = progress.add_task(name, total=plan.epochs * steps, loss=float("nan"), rate=0.0)
         done = {"steps": 0}
 
@@ -256,7 +256,7 @@ def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progr
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value.contiguous() for name, value in moments.items()}
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError, Unfit, collect_file_warnings, warn_file
+from blobwatch.errors import BlobwatchError, UnusableFile, collect_file_warnings, warn_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.calibration import Calibration, read_calibration
 from blobwatch.instrument.fitsfile import compressed, open_fits, save
@@ -87,7 +87,7 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
 
     Raises
     ------
-    Unfit
+    UnusableFile
         If the file is intact but no image of an evenly lit field in a full WFC3/IR frame.
     BlobwatchError
         If it is unreadable, or lacks a read or a keyword that is needed.
@@ -119,7 +119,7 @@ def exposure_of(hdus: fits.HDUList, path: Path) -> Exposure:
         raise type(error)(message if str(path) in message else f"{path}: {message}") from None
     image = outside_border_nan(image)
     if not np.isfinite(image).any():
-        raise Unfit(f"{path} holds no finite pixel; leave it out")
+        raise UnusableFile(f"{path} holds no finite pixel; leave it out")
     facts |= {"product": rate.product, "calibration": calibration_of(header, rate.product)}
     return Exposure(
         image=image,

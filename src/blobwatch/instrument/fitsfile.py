@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 
 from blobwatch.errors import BlobwatchError, warn_file
-from blobwatch.files import whole_file
+from blobwatch.files import atomic_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.cards import Truncated, read_layout
 from blobwatch.instrument.keywords import number
@@ -212,5 +212,5 @@ def whole_steps(name: str, data: np.ndarray, step: float, unit: str) -> fits.Ima
 
 def save(path: Path | str, hdus: list) -> None:
     """Write HDUs to ``path``, whole or not at all."""
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         fits.HDUList(hdus).writeto(partial, overwrite=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError, Unfit, warn_file
+from blobwatch.errors import BlobwatchError, UnusableFile, warn_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.fitsfile import frame_shape, is_constant, label, plane
 from blobwatch.instrument.keywords import moment, number, unit_of, word
@@ -160,7 +160,7 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
 
     Raises
     ------
-    Unfit
+    UnusableFile
         If EXPTIME is 0 and the reads have no times.
     BlobwatchError
         If the exposure time is unknown.
@@ -170,7 +170,7 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
         ramp = ramp - times[-1] if times[-1] is not None else None
     known = [value for value in (ramp, sequence) if value is not None and value > 0]
     if stated is not None and stated <= 0 and not known:
-        raise Unfit(f"{path}: EXPTIME is {stated:g} s. Leave the file out")
+        raise UnusableFile(f"{path}: EXPTIME is {stated:g} s. Leave the file out")
     if stated is not None and (not known or any(agree(stated, value) for value in known)):
         return stated
     measured = ramp or median_time(hdus, newest, path) or sequence or 0.0

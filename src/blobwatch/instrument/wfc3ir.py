@@ -8,7 +8,7 @@ real headers.
 
 import numpy as np
 
-from blobwatch.errors import Unfit
+from blobwatch.errors import UnusableFile
 
 SIZE = 1024  # pixels on a side, reference border included
 BORDER = 5  # reference pixels on each side, absent from a flt
@@ -62,14 +62,14 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
 
     Raises
     ------
-    Unfit
+    UnusableFile
         If the plane is of any other shape, as a subarray or a UVIS frame is.
     """
     if image.shape == (SIZE, SIZE):
         return image
     if image.shape != (FLT_SIZE, FLT_SIZE):
         shape = " x ".join(str(n) for n in image.shape)
-        raise Unfit(
+        raise UnusableFile(
             f"the image is {shape}; a full WFC3/IR frame is 1024 x 1024 (or 1014 x 1014 for a flt). "
             "Subarrays and UVIS frames cannot be used"
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from blobwatch.detections import FoundBlob
-from blobwatch.errors import BlobwatchError, Unfit
-from blobwatch.history import without_folder
+from blobwatch.errors import BlobwatchError, UnusableFile
+from blobwatch.history import strip_directory
 from blobwatch.images.blob_fit import amplitude, cut
 from blobwatch.images.quality import Quality
 from blobwatch.images.stack import difference_image
@@ -118,20 +118,20 @@ def analyze_exposure(
     try:
         exposure = read_exposure(listed.path)
         history.use(listed, exposure)
-    except Unfit as error:
-        return ExposureAnalysis(listed, md5, flats, UNFIT, without_folder(str(error), listed))
+    except UnusableFile as error:
+        return ExposureAnalysis(listed, md5, flats, UNFIT, strip_directory(str(error), listed))
     rejection = history.rejection(listed)
     quality = history.quality(listed)
     about = (listed, md5, flats)
     if rejection:
         by_person = listed.rootname in history.overrules
         reason = rejection if by_person else f"{REJECTED}: {rejection}"
-        return ExposureAnalysis(*about, UNFIT, without_folder(reason, listed), quality)
+        return ExposureAnalysis(*about, UNFIT, strip_directory(reason, listed), quality)
     image = BlobImage(history.image(listed), quality.noise)
     try:
         members = history.members(listed)
     except BlobwatchError as error:
-        reason = without_folder(str(error), listed).removeprefix(f"{listed.rootname}: ")
+        reason = strip_directory(str(error), listed).removeprefix(f"{listed.rootname}: ")
         return ExposureAnalysis(*about, NO_STACK, reason, quality, image)
     stack = history.stack(listed, members)
     names = tuple(one.rootname for one in members)

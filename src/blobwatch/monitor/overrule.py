@@ -20,8 +20,8 @@ from blobwatch.overrules import (
     OVERRULES,
     REJECT,
     Overrule,
-    all_overrules,
     append_overrules,
+    read_all_overrules,
     read_overrules,
 )
 
@@ -125,7 +125,7 @@ def synchronize(ledger: Ledger, folder: Path) -> int:
     if not folder.is_dir():
         return 0
     write_pending(ledger, folder)
-    table = all_overrules(folder)
+    table = read_all_overrules(folder)
     if not table:
         return 0
     if not missing(ledger, table):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_folder, write_text
+from blobwatch.files import atomic_folder, write_text
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger, Session
@@ -68,7 +68,7 @@ def write_pages(pages: Pages, session: Session, out: Path) -> int:
         for n in range(1, last + 1)
     ]
     try:
-        with whole_folder(out) as folder:
+        with atomic_folder(out) as folder:
             for name, make in track(makers, len(makers), "report"):
                 write_text(folder / name, make())
             if deployed.page:

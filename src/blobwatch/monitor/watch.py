@@ -33,7 +33,7 @@ from blobwatch.monitor.ledger.ingest import ingest, model_row
 from blobwatch.monitor.ledger.tables import Exposure
 from blobwatch.monitor.notices import Channel, announce
 from blobwatch.predict import Predictor
-from blobwatch.progress import bar
+from blobwatch.progress import progress_bar
 from blobwatch.settings import Settings
 
 Report = IngestResult | FileProblem | Note
@@ -119,7 +119,7 @@ class Monitor:
         """Analyze exposures in the order of time, and those that depend on them."""
         heap = [(file.expstart, name) for name, (file, _) in todo.items()]
         heapify(heap)
-        with bar() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("monitor", total=len(heap), visible=bool(heap))
             while heap:
                 _, name = heappop(heap)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.artefact import Model
-from blobwatch.detections import are_residuals, found_blobs, prepare_for
+from blobwatch.detections import are_residuals, measure_blobs, prepare_for_model
 from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
 from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
 from blobwatch.detector.comparison import has_positions
@@ -81,11 +81,11 @@ def filter_finder(threshold: float) -> Finder:
 def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
     """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
     model = load_model(folder)
-    prepared = prepare_for(model, image)
+    prepared = prepare_for_model(model, image)
     output = model.run(prepared.scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, LOWEST)
     strong = peaks.probability >= threshold
-    blobs = found_blobs(peaks.where(strong), prepared.clean)
+    blobs = measure_blobs(peaks.where(strong), prepared.clean)
     x, y = peaks.x.copy(), peaks.y.copy()
     x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
     new = strong.copy()
@@ -98,7 +98,7 @@ def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
 def score_by_model(folder: Path, image: np.ndarray) -> Found:
     """Run a model without positions over the subframes of a frame."""
     model = load_model(folder)
-    scaled = prepare_for(model, image).scaled
+    scaled = prepare_for_model(model, image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
     return Found(NO_PEAKS, np.array(scores))

@@ -9,7 +9,7 @@ import numpy as np
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
-from blobwatch.progress import in_processes
+from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import NO_PEAKS, Finder, Found
 from blobwatch.robustness.frames import SETS, draw_frame
 from blobwatch.robustness.limit import limit_of
@@ -85,7 +85,7 @@ def search_sets(
     total = (1 + EMPTY) * frames
     todo = [(name, index, BLOBS if index < frames else 0) for name in SETS for index in range(total)]
     work = partial(search_frame, finders, rate, seed, templates)
-    done = list(in_processes(work, todo, "robustness", workers, TOGETHER))
+    done = list(map_in_processes(work, todo, "robustness", workers, TOGETHER))
     parts = {name: done[n * total : (n + 1) * total] for n, name in enumerate(SETS)}
     return {name: joined(part) for name, part in parts.items()}
 

@@ -9,7 +9,7 @@ import numpy as np
 from blobwatch.detector.evaluation import SOUGHT, Bootstrap, median_of_finite
 from blobwatch.detector.metrics import Matches, auc, match, snr_at_half
 from blobwatch.images.peaks import Peaks
-from blobwatch.progress import in_processes
+from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import Finder
 from blobwatch.robustness.measure import SearchedSet
 
@@ -62,7 +62,7 @@ def report_sets(
     draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
     known = {key: (finder.threshold, finder.located) for key, finder in finders.items()}
     work = partial(report_set, known, radius, draw)
-    reports = in_processes(work, list(searched.values()), "intervals", workers)
+    reports = map_in_processes(work, list(searched.values()), "intervals", workers)
     sets = dict(zip(searched, reports, strict=True))
     worst = {figure: worst_set(sets, main, figure) for figure in WORST}
     values = {f"worst_{figure}": sets[name][main][figure] for figure, name in worst.items()}

@@ -10,7 +10,7 @@ from blobwatch.dataset.shards import read_split
 from blobwatch.detector.export import write_artefact
 from blobwatch.detector.network import build
 from blobwatch.detector.training import Plan, Progress, prepare_torch, train_with_bar
-from blobwatch.files import whole_folder, write_table
+from blobwatch.files import atomic_folder, write_table
 from blobwatch.params import Baseline
 from blobwatch.progress import console
 
@@ -66,10 +66,10 @@ def baseline(
         progress = train_with_bar("baseline", network, train_set, val_set, plan, checkpoint)
     last = progress.history[-1]
     console.print(f"baseline: {progress.epoch} epochs, val AUC {last['val_auc']:.4f}")
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         # evaluate sets the threshold on val, as it does for each baseline.
         write_artefact(folder, network, ARCHITECTURE, {"threshold": 0.5})
-    with whole_folder(reports) as folder:
+    with atomic_folder(reports) as folder:
         write_table(folder / "history.csv", progress.rows)
     return progress
 

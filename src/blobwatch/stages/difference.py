@@ -9,9 +9,9 @@ from uuid import uuid4
 from astropy.io import fits
 
 from blobwatch import __version__
-from blobwatch.errors import BlobwatchError, Unfit
-from blobwatch.files import file_hash, whole_folder, write_table
-from blobwatch.history import History, without_folder
+from blobwatch.errors import BlobwatchError, UnusableFile
+from blobwatch.files import atomic_folder, file_hash, write_table
+from blobwatch.history import History, strip_directory
 from blobwatch.images.quality import MEASURES, Quality
 from blobwatch.images.rejection import suspect_message
 from blobwatch.images.stack import difference_image, noise_map
@@ -22,7 +22,7 @@ from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.kinds import keywords_of
 from blobwatch.overrules import Overrule, read_overrules
-from blobwatch.progress import console, in_processes, say
+from blobwatch.progress import console, map_in_processes, print_message
 from blobwatch.settings import DifferenceSettings
 
 INDEX, QUALITY = "index.csv", "quality.csv"
@@ -112,14 +112,14 @@ def difference(
     BlobwatchError
         If an exposure is damaged, or none has a stack.
     """
-    listed = list_exposures(exposures, only_filter, say)
+    listed = list_exposures(exposures, only_filter, print_message)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
-        say(warning, "yellow")
+        print_message(warning, "yellow")
     season = Season(uuid4().hex, tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
-    measured = list(in_processes(partial(measure, season), listed, "quality", workers, TOGETHER))
+    measured = list(map_in_processes(partial(measure, season), listed, "quality", workers, TOGETHER))
     history = history_of(season)
     for one, found in zip(listed, measured, strict=True):
-        history.add(one, *((found, None) if isinstance(found, Quality) else (None, Unfit(found))))
+        history.add(one, *((found, None) if isinstance(found, Quality) else (None, UnusableFile(found))))
     rejections = {one.rootname: history.rejection(one) for one in listed}
     accepted = [one for one in listed if not rejections[one.rootname]]
     jobs, without = plan(accepted, history)
@@ -127,12 +127,12 @@ def difference(
     known = {one.rootname for one, found in zip(listed, measured, strict=True) if isinstance(found, Quality)}
     judged = {name: reason for name, reason in rejections.items() if name in known - history.overrules.keys()}
     if warning := suspect_message(sum(map(bool, judged.values())), len(judged), settings.quality):
-        say(warning, "bold yellow")
+        print_message(warning, "bold yellow")
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         made = list(
-            in_processes(partial(write_product, folder, season), jobs, "difference", workers, TOGETHER)
+            map_in_processes(partial(write_product, folder, season), jobs, "difference", workers, TOGETHER)
         )
         write_table(folder / INDEX, index_rows(exposures, listed, made, reasons), COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
@@ -147,8 +147,8 @@ def measure(season: Season, one: Listed) -> Quality | str:
     """Return the quality of an exposure, or the reason why it cannot be used."""
     try:
         return history_of(season).quality(one)
-    except Unfit as error:
-        return without_folder(str(error), one)
+    except UnusableFile as error:
+        return strip_directory(str(error), one)
 
 
 def quality_rows(

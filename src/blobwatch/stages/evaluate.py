@@ -14,7 +14,7 @@ from blobwatch.detector.evaluation import Bootstrap, final_report, report
 from blobwatch.detector.explain import salient, worst_errors
 from blobwatch.detector.model_card import model_card
 from blobwatch.figures import evaluation, explain
-from blobwatch.files import read_table, whole_folder, write_json, write_table, write_text
+from blobwatch.files import atomic_folder, read_table, write_json, write_table, write_text
 from blobwatch.instrument.templates import read_templates
 from blobwatch.lineage.tracking.logging import read_history, record_evaluation
 from blobwatch.params import Evaluate
@@ -82,7 +82,7 @@ def evaluate(
     }
     tables = tables_of(judged, test, on_clean, draw)
     tables["robustness"] = rows_of(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", rounded(metrics))
         for name, rows in tables.items():
             write_table(folder / f"{name}.csv", rows)

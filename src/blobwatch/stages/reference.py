@@ -7,11 +7,11 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import read_table, whole_folder, write_json
+from blobwatch.files import atomic_folder, read_table, write_json
 from blobwatch.monitor.traits import WORDS, traits_of
 from blobwatch.params import Reference
 from blobwatch.predict import Predictor
-from blobwatch.progress import console, in_processes
+from blobwatch.progress import console, map_in_processes
 
 REFERENCE = "reference.json"
 TRAINED = "train"  # the split of an exposure
@@ -56,14 +56,14 @@ def reference(
     if not trained:
         raise BlobwatchError(f"{subframes} names no exposure that trains; run `dvc repro subframes`")
     jobs = [(candidate, differences / f"{rootname}_diff.fits") for rootname in trained]
-    measured = list(in_processes(measure, jobs, "reference", workers))
+    measured = list(map_in_processes(measure, jobs, "reference", workers))
     found = {
         "model": model.sha256,
         "together": settings.exposures,
         "ranges": ranges_of(measured, settings, np.random.default_rng([seed, STREAM])),
         "exposures": measured,
     }
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         write_json(folder / REFERENCE, found)
     console.print(f"reference: the traits of {len(measured)} exposures")
     return found

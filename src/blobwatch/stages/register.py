@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from blobwatch.artefact import Model
-from blobwatch.files import whole_folder, write_json
+from blobwatch.files import atomic_folder, write_json
 from blobwatch.lineage import git
 from blobwatch.lineage.origin import commit_of, fingerprint_of
 from blobwatch.lineage.promotion.commands import record_of, tell
@@ -105,7 +105,7 @@ def obstacles(root: Path, model: Model, champion: tuple[Model, int] | None) -> l
 
 def write_reports(out: Path, model: Model, absolute: list[Check], decision: dict) -> None:
     """Write both reports. The gate's holds nothing random and nothing of the day, so DVC sees no change."""
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         gate = {
             "fingerprint": fingerprint_of(model).sha256,
             "files": model.files,

@@ -3,13 +3,13 @@
 from functools import partial
 from pathlib import Path
 
-from blobwatch.files import whole_folder, write_table
+from blobwatch.files import atomic_folder, write_table
 from blobwatch.instrument.blobs import radius_at, snr_of
 from blobwatch.instrument.contaminants import SIGMA
 from blobwatch.instrument.exposures import write_flt
 from blobwatch.instrument.season import TRUTH, Pointing, Season, Sky, expose, plan_season
 from blobwatch.params import Simulate
-from blobwatch.progress import in_processes
+from blobwatch.progress import map_in_processes
 
 
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
@@ -17,9 +17,9 @@ def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Seas
     season = plan_season(
         seed, settings.start, settings.days, settings.exposures, sky_of(settings), settings.bad_exposures
     )
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         take = partial(write_exposure, season, folder)
-        for _ in in_processes(take, season.pointings, "simulate", workers):
+        for _ in map_in_processes(take, season.pointings, "simulate", workers):
             pass
         write_truth(folder / TRUTH, season)
     return season

@@ -11,13 +11,13 @@ from blobwatch.dataset.labels import Labelled, apply_labels, read_labels, write_
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.splits import SPLITS, Source, exposures_of, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
-from blobwatch.files import file_hash, whole_folder, write_table
+from blobwatch.files import atomic_folder, file_hash, write_table
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
 from blobwatch.instrument.templates import Template, read_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Subframes
-from blobwatch.progress import console, in_processes
+from blobwatch.progress import console, map_in_processes
 
 INDEX = "index.csv"
 
@@ -55,9 +55,9 @@ def subframes(
         starts = np.cumsum([0, *counts])
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         make = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
-        rows = list(in_processes(make, jobs, "subframes", workers))
+        rows = list(map_in_processes(make, jobs, "subframes", workers))
         write_table(folder / INDEX, rows)
         write_table(folder / EXPOSURES, exposures_of(differences, exposures, splits))
         write_labels(folder, labelled.used)

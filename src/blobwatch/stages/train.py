@@ -14,7 +14,7 @@ from blobwatch.detector.network import build
 from blobwatch.detector.scoring import score_model
 from blobwatch.detector.training import Plan, best_logits, prepare_torch, train_with_bar
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import read_table, whole_folder, write_json, write_table
+from blobwatch.files import atomic_folder, read_table, write_json, write_table
 from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take
 from blobwatch.lineage.tracking import runs
 from blobwatch.params import Params
@@ -56,11 +56,11 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         "exposures": read_table(subframes / EXPOSURES),
         "metrics": {k: round(v, 6) for k, v in progress.history[-1].items()},
     }
-    with whole_folder(candidate) as folder:
+    with atomic_folder(candidate) as folder:
         manifest = write_artefact(folder, network, architecture_of(params), about | {"threshold": 0.5})
         manifest["threshold"] = choose_threshold(folder, val_set, params)
         write_json(folder / MANIFEST, manifest)
-    with whole_folder(reports) as folder:
+    with atomic_folder(reports) as folder:
         write_table(folder / "history.csv", progress.rows)
     checkpoint.unlink(missing_ok=True)
     console.print(

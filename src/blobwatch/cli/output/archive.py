@@ -15,7 +15,7 @@ from blobwatch.archive.folder import check_folder, known_rows, states
 from blobwatch.archive.manifest import MANIFEST
 from blobwatch.archive.query import Product, Wanted, day_of
 from blobwatch.errors import BlobwatchError
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 
 IS_HERE = {"here": "yes", "absent": "no", "altered": "altered"}
 
@@ -134,15 +134,15 @@ def tell_flats(outcome: Outcome, folder: Path) -> None:
     text = f"flats: {len(outcome.fetched)} fetched, {len(outcome.kept)} were here"
     text += f", {len(outcome.refused)} are missing" if outcome.refused else ""
     if not (outcome.fetched or outcome.kept or outcome.refused or outcome.interrupted):
-        say("flats: none is named in the headers, so none is needed", "green")
+        print_message("flats: none is named in the headers, so none is needed", "green")
     else:
-        say(f"{text}; in {folder}", "yellow" if outcome.interrupted or outcome.refused else "green")
+        print_message(f"{text}; in {folder}", "yellow" if outcome.interrupted or outcome.refused else "green")
 
 
 def pin_whole(out: Path, refused: bool) -> None:
     """Pin a folder with DVC if no file is missing."""
     if refused:
-        say(f"{out} is not pinned, since it is not complete; run the same command again", "yellow")
+        print_message(f"{out} is not pinned, since it is not complete; run the same command again", "yellow")
     else:
         pin_folder(out)
 
@@ -151,9 +151,9 @@ def tell_of_missing(reserved: list[Product], unlisted: list[str]) -> None:
     """Say which exposures cannot be had."""
     if reserved:
         names = ", ".join(one.rootname for one in reserved)
-        say(f"not public yet and left out: {names}", "yellow")
+        print_message(f"not public yet and left out: {names}", "yellow")
     if unlisted:
-        say(f"not in the archive's list: {', '.join(unlisted)}", "red")
+        print_message(f"not in the archive's list: {', '.join(unlisted)}", "red")
 
 
 def answer_list(
@@ -234,9 +234,9 @@ def tell_outcome(outcome: Outcome, count: int, out: Path) -> None:
     left = count - len(outcome.fetched) - len(outcome.kept)
     said += f", {left} of {count} are missing" if left else ""
     if outcome.interrupted:
-        say(said, "yellow")
+        print_message(said, "yellow")
     else:
-        say(f"{said}; {out / MANIFEST} lists them", "red" if left else "green")
+        print_message(f"{said}; {out / MANIFEST} lists them", "red" if left else "green")
 
 
 def pin_folder(out: Path) -> None:
@@ -257,4 +257,4 @@ def pin_folder(out: Path) -> None:
         )
     ignored = out.parent / ".gitignore"  # DVC writes none where the project ignores the folder already
     both = f"{out}.dvc and {ignored}" if ignored.exists() else f"{out}.dvc"
-    say(f"pinned: commit {both}, then `dvc push`", "green")
+    print_message(f"pinned: commit {both}, then `dvc push`", "green")

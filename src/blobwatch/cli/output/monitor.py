@@ -27,7 +27,7 @@ from blobwatch.monitor.reanalysis import mark_all, summarize
 from blobwatch.monitor.watch import Monitor, Report
 from blobwatch.overrules import DEFAULT
 from blobwatch.predict import Predictor
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 from blobwatch.settings import load_settings
 
 STYLES = {"candidate": "yellow", "confirmed": "green", "rejected": "dim"}
@@ -78,7 +78,7 @@ def answer_monitor(
     flats = FlatFields(options.flats) if options.flats else None
     reference = read_reference()
     if reference is None or reference.model != predictor.model.sha256:
-        say("drift is not checked: no reference of this model. Run `dvc repro reference`", "yellow")
+        print_message("drift is not checked: no reference of this model. Run `dvc repro reference`", "yellow")
     ledger = open_ledger(url, create=True)
     synchronize(ledger, options.overrules)
     monitor = Monitor(folder, ledger, predictor, channels, reference, settings, flats)
@@ -98,7 +98,7 @@ def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
     batch = Batch(ledger, channels, monitor.settings.difference.quality)
     well, patient, outcomes = True, False, Counter()
     if every is not None:
-        say(f"watching {monitor.files.folder} every {every:g} s; Ctrl-C ends it")
+        print_message(f"watching {monitor.files.folder} every {every:g} s; Ctrl-C ends it")
     with told_to_stop() as stop:
         while not stop.is_set():
             announce_reviews(ledger, channels)
@@ -121,7 +121,9 @@ def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
             patient = True
     outcomes.pop("", None)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    say(f"{outcomes.total()} new or changed in {monitor.files.folder}{f': {counts}' if counts else ''}")
+    print_message(
+        f"{outcomes.total()} new or changed in {monitor.files.folder}{f': {counts}' if counts else ''}"
+    )
     return well
 
 
@@ -151,7 +153,9 @@ def send(ledger, channels, patient: bool) -> bool:
     tried = send_pending(ledger, channels, patient)
     for subject, error in tried:
         if error:
-            say(f"blobwatch: the notice of {subject} was not sent. It is tried again ({error})", "red")
+            print_message(
+                f"blobwatch: the notice of {subject} was not sent. It is tried again ({error})", "red"
+            )
     return not any(error for _, error in tried)
 
 
@@ -162,7 +166,7 @@ def answer_blobs(url: str, as_json: bool, export: Path | None) -> None:
         rows = list_blobs(session)
     if export:
         write_export(export, rows)
-        say(f"{len(rows)} blobs: {export}")
+        print_message(f"{len(rows)} blobs: {export}")
     if as_json:
         print_json(rows)
     elif not export:
@@ -202,7 +206,7 @@ def answer_review(
     row = review(open_ledger(url), labels, number, verdict, reason, author(Path.cwd()))
     if as_json:
         print_json(row)
-    say(f"blob {number} is {verdict}; commit {labels}, and the next `dvc repro` takes it")
+    print_message(f"blob {number} is {verdict}; commit {labels}, and the next `dvc repro` takes it")
 
 
 def answer_overrule(url: str, folder: Path, rootname: str, verdict: str, reason: str, as_json: bool) -> None:
@@ -217,7 +221,7 @@ def answer_overrule(url: str, folder: Path, rootname: str, verdict: str, reason:
     if as_json:
         print_json(asdict(one))
     done = {"accept": "is accepted", "reject": "is rejected", "clear": "is judged by its quality again"}
-    say(f"{one.rootname} {done[verdict]} from the next monitor run on; commit {folder}")
+    print_message(f"{one.rootname} {done[verdict]} from the next monitor run on; commit {folder}")
 
 
 def answer_reviewer(url: str, name: str, remove: bool) -> None:
@@ -226,10 +230,12 @@ def answer_reviewer(url: str, name: str, remove: bool) -> None:
 
     ledger = open_ledger(url)
     if remove:
-        say(f"{name} cannot review on the page any more ({dismiss(ledger, name)} tokens taken away)")
+        print_message(
+            f"{name} cannot review on the page any more ({dismiss(ledger, name)} tokens taken away)"
+        )
     else:
         token = admit(ledger, name)
-        say(f"the token of {name}; it is shown only now:")
+        print_message(f"the token of {name}; it is shown only now:")
         print(token)
 
 
@@ -248,7 +254,7 @@ def answer_serve(
         write_overrules(ledger, overrules)
     shown = f"[{host}]" if ":" in host else host
     app = make_app(ledger, Path.cwd(), labels, read_reference(), names_of(host, names), overrules)
-    serve(app, host, port, lambda: say(f"the ledger is at http://{shown}:{port}; Ctrl-C ends it"))
+    serve(app, host, port, lambda: print_message(f"the ledger is at http://{shown}:{port}; Ctrl-C ends it"))
 
 
 def answer_report(url: str, out: Path) -> None:
@@ -256,4 +262,4 @@ def answer_report(url: str, out: Path) -> None:
     from blobwatch.monitor.report import write_report
 
     count = write_report(open_ledger(url), out, Path.cwd(), read_reference())
-    say(f"{count} pages; open {out / 'index.html'}")
+    print_message(f"{count} pages; open {out / 'index.html'}")

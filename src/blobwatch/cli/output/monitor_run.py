@@ -6,7 +6,7 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.tables import JUDGED
 from blobwatch.monitor.reanalysis import Summary, changed_blobs, describe_changes
 from blobwatch.monitor.watch import Report
-from blobwatch.progress import say
+from blobwatch.progress import print_message
 
 
 def print_report(one: Report, as_json: bool, style: str = "yellow") -> None:
@@ -16,11 +16,11 @@ def print_report(one: Report, as_json: bool, style: str = "yellow") -> None:
     elif isinstance(one, FileProblem):
         if as_json:
             print_json({"image": str(one.path), "error": str(one)})
-        say(f"blobwatch: {one}", "red")
+        print_message(f"blobwatch: {one}", "red")
     else:
         if as_json:
             print_json({"warning": one.text})
-        say(f"blobwatch: {one.text}", style)
+        print_message(f"blobwatch: {one.text}", style)
 
 
 def print_result(result: IngestResult, as_json: bool) -> None:
@@ -33,18 +33,24 @@ def print_result(result: IngestResult, as_json: bool) -> None:
         line |= {"again": result.why, "withdrawn": list(result.withdrawn)}
         print_json(line)
     if result.why:
-        say(f"{exposure.rootname}: analyzed again ({result.why})")
+        print_message(f"{exposure.rootname}: analyzed again ({result.why})")
     for blob in result.new:
-        say(f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}")
+        print_message(
+            f"{exposure.rootname}: candidate {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}"
+        )
     for blob in result.confirmed:
-        say(f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green")
+        print_message(
+            f"{exposure.rootname}: blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}) is confirmed", "bold green"
+        )
     for number in result.withdrawn:
-        say(f"{exposure.rootname}: blob {number} is withdrawn, no exposure shows it any more", "yellow")
+        print_message(
+            f"{exposure.rootname}: blob {number} is withdrawn, no exposure shows it any more", "yellow"
+        )
     if exposure.outcome != JUDGED:
-        say(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
+        print_message(f"{exposure.rootname}: {exposure.outcome}: {exposure.reason}", "yellow")
     if result.unreadable:
         names = ", ".join(result.unreadable[:5]) + (" ..." if len(result.unreadable) > 5 else "")
-        say(
+        print_message(
             f"{exposure.rootname}: light curves lack {len(result.unreadable)} missing files ({names})",
             "yellow",
         )
@@ -57,6 +63,8 @@ def print_changes(before: Summary, after: Summary, count: int, as_json: bool) ->
         line = {"rejudged": count, "before": before.as_json(numbers), "after": after.as_json(numbers)}
         print_json(line)
     lines = describe_changes(before, after)
-    say(f"{count} exposures judged again: {'these results differ' if lines else 'no result differs'}")
+    print_message(
+        f"{count} exposures judged again: {'these results differ' if lines else 'no result differs'}"
+    )
     for line in lines:
-        say(line)
+        print_message(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError, Rejected
+from blobwatch.errors import BlobwatchError, RejectedExposure
 from blobwatch.history import History
 from blobwatch.images.rejection import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
@@ -22,7 +22,7 @@ from blobwatch.instrument.keywords import merged
 from blobwatch.instrument.kinds import EXPOSURE, kind_of
 from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
-from blobwatch.progress import say, show_file_warning
+from blobwatch.progress import print_file_warning, print_message
 from blobwatch.settings import load_settings
 
 
@@ -47,7 +47,7 @@ def answer_files(
 
     @cache  # the headers of the folder are read once, and only if an exposure needs them
     def earlier() -> History | None:
-        listed = list_exposures(history, report=say, strict=False) if history else []
+        listed = list_exposures(history, report=print_message, strict=False) if history else []
         calibrations.extend(one.calibration for one in listed)
         return History(listed, used, read_overrules(overrules), fields) if history or stack else None
 
@@ -69,11 +69,11 @@ def answer_files(
             problems[type(error)] += 1
             if as_json:
                 print(json.dumps({"image": str(path), "error": str(error)}))
-            say(f"blobwatch: {error}", "red")
+            print_message(f"blobwatch: {error}", "red")
     if flats is None and (warning := dflat_warning(calibrations)):
-        say(warning, "yellow")
-    if warning := suspect_message(problems[Rejected], exposures, used.quality):
-        say(warning, "bold yellow")
+        print_message(warning, "yellow")
+    if warning := suspect_message(problems[RejectedExposure], exposures, used.quality):
+        print_message(warning, "bold yellow")
     return not problems
 
 
@@ -115,12 +115,12 @@ def save_picture(answer: Prediction, folder: Path) -> None:
 
 def write_picture(figure, folder: Path, image: Path) -> None:
     """Write a figure under the name of its file, and say where."""
-    from blobwatch.files import whole_file
+    from blobwatch.files import atomic_file
 
     path = folder / f"{image.name.split('.')[0]}.png"
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         figure.savefig(partial, dpi=100)
-    say(f"picture: {path}")
+    print_message(f"picture: {path}")
 
 
 def print_table(answer: Prediction) -> None:
@@ -170,7 +170,7 @@ def answer_inspect(
             all_well = False
             if as_json:
                 print(json.dumps({"file": str(path), "error": str(error)}))
-            say(f"blobwatch: {error}", "red")
+            print_message(f"blobwatch: {error}", "red")
             continue
         if plot and found.image is not None and found.statistics:
             from blobwatch.figures.inspection import inspected
@@ -178,7 +178,7 @@ def answer_inspect(
             write_picture(inspected(found), plot, path)
         if as_json:
             for text in found.warnings:
-                show_file_warning(f"{path}: {text}")
+                print_file_warning(f"{path}: {text}")
             print(json.dumps(found.as_json()))
         else:
             print_inspection(found)

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from blobwatch.artefact import CHAMPION, MANIFEST, STAGING, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import file_lock, whole_folder, write_text
+from blobwatch.files import atomic_folder, file_lock, write_text
 from blobwatch.lineage import git
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import LOG
@@ -55,7 +55,7 @@ def deploy(root: Path, store: Store, model: Model, record: dict) -> dict:
             shutil.rmtree(root / STAGING)  # nothing was begun
             raise
         record, line = promotion_log.compose(root / LOG, record)
-        with whole_folder(root / STAGING / "next") as folder:
+        with atomic_folder(root / STAGING / "next") as folder:
             registry.write_deployable(
                 folder, model, record["version"], record["run_id"], promotion_log.line_hash(line)
             )
@@ -167,7 +167,7 @@ def refuse_old_log(root: Path, store: Store) -> None:
 
 def put_back(root: Path, record: dict, line: str) -> None:
     """Write ``models/champion/`` for a record anew, from wherever its files still are."""
-    with restored(root, record) as model, whole_folder(root / CHAMPION) as folder:
+    with restored(root, record) as model, atomic_folder(root / CHAMPION) as folder:
         registry.write_deployable(folder, model, record["version"], record["run_id"], line)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blobwatch.artefact import DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import whole_folder, write_json
+from blobwatch.files import atomic_folder, write_json
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.tracking.logging import log_model
 from blobwatch.lineage.tracking.store import MODEL, Store, create_once, open_store
@@ -125,7 +125,7 @@ def fetch_version(number: int, root: Path = Path(".")) -> Path:
     version = get_version(store, number)
     folder = root / FETCHED / f"{number}-{version.tags[SHA256 + MANIFEST][:12]}"
     if not folder.is_dir():
-        with whole_folder(folder) as partial, tempfile.TemporaryDirectory() as copies:
+        with atomic_folder(folder) as partial, tempfile.TemporaryDirectory() as copies:
             model = fetch(store, version, Path(copies))
             write_deployable(partial, model, number, version.run_id)
     return folder
