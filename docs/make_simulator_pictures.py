@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.figures.instrument import beside_the_real, difference_in_the_making
+from blobwatch.figures.instrument import plot_difference_steps, plot_simulated_and_real
 from blobwatch.images.flatten import blob_image
 from blobwatch.images.stack import difference_image, median_stack
 from blobwatch.instrument import wfc3ir
@@ -45,7 +45,7 @@ def detector_picture(season: Season, real: Path):
     ours = (detector.dead | (detector.bad_since <= 0)).astype(float)
     _, planes = expose(season, season.pointings[0])
     mask = wfc3ir.embed(planes["DQ"] & ~wfc3ir.DQ_COSMIC_RAY, fill=0) != 0
-    return beside_the_real(
+    return plot_simulated_and_real(
         [
             ("sky, whole", sensitivity, sky, (0, 1024, 0, 1024), 0.80, 1.10, "gray"),
             ("wagon wheel", sensitivity, sky, (880, 1024, 0, 380), 0.60, 1.05, "gray"),
@@ -72,7 +72,7 @@ def difference_picture(season: Season):
     stack = median_stack(images[:-1])
     new = [blob for when, blob in season.new if times[last - 5] < when <= times[last]]
     places = [(blob.x, blob.y, radius_at(blob.x, blob.y)) for blob in new]
-    return difference_in_the_making(images[-1], stack, difference_image(stack, images[-1]), places)
+    return plot_difference_steps(images[-1], stack, difference_image(stack, images[-1]), places)
 
 
 if __name__ == "__main__":

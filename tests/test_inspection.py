@@ -11,7 +11,7 @@ from made import image_with, write_exposure, write_image
 
 from blobwatch.cli.output.predict import answer_inspect
 from blobwatch.errors import BlobwatchError
-from blobwatch.figures.inspection import histogram, inspected
+from blobwatch.figures.inspection import histogram, plot_inspection
 from blobwatch.inspection import inspect
 
 
@@ -86,5 +86,5 @@ def test_the_histogram_counts_every_known_pixel_and_the_picture_shows_it(flt):
     counts, edges = histogram(found.image)
     assert counts.sum() == np.isfinite(found.image).sum()
     assert (edges[0], edges[-1]) == (-6.0, 6.0)
-    figure = inspected(found)
+    figure = plot_inspection(found)
     assert [axes.get_xlabel() for axes in figure.axes[:2]] == ["x [pixel]", "sigma above the level"]

@@ -15,7 +15,7 @@ from blobwatch import detections
 from blobwatch.artefact import ONNX
 from blobwatch.detections import measure_blobs
 from blobwatch.errors import BlobwatchError, RejectedExposure
-from blobwatch.figures.prediction import prediction as draw
+from blobwatch.figures.prediction import plot_prediction as draw
 from blobwatch.files import file_hash
 from blobwatch.history import History
 from blobwatch.images.cleaning import clean_frame

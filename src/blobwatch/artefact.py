@@ -79,7 +79,7 @@ class Model:
                     f"restore {folder}, for instance with git checkout"
                 )
         files[MANIFEST] = file_hash(folder / MANIFEST)
-        deployed = read_deployed(folder, files[MANIFEST])
+        deployed = read_deployment(folder, files[MANIFEST])
         return cls(folder, manifest, files, content[ONNX], threads=threads, **deployed)
 
     @cached_property
@@ -141,7 +141,7 @@ def read_manifest(folder: Path) -> dict:
     return manifest
 
 
-def read_deployed(folder: Path, manifest_sha256: str) -> dict:
+def read_deployment(folder: Path, manifest_sha256: str) -> dict:
     """Read what a deployed model is called in the registry, and check its manifest; nothing elsewhere."""
     path = folder / DEPLOYED
     if not path.is_file():

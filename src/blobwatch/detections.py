@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from blobwatch.artefact import Model
-from blobwatch.images.blob_fit import measure
+from blobwatch.images.blob_fit import fit_blob
 from blobwatch.images.cleaning import CleanFrame
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.preparation import PreparedFrame, prepare_frame
@@ -42,7 +42,7 @@ def measure_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
     """Return the blobs of a frame: its peaks, with what is measured at each."""
     found = []
     for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
-        fit = measure(clean.image, float(x), float(y), 0.0, clean.noise)
+        fit = fit_blob(clean.image, float(x), float(y), 0.0, clean.noise)
         # The refined place stays in the subframe of the peak: so the two answers cannot disagree.
         tile = next(tile for tile in tiles() if tile.holds(x, y))
         low = np.array([tile.x0, tile.y0]) - 0.5

@@ -113,23 +113,23 @@ def inspect(
     """
     path = Path(path)
     with collect_file_warnings() as found, open_fits(path) as hdus:
-        extensions = [about(number, hdu) for number, hdu in enumerate(hdus)]
+        extensions = [describe_extension(number, hdu) for number, hdu in enumerate(hdus)]
         keywords = merged(*hdus)
         header = {key: keywords[key] for key in (*FACTS.split(), "BUNIT") if keywords.get(key, "") != ""}
         facts = (path, extensions, header)
         try:
             if is_difference(hdus, path):
-                inspected = of_difference(facts, read_difference(path, hdus, only_image=True).image)
+                inspected = inspect_difference(facts, read_difference(path, hdus, only_image=True).image)
             else:
                 exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
                 history = History([listed], settings, overrules)
-                inspected = of_exposure(facts, exposure, listed, history)
+                inspected = inspect_exposure(facts, exposure, listed, history)
         except BlobwatchError as reason:
             inspected = Inspection(path, "unusable", *facts[1:], f"not used: {reason}")
     return replace(inspected, warnings=[text.removeprefix(f"{path}: ") for text in found])
 
 
-def about(number: int, hdu) -> dict:
+def describe_extension(number: int, hdu) -> dict:
     """Return what an extension is."""
     constant = hdu.is_image and not hdu.shape and "PIXVALUE" in hdu.header
     stored = f"constant {hdu.header['PIXVALUE']}" if constant else type(hdu).__name__.removesuffix("HDU")
@@ -137,18 +137,18 @@ def about(number: int, hdu) -> dict:
     return {"number": number, "name": hdu.name, "version": hdu.ver, "shape": shape, "stored": stored}
 
 
-def of_difference(facts: tuple, image: np.ndarray) -> Inspection:
+def inspect_difference(facts: tuple, image: np.ndarray) -> Inspection:
     """Return what a difference image is."""
     path, extensions, header = facts
     use = "used as it is, new blobs positive: blobwatch predict FILE"
     try:
-        statistics = statistics_of(image, header.get("BUNIT", ""))
+        statistics = image_statistics(image, header.get("BUNIT", ""))
     except BlobwatchError as reason:
         return Inspection(path, "difference", extensions, header, f"not used: {reason}", image=image)
     return Inspection(path, "difference", extensions, header, use, statistics, image=image)
 
 
-def of_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
+def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
     """Return what an exposure is; its quality is judged without earlier exposures."""
     path, extensions, header = facts
     history.use(listed, exposure)
@@ -162,12 +162,12 @@ def of_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: Histo
         )
     )
     unit = f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"
-    statistics = statistics_of(exposure.image, unit)
-    seen = (flags_of(exposure.dq), history.quality(listed), history.image(listed))
+    statistics = image_statistics(exposure.image, unit)
+    seen = (count_flags(exposure.dq), history.quality(listed), history.image(listed))
     return Inspection(path, exposure.product, extensions, header, use, statistics, *seen)
 
 
-def statistics_of(image: np.ndarray, unit: str) -> dict:
+def image_statistics(image: np.ndarray, unit: str) -> dict:
     """Return level, noise and percentiles of an image, without the reference border."""
     found = np.percentile(image[np.isfinite(image)], STEPS)
     level, noise = level_and_noise(image)
@@ -181,7 +181,7 @@ def statistics_of(image: np.ndarray, unit: str) -> dict:
     }
 
 
-def flags_of(dq: np.ndarray) -> dict[int, int]:
+def count_flags(dq: np.ndarray) -> dict[int, int]:
     """Return how many light-sensitive pixels carry each data-quality bit that occurs."""
     inner = dq[wfc3ir.BORDER : -wfc3ir.BORDER, wfc3ir.BORDER : -wfc3ir.BORDER]
     counts = {1 << bit: int(((inner >> bit) & 1).sum()) for bit in range(15)}

@@ -16,14 +16,14 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def rising(pair: tuple) -> tuple:
+def check_ascending(pair: tuple) -> tuple:
     """Return a range whose first end is not above its second."""
     if pair[0] > pair[1]:
         raise ValueError("the first value must not be above the second")
     return pair
 
 
-Range = Annotated[tuple[Positive, Positive], AfterValidator(rising)]
+Range = Annotated[tuple[Positive, Positive], AfterValidator(check_ascending)]
 
 
 class Section(BaseModel):
@@ -49,7 +49,7 @@ class Simulate(Section):
     background: Range
     new_blobs_per_month: Annotated[float, Field(ge=0)]
     burst_share: Share
-    bad_pixels: Annotated[tuple[Share, Share], AfterValidator(rising)]
+    bad_pixels: Annotated[tuple[Share, Share], AfterValidator(check_ascending)]
     table_days: Annotated[float, Field(ge=0)]
     stripe_noise: Annotated[float, Field(ge=0)]
     scattered_share: Share
@@ -62,7 +62,7 @@ class Split(Section):
     """The subframes of one split."""
 
     count: Count
-    blobs: Annotated[tuple[Count, Count], AfterValidator(rising)]
+    blobs: Annotated[tuple[Count, Count], AfterValidator(check_ascending)]
     snr: Range
     contaminated: Share
     wide: bool

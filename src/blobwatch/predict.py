@@ -195,7 +195,7 @@ class Predictor:
         history = history or History()
         with history.including(listed):
             history.use(listed, exposure)
-            image = difference_of(listed, history, stack, stack_flats)
+            image = make_difference(listed, history, stack, stack_flats)
         return self._judge(image, str(path), exposure.rootname, "exposure")
 
     def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
@@ -205,7 +205,9 @@ class Predictor:
             raise BlobwatchError(f"{name}: {error}") from None
 
 
-def difference_of(listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str) -> np.ndarray:
+def make_difference(
+    listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str
+) -> np.ndarray:
     """Return the difference image of an exposure of a history against a stack, given or made of it."""
     if reason := history.rejection(listed):
         overruled = listed.rootname in history.overrules

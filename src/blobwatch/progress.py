@@ -20,7 +20,7 @@ from blobwatch.errors import collect_file_warnings
 
 T = TypeVar("T")
 console = Console(stderr=True)
-shown: set[str] = set()  # file warnings that have been printed
+printed_warnings: set[str] = set()  # file warnings that have been printed
 
 
 def print_message(text: str, style: str = "") -> None:
@@ -30,8 +30,8 @@ def print_message(text: str, style: str = "") -> None:
 
 def print_file_warning(text: str) -> None:
     """Print a warning about a file on stderr, each once per run."""
-    if text not in shown:
-        shown.add(text)
+    if text not in printed_warnings:
+        printed_warnings.add(text)
         print_message(f"blobwatch: warning: {text}", "yellow")
 
 
@@ -66,14 +66,14 @@ def map_in_processes(work, items: list, description: str, workers: int, together
         yield from track(map(work, items), len(items), description)
         return
     with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(partial(with_warnings, work), items, chunksize=together)
+        results = pool.map(partial(collect_warnings_of, work), items, chunksize=together)
         for result, found in track(results, len(items), description):
             for text in found:
                 print_file_warning(text)
             yield result
 
 
-def with_warnings(work, item) -> tuple:
+def collect_warnings_of(work, item) -> tuple:
     """Return ``work(item)`` and the file warnings that it issued."""
     with collect_file_warnings() as found:
         return work(item), found

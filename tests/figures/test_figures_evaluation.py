@@ -10,13 +10,13 @@ from blobwatch.detector.comparison import CNN, FILTERS, IDEAL, LAPLACIAN, PREDEC
 from blobwatch.figures import explain
 from blobwatch.figures.evaluation import (
     COLOURS,
-    completeness,
-    confusion_matrices,
-    learning_curves,
-    reliability,
-    robustness,
-    roc_and_precision,
-    slice_chart,
+    plot_completeness,
+    plot_confusion_matrices,
+    plot_learning_curves,
+    plot_reliability,
+    plot_robustness,
+    plot_roc_and_precision,
+    plot_slices,
 )
 
 
@@ -42,7 +42,7 @@ def snr_rows(detector: str, frames: str, recalls: list[float]) -> list[dict]:
 def test_completeness_is_drawn_per_kind_of_frame():
     rows = snr_rows(CNN, "contaminated", [0.1, 0.6]) + snr_rows(FILTERS, "contaminated", [0.0, 0.2])
     rows += snr_rows(CNN, "clean", [0.3, 0.8]) + snr_rows(IDEAL, "clean", [0.4, 1.0])
-    left, right = drawn(completeness(rows)).axes
+    left, right = drawn(plot_completeness(rows)).axes
     legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (left, right)]
     assert legends == [[CNN, FILTERS], [CNN, IDEAL]]
     line = right.containers[1].lines[0]
@@ -59,7 +59,7 @@ def test_the_reliability_diagram_and_its_histogram():
         {"bin_low": 0.5, "bin_high": 1.0, "subframes": 70, "probability": 0.9, "share": 0.8},
     ]
     rows = [row | {"low": row["share"] - 0.1, "high": row["share"] + 0.1} for row in rows]
-    upper, lower = drawn(reliability(rows)).axes
+    upper, lower = drawn(plot_reliability(rows)).axes
     points = upper.containers[0].lines[0]
     assert list(zip(points.get_xdata(), points.get_ydata(), strict=True)) == [(0.1, 0.2), (0.9, 0.8)]
     assert [bar.get_height() for bar in lower.patches] == [30, 70]
@@ -73,7 +73,7 @@ def test_roc_starts_at_nothing_and_the_legend_gives_the_interval():
         for rate, recall in ((0.1, 0.7), (1.0, 1.0))
     ]
     value = {"value": 0.9, "low": 0.85, "high": 0.95}
-    roc, precision = drawn(roc_and_precision(rows, {CNN: value, PREDECESSOR: value})).axes
+    roc, precision = drawn(plot_roc_and_precision(rows, {CNN: value, PREDECESSOR: value})).axes
     assert roc.lines[0].get_xdata().tolist() == [0.0, 0.1, 1.0]
     assert roc.get_legend().get_texts()[1].get_text() == f"{PREDECESSOR}: AUC 0.900 [0.850, 0.950]"
     assert [line.get_color() for line in precision.lines] == [COLOURS[CNN], COLOURS[PREDECESSOR]]
@@ -81,7 +81,7 @@ def test_roc_starts_at_nothing_and_the_legend_gives_the_interval():
 
 def test_confusion_matrices_give_counts_and_shares():
     first, second = drawn(
-        confusion_matrices({CNN: np.array([[8, 2], [0, 5]]), FILTERS: np.array([[9, 1], [5, 0]])})
+        plot_confusion_matrices({CNN: np.array([[8, 2], [0, 5]]), FILTERS: np.array([[9, 1], [5, 0]])})
     ).axes
     assert [text.get_text() for text in first.texts] == ["8\n80.0 %", "2\n20.0 %", "0\n0.0 %", "5\n100.0 %"]
     assert (first.get_title(), second.get_title()) == (CNN, FILTERS)
@@ -98,7 +98,7 @@ def test_robustness_draws_each_set_with_its_interval():
             ("white_noise", FILTERS, "snr_at_half", "", "", ""),
         )
     ]
-    left, right = drawn(robustness(rows)).axes
+    left, right = drawn(plot_robustness(rows)).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["bad pixels", "white noise"]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [CNN, "limit"]
     network = left.containers[0].lines[0]
@@ -111,14 +111,14 @@ def test_the_slices_leave_out_snr():
         {"slice": name, "part": part, "blobs": 7, "recall": 0.8, "low": 0.7, "high": 0.9}
         for name, part in (("snr", "4-5"), ("region", "lower left"), ("half-width", "2-5"))
     ]
-    (axes,) = drawn(slice_chart(rows)).axes
+    (axes,) = drawn(plot_slices(rows)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["half-width: 2-5 (7)", "region: lower left (7)"]
 
 
 def test_learning_curves_count_epochs_from_one():
     history = [{"epoch": k, "train_loss": 1 / (k + 1), "val_loss": 0.5, "val_auc": 0.9} for k in range(3)]
-    losses, aucs = drawn(learning_curves(history)).axes
+    losses, aucs = drawn(plot_learning_curves(history)).axes
     assert losses.lines[0].get_xdata() == pytest.approx([1, 2, 3])
     assert aucs.lines[0].get_ydata() == pytest.approx([0.9] * 3)
 
@@ -126,7 +126,7 @@ def test_learning_curves_count_epochs_from_one():
 def test_an_error_at_the_edge_is_shown_whole():
     data = easy_set(4)
     figure = drawn(
-        explain.worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
+        explain.plot_worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
     )
     false, unused, missed, _ = figure.axes
     assert (false.get_xlim(), false.get_ylim()) == ((0.0, 96.0), (160.0, 256.0))
@@ -137,6 +137,6 @@ def test_an_error_at_the_edge_is_shown_whole():
 
 def test_saliency_shows_each_subframe_above_its_gradient():
     images = np.random.default_rng(0).normal(size=(2, 256, 256))
-    figure = drawn(explain.saliency(images, -images, ["one", "two"]))
+    figure = drawn(explain.plot_saliency(images, -images, ["one", "two"]))
     assert [axes.get_title() for axes in figure.axes] == ["one", "two", "", ""]
     np.testing.assert_allclose(figure.axes[3].images[0].get_array(), np.abs(images[1]))

@@ -5,8 +5,8 @@ import pytest
 
 from blobwatch.images.flatten import (
     blob_image,
-    interpolation,
-    large_scale,
+    cubic_interpolation,
+    large_scale_background,
     median_without_nan,
     medians_of_long_rows,
 )
@@ -55,7 +55,7 @@ def test_median_of_few(count):
 
 def test_interpolation_keeps_a_level_and_a_slope():
     for size, box in ((1024, 64), (1024, 16), (128, 64), (64, 64)):
-        matrix = interpolation(size, box)
+        matrix = cubic_interpolation(size, box)
         centres = (np.arange(size // box) + 0.5) * box - 0.5
         np.testing.assert_allclose(matrix.sum(axis=1), 1.0, atol=1e-12)
         if size > box:
@@ -65,7 +65,7 @@ def test_interpolation_keeps_a_level_and_a_slope():
 def test_large_scale_bridges_a_box_without_pixels():
     image = np.full((256, 256), 3.0)
     image[64:128, 128:192] = np.nan
-    np.testing.assert_allclose(large_scale(image, 64), 3.0)
+    np.testing.assert_allclose(large_scale_background(image, 64), 3.0)
 
 
 @pytest.mark.parametrize("seed", range(4))

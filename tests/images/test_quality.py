@@ -11,7 +11,7 @@ from blobwatch.images.flatten import blob_image
 from blobwatch.images.quality import Quality, expected_noise, measure_difference, measure_exposure
 from blobwatch.images.rejection import (
     PRIORS,
-    distribution,
+    estimate_distribution,
     outlier_reason,
     suspect_message,
     unusable_reason,
@@ -140,7 +140,7 @@ def test_the_season_counts_more_the_longer_it_is():
     assert outlier_reason(odd, [], SETTINGS) == ""
     assert "noise over the expected 1.35" in outlier_reason(odd, [GOOD] * 20, SETTINGS)
     assert outlier_reason(odd, [replace(GOOD, excess=value) for value in (1.3, 1.4) * 10], SETTINGS) == ""
-    location, scatter = distribution([1.0, 1.0, 1.0], PRIORS["gradient"])
+    location, scatter = estimate_distribution([1.0, 1.0, 1.0], PRIORS["gradient"])
     assert (location, scatter) == pytest.approx((0.65, 0.2))  # half prior, half season; the floor
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.scaling import CLIP, STEP, from_steps, level_and_noise, scale_frame, to_steps
+from blobwatch.images.scaling import CLIP, STEP, dequantize, level_and_noise, quantize, scale_frame
 
 
 @pytest.fixture
@@ -52,12 +52,12 @@ def test_the_input_is_not_changed(difference):
 
 def test_steps_are_exact_and_fill_int8(difference):
     scaled = scale_frame(difference)
-    steps = to_steps(scaled)
+    steps = quantize(scaled)
     assert steps.dtype == np.int8
     assert steps[701, 300] == 127
     assert steps[701, 301] == -127
-    assert np.abs(from_steps(steps) - scaled).max() <= STEP / 2
-    np.testing.assert_array_equal(to_steps(from_steps(steps)), steps)
+    assert np.abs(dequantize(steps) - scaled).max() <= STEP / 2
+    np.testing.assert_array_equal(quantize(dequantize(steps)), steps)
 
 
 def test_too_few_finite_pixels():

@@ -16,7 +16,7 @@ from blobwatch.dataset.ground_truth import Appearance
 from blobwatch.dataset.splits import Source
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table, write_table
-from blobwatch.images.blob_fit import measure
+from blobwatch.images.blob_fit import fit_blob
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
@@ -186,6 +186,6 @@ def apply_labels(
 def blob_of(label: Label, image: np.ndarray) -> Blob:
     """Return the blob at a label: of the size that the label gives, as deep as the image shows it there."""
     level, noise = level_and_noise(image)
-    found = measure(image, label.x, label.y, level, noise)
+    found = fit_blob(image, label.x, label.y, level, noise)
     half_width = half_width_at(label.x, label.y) * label.radius / radius_at(label.x, label.y)
     return Blob(label.x, label.y, max(1.5, half_width), max(found.depth, 1e-6))

@@ -8,7 +8,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file
-from blobwatch.images.scaling import from_steps
+from blobwatch.images.scaling import dequantize
 
 SUBFRAME = np.dtype(
     [
@@ -69,7 +69,7 @@ class Shard:
 
     def scaled(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Return images in sigma, float32."""
-        return from_steps(self.images[index])
+        return dequantize(self.images[index])
 
     def take(self, chosen: np.ndarray) -> "Shard":
         """Return some of the subframes, in the order of their sorted indices ``chosen``."""

@@ -16,7 +16,7 @@ from blobwatch.dataset.injection import (
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.preparation import prepare_frame
-from blobwatch.images.scaling import level_and_noise, to_steps
+from blobwatch.images.scaling import level_and_noise, quantize
 from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import Tile, tiles
 from blobwatch.instrument.blobs import Blob, depth_for, snr_of
@@ -232,7 +232,7 @@ def make_frame(
             held += [(blob, True) for blob in add_blobs(rng, image, frame.light, noise, own, tile, recipe)]
         if held:
             blobs[tile.index] = held
-    steps = to_steps(prepare_frame(image, before.spectrum).scaled)
+    steps = quantize(prepare_frame(image, before.spectrum).scaled)
     return MadeFrame(steps, noise, blobs, contaminants)
 
 
@@ -274,7 +274,7 @@ def whole_frame(frame: Frame) -> Shard:
 
     Faint ones are listed too, but make no subframe positive.
     """
-    scaled = to_steps(prepare_frame(frame.image.astype(np.float64)).scaled)
+    scaled = quantize(prepare_frame(frame.image.astype(np.float64)).scaled)
     images = np.stack([scaled[tile.region] for tile in tiles()])
     subframes = np.zeros(len(images), dtype=SUBFRAME)
     blobs = []

@@ -16,7 +16,7 @@ from blobwatch.detector.ideal_observer import find_ideally
 from blobwatch.detector.metrics import match, snr_at_half
 from blobwatch.detector.scoring import LOWEST, search
 from blobwatch.images.peaks import Peaks, find_peaks
-from blobwatch.images.scaling import scale_frame, to_steps
+from blobwatch.images.scaling import quantize, scale_frame
 from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import track
@@ -72,7 +72,7 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
     images, rows = [], []
     for number in range(frames):
         image, blobs = clean_frame(rng)
-        images.append(to_steps(scale_frame(image, 0.0, 1.0)))
+        images.append(quantize(scale_frame(image, 0.0, 1.0)))
         rows += [blob_row(number, blob.x, blob.y, blob, noise=1.0, injected=True) for blob in blobs]
     origins = np.zeros(frames, dtype=SUBFRAME)
     origins["label"] = 1

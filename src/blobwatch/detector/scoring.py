@@ -10,7 +10,7 @@ from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard
 from blobwatch.detector.metrics import Matches, match
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
-from blobwatch.images.scaling import from_steps
+from blobwatch.images.scaling import dequantize
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import map_in_processes
@@ -106,4 +106,4 @@ def search(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[P
 
 def look(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
     """Return what a classical detector says of one image as it is kept."""
-    return find(from_steps(steps))
+    return find(dequantize(steps))

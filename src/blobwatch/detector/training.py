@@ -17,7 +17,7 @@ from blobwatch.detector.loss import loss
 from blobwatch.detector.metrics import auc
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file
-from blobwatch.images.scaling import from_steps
+from blobwatch.images.scaling import dequantize
 from blobwatch.images.tiling import SUBFRAME
 from blobwatch.progress import progress_bar
 
@@ -188,7 +188,7 @@ def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
             x0, y0 = place_crop(rng, known, plan.crop)
             cut = data.images[index, y0 : y0 + plan.crop, x0 : x0 + plan.crop]
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
-            images[row, 0] = turn_image(from_steps(cut), flipped, turns)
+            images[row, 0] = turn_image(dequantize(cut), flipped, turns)
             x, y = known["x"] - x0, known["y"] - y0
             inside = (np.minimum(x, y) >= -0.5) & (np.maximum(x, y) < plan.crop - 0.5)
             blobs.append(np.stack(turn(x[inside], y[inside], flipped, turns, plan.crop), axis=1))

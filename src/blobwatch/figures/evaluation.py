@@ -33,13 +33,13 @@ def by_detector(rows: list[dict]) -> dict[str, list[dict]]:
     return {name: [row for row in rows if row["detector"] == name] for name in names}
 
 
-def ends(rows: list[dict], value: str) -> np.ndarray:
+def interval_errors(rows: list[dict], value: str) -> np.ndarray:
     """Return how far the interval reaches below and above each value, shape (2, rows)."""
     middle = np.array([row[value] for row in rows])
     return np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - middle)
 
 
-def learning_curves(history: list[dict]) -> "Figure":
+def plot_learning_curves(history: list[dict]) -> "Figure":
     """Draw loss and AUC over the epochs."""
     figure = new_figure(9, 3.6)
     losses, aucs = figure.subplots(1, 2)
@@ -55,7 +55,7 @@ def learning_curves(history: list[dict]) -> "Figure":
     return figure
 
 
-def completeness(rows: list[dict]) -> "Figure":
+def plot_completeness(rows: list[dict]) -> "Figure":
     """Draw recall against SNR with intervals: on the test subframes, and on clean frames.
 
     Parameters
@@ -75,7 +75,7 @@ def completeness(rows: list[dict]) -> "Figure":
             recall = [row["recall"] for row in some]
             line = "o--" if name == "ideal observer" else "o-"
             style = {"fmt": line, "color": COLOURS[name], "markersize": 4, "capsize": 2, "lw": 1.4}
-            axes.errorbar(middles, recall, yerr=ends(some, "recall"), label=name, **style)
+            axes.errorbar(middles, recall, yerr=interval_errors(some, "recall"), label=name, **style)
         axes.axhline(0.5, color="grey", lw=0.8, ls=":")
         axes.set(xlabel="SNR of the blob", ylim=(-0.02, 1.04))
         axes.set_title(title, fontsize=10)
@@ -85,7 +85,7 @@ def completeness(rows: list[dict]) -> "Figure":
     return figure
 
 
-def reliability(rows: list[dict]) -> "Figure":
+def plot_reliability(rows: list[dict]) -> "Figure":
     """Draw the share of subframes with a blob against the CNN's probability, above a histogram.
 
     Parameters
@@ -98,7 +98,7 @@ def reliability(rows: list[dict]) -> "Figure":
     upper.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
     probability, share = ([row[key] for row in rows] for key in ("probability", "share"))
     style = {"fmt": "o", "color": COLOURS["CNN"], "capsize": 3}
-    upper.errorbar(probability, share, yerr=ends(rows, "share"), label="CNN", **style)
+    upper.errorbar(probability, share, yerr=interval_errors(rows, "share"), label="CNN", **style)
     upper.set(ylabel="share that holds a blob", ylim=(-0.03, 1.03))
     upper.legend(loc="upper left")
     left, right = (np.array([row[key] for row in rows]) for key in ("bin_low", "bin_high"))
@@ -108,7 +108,7 @@ def reliability(rows: list[dict]) -> "Figure":
     return figure
 
 
-def roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
+def plot_roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
     """Draw ROC and precision-recall curves of the detectors; the legend gives each AUC with its interval.
 
     Parameters
@@ -132,7 +132,7 @@ def roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
     return figure
 
 
-def confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
+def plot_confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
     """Draw the confusion matrix of each detector, shape (2, 2): counts and shares of each true class."""
     figure = new_figure(2.9 * len(matrices) + 0.6, 3.4)
     names = ["no blob", "blob"]
@@ -151,7 +151,7 @@ def confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
     return figure
 
 
-def slice_chart(rows: list[dict]) -> "Figure":
+def plot_slices(rows: list[dict]) -> "Figure":
     """Draw recall with its interval in every slice but those of SNR.
 
     Parameters
@@ -163,7 +163,9 @@ def slice_chart(rows: list[dict]) -> "Figure":
     figure = new_figure(7, 0.32 * len(rows) + 1)
     axes = figure.subplots()
     recall, places = [row["recall"] for row in rows], np.arange(len(rows))
-    axes.errorbar(recall, places, xerr=ends(rows, "recall"), fmt="o", color=COLOURS["CNN"], capsize=3)
+    axes.errorbar(
+        recall, places, xerr=interval_errors(rows, "recall"), fmt="o", color=COLOURS["CNN"], capsize=3
+    )
     labels = [f"{row['slice']}: {row['part']} ({row['blobs']})" for row in rows]
     axes.set_yticks(places, labels, fontsize=8)
     lowest = min(row["low"] for row in rows)
@@ -172,7 +174,7 @@ def slice_chart(rows: list[dict]) -> "Figure":
     return figure
 
 
-def robustness(rows: list[dict]) -> "Figure":
+def plot_robustness(rows: list[dict]) -> "Figure":
     """Draw the SNR at half and the false blobs per 100 frames in each robustness set.
 
     Parameters
@@ -192,7 +194,7 @@ def robustness(rows: list[dict]) -> "Figure":
             places = [sets.index(row["set"]) - 0.2 * (number - 1) for row in some]
             style = {"fmt": "o", "color": COLOURS[detector], "markersize": 4, "capsize": 2}
             values = [row["value"] for row in some]
-            axes.errorbar(values, places, xerr=ends(some, "value"), label=detector, **style)
+            axes.errorbar(values, places, xerr=interval_errors(some, "value"), label=detector, **style)
         axes.set_yticks(range(len(sets)), [one.replace("_", " ") for one in sets])
         axes.set_title(title, fontsize=10)
         axes.grid(axis="x", alpha=0.3)

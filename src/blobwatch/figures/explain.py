@@ -16,14 +16,14 @@ SHOWN = 4  # sigma; the grey scale of subframes
 WINDOW = 96  # pixels of a subframe around an error
 
 
-def show_subframe(axes, image: np.ndarray, title: str) -> None:
+def draw_subframe(axes, image: np.ndarray, title: str) -> None:
     """Show one scaled subframe, black to white from -4 to 4 sigma."""
     axes.imshow(image, origin="lower", cmap="gray", vmin=-SHOWN, vmax=SHOWN)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8)
 
 
-def worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "Figure":
+def plot_worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "Figure":
     """Draw the most confident false blobs, and the strongest blobs that were missed.
 
     Parameters
@@ -40,14 +40,14 @@ def worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "Figur
     for row, cases, colour, word in ((0, false, FALSE, "false, p"), (1, missed, TRUE, "missed, SNR")):
         for axes, (index, x, y, value) in zip(grid[row], cases, strict=False):
             axes.axis("on")
-            show_subframe(axes, data.scaled(int(index)), f"{word} {value:.3g}")
+            draw_subframe(axes, data.scaled(int(index)), f"{word} {value:.3g}")
             axes.scatter(x, y, s=160, facecolors="none", edgecolors=colour, linewidths=1.5)
             left, low = (float(np.clip(c - WINDOW / 2, 0, SUBFRAME - WINDOW)) for c in (x, y))
             axes.set(xlim=(left, left + WINDOW), ylim=(low, low + WINDOW))
     return figure
 
 
-def saliency(images: np.ndarray, gradients: np.ndarray, titles: list[str]) -> "Figure":
+def plot_saliency(images: np.ndarray, gradients: np.ndarray, titles: list[str]) -> "Figure":
     """Draw subframes above the pixels that moved their score.
 
     Parameters
@@ -59,7 +59,7 @@ def saliency(images: np.ndarray, gradients: np.ndarray, titles: list[str]) -> "F
     figure = new_figure(2.1 * len(images), 4.6)
     grid = figure.subplots(2, len(images), squeeze=False)
     for column, (image, gradient, title) in enumerate(zip(images, gradients, titles, strict=True)):
-        show_subframe(grid[0, column], image, title)
+        draw_subframe(grid[0, column], image, title)
         weight = np.abs(gradient)
         grid[1, column].imshow(weight, origin="lower", cmap="magma", vmax=np.quantile(weight, 0.9995))
         grid[1, column].set(xticks=[], yticks=[])

@@ -27,7 +27,7 @@ def histogram(image: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarr
     return np.histogram(np.clip(scaled, -REACH, REACH), bins, (-REACH, REACH))
 
 
-def inspected(found: "Inspection") -> "Figure":
+def plot_inspection(found: "Inspection") -> "Figure":
     """Draw the image of an inspected file, and its histogram beside that of pure noise."""
     from matplotlib.figure import Figure
 

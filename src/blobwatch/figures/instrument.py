@@ -5,7 +5,9 @@ import numpy as np
 Window = tuple[int, int, int, int]  # x0, x1, y0, y1, pixels of the 1024 frame
 
 
-def show(axes, image: np.ndarray, window: Window, low: float, high: float, colours: str = "gray") -> None:
+def draw_window(
+    axes, image: np.ndarray, window: Window, low: float, high: float, colours: str = "gray"
+) -> None:
     """Draw a window of a frame into ``axes``, with the frame's pixels on its axes."""
     x0, x1, y0, y1 = window
     axes.imshow(
@@ -20,7 +22,7 @@ def show(axes, image: np.ndarray, window: Window, low: float, high: float, colou
     axes.tick_params(labelsize=7)
 
 
-def beside_the_real(pairs: list[tuple[str, np.ndarray, np.ndarray, Window, float, float, str]]):
+def plot_simulated_and_real(pairs: list[tuple[str, np.ndarray, np.ndarray, Window, float, float, str]]):
     """Draw simulated features (upper row) above the real ones (lower row).
 
     Parameters
@@ -39,12 +41,12 @@ def beside_the_real(pairs: list[tuple[str, np.ndarray, np.ndarray, Window, float
     axes = figure.subplots(2, len(pairs), squeeze=False, width_ratios=shapes)
     for column, (title, simulated, real, window, low, high, colours) in enumerate(pairs):
         for row, (image, whose) in enumerate(((simulated, "simulated"), (real, "real"))):
-            show(axes[row, column], image, window, low, high, colours)
+            draw_window(axes[row, column], image, window, low, high, colours)
             axes[row, column].set_title(f"{title}\n{whose}", fontsize=9)
     return figure
 
 
-def difference_in_the_making(
+def plot_difference_steps(
     image: np.ndarray, stack: np.ndarray, difference: np.ndarray, places: list[tuple[float, float, float]]
 ):
     """Draw an exposure, its stack and their difference, with the new blobs circled.
@@ -71,7 +73,7 @@ def difference_in_the_making(
         ("difference = stack - exposure", difference, 0.0),
     )
     for axes, (title, frame, level) in zip(figure.subplots(1, 3), drawn, strict=True):
-        show(axes, averaged(frame, 4), (0, 256, 0, 256), level - 0.02, level + 0.02)
+        draw_window(axes, bin_image(frame, 4), (0, 256, 0, 256), level - 0.02, level + 0.02)
         axes.images[0].set_extent((-0.5, whole[1] - 0.5, -0.5, whole[3] - 0.5))
         axes.set(xlim=(-0.5, whole[1] - 0.5), ylim=(-0.5, whole[3] - 0.5))
         axes.set_title(title, fontsize=10)
@@ -80,7 +82,7 @@ def difference_in_the_making(
     return figure
 
 
-def averaged(image: np.ndarray, side: int) -> np.ndarray:
+def bin_image(image: np.ndarray, side: int) -> np.ndarray:
     """Return the means of ``side`` x ``side`` pixels, NaN left out, NaN where nothing is known."""
     rows, columns = image.shape[0] // side, image.shape[1] // side
     cells = image[: rows * side, : columns * side].reshape(rows, side, columns, side)

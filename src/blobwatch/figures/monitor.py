@@ -16,7 +16,7 @@ TITLES = {"before": "stack before", "after": "exposure", "difference": "differen
 BLUE = "#0072B2"
 
 
-def new_blob(
+def plot_new_blob(
     place: tuple[float, float, float],
     corner: tuple[int, int],
     pictures: dict[str, bytes],

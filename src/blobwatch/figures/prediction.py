@@ -18,7 +18,7 @@ FOUND = "#E69F00"
 MASKED = "#56B4E9"
 
 
-def prediction(answer: "Prediction") -> "Figure":
+def plot_prediction(answer: "Prediction") -> "Figure":
     """Draw a whole frame with its probabilities and blobs, and a close-up of the most probable ones.
 
     Parameters
@@ -36,7 +36,7 @@ def prediction(answer: "Prediction") -> "Figure":
         axes = figure.add_subplot(grid[row, 3])
         axes.set(xticks=[], yticks=[])
         if row < len(answer.blobs):
-            close_up(axes, scaled, answer, answer.blobs[row])
+            draw_close_up(axes, scaled, answer, answer.blobs[row])
         else:
             axes.axis("off")
     return figure
@@ -90,7 +90,7 @@ def draw_masked(axes, masked: np.ndarray, size: float) -> None:
     axes.scatter(x, y, s=size, marker="s", color=MASKED, linewidths=0, alpha=0.8, label=label)
 
 
-def close_up(axes, scaled: np.ndarray, answer: "Prediction", blob: "FoundBlob") -> None:
+def draw_close_up(axes, scaled: np.ndarray, answer: "Prediction", blob: "FoundBlob") -> None:
     """Show 64 pixels around one blob, its radius, and the masked pixels."""
     from matplotlib.patches import Circle
 

@@ -15,7 +15,7 @@ SPOILT = 5.0  # sigma off the fitted shape, besides half its depth: no blob's li
 
 
 @dataclass(frozen=True)
-class Measured:
+class BlobFit:
     """Place and radius in pixels, SNR (unit-norm amplitude over the noise), depth in the image's unit."""
 
     x: float
@@ -25,7 +25,7 @@ class Measured:
     depth: float
 
 
-def measure(image: np.ndarray, x: float, y: float, level: float, noise: float) -> Measured:
+def fit_blob(image: np.ndarray, x: float, y: float, level: float, noise: float) -> BlobFit:
     """Fit the typical shape near a place, in several sizes, and keep the best.
 
     Parameters
@@ -62,26 +62,26 @@ def measure(image: np.ndarray, x: float, y: float, level: float, noise: float) -
     where one size at one place has 0.4. A blob of equal SNR 12 px away adds a tenth to the SNR and makes
     the place worse, 0.7 to 0.8 px; from 18 px it does no harm.
     """
-    trial, rough = best_size(image, x, y, level, noise, ROUGH)
+    trial, rough = fit_sizes(image, x, y, level, noise, ROUGH)
     if rough.snr > 0:
-        x, y = refined_place(image, trial, rough.depth, level, noise)
-    return best_size(image, x, y, level, noise, TRIALS)[1]
+        x, y = refine_position(image, trial, rough.depth, level, noise)
+    return fit_sizes(image, x, y, level, noise, TRIALS)[1]
 
 
-def best_size(
+def fit_sizes(
     image: np.ndarray, x: float, y: float, level: float, noise: float, sizes: tuple[float, ...]
-) -> tuple[Blob, Measured]:
+) -> tuple[Blob, BlobFit]:
     """Return the shape of the size that fits best at a place, and what it measures there."""
-    best = Blob(x, y, half_width_at(x, y), 1.0), Measured(x, y, radius_at(x, y), 0.0, 0.0)
+    best = Blob(x, y, half_width_at(x, y), 1.0), BlobFit(x, y, radius_at(x, y), 0.0, 0.0)
     for size in sizes:
         trial = Blob(x, y, max(1.5, size * half_width_at(x, y)), 1.0)
-        depth, snr = amplitude(*cut(image, trial, level), noise)
+        depth, snr = fit_amplitude(*cut_stamp(image, trial, level), noise)
         if snr > best[1].snr:
-            best = trial, Measured(x, y, size * radius_at(x, y), snr, depth)
+            best = trial, BlobFit(x, y, size * radius_at(x, y), snr, depth)
     return best
 
 
-def cut(image: np.ndarray, trial: Blob, level: float) -> tuple[np.ndarray, np.ndarray]:
+def cut_stamp(image: np.ndarray, trial: Blob, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a trial's shape, and the image above its level there; both are zero at unknown pixels."""
     stamp, x0, y0 = shape(trial)
     region, part = overlap(stamp, x0, y0, image.shape)
@@ -90,7 +90,7 @@ def cut(image: np.ndarray, trial: Blob, level: float) -> tuple[np.ndarray, np.nd
     return np.where(known, part, 0.0), np.where(known, values, 0.0)
 
 
-def amplitude(part: np.ndarray, values: np.ndarray, noise: float) -> tuple[float, float]:
+def fit_amplitude(part: np.ndarray, values: np.ndarray, noise: float) -> tuple[float, float]:
     """Return depth and SNR of a shape, fitted twice: the second time without the spoilt pixels."""
     sound = np.maximum(values, -SPOILT * noise)  # a blob takes light away, so that nothing is far below
     depth = power = 0.0
@@ -103,7 +103,7 @@ def amplitude(part: np.ndarray, values: np.ndarray, noise: float) -> tuple[float
     return depth, depth * power**0.5 / noise
 
 
-def refined_place(
+def refine_position(
     image: np.ndarray, trial: Blob, depth: float, level: float, noise: float
 ) -> tuple[float, float]:
     """Return the place to which the light moves a trial of a given depth.
@@ -111,7 +111,7 @@ def refined_place(
     One least-squares step in amplitude and place; the place that was given counts as a measurement
     with an error of ``PLACE_ERROR``, so that noise alone moves it little.
     """
-    part, values = cut(image, trial, level)
+    part, values = cut_stamp(image, trial, level)
     if min(part.shape) < 2:
         return trial.x, trial.y
     slope_y, slope_x = np.gradient(depth * part)

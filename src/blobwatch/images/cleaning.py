@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.flatten import interpolation, median_without_nan
+from blobwatch.images.flatten import cubic_interpolation, median_without_nan
 from blobwatch.images.offsets import measure_offsets
-from blobwatch.images.scaling import deviation, noise_of_blocks
+from blobwatch.images.scaling import noise_of_blocks, robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.detector import DEATH_STAR, DEATH_STAR_MASK
 
@@ -84,9 +84,9 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
     offsets = measure_offsets(excess, background, sigma)
     offsets.subtract_stripes(excess)
-    masked = isolated(excess, sigma)
+    masked = find_bad_pixels(excess, sigma)
     if image.shape == (wfc3ir.SIZE, wfc3ir.SIZE):
-        masked |= death_star() & np.isfinite(excess)
+        masked |= death_star_mask() & np.isfinite(excess)
     excess[masked] = np.nan
     noise = float(max(noise_of_pixels(excess), noise_of_blocks(excess)))
     image = np.add(excess, background, out=background)
@@ -120,7 +120,7 @@ def sampled(image: np.ndarray) -> np.ndarray:
 def noise_of_pixels(excess: np.ndarray) -> float:
     """Return the robust noise per pixel of an image without background."""
     sample = sampled(excess)
-    return deviation(sample[np.isfinite(sample)])
+    return robust_deviation(sample[np.isfinite(sample)])
 
 
 def local_background(image: np.ndarray) -> np.ndarray:
@@ -138,11 +138,11 @@ def local_background(image: np.ndarray) -> np.ndarray:
 def halves_interpolation(side: int) -> tuple[np.ndarray, int]:
     """Return the matrix that joins the box centres within each half of a side, and the number of boxes."""
     half = side // 2
-    matrix = interpolation(half, BOX if half % BOX == 0 else half)
+    matrix = cubic_interpolation(half, BOX if half % BOX == 0 else half)
     return np.kron(np.eye(2), matrix).astype(np.float32), 2 * matrix.shape[1]
 
 
-def isolated(excess: np.ndarray, sigma: float) -> np.ndarray:
+def find_bad_pixels(excess: np.ndarray, sigma: float) -> np.ndarray:
     """Return which pixels are bad: far from the background, and alone or in a small cluster.
 
     A pixel is bad if it is more than ``OUTLIER`` sigma above the median of its 5 x 5 box, and if at most a
@@ -180,7 +180,7 @@ def boxes_around(image: np.ndarray, places: np.ndarray, reach: int) -> np.ndarra
 
 
 @lru_cache(maxsize=1)
-def death_star() -> np.ndarray:
+def death_star_mask() -> np.ndarray:
     """Return the mask of the ring of dead pixels, shape (1024, 1024), bool."""
     x, y, _ = DEATH_STAR
     v, u = np.ogrid[: wfc3ir.SIZE, : wfc3ir.SIZE]

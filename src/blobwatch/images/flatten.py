@@ -25,12 +25,12 @@ def blob_image(image: np.ndarray, dq: np.ndarray, box: int = 64) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         # The median of a box misses its centre where the glow is curved; a second pass finds what is left.
         for _ in range(2):
-            glow = large_scale(usable, box)
+            glow = large_scale_background(usable, box)
             usable = np.where(glow > 0, usable / glow, np.nan)
     return usable.astype(np.float32)
 
 
-def large_scale(image: np.ndarray, box: int, beyond: bool = True) -> np.ndarray:
+def large_scale_background(image: np.ndarray, box: int, beyond: bool = True) -> np.ndarray:
     """Return the smooth part of an image: medians of boxes, joined by cubics.
 
     Parameters
@@ -49,11 +49,11 @@ def large_scale(image: np.ndarray, box: int, beyond: bool = True) -> np.ndarray:
     boxes = image.reshape(rows, box, columns, box).swapaxes(1, 2).reshape(rows * columns, box * box)
     mesh = medians_of_long_rows(boxes).reshape(rows, columns)
     mesh = np.where(np.isfinite(mesh), mesh, median_without_nan(mesh.ravel()))
-    down, across = (interpolation(size, box, beyond) for size in image.shape)
+    down, across = (cubic_interpolation(size, box, beyond) for size in image.shape)
     return down @ mesh @ across.T
 
 
-def interpolation(size: int, box: int, beyond: bool = True) -> np.ndarray:
+def cubic_interpolation(size: int, box: int, beyond: bool = True) -> np.ndarray:
     """Return the matrix, shape (size, size / box), that joins box centres by cubics.
 
     Each pixel takes the cubic through the four nearest centres (fewer where there are fewer), so the

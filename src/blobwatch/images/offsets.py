@@ -90,13 +90,13 @@ def stripe_offsets(means: np.ndarray, counts: np.ndarray, sigma: float) -> np.nd
     variance = sigma**2 * np.mean(1 / counts[:, known]) / 2 * (1 - 1 / SMOOTH)
     parts = []
     for part in (means[0] + means[1]) / 2, (means[0] - means[1]) / 2:
-        part = sharp_part(np.where(known, part, 0), known)
+        part = subtract_running_mean(np.where(known, part, 0), known)
         observed = np.mean(part[known] ** 2)
         parts.append(part * max(0.0, 1 - variance / observed) if observed > 0 else part)
     return np.stack([parts[0] + parts[1], parts[0] - parts[1]]).astype(np.float32)
 
 
-def sharp_part(profile: np.ndarray, known: np.ndarray) -> np.ndarray:
+def subtract_running_mean(profile: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return a profile minus its running mean, half by half."""
     result = np.zeros_like(profile)
     for half in np.split(np.arange(profile.size), 2):
@@ -118,9 +118,9 @@ def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
     """
     (low, up), variance_x = seam_steps(across)
     (left, right), variance_y = seam_steps(upward)
-    step_x = significant((low + up) / 2, variance_x / 2)
-    step_y = significant((left + right) / 2, variance_y / 2)
-    twist = significant((up - low + right - left) / 4, (variance_x + variance_y) / 8)
+    step_x = shrink_step((low + up) / 2, variance_x / 2)
+    step_y = shrink_step((left + right) / 2, variance_y / 2)
+    twist = shrink_step((up - low + right - left) / 4, (variance_x + variance_y) / 8)
     sign = np.array([-0.5, 0.5])
     levels = step_x * sign[None, :] + step_y * sign[:, None] + 2 * twist * np.outer(sign, sign)
     return levels.astype(np.float32)
@@ -139,6 +139,6 @@ def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
     return found[2], float(scatter * inverse[2, 2])
 
 
-def significant(step: float, variance: float) -> float:
+def shrink_step(step: float, variance: float) -> float:
     """Return a step, shrunk toward 0 where it is not well above its error."""
     return float(step * max(0.0, 1 - 4 * variance / step**2)) if step else 0.0

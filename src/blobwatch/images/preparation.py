@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
-from blobwatch.images.flatten import interpolation, median_without_nan
+from blobwatch.images.flatten import cubic_interpolation, median_without_nan
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
 
@@ -74,5 +74,5 @@ def background(clean: CleanFrame) -> np.ndarray:
     level[count < BOX**2 // 4] = np.nan
     around = sliding_window_view(np.pad(level, 1, mode="edge"), (3, 3)).reshape(rows, columns, 9)
     level = np.nan_to_num(median_without_nan(around)).astype(image.dtype)
-    down, across = (interpolation(side, BOX, beyond=False).astype(image.dtype) for side in image.shape)
+    down, across = (cubic_interpolation(side, BOX, beyond=False).astype(image.dtype) for side in image.shape)
     return down @ level @ across.T

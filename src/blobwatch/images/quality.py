@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from blobwatch.images.flatten import median_without_nan
-from blobwatch.images.scaling import deviation
+from blobwatch.images.scaling import robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure
 
@@ -119,8 +119,8 @@ def measure_difference(
     """
     if len(references) < MIN_REFERENCES:
         return quality
-    reference = median_without_nan(np.stack([sampled(one) for one in references], axis=-1))
-    excess_light = sampled(image) - reference
+    reference = median_without_nan(np.stack([sample_strips(one) for one in references], axis=-1))
+    excess_light = sample_strips(image) - reference
     noise = float(pixel_noise(excess_light))
     if not noise > 0:
         return quality
@@ -135,11 +135,11 @@ def measure_difference(
         excess=float(noise / expected),
         streaks=lit_share(blocks, noise),
         sources=source_share(blocks, noise),
-        banding=banding(excess_light, noise),
+        banding=measure_banding(excess_light, noise),
     )
 
 
-def sampled(image: np.ndarray) -> np.ndarray:
+def sample_strips(image: np.ndarray) -> np.ndarray:
     """Return a quarter of the rows, in strips of `BLOCK`: shape (256, 1024)."""
     strips = image.reshape(-1, STRIP, image.shape[1])[:, FIRST : FIRST + BLOCK]
     return strips.reshape(-1, image.shape[1])
@@ -156,7 +156,7 @@ def pixel_noise(image: np.ndarray) -> float:
     """Return the noise per pixel from steps between neighbours, so that no structure counts."""
     steps = image[:, 1:] - image[:, :-1]
     steps = steps[np.isfinite(steps)]
-    return deviation(steps) / np.sqrt(2.0) if steps.size else np.nan
+    return robust_deviation(steps) / np.sqrt(2.0) if steps.size else np.nan
 
 
 def expected_noise(electrons: float) -> float:
@@ -193,7 +193,7 @@ def source_share(blocks: np.ndarray, noise: float) -> float:
     return float((bright >= SOURCE_PIXELS).mean())
 
 
-def banding(excess_light: np.ndarray, noise: float) -> float:
+def measure_banding(excess_light: np.ndarray, noise: float) -> float:
     """Return the scatter of the medians of rows or columns beyond what noise explains, in sigma."""
     light = excess_light[:, EDGE:-EDGE]
     half = light.shape[1] // 2  # the amplifiers read halves of a row
@@ -202,6 +202,6 @@ def banding(excess_light: np.ndarray, noise: float) -> float:
         medians = median_without_nan(lines)
         medians = medians[np.isfinite(medians)] / noise
         # Robust, since scattered light at the edge of the frame leaves a residual in some columns.
-        scatter = deviation(medians - np.median(medians)) if medians.size else np.nan
+        scatter = robust_deviation(medians - np.median(medians)) if medians.size else np.nan
         scatters.append(np.sqrt(max(0.0, scatter**2 - np.pi / 2 / lines.shape[1])))
     return float(max(scatters))

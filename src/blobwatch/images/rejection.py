@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from blobwatch.images.quality import MIN_REFERENCES, Quality
-from blobwatch.images.scaling import deviation
+from blobwatch.images.scaling import robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.settings import QualitySettings
 
@@ -97,8 +97,8 @@ def outlier_reason(quality: Quality, season: Sequence[Quality], settings: Qualit
     """
     reasons = []
     for name, prior in PRIORS.items():
-        value = transformed(getattr(quality, name), prior)
-        location, scatter = distribution([getattr(one, name) for one in season], prior)
+        value = to_prior_scale(getattr(quality, name), prior)
+        location, scatter = estimate_distribution([getattr(one, name) for one in season], prior)
         sigmas = (value - location) / scatter
         if sigmas > settings.sigmas:
             usual = np.exp(location) if prior.log else location
@@ -128,21 +128,21 @@ def truncated_reason(quality: Quality, season: Sequence[Quality], settings: Qual
     )
 
 
-def distribution(values: Sequence[float], prior: Prior) -> tuple[float, float]:
+def estimate_distribution(values: Sequence[float], prior: Prior) -> tuple[float, float]:
     """Return robust location and scatter of a measure over a season, blended with its prior."""
-    known = np.array([transformed(one, prior) for one in values])
+    known = np.array([to_prior_scale(one, prior) for one in values])
     known = known[np.isfinite(known)]
     count = len(known)
     if not count:
         return prior.location, prior.scatter
     middle = float(np.median(known))
-    scatter = deviation(known - middle)
+    scatter = robust_deviation(known - middle)
     blended = (PRIOR_WEIGHT * prior.scatter + count * scatter) / (PRIOR_WEIGHT + count)
     middle = (PRIOR_WEIGHT * prior.location + count * middle) / (PRIOR_WEIGHT + count)
     return middle, max(blended, prior.floor)
 
 
-def transformed(value: float, prior: Prior) -> float:
+def to_prior_scale(value: float, prior: Prior) -> float:
     """Return a measure on the scale on which it is compared."""
     if not prior.log:
         return value

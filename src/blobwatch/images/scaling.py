@@ -29,19 +29,19 @@ def level_and_noise(image: np.ndarray) -> tuple[float, float]:
     BlobwatchError
         If there are too few finite pixels, or they are all equal.
     """
-    rows, columns = (np.flatnonzero(evenly(side, 8)) for side in image.shape)
+    rows, columns = (np.flatnonzero(middle_of_periods(side, 8)) for side in image.shape)
     sample = image[np.ix_(rows, columns)]
     sample = sample[np.isfinite(sample)]
     if sample.size < image.size // 16 // 10:
         raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
     level = np.median(sample)
-    noise = deviation(sample - level)
+    noise = robust_deviation(sample - level)
     if not noise > 0:
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
     return float(level), float(max(noise, noise_of_blocks(image)))
 
 
-def deviation(values: np.ndarray) -> float:
+def robust_deviation(values: np.ndarray) -> float:
     """Return the robust standard deviation of values about 0."""
     return float(1.4826 * np.median(np.abs(values)))
 
@@ -52,7 +52,7 @@ def noise_of_blocks(image: np.ndarray) -> float:
     From the differences of neighbouring blocks, so that a slope does not count, of a quarter of the blocks;
     0 where there are too few without an unknown pixel.
     """
-    rows, columns = (evenly(side // (2 * BLOCK), 4) for side in image.shape)
+    rows, columns = (middle_of_periods(side // (2 * BLOCK), 4) for side in image.shape)
     height, width = (2 * BLOCK * pairs.size for pairs in (rows, columns))
     sums = block_sums(image[:height, :width], BLOCK)
     sums = sums.reshape(rows.size, 2, columns.size, 2)[rows][:, :, columns]
@@ -61,7 +61,7 @@ def noise_of_blocks(image: np.ndarray) -> float:
     if known.size < steps.size // 10:
         return 0.0
     # A block sums BLOCK**2 pixels, and a step has the scatter of two blocks.
-    return deviation(known) / BLOCK / np.sqrt(2.0)
+    return robust_deviation(known) / BLOCK / np.sqrt(2.0)
 
 
 def block_sums(image: np.ndarray, size: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def block_sums(image: np.ndarray, size: int) -> np.ndarray:
     return sum(rows[:, place::size] for place in range(size))
 
 
-def evenly(count: int, period: int) -> np.ndarray:
+def middle_of_periods(count: int, period: int) -> np.ndarray:
     """Return which of ``count`` to take: two of each period, those in its middle.
 
     Where the period divides the count, the choice is its own mirror image.
@@ -101,11 +101,11 @@ def scale_frame(image: np.ndarray, level: float | None = None, noise: float | No
     return np.clip(scaled, -CLIP, CLIP, out=scaled)
 
 
-def to_steps(scaled: np.ndarray) -> np.ndarray:
+def quantize(scaled: np.ndarray) -> np.ndarray:
     """Return a scaled image as whole steps of 1/16 sigma, int8, for the disk."""
     return np.round(scaled * (1 / STEP)).astype(np.int8)
 
 
-def from_steps(steps: np.ndarray) -> np.ndarray:
+def dequantize(steps: np.ndarray) -> np.ndarray:
     """Return the scaled image, float32, of whole steps."""
     return steps.astype(np.float32) * np.float32(STEP)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from blobwatch.images.flatten import large_scale, median_without_nan
+from blobwatch.images.flatten import large_scale_background, median_without_nan
 
 
 def median_stack(images: list[np.ndarray]) -> np.ndarray:
@@ -48,5 +48,7 @@ def noise_map(difference: np.ndarray, box: int = 64) -> np.ndarray:
     ndarray, shape (ny, nx), float32, fraction of the background
         Defined everywhere, also where the difference is NaN.
     """
-    scatter = 1.4826 * large_scale(np.abs(difference - large_scale(difference, box)), box, beyond=False)
+    scatter = 1.4826 * large_scale_background(
+        np.abs(difference - large_scale_background(difference, box)), box, beyond=False
+    )
     return np.maximum(scatter, 0.0).astype(np.float32)

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.images.scaling import BLOCK, block_sums, deviation
+from blobwatch.images.scaling import BLOCK, block_sums, robust_deviation
 
 TILE = 128  # pixels on a side of the tiles whose spectra are averaged
 BLOB_SCALE = (0.03, 0.09)  # cycles per pixel that define the noise at the scale of a blob
@@ -44,7 +44,7 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
     so that a source or a streak, which is in few tiles, counts little. In two dimensions, since rows that
     differ are noise along one axis only.
     """
-    tiles = cut_tiles(without_sources(image, known))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
+    tiles = cut_tiles(mask_sources(image, known))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
     if not len(tiles):
         raise BlobwatchError("too few pixels are known to measure the noise; leave the image out")
     window = np.sin(np.pi * (np.arange(TILE) + 0.5) / TILE) ** 2
@@ -54,20 +54,20 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
     power = transform.real**2 + transform.imag**2
     with np.errstate(divide="ignore"):
         logarithm = np.log(power, out=power).mean(axis=0, dtype=np.float64)
-    spectrum = np.exp(smoothed(logarithm) + np.euler_gamma) / np.mean(window**2, dtype=np.float64)
+    spectrum = np.exp(smooth_spectrum(logarithm) + np.euler_gamma) / np.mean(window**2, dtype=np.float64)
     if not (np.isfinite(spectrum) & (spectrum > 0)).all():
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
     return spectrum
 
 
-def without_sources(image: np.ndarray, known: np.ndarray) -> np.ndarray:
+def mask_sources(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return an image with 0 in the blocks whose sums are far from 0: blobs, stars, streaks."""
     quiet = np.ones(image.shape, dtype=bool)
     for size in (BLOCK, 2 * BLOCK):
         sums = block_sums(image, size)
         counted = sums[block_sums(known, size) > HALF * size**2]
         if counted.size:
-            usual = np.abs(sums) <= SOURCE * deviation(counted)
+            usual = np.abs(sums) <= SOURCE * robust_deviation(counted)
             quiet &= usual.repeat(size, axis=1).repeat(size, axis=0)
     return image * quiet
 
@@ -79,7 +79,7 @@ def cut_tiles(image: np.ndarray) -> np.ndarray:
     return whole.reshape(rows, TILE, columns, TILE).swapaxes(1, 2).reshape(-1, TILE, TILE)
 
 
-def smoothed(half: np.ndarray) -> np.ndarray:
+def smooth_spectrum(half: np.ndarray) -> np.ndarray:
     """Return the means over 3 x 3 frequencies of the half of a symmetric spectrum, shape (TILE, n)."""
     mirrored = np.roll(half[::-1], 1, axis=0)  # of the negative frequencies
     wide = np.concatenate([mirrored[:, 1:2], half, mirrored[:, -2:-1]], axis=1)
@@ -119,21 +119,21 @@ def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     gain = 1 / np.sqrt(spectrum)
     low = frequencies() < LOW
     gain[low] = np.minimum(gain[low], 1 / noise_at_blob_scale(spectrum))
-    rows, columns = interpolations(*image.shape, image.dtype)
+    rows, columns = interpolation_matrices(*image.shape, image.dtype)
     transform = np.fft.rfft2(image, norm="ortho")
     transform *= rows @ gain.astype(image.dtype) @ columns
     return np.fft.irfft2(transform, s=image.shape, norm="ortho")
 
 
 @lru_cache(maxsize=4)
-def interpolations(ny: int, nx: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def interpolation_matrices(ny: int, nx: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Return the matrices that interpolate from frequencies of a tile to those of a frame."""
-    rows = linear(np.fft.fftfreq(ny) * TILE % TILE, TILE)
-    columns = linear(np.fft.rfftfreq(nx) * TILE, TILE // 2 + 1)
+    rows = linear_interpolation(np.fft.fftfreq(ny) * TILE % TILE, TILE)
+    columns = linear_interpolation(np.fft.rfftfreq(nx) * TILE, TILE // 2 + 1)
     return rows.astype(dtype), columns.T.astype(dtype)
 
 
-def linear(place: np.ndarray, count: int) -> np.ndarray:
+def linear_interpolation(place: np.ndarray, count: int) -> np.ndarray:
     """Return the matrix that interpolates from ``count`` cyclic points to places between them."""
     low = place.astype(int)
     points, share = np.eye(count), (place - low)[:, None]

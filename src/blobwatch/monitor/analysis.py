@@ -9,7 +9,7 @@ import numpy as np
 from blobwatch.detections import FoundBlob
 from blobwatch.errors import BlobwatchError, UnusableFile
 from blobwatch.history import strip_directory
-from blobwatch.images.blob_fit import amplitude, cut
+from blobwatch.images.blob_fit import cut_stamp, fit_amplitude
 from blobwatch.images.quality import Quality
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
@@ -48,8 +48,8 @@ class BlobImage:
         The error is None where no pixel there is usable.
         """
         trial = Blob(x, y, max(1.5, half_width_at(x, y) * radius / radius_at(x, y)), 1.0)
-        part, values = cut(self.image, trial, 1.0)
-        depth, snr = amplitude(part, -values, self.noise)  # missing light counts as positive
+        part, values = cut_stamp(self.image, trial, 1.0)
+        depth, snr = fit_amplitude(part, -values, self.noise)  # missing light counts as positive
         return depth, abs(depth / snr) if snr else None
 
 

@@ -271,13 +271,13 @@ def message(notice: Notice) -> tuple[str, str]:
 
 def draw(session: Session, blob: Blob, folder: Path) -> Path:
     """Draw a blob; return the file of the picture."""
-    from blobwatch.figures.monitor import new_blob
+    from blobwatch.figures.monitor import plot_new_blob
 
     best = max(blob.detections, key=lambda one: one.snr)
     row, path = row_of(blob), folder / f"blob-{blob.id}.png"
     title = f"Blob {blob.id} at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob.snr:.1f}, in {best.exposure.rootname}"
     with DRAWING:
-        new_blob(
+        plot_new_blob(
             (blob.x, blob.y, blob.radius),
             (corner(best.x), corner(best.y)),
             {name: getattr(best, name) for name in PICTURES},

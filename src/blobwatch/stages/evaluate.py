@@ -91,8 +91,10 @@ def evaluate(
         index = read_table(subframes / "index.csv")
         write_text(folder / "model_card.md", model_card(model.manifest, rounded(metrics), own, index))
         pictures = draw_figures(tables, test, judged, reports)
-        pictures["saliency"] = explain.saliency(*salient(candidate, model, test, judged[CNN].test))
-        pictures["learning_curves"] = evaluation.learning_curves(read_history(train_reports / "history.csv"))
+        pictures["saliency"] = explain.plot_saliency(*salient(candidate, model, test, judged[CNN].test))
+        pictures["learning_curves"] = evaluation.plot_learning_curves(
+            read_history(train_reports / "history.csv")
+        )
         (folder / "figures").mkdir()
         for name, figure in pictures.items():
             figure.savefig(folder / "figures" / f"{name}.png", dpi=100, metadata={"Software": None})
@@ -160,13 +162,13 @@ def draw_figures(
     aucs = {name: reports[name]["subframes"]["auc"] for name in judged}
     own = [row for row in tables["slices"] if row["detector"] == CNN]
     return {
-        "completeness": evaluation.completeness(tables["completeness"]),
-        "reliability": evaluation.reliability(tables["reliability"]),
-        "roc": evaluation.roc_and_precision(tables["roc"], aucs),
-        "confusion": evaluation.confusion_matrices(matrices),
-        "slices": evaluation.slice_chart(own),
-        "robustness": evaluation.robustness(tables["robustness"]),
-        "worst_errors": explain.worst_errors(test, *worst_errors(test, network.test, network.threshold)),
+        "completeness": evaluation.plot_completeness(tables["completeness"]),
+        "reliability": evaluation.plot_reliability(tables["reliability"]),
+        "roc": evaluation.plot_roc_and_precision(tables["roc"], aucs),
+        "confusion": evaluation.plot_confusion_matrices(matrices),
+        "slices": evaluation.plot_slices(own),
+        "robustness": evaluation.plot_robustness(tables["robustness"]),
+        "worst_errors": explain.plot_worst_errors(test, *worst_errors(test, network.test, network.threshold)),
     }
 
 

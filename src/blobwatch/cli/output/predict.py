@@ -108,9 +108,9 @@ def make_folder(folder: Path) -> None:
 
 def save_picture(answer: Prediction, folder: Path) -> None:
     """Write the picture of an answer under the name of its file."""
-    from blobwatch.figures.prediction import prediction
+    from blobwatch.figures.prediction import plot_prediction
 
-    write_picture(prediction(answer), folder, Path(answer.image))
+    write_picture(plot_prediction(answer), folder, Path(answer.image))
 
 
 def write_picture(figure, folder: Path, image: Path) -> None:
@@ -173,9 +173,9 @@ def answer_inspect(
             print_message(f"blobwatch: {error}", "red")
             continue
         if plot and found.image is not None and found.statistics:
-            from blobwatch.figures.inspection import inspected
+            from blobwatch.figures.inspection import plot_inspection
 
-            write_picture(inspected(found), plot, path)
+            write_picture(plot_inspection(found), plot, path)
         if as_json:
             for text in found.warnings:
                 print_file_warning(f"{path}: {text}")

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from blobwatch.detector.model_card import SIMULATED
-from blobwatch.figures.evaluation import learning_curves
+from blobwatch.figures.evaluation import plot_learning_curves
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.audit.run import Audit
@@ -104,7 +104,7 @@ def training_curves(snapshot: Snapshot | None) -> tuple[str, str]:
     try:
         table = csv.DictReader(StringIO(content.decode()))
         history = [{key: float(cell or "nan") for key, cell in row.items()} for row in table]
-        figure, png = learning_curves(history), BytesIO()
+        figure, png = plot_learning_curves(history), BytesIO()
     except (KeyError, TypeError, ValueError):
         return "", f"{HISTORY} holds no curves of loss and AUC."
     figure.savefig(png, format="png", dpi=100, metadata={"Software": None})
