@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive.program import archive, program  # noqa: F401
+from archive.fetch_command import archive, command  # noqa: F401
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
 from monitor.sky import seen, sky, watched  # noqa: F401

@@ -1,4 +1,4 @@
-"""The door to the cloud copy, by the real boto3, against a local server that plays S3."""
+"""Downloads from the cloud copy, with boto3 and a local server instead of S3."""
 
 import hashlib
 from contextlib import closing
@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from blobwatch.archive import cloud
-from blobwatch.archive.download import Broken, Outdated
+from blobwatch.archive.download import StaleDataError, TransientError
 from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 
@@ -15,78 +15,79 @@ NAME = "icxx01aaq_flt.fits"
 
 
 @pytest.fixture
-def ask(archive, monkeypatch, tmp_path):
-    """Ask for the first exposure, without any setting of whoever runs the tests."""
+def request_range(archive, monkeypatch, tmp_path):
+    """A function that requests the first exposure, without AWS settings of this machine."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    client = cloud.open_client()
-    yield lambda offset=0, validator="", product=FIRST: cloud.ask(client, product, offset, validator)
-    client.close()
+    with closing(cloud.open_client()) as client:
+        yield lambda offset=0, validator="", product=FIRST: cloud.request_object(
+            client, product, offset, validator
+        )
 
 
-def test_where_it_lies():
-    assert cloud.uri(FIRST) == f"s3://stpubdata/hst/public/icxx/icxx01aaq/{NAME}"
+def test_uri_of_a_file():
+    assert cloud.s3_uri(FIRST) == f"s3://stpubdata/hst/public/icxx/icxx01aaq/{NAME}"
 
 
-def test_bytes_from_a_place_on_without_credentials(archive, ask):
-    content = archive.holds[0].content
-    whole = ask()
-    assert b"".join(whole.chunks) == content
-    assert (whole.start, whole.total, whole.md5) == (0, len(content), hashlib.md5(content).hexdigest())
-    rest = ask(1000, whole.validator)
+def test_requests_start_at_an_offset_and_are_anonymous(archive, request_range):
+    content = archive.files[0].content
+    complete = request_range()
+    assert b"".join(complete.chunks) == content
+    assert (complete.start, complete.total) == (0, len(content))
+    assert complete.md5 == hashlib.md5(content).hexdigest()
+    rest = request_range(1000, complete.validator)
     assert (rest.start, rest.total) == (1000, len(content))
     assert b"".join(rest.chunks) == content[1000:]
-    assert not any("Authorization" in one.headers for one in archive.asked)
+    assert not any("Authorization" in one.headers for one in archive.requests)
 
 
-def test_the_tag_of_an_object_in_parts_is_no_md5(archive, ask):
+def test_etag_of_a_multipart_upload_is_not_an_md5(archive, request_range):
     archive.multipart = True
-    piece = ask()
-    assert piece.md5 == ""
-    assert piece.validator.endswith('-2"')
-    assert len(b"".join(piece.chunks)) == len(archive.holds[0].content)
+    response = request_range()
+    assert response.md5 == ""
+    assert response.validator.endswith('-2"')
+    assert len(b"".join(response.chunks)) == len(archive.files[0].content)
 
 
-def test_the_tag_under_a_key_of_its_own_is_no_md5():
+def test_etag_of_an_encrypted_object_is_not_an_md5():
     tag = {"ETag": '"' + "a" * 32 + '"'}
-    assert cloud.md5_in(tag) == "a" * 32
-    assert cloud.md5_in(tag | {"ServerSideEncryption": "aws:kms"}) == ""
+    assert cloud.object_md5(tag) == "a" * 32
+    assert cloud.object_md5(tag | {"ServerSideEncryption": "aws:kms"}) == ""
 
 
-def test_another_file_by_now(archive, ask):
-    with pytest.raises(Outdated):
-        ask(1000, '"another"')
-    with pytest.raises(Outdated):
-        ask(10**7)
+@pytest.mark.parametrize(("offset", "validator"), [(1000, '"another"'), (10**7, "")])
+def test_changed_file_makes_the_received_bytes_stale(archive, request_range, offset, validator):
+    with pytest.raises(StaleDataError):
+        request_range(offset, validator)
 
 
-def test_not_there(ask):
+def test_absent_file_is_an_error(request_range):
     absent = Product("izzz99zzq", "flt", None, 57400.25, "F153M", "14389", True)
-    with pytest.raises(BlobwatchError, match=r"izzz99zzq_flt.fits is not in the cloud; fetch it without"):
-        ask(product=absent)
+    with pytest.raises(BlobwatchError, match=r"izzz99zzq_flt.fits: not in the cloud. Fetch it without"):
+        request_range(product=absent)
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [("503", "status 503"), ("500", "status 500"), ("hang up", "broke off")]
+    ("failure", "message"), [("503", "status 503"), ("500", "status 500"), ("hang up", "broke off")]
 )
-def test_troubles_are_not_tried_again_by_boto(archive, ask, how, reason):
-    archive.plan[NAME] = [how]
-    with pytest.raises(Broken, match=reason):
-        ask()
-    assert len(archive.asked) == 1
+def test_boto_does_not_retry(archive, request_range, failure, message):
+    archive.plan[NAME] = [failure]
+    with pytest.raises(TransientError, match=message):
+        request_range()
+    assert len(archive.requests) == 1
 
 
-def test_a_line_that_breaks_in_the_middle(archive, ask):
+def test_interrupted_response_is_a_transient_error(archive, request_range):
     archive.plan[NAME] = ["drop 150000"]
-    came = []
-    with pytest.raises(Broken, match="the connection broke off"):
-        came.extend(ask().chunks)
-    assert archive.holds[0].content.startswith(b"".join(came))
-    assert came
+    received = []
+    with pytest.raises(TransientError, match="the connection broke off"):
+        received.extend(request_range().chunks)
+    assert received
+    assert archive.files[0].content.startswith(b"".join(received))
 
 
-def test_nobody_there(monkeypatch):
+def test_unreachable_server_is_a_transient_error(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with closing(cloud.open_client()) as client, pytest.raises(Broken, match="cannot be reached"):
-        cloud.ask(client, FIRST, 0, "")
+    with closing(cloud.open_client()) as client, pytest.raises(TransientError, match="cannot be reached"):
+        cloud.request_object(client, FIRST, 0, "")

@@ -1,4 +1,4 @@
-"""A file in pieces: breaks, lines that go wrong in each way, parts of another start; no network."""
+"""Resumable download of one file: interruptions, invalid responses, state of earlier runs; no network."""
 
 import hashlib
 import io
@@ -7,204 +7,209 @@ import pytest
 from astropy.io import fits
 from tenacity import wait_none
 
-from blobwatch.archive.download import TRIES, Broken, Outdated, Part, Piece, complete
+from blobwatch.archive.download import (
+    TRIES,
+    PartialFile,
+    RangeResponse,
+    StaleDataError,
+    TransientError,
+    download,
+    fetch_file,
+)
 from blobwatch.errors import BlobwatchError
 
 buffer = io.BytesIO()
 fits.PrimaryHDU().writeto(buffer)
-CONTENT = buffer.getvalue()  # 2880 bytes
+CONTENT = buffer.getvalue()
+SIZE = len(CONTENT)  # 2880 bytes
 MD5 = hashlib.md5(CONTENT).hexdigest()
 URI = "mast:HST/product/icxx01aaq_flt.fits"
-WHOLE = len(CONTENT)
 
 
-def bytes_of(content: bytes, breaks: bool = False):
-    """Yield 1000 bytes at a time; then the line may break."""
-    for first in range(0, len(content), 1000):
-        yield content[first : first + 1000]
-    if breaks:
-        raise Broken("the connection broke off")
-
-
-class Line:
-    """An archive that answers one ask after the other as planned; after the plan, as it should."""
+class Server:
+    """Answers each request as planned, and correctly after the plan."""
 
     def __init__(self, *plan):
-        self.plan, self.asked = list(plan), []
+        self.plan, self.requests = list(plan), []
 
-    def __call__(self, offset: int, validator: str) -> Piece:
-        self.asked.append((offset, validator))
-        answer = self.plan.pop(0) if self.plan else (lambda at: piece(at))
-        return answer(offset)
+    def __call__(self, offset: int, validator: str) -> RangeResponse:
+        self.requests.append((offset, validator))
+        return (self.plan.pop(0) if self.plan else respond)(offset)
 
 
-def piece(start: int, content: bytes = CONTENT, stop=None, total=-1, validator="v1", md5="") -> Piece:
-    breaks = stop is not None
+def read_chunks(content: bytes, fails: bool):
+    """Yield 1000 bytes at a time, optionally with an error at the end."""
+    for first in range(0, len(content), 1000):
+        yield content[first : first + 1000]
+    if fails:
+        raise TransientError("the connection broke off")
+
+
+def respond(start: int, content: bytes = CONTENT, stop=None, total=-1, validator="v1", md5=""):
+    """Return a response; with ``stop``, the connection breaks off there."""
     total = len(content) if total == -1 else total
-    return Piece(start, total, validator, bytes_of(content[start:stop], breaks), md5)
+    return RangeResponse(start, total, validator, read_chunks(content[start:stop], stop is not None), md5)
 
 
-def refuse(_):
-    raise Broken("it answered with status 503")
+def until(stop: int):
+    return lambda offset: respond(offset, stop=stop)
+
+
+def fail(_):
+    raise TransientError("the server answered with status 503")
 
 
 @pytest.fixture
-def place(tmp_path):
+def target(tmp_path):
     return tmp_path / "icxx01aaq_flt.fits"
 
 
-def fetched(place, line: Line, size: int | None = WHOLE) -> Part:
-    part = Part(place, URI, size)
+def run_download(target, server: Server, size: int | None = SIZE) -> PartialFile:
+    part = PartialFile(target, URI, size)
     try:
-        complete(part, line, lambda have: None, wait_none())
+        download(part, server, lambda received: None, wait_none())
     finally:
         part.close()
     return part
 
 
-def test_all_in_one(place):
-    said = []
-    part = Part(place, URI, WHOLE)
-    complete(part, Line(), said.append, wait_none())
-    assert (part.have, part.md5) == (WHOLE, MD5)
-    assert said == [1000, 2000, 2880]
-    assert not place.exists()
-    part.finish()
-    assert place.read_bytes() == CONTENT
-    assert [path.name for path in place.parent.iterdir()] == [place.name]
+def test_file_is_moved_to_its_target(target):
+    reports = []
+
+    def accept(part):
+        assert not target.exists()
+        return part.received, part.md5
+
+    part = PartialFile(target, URI, SIZE)
+    assert fetch_file(part, Server(), reports.append, accept, wait_none()) == (SIZE, MD5)
+    assert reports == [1000, 2000, 2880]
+    assert target.read_bytes() == CONTENT
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_a_break_is_gone_on_from(place):
-    line = Line(lambda at: piece(at, stop=1500), lambda at: piece(at, stop=2100))
-    part = fetched(place, line)
-    assert line.asked == [(0, ""), (1500, "v1"), (2100, "v1")]
-    assert (part.have, part.md5) == (WHOLE, MD5)
+def test_download_resumes_after_each_interruption(target):
+    server = Server(until(1500), until(2100))
+    part = run_download(target, server)
+    assert server.requests == [(0, ""), (1500, "v1"), (2100, "v1")]
+    assert (part.received, part.md5) == (SIZE, MD5)
 
 
-def test_another_start_goes_on(place):
-    with pytest.raises(Broken):
-        fetched(place, Line(lambda at: piece(at, stop=2000), *[refuse] * TRIES))
-    line = Line()
-    part = fetched(place, line)
-    assert line.asked == [(2000, "v1")]
-    assert part.md5 == MD5
+def test_next_run_resumes(target):
+    with pytest.raises(TransientError):
+        run_download(target, Server(until(2000), *[fail] * TRIES))
+    server = Server()
+    assert run_download(target, server).md5 == MD5
+    assert server.requests == [(2000, "v1")]
 
 
-def test_a_whole_part_needs_no_asking(place):
-    """Killed after the last byte and before the file had its name."""
-    fetched(place, Line())
-    line = Line()
-    part = fetched(place, line)
-    assert line.asked == []
-    assert part.md5 == MD5
+def test_complete_partial_file_needs_no_request(target):
+    """A run was killed after the last byte and before the file was moved."""
+    run_download(target, Server())
+    server = Server()
+    assert run_download(target, server).md5 == MD5
+    assert server.requests == []
 
 
-def test_tries_are_bounded_and_begin_anew_after_each_gain(place):
-    line = Line(*[refuse] * TRIES)
-    with pytest.raises(Broken, match="503"):
-        fetched(place, line)
-    assert len(line.asked) == TRIES
-    assert list(place.parent.iterdir()) == []  # nothing came, nothing is left
+def test_new_bytes_reset_the_count_of_tries(target):
+    server = Server(*[fail] * TRIES)
+    with pytest.raises(TransientError, match="503"):
+        run_download(target, server)
+    assert len(server.requests) == TRIES
+    assert list(target.parent.iterdir()) == []
 
-    gains = [lambda at: piece(at, stop=at + 200)] * 3
-    line = Line(*[step for gain in gains for step in [gain, *[refuse] * (TRIES - 1)]])
-    assert fetched(place, line).md5 == MD5
-    assert len(line.asked) == 3 * TRIES + 1
-
-
-def test_what_breaks_always_at_the_same_place_ends(place):
-    """Range is ignored, and no answer gets beyond the middle."""
-    line = Line(*[lambda at: piece(0, stop=1500)] * 100)
-    with pytest.raises(Broken):
-        fetched(place, line)
-    assert len(line.asked) == TRIES + 1
+    progress = [lambda offset: respond(offset, stop=offset + 200)] * 3
+    server = Server(*[step for one in progress for step in [one, *[fail] * (TRIES - 1)]])
+    assert run_download(target, server).md5 == MD5
+    assert len(server.requests) == 3 * TRIES + 1
 
 
-def test_range_ignored_begins_anew(place):
-    line = Line(lambda at: piece(at, stop=1500), lambda at: piece(0))
-    part = fetched(place, line)
-    assert (part.have, part.md5) == (WHOLE, MD5)
+def test_tries_end_if_no_response_passes_the_same_byte(target):
+    """The server ignores Range, and each response breaks off at the same byte."""
+    server = Server(*[lambda offset: respond(0, stop=1500)] * 100)
+    with pytest.raises(TransientError):
+        run_download(target, server)
+    assert len(server.requests) == TRIES + 1
 
 
-@pytest.mark.parametrize("wrong", ["another part", "another file", "none there"])
-def test_a_part_that_no_longer_fits_is_thrown_away(place, wrong):
-    def answer(at):
-        if wrong == "none there":
-            raise Outdated("shorter")
-        return piece(at + (7 if wrong == "another part" else 0), validator="v2")
-
-    line = Line(lambda at: piece(at, stop=1500), answer)
-    part = fetched(place, line)
-    assert line.asked[-1][0] == 0
-    assert part.md5 == MD5
+def test_ignored_range_restarts_the_download(target):
+    assert run_download(target, Server(until(1500), lambda offset: respond(0))).md5 == MD5
 
 
-@pytest.mark.parametrize("change", ["size", "uri", "note"])
-def test_a_part_of_something_else_is_not_gone_on_from(place, change):
-    with pytest.raises(Broken):
-        fetched(place, Line(lambda at: piece(at, stop=2000), *[refuse] * TRIES), None)
-    note = place.with_name(f".{place.name}.partial-note")
+@pytest.mark.parametrize("change", ["offset", "validator", "shorter"])
+def test_received_bytes_of_a_changed_file_are_discarded(target, change):
+    def answer(offset):
+        if change == "shorter":
+            raise StaleDataError("shorter")
+        return respond(offset + (7 if change == "offset" else 0), validator="v2")
+
+    server = Server(until(1500), answer)
+    assert run_download(target, server).md5 == MD5
+    assert server.requests[-1][0] == 0
+
+
+@pytest.mark.parametrize("change", ["size", "uri", "damaged state"])
+def test_received_bytes_with_another_state_are_discarded(target, change):
+    with pytest.raises(TransientError):
+        run_download(target, Server(until(2000), *[fail] * TRIES), None)
+    state = target.with_name(f".{target.name}.partial-note")
     if change == "uri":
-        note.write_text(note.read_text().replace("mast:", "s3:"))
-    elif change == "note":
-        note.write_text("{")
-    line = Line()
-    fetched(place, line, WHOLE if change == "size" else None)
-    assert line.asked[0][0] == 0
+        state.write_text(state.read_text().replace("mast:", "s3:"))
+    elif change == "damaged state":
+        state.write_text("{")
+    server = Server()
+    run_download(target, server, SIZE if change == "size" else None)
+    assert server.requests[0][0] == 0
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "message"),
     [
-        (lambda at: piece(at, CONTENT + b" "), "has 2881 bytes where the archive's list says 2880"),
-        (lambda at: piece(at, CONTENT[:-1]), "has 2879 bytes where the archive's list says 2880"),
-        (lambda at: piece(at, CONTENT + b" ", total=None), "is longer than the 2880 bytes"),
+        (lambda at: respond(at, CONTENT + b" "), "has 2881 bytes, the archive lists 2880"),
+        (lambda at: respond(at, CONTENT[:-1]), "has 2879 bytes, the archive lists 2880"),
+        (lambda at: respond(at, CONTENT + b" ", total=None), "longer than the announced 2880 bytes"),
     ],
 )
-def test_a_file_of_another_size_is_refused_at_once(place, answer, reason):
-    line = Line(answer)
-    with pytest.raises(BlobwatchError, match=reason):
-        fetched(place, line)
-    assert len(line.asked) == 1
-    assert list(place.parent.iterdir()) == []
+def test_file_of_another_size_is_refused_without_retry(target, answer, message):
+    server = Server(answer)
+    with pytest.raises(BlobwatchError, match=message):
+        run_download(target, server)
+    assert len(server.requests) == 1
+    assert list(target.parent.iterdir()) == []
 
 
-def test_too_little_without_a_length_is_a_break(place):
-    line = Line(lambda at: piece(at, CONTENT[:2000], total=None))
-    part = fetched(place, line)
-    assert line.asked == [(0, ""), (2000, "v1")]
-    assert part.md5 == MD5
+def test_response_without_total_may_be_incomplete(target):
+    server = Server(lambda offset: respond(offset, CONTENT[:2000], total=None))
+    assert run_download(target, server).md5 == MD5
+    assert server.requests == [(0, ""), (2000, "v1")]
 
 
-def test_no_size_anywhere(place):
-    part = fetched(place, Line(lambda at: piece(at, total=None)), None)
-    assert (part.have, part.md5) == (WHOLE, MD5)
+def test_size_may_be_unknown(target):
+    part = run_download(target, Server(lambda offset: respond(offset, total=None)), None)
+    assert (part.received, part.md5) == (SIZE, MD5)
 
 
-def test_a_page_is_not_written(place):
+def test_html_page_is_not_written(target):
     page = b"<!DOCTYPE html>come back later"
-    part = fetched(place, Line(lambda at: piece(at, stop=1500), lambda at: piece(0, page)))
+    part = run_download(target, Server(until(1500), lambda offset: respond(0, page)))
     assert part.md5 == MD5
-    with pytest.raises(Broken, match="no FITS file but something that begins with b'<!DOCTYPE"):
-        fetched(place.with_name("b.fits"), Line(*[lambda at: piece(0, page)] * TRIES))
+    with pytest.raises(TransientError, match="not a FITS file, it begins with b'<!DOCTYPE"):
+        run_download(target.with_name("b.fits"), Server(*[lambda offset: respond(0, page)] * TRIES))
 
 
-def test_a_hash_that_is_told_is_checked(place):
-    bad = CONTENT.replace(b"SIMPLE", b"SIMPLE", 1)[:-1] + b"x"
-    line = Line(lambda at: piece(at, bad, md5=MD5), lambda at: piece(at, md5=MD5))
-    part = fetched(place, line)
-    assert line.asked == [(0, ""), (0, "v1")]
-    assert part.md5 == MD5
-    with pytest.raises(Broken, match="md5"):
-        fetched(place.with_name("b.fits"), Line(*[lambda at: piece(at, bad, md5=MD5)] * TRIES))
+def test_given_md5_is_checked(target):
+    damaged = CONTENT[:-1] + b"x"
+    server = Server(lambda at: respond(at, damaged, md5=MD5), lambda at: respond(at, md5=MD5))
+    assert run_download(target, server).md5 == MD5
+    assert server.requests == [(0, ""), (0, "v1")]
+    with pytest.raises(TransientError, match="MD5"):
+        run_download(target.with_name("b.fits"), Server(*[lambda at: respond(at, damaged, md5=MD5)] * TRIES))
 
 
-def test_a_told_hash_outlives_the_program(place):
-    """The bytes that an earlier start left were changed on the disk."""
-    with pytest.raises(Broken):
-        fetched(place, Line(lambda at: piece(at, stop=2000, md5=MD5), *[refuse] * TRIES))
-    part = place.with_name(f".{place.name}.partial-fetch")
-    part.write_bytes(CONTENT[:1999] + b"x")
-    line = Line()
-    assert fetched(place, line).md5 == MD5
-    assert [offset for offset, _ in line.asked] == [2000, 0]
+def test_given_md5_is_checked_in_the_next_run(target):
+    """The partial file changed on disk between two runs."""
+    with pytest.raises(TransientError):
+        run_download(target, Server(lambda at: respond(at, stop=2000, md5=MD5), *[fail] * TRIES))
+    target.with_name(f".{target.name}.partial-fetch").write_bytes(CONTENT[:1999] + b"x")
+    server = Server()
+    assert run_download(target, server).md5 == MD5
+    assert [offset for offset, _ in server.requests] == [2000, 0]

@@ -1,4 +1,4 @@
-"""The manifest: read as it was written, in the order of time, or refused in a sentence."""
+"""The manifest: order of its rows, and invalid files."""
 
 import pytest
 
@@ -6,23 +6,23 @@ from blobwatch.archive.manifest import read_manifest, write_manifest
 from blobwatch.errors import BlobwatchError
 
 
-def row(rootname: str, expstart: float, **changed) -> dict:
+def make_row(rootname: str, expstart: float) -> dict:
     path = f"{rootname}_flt.fits"
-    whole = {"rootname": rootname, "uri": f"mast:HST/product/{path}", "size": 2880, "md5": "0" * 32}
-    whole |= {"expstart": expstart, "date": "2016-01-13", "filter": "F153M", "programme": "14389"}
-    return whole | {"product": "flt", "path": path} | changed
+    row = {"rootname": rootname, "uri": f"mast:HST/product/{path}", "size": 2880, "md5": "0" * 32}
+    row |= {"expstart": expstart, "date": "2016-01-13", "filter": "F153M", "programme": "14389"}
+    return row | {"product": "flt", "path": path}
 
 
-ROWS = [row("icxx01aaq", 57400.25), row("icxx02acq", 57403.25)]
+ROWS = [make_row("icxx01aaq", 57400.25), make_row("icxx02acq", 57403.25)]
 
 
-def test_there_and_back_in_the_order_of_time(tmp_path):
+def test_rows_are_written_and_read_in_order_of_time(tmp_path):
     path = tmp_path / "manifest.csv"
     write_manifest(path, ROWS[::-1])
     assert read_manifest(path) == ROWS
-    again = path.read_bytes()
+    content = path.read_bytes()
     write_manifest(path, read_manifest(path))
-    assert path.read_bytes() == again
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -36,22 +36,23 @@ def test_there_and_back_in_the_order_of_time(tmp_path):
         {"path": ""},
     ],
 )
-def test_a_row_that_cannot_be_is_named(tmp_path, changed):
+def test_invalid_row_is_an_error_with_its_line(tmp_path, changed):
     path = tmp_path / "manifest.csv"
     write_manifest(path, ROWS)
-    text = path.read_text().replace(",".join(map(str, ROWS[1].values())), "")
-    bad = ",".join(str(value) for value in (ROWS[1] | changed).values())
-    path.write_text(text.rstrip("\n") + "\n" + bad + "\n")
-    with pytest.raises(BlobwatchError, match=r"manifest\.csv, line 3, is no row of a manifest"):
+    lines = path.read_text().splitlines()
+    lines[2] = ",".join(str(value) for value in (ROWS[1] | changed).values())
+    path.write_text("\n".join(lines))
+    with pytest.raises(BlobwatchError, match=r"manifest\.csv, line 3: not a valid row"):
         read_manifest(path)
 
 
-def test_what_is_no_manifest(tmp_path):
-    with pytest.raises(BlobwatchError, match="does not exist"):
-        read_manifest(tmp_path / "manifest.csv")
-    (tmp_path / "other.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(BlobwatchError, match="line 2"):
-        read_manifest(tmp_path / "other.csv")
-    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BlobwatchError, match="cannot be read as a manifest"):
-        read_manifest(tmp_path / "bytes.csv")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "does not exist"), (b"x,y\n1,2\n", "line 2"), (b"\xff\xfe\x00", "not readable as a manifest")],
+)
+def test_file_that_is_not_a_manifest_is_an_error(tmp_path, content, message):
+    path = tmp_path / "manifest.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BlobwatchError, match=message):
+        read_manifest(path)

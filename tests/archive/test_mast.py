@@ -1,72 +1,72 @@
-"""The door to MAST, by the real astroquery and requests, against a local server."""
+"""Queries and downloads from MAST, with astroquery, requests and a local server."""
 
 import hashlib
 from datetime import date
 
 import pytest
-from archive.mastserver import Held
+from archive.mast_server import ArchiveFile
 
 from blobwatch.archive import mast
-from blobwatch.archive.download import Broken, Outdated
-from blobwatch.archive.query import Product, Wanted
+from blobwatch.archive.download import StaleDataError, TransientError
+from blobwatch.archive.query import Product, Query
 from blobwatch.errors import BlobwatchError
 
-EARTH = Wanted(target="DARK-EARTH-CALIB")
+EARTH = Query(target="DARK-EARTH-CALIB")
 FIRST = Product("icxx01aaq", "flt", None, 57400.25, "F153M", "14389", True)
+NAME = "icxx01aaq_flt.fits"
 
 
-def names(wanted: Wanted) -> list[str]:
-    return [one.rootname for one in mast.find(wanted)]
+def list_rootnames(**criteria) -> list[str]:
+    return [one.rootname for one in mast.list_products(Query(**criteria))]
 
 
-def test_members_of_an_association_are_found_each_once_in_the_order_of_time(archive):
-    archive.holds.reverse()
-    found = mast.find(EARTH)
+# Queries
+
+
+def test_members_of_an_association_are_listed_once_in_order_of_time(archive):
+    archive.files.reverse()
+    found = mast.list_products(EARTH)
     assert [one.rootname for one in found] == ["icxx01aaq", "icxx01abq", "icxx02acq"]
-    assert found[0] == Product(
-        "icxx01aaq", "flt", len(archive.holds[2].content), 57400.27, "F153M", "14389", True
-    )
+    size = len(archive.files[2].content)
+    assert found[0] == Product("icxx01aaq", "flt", size, 57400.27, "F153M", "14389", True)
     assert found[0].uri == "mast:HST/product/icxx01aaq_flt.fits"
 
 
-def test_the_question_is_the_one_for_dark_earth_calibration(archive):
-    mast.find(Wanted("DARK-EARTH-CALIB", "F153M", date(2016, 1, 1), date(2016, 1, 31), ("14389",)))
-    asked = {one["paramName"]: one for one in archive.questions[0]["params"]["filters"]}
-    assert asked["obs_collection"]["values"] == ["HST"]
-    assert asked["instrument_name"]["values"] == ["WFC3/IR"]
-    assert asked["target_name"]["values"] == ["DARK-EARTH-CALIB"]
-    assert asked["filters"] == {"paramName": "filters", "separator": ";", "values": ["F153M"]}
-    assert asked["proposal_id"]["values"] == ["14389"]
-    assert asked["t_min"]["values"] == [{"min": 57388, "max": 57419}]
+def test_criteria_are_sent_to_mast(archive):
+    mast.list_products(Query("DARK-EARTH-CALIB", "F153M", date(2016, 1, 1), date(2016, 1, 31), ("14389",)))
+    sent = {one["paramName"]: one for one in archive.queries[0]["params"]["filters"]}
+    assert sent["obs_collection"]["values"] == ["HST"]
+    assert sent["instrument_name"]["values"] == ["WFC3/IR"]
+    assert sent["target_name"]["values"] == ["DARK-EARTH-CALIB"]
+    assert sent["filters"] == {"paramName": "filters", "separator": ";", "values": ["F153M"]}
+    assert sent["proposal_id"]["values"] == ["14389"]
+    assert sent["t_min"]["values"] == [{"min": 57388, "max": 57419}]
 
 
-def test_filter_programme_target_and_days_narrow_it_down(archive):
-    archive.holds += [
-        Held("icyy01aaq", 57410.0, filter="F140W", programme=14999),
-        Held("icyy02aaq", 57419.0, target="NGC-3603", programme=14999),
+def test_criteria_limit_the_result(archive):
+    archive.files += [
+        ArchiveFile("icyy01aaq", 57410.0, filter="F140W", programme=14999),
+        ArchiveFile("icyy02aaq", 57419.0, target="NGC-3603", programme=14999),
+        ArchiveFile("icyy03aaq", 57410.0, product="raw", target="OTHER"),
     ]
-    assert names(Wanted("DARK-EARTH-CALIB", "F140W")) == ["icyy01aaq"]
-    assert names(Wanted(proposals=("14999",))) == ["icyy01aaq", "icyy02aaq"]
-    assert names(Wanted(start=date(2016, 1, 23), end=date(2016, 1, 31))) == [
-        "icyy01aaq"
-    ]  # not midnight after
-    assert names(Wanted(start=date(2016, 2, 1))) == ["icyy02aaq"]
-    assert names(Wanted("NO-SUCH")) == []
+    assert list_rootnames(target="DARK-EARTH-CALIB", filter="F140W") == ["icyy01aaq"]
+    assert list_rootnames(proposals=("14999",)) == ["icyy01aaq", "icyy02aaq"]
+    # The last exposure starts at the midnight after the last day.
+    assert list_rootnames(start=date(2016, 1, 23), end=date(2016, 1, 31)) == ["icyy01aaq"]
+    assert list_rootnames(start=date(2016, 2, 1)) == ["icyy02aaq"]
+    assert list_rootnames(target="NO-SUCH") == []
+    assert list_rootnames(product="raw") == ["icyy03aaq"]
 
 
-def test_a_rootname_finds_the_member_that_no_observation_names(archive):
-    assert names(Wanted(rootnames=("icxx01abq", "icxx02acq", "izzz99zzq"))) == ["icxx01abq", "icxx02acq"]
+def test_rootname_of_an_association_member_is_found(archive):
+    rootnames = ("icxx01abq", "icxx02acq", "izzz99zzq")
+    assert list_rootnames(rootnames=rootnames) == ["icxx01abq", "icxx02acq"]
 
 
-def test_only_the_wanted_product(archive):
-    archive.holds.append(Held("icyy01aaq", 57410.0, product="raw"))
-    assert names(Wanted("DARK-EARTH-CALIB", product="raw")) == ["icyy01aaq"]
-
-
-def test_products_are_asked_for_in_batches(archive, monkeypatch):
+def test_products_are_requested_in_batches(archive, monkeypatch):
     monkeypatch.setattr(mast, "BATCH", 1)
-    assert len(mast.find(EARTH)) == 3
-    assert [one["service"] for one in archive.questions].count("Mast.Caom.Products") == 2
+    assert len(mast.list_products(EARTH)) == 3
+    assert [one["service"] for one in archive.queries].count("Mast.Caom.Products") == 2
 
 
 @pytest.mark.parametrize(
@@ -79,123 +79,111 @@ def test_products_are_asked_for_in_batches(archive, monkeypatch):
         (None, 90000.0, False),
     ],
 )
-def test_who_may_have_it(archive, rights, released, public):
-    archive.holds[:] = [Held("icxx02acq", 57403.25, rights=rights, released=released)]
-    assert [one.public for one in mast.find(EARTH)] == [public]
+def test_rights_or_release_date_make_a_file_public(archive, rights, released, public):
+    archive.files[:] = [ArchiveFile("icxx02acq", 57403.25, rights=rights, released=released)]
+    assert [one.public for one in mast.list_products(EARTH)] == [public]
 
 
 @pytest.mark.parametrize("size", [None, 0])
-def test_a_size_that_is_not_said(archive, size):
-    archive.holds[:] = [Held("icxx02acq", 57403.25, listed_size=size)]
-    assert [one.size for one in mast.find(EARTH)] == [None]
+def test_size_may_be_missing(archive, size):
+    archive.files[:] = [ArchiveFile("icxx02acq", 57403.25, listed_size=size)]
+    assert [one.size for one in mast.list_products(EARTH)] == [None]
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("failure", "kind", "message"),
     [
-        ("503", "it answered with status 503"),
-        ("429", "it answered with status 429"),
-        ("page", "something that is not JSON"),
-        ("hang up", "the connection broke off"),
-        ("silent", "it is silent"),
+        ("503", TransientError, "answered with status 503"),
+        ("429", TransientError, "answered with status 429"),
+        ("page", TransientError, "not JSON"),
+        ("hang up", TransientError, "the connection broke off"),
+        ("silent", TransientError, "does not respond"),
+        ("400", BlobwatchError, r"refused the request: status 400"),
+        ("error", BlobwatchError, r"MAST refused the query \(no such service\)"),
+        ("odd", BlobwatchError, "in an unknown format"),
     ],
 )
-def test_troubles_that_may_pass(archive, monkeypatch, how, reason):
-    monkeypatch.setattr(mast, "TIMEOUT", (15, 0.5 if how == "silent" else 30))
-    archive.plan["invoke"] = [how]
-    with pytest.raises(Broken, match=reason):
-        mast.find(EARTH)
-    assert len(mast.find(EARTH)) == 3
+def test_failed_query_is_an_error(archive, monkeypatch, failure, kind, message):
+    monkeypatch.setattr(mast, "TIMEOUT", (15, 0.5 if failure == "silent" else 30))
+    archive.plan["invoke"] = [failure]
+    with pytest.raises(kind, match=message):
+        mast.list_products(EARTH)
+    assert len(mast.list_products(EARTH)) == 3
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("400", "the archive refused with status 400"),
-        ("error", "MAST refused the question: no such service"),
-        ("odd", "in a form that astroquery does not know"),
-    ],
-)
-def test_refusals(archive, how, reason):
-    archive.plan["invoke"] = [how]
-    with pytest.raises(BlobwatchError, match=reason):
-        mast.find(EARTH)
-
-
-def test_a_question_that_takes_too_long(archive, monkeypatch):
+def test_slow_query_is_an_error(archive, monkeypatch):
     from astroquery.mast.discovery_portal import PortalAPI
 
     monkeypatch.setattr(PortalAPI, "TIMEOUT", 0)
-    with pytest.raises(BlobwatchError, match="MAST was not ready after 600 s; ask for fewer days"):
-        mast.find(EARTH)
+    with pytest.raises(BlobwatchError, match=r"MAST was not ready after 600 s. Request fewer days"):
+        mast.list_products(EARTH)
 
 
-def test_nobody_there(archive, monkeypatch):
+def test_unreachable_server_is_a_transient_error(archive, monkeypatch):
     from astroquery.mast.discovery_portal import PortalAPI
 
-    nobody = "http://127.0.0.1:9"  # the port that throws away; nothing listens
-    monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", f"{nobody}/api/v0/invoke")
-    with pytest.raises(Broken, match="it cannot be reached"):
-        mast.find(EARTH)
+    monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", "http://127.0.0.1:9/api/v0/invoke")  # discard port
+    with pytest.raises(TransientError, match="the server cannot be reached"):
+        mast.list_products(EARTH)
+
+
+# Downloads
 
 
 @pytest.fixture
-def asked():
-    """Ask for bytes of the first exposure."""
+def request_range():
+    """A function that requests the first exposure from an offset on."""
     with mast.open_session() as session:
-        yield lambda offset=0, validator="": mast.ask(session, FIRST, offset, validator)
+        yield lambda offset=0, validator="": mast.request_exposure(session, FIRST, offset, validator)
 
 
-def test_bytes_from_a_place_on(archive, asked):
-    content = archive.holds[0].content
-    whole = asked()
-    assert (whole.start, whole.total) == (0, len(content))
-    assert b"".join(whole.chunks) == content
-    rest = asked(1000, whole.validator)
-    assert (rest.start, rest.total, rest.validator) == (1000, len(content), whole.validator)
+def test_request_starts_at_an_offset(archive, request_range):
+    content = archive.files[0].content
+    complete = request_range()
+    assert (complete.start, complete.total) == (0, len(content))
+    assert b"".join(complete.chunks) == content
+    rest = request_range(1000, complete.validator)
+    assert (rest.start, rest.total, rest.validator) == (1000, len(content), complete.validator)
     assert b"".join(rest.chunks) == content[1000:]
-    assert archive.asked[1].headers["Range"] == "bytes=1000-"
-    assert archive.asked[1].headers["Accept-Encoding"] == "identity"
+    assert archive.requests[1].headers["Range"] == "bytes=1000-"
+    assert archive.requests[1].headers["Accept-Encoding"] == "identity"
 
 
-def test_another_file_comes_from_its_beginning(archive, asked):
-    assert asked(1000, '"another"').start == 0
+def test_changed_file_is_sent_from_its_beginning(archive, request_range):
+    assert request_range(1000, '"another"').start == 0
+    with pytest.raises(StaleDataError):
+        request_range(10**7)
 
 
 @pytest.mark.parametrize(
     ("tags", "validator"), [("strong", "the tag"), ("weak", "Wed, 13 Jan 2016 06:00:00 GMT"), ("none", "")]
 )
-def test_a_weak_tag_promises_nothing(archive, asked, tags, validator):
+def test_weak_etag_is_not_a_validator(archive, request_range, tags, validator):
     archive.tags = tags
-    tag = '"' + hashlib.md5(archive.holds[0].content).hexdigest() + '"'
-    assert asked().validator == validator.replace("the tag", tag)
+    tag = '"' + hashlib.md5(archive.files[0].content).hexdigest() + '"'
+    assert request_range().validator == validator.replace("the tag", tag)
 
 
 @pytest.mark.parametrize(
-    ("how", "kind", "reason"),
+    ("failure", "kind", "message"),
     [
-        ("503", Broken, "it answered with status 503"),
-        ("hang up", Broken, "the connection broke off"),
-        ("401", BlobwatchError, r"icxx01aaq_flt.fits is not public \(status 401\)"),
-        ("404", BlobwatchError, "listed, and not in the archive"),
-        ("400", BlobwatchError, "the archive refused with status 400"),
+        ("503", TransientError, "answered with status 503"),
+        ("hang up", TransientError, "the connection broke off"),
+        ("401", BlobwatchError, r"icxx01aaq_flt.fits: not public \(status 401\)"),
+        ("404", BlobwatchError, "listed but absent"),
+        ("400", BlobwatchError, r"refused the request: status 400"),
     ],
 )
-def test_answers_that_are_no_file(archive, asked, how, kind, reason):
-    archive.plan[f"{FIRST.rootname}_flt.fits"] = [how]
-    with pytest.raises(kind, match=reason):
-        asked()
+def test_failed_request_is_an_error(archive, request_range, failure, kind, message):
+    archive.plan[NAME] = [failure]
+    with pytest.raises(kind, match=message):
+        request_range()
 
 
-def test_beyond_the_end(archive, asked):
-    with pytest.raises(Outdated):
-        asked(10**7)
-
-
-def test_a_line_that_breaks_in_the_middle(archive, asked):
-    archive.plan[f"{FIRST.rootname}_flt.fits"] = ["drop 150000"]
-    came = []
-    with pytest.raises(Broken, match="the connection broke off"):
-        came.extend(asked().chunks)
-    assert archive.holds[0].content.startswith(b"".join(came))
-    assert came
+def test_interrupted_response_is_a_transient_error(archive, request_range):
+    archive.plan[NAME] = ["drop 150000"]
+    received = []
+    with pytest.raises(TransientError, match="the connection broke off"):
+        received.extend(request_range().chunks)
+    assert received
+    assert archive.files[0].content.startswith(b"".join(received))

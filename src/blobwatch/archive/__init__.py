@@ -1,1 +1,1 @@
-"""The archive of real exposures: which there are, fetched whole, and listed in a manifest."""
+"""Real exposures of the archive: queries, downloads, the manifest, and scans of many files."""

@@ -1,4 +1,4 @@
-"""The one door to the archive's public copy in the cloud (S3), which asks nobody who he is."""
+"""Access to the public cloud copy of the archive (S3, anonymous)."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -8,88 +8,88 @@ import boto3
 from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 
-from blobwatch.archive.download import CHUNK, Broken, Outdated, Piece
+from blobwatch.archive.download import CHUNK, RangeResponse, StaleDataError, TransientError
 from blobwatch.archive.query import Product
 from blobwatch.errors import BlobwatchError
 
-# Astroquery's own way there asks MAST for each path, at an address that cannot be set, asks twice for the
-# head of each object, goes on after no break and compares no hash.
+# The cloud access of astroquery requests each path from a fixed MAST address and the head of each object
+# twice; it neither resumes a download nor compares a hash.
 BUCKET = "stpubdata"
 
 
-def key(product: Product) -> str:
-    """Return the place of a file in the bucket."""
+def object_key(product: Product) -> str:
+    """Return the key of a file in the bucket."""
     return f"hst/public/{product.rootname[:4]}/{product.rootname}/{product.name}"
 
 
-def uri(product: Product) -> str:
-    """Return the address of a file in the cloud."""
-    return f"s3://{BUCKET}/{key(product)}"
+def s3_uri(product: Product) -> str:
+    """Return the URI of a file in the cloud."""
+    return f"s3://{BUCKET}/{object_key(product)}"
 
 
 def open_client():
-    """Return a connection that serves many files; ``AWS_ENDPOINT_URL`` may name another server."""
-    once = {"total_max_attempts": 1, "mode": "standard"}  # whoever asks tries again, from where it broke off
+    """Return an S3 client; the variable ``AWS_ENDPOINT_URL`` selects another server."""
+    once = {"total_max_attempts": 1, "mode": "standard"}  # the download itself retries, and resumes
     return boto3.client(
         "s3",
-        region_name="us-east-1",  # where the bucket is; without one boto3 looks for a configuration
+        region_name="us-east-1",  # of the bucket; without it boto3 requires a configuration
         config=Config(signature_version=UNSIGNED, connect_timeout=15, read_timeout=60, retries=once),
     )
 
 
-def ask(client, product: Product, offset: int, validator: str) -> Piece:
-    """Ask the cloud for the bytes of a file from ``offset`` on.
+def request_object(client, product: Product, offset: int, validator: str) -> RangeResponse:
+    """Request a file of the cloud from a byte offset on.
 
     Raises
     ------
-    Broken
-        If it cannot be reached or is in trouble. `Outdated`, if the file is not the one of before.
+    TransientError
+        If the server is unreachable or fails. `StaleDataError` if the file has changed.
     BlobwatchError
-        If it does not have the file.
+        If the file is absent.
     """
-    where = {"Bucket": BUCKET, "Key": key(product)}
+    options = {"Bucket": BUCKET, "Key": object_key(product)}
     if offset:
-        where |= {"Range": f"bytes={offset}-"} | ({"IfMatch": validator} if validator else {})
-    with troubles(product):
-        answer = client.get_object(**where)
-    start, total = 0, answer.get("ContentLength")
-    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.get("ContentRange", ""))
-    if told:
-        start, total = int(told[1]), int(told[2])
-    tag = answer.get("ETag", "")
-    return Piece(start, total, tag, chunks_of(answer["Body"], product), md5_in(answer))
+        options |= {"Range": f"bytes={offset}-"} | ({"IfMatch": validator} if validator else {})
+    with translate_errors(product):
+        response = client.get_object(**options)
+    start, total = 0, response.get("ContentLength")
+    part = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.get("ContentRange", ""))
+    if part:
+        start, total = int(part[1]), int(part[2])
+    chunks = read_body(response["Body"], product)
+    return RangeResponse(start, total, response.get("ETag", ""), chunks, object_md5(response))
 
 
-def md5_in(answer: dict) -> str:
-    """Return the md5 that an ETag is: of a file that went up in one part, under the bucket's own key."""
-    tag = answer.get("ETag", "").strip('"').lower()
-    plain = answer.get("ServerSideEncryption", "AES256") == "AES256"
+def object_md5(response: dict) -> str:
+    """Return the MD5 of an object; empty if its ETag is not an MD5 (multipart upload, own key)."""
+    tag = response.get("ETag", "").strip('"').lower()
+    plain = response.get("ServerSideEncryption", "AES256") == "AES256"
     return tag if plain and re.fullmatch("[0-9a-f]{32}", tag) else ""
 
 
-def chunks_of(body, product: Product) -> Generator[bytes]:
-    """Yield the bytes as they come."""
-    with troubles(product), body:
+def read_body(body, product: Product) -> Generator[bytes]:
+    """Yield the chunks of a response body."""
+    with translate_errors(product), body:
         yield from body.iter_chunks(CHUNK)
 
 
 @contextmanager
-def troubles(product: Product) -> Iterator[None]:
-    """Say in the program's own words what may go wrong on the way."""
+def translate_errors(product: Product) -> Iterator[None]:
+    """Raise errors of boto3 as `TransientError` or `BlobwatchError`."""
     try:
         yield
     except exceptions.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status in (412, 416):
-            raise Outdated("its file is another one than that of which a part is here") from None
-        if status in (403, 404):  # without credentials a bucket may say 403 of what it does not have
-            raise BlobwatchError(f"{uri(product)} is not in the cloud; fetch it without --cloud") from None
+            raise StaleDataError("the file in the cloud has changed since the download started") from None
+        if status in (403, 404):  # an anonymous request for an absent object may return 403
+            raise BlobwatchError(f"{s3_uri(product)}: not in the cloud. Fetch it without --cloud") from None
         if status < 500 and status not in (408, 429):
-            raise BlobwatchError(f"the cloud refuses {uri(product)} ({error})") from None
-        raise Broken(f"the cloud answered with status {status}") from None
+            raise BlobwatchError(f"{s3_uri(product)}: refused ({error}). Fetch it without --cloud") from None
+        raise TransientError(f"the cloud answered with status {status}") from None
     except exceptions.EndpointConnectionError:
-        raise Broken("the cloud cannot be reached") from None
+        raise TransientError("the cloud cannot be reached") from None
     except (exceptions.HTTPClientError, exceptions.IncompleteReadError):
-        raise Broken("the connection broke off") from None
+        raise TransientError("the connection broke off") from None
     except exceptions.BotoCoreError as error:
-        raise BlobwatchError(f"the cloud cannot be asked ({error}); check the AWS_ settings") from None
+        raise BlobwatchError(f"boto3 failed ({error}). Check the variables that begin with AWS_") from None

@@ -1,4 +1,4 @@
-"""One file fetched piece by piece into a hidden one beside its place, until all of it is there."""
+"""Resumable download of one file."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
@@ -14,36 +15,38 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_json
 from blobwatch.progress import print_message
 
-CHUNK = 1 << 16  # bytes; what a break loses at most
-TRIES = 6  # in a row that bring nothing new, with the waits half a minute: longer is for a person to decide
-WAIT = wait_exponential_jitter(initial=1, max=30)  # seconds; jitter, so that many do not come back at once
-PART = ".{}.partial-fetch"  # beside the file; git and DVC ignore such names here
-FITS = b"SIMPLE  ="  # how each file begins
+CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
+TRIES = 6  # consecutive tries without new bytes: half a minute in total
+WAIT = wait_exponential_jitter(initial=1, max=30)  # seconds; jitter spreads the retries of many clients
+PARTIAL = ".{}.partial-fetch"  # git and DVC ignore such names
+FITS_START = b"SIMPLE  ="
+
+T = TypeVar("T")
 
 
-class Broken(Exception):
-    """A trouble on the way that may pass: it says what the archive did."""
+class TransientError(Exception):
+    """A failure that a retry may resolve."""
 
 
-class Outdated(Broken):
-    """What is here is not the beginning of the file that the archive holds now."""
+class StaleDataError(TransientError):
+    """The received bytes are not the start of the current file."""
 
 
 @dataclass
-class Piece:
-    """What the archive sends of a file.
+class RangeResponse:
+    """Response to a request for a file from a byte offset on.
 
     Attributes
     ----------
     start : int
-        Place of the first byte in the file: 0 where the archive began anew.
+        Offset of the first byte; 0 if the server ignored the requested offset.
     total : int or None
-        Bytes of the whole file, where it says so.
+        Size of the complete file, if given.
     validator : str
-        What stays the same as long as the file does (ETag, or the time of its last change); may be empty.
+        ETag or modification time of the file; may be empty.
     chunks : generator of bytes
     md5 : str
-        Of the whole file, where it says so.
+        Of the complete file; empty if not given.
     """
 
     start: int
@@ -53,187 +56,211 @@ class Piece:
     md5: str = ""
 
 
-Ask = Callable[[int, str], Piece]  # from which byte on, and the validator of what is here
+RequestRange = Callable[[int, str], RangeResponse]  # arguments: offset, validator of the received bytes
 
 
-class Part:
-    """The beginning of a file, on disk, with its md5; what it is a part of is noted beside it.
+class PartialFile:
+    """A partly downloaded file on disk, with its state in a second file.
 
     Parameters
     ----------
-    place : Path
-        Of the file once it is whole. The part lies beside it, hidden, under a name that git and DVC ignore.
+    target : Path
+        Path of the complete file. The partial file is in the same directory.
     uri : str
-        A part of another source is thrown away.
+        Source. Received bytes of another source are discarded.
     size : int or None
-        Bytes of the whole, by the archive's list.
+        Bytes of the complete file, as listed by the archive.
     """
 
-    def __init__(self, place: Path, uri: str, size: int | None):
-        self.place, self.uri, self.size = place, uri, size
-        self.path = place.with_name(PART.format(place.name))
-        self.note = place.with_name(f".{place.name}.partial-note")
+    def __init__(self, target: Path, uri: str, size: int | None):
+        self.target, self.uri, self.size = target, uri, size
+        self.path = target.with_name(PARTIAL.format(target.name))
+        self.state_path = target.with_name(f".{target.name}.partial-note")
         self.validator, self.expected_md5, self.total = "", "", size
-        known = self.noted()
-        if known.get("uri") != uri or known.get("size") != size:
+        state = self.read_state()
+        if state.get("uri") != uri or state.get("size") != size:
             self.path.unlink(missing_ok=True)
         else:
-            self.validator, self.expected_md5 = known["validator"], known["md5"]
-            self.total = known["total"]
+            self.validator, self.expected_md5 = state["validator"], state["md5"]
+            self.total = state["total"]
         self.stream = self.path.open("a+b")
         self.stream.seek(0)
         self.hash = hashlib.file_digest(self.stream, "md5")
-        self.have = self.furthest = self.stream.tell()
-        self.fruitless = 0  # tries in a row that brought nothing new
+        self.received = self.max_received = self.stream.tell()
+        self.failed_tries = 0  # consecutive tries without new bytes
 
-    def noted(self) -> dict:
-        """Return what an earlier start noted of the part that is here."""
+    def read_state(self) -> dict:
+        """Return the stored state, empty if it is absent or damaged."""
         try:
-            note = json.loads(self.note.read_text(encoding="utf-8"))
-            return note if {"uri", "size", "total", "validator", "md5"} <= note.keys() else {}
+            state = json.loads(self.state_path.read_text(encoding="utf-8"))
+            return state if {"uri", "size", "total", "validator", "md5"} <= state.keys() else {}
         except (OSError, ValueError, AttributeError):
             return {}
 
     @property
-    def whole(self) -> bool:
-        """Whether all is here."""
-        return self.total is not None and self.have == self.total
+    def is_complete(self) -> bool:
+        """True if all bytes are received."""
+        return self.total is not None and self.received == self.total
 
     @property
     def md5(self) -> str:
-        """The md5 of what is here."""
+        """MD5 of the received bytes."""
         return self.hash.hexdigest()
 
-    def begin(self, piece: Piece) -> None:
-        """Make ready for a piece, before its first byte: is it one of the file that is listed?"""
-        if piece.start not in (0, self.have):
-            raise Outdated(f"it sent from byte {piece.start} on where {self.have} was asked for")
-        if self.size is not None and piece.total is not None and piece.total != self.size:
+    def check_response(self, response: RangeResponse) -> None:
+        """Check that a response continues this file, and store its state if it starts a new one."""
+        if response.start not in (0, self.received):
+            raise StaleDataError(f"the server sent bytes from {response.start} instead of {self.received}")
+        if self.size is not None and response.total is not None and response.total != self.size:
             raise BlobwatchError(
-                f"{self.uri} has {piece.total} bytes where the archive's list says {self.size}; not fetched, "
-                "since one of the two is wrong: try again later, or with --cloud where you did not"
+                f"{self.uri}: the server has {response.total} bytes, the archive lists {self.size}. Try "
+                "again later, or from the other source (with or without --cloud)"
             )
-        if piece.start and self.validator and piece.validator and piece.validator != self.validator:
-            raise Outdated("its file is another one than that of which a part is here")
-        if piece.start == 0 and self.have:
-            self.restart()
-        if piece.start == 0:
-            self.validator, self.expected_md5 = piece.validator, piece.md5
-            self.total = self.size or piece.total
-            note = {"uri": self.uri, "size": self.size, "total": self.total}
-            write_json(self.note, note | {"validator": self.validator, "md5": self.expected_md5})
-        self.total = self.total or piece.total
+        if response.start and self.validator and response.validator not in ("", self.validator):
+            raise StaleDataError("the file in the archive has changed since the download started")
+        if response.start == 0:
+            if self.received:
+                self.reset()
+            self.validator, self.expected_md5 = response.validator, response.md5
+            self.total = self.size or response.total
+            state = {"uri": self.uri, "size": self.size, "total": self.total}
+            write_json(self.state_path, state | {"validator": self.validator, "md5": self.expected_md5})
+        self.total = self.total or response.total
 
-    def write(self, chunk: bytes) -> None:
-        """Add some bytes."""
-        if self.total is not None and self.have + len(chunk) > self.total:
-            self.restart()
-            raise BlobwatchError(f"{self.uri} is longer than the {self.total} bytes announced; not fetched")
+    def append(self, chunk: bytes) -> None:
+        """Write a chunk."""
+        if self.total is not None and self.received + len(chunk) > self.total:
+            self.reset()
+            raise BlobwatchError(f"{self.uri}: longer than the announced {self.total} bytes. Try again later")
         self.stream.write(chunk)
-        self.stream.flush()  # so that a kill loses nothing of it
+        self.stream.flush()  # the bytes survive a kill
         self.hash.update(chunk)
-        self.have += len(chunk)
+        self.received += len(chunk)
 
-    def restart(self) -> None:
-        """Throw away what is here."""
+    def reset(self) -> None:
+        """Discard the received bytes."""
         self.stream.truncate(0)
-        self.hash, self.have = hashlib.md5(), 0
+        self.hash, self.received = hashlib.md5(), 0
 
     def close(self) -> None:
-        """Leave the part as it is, to go on from; where nothing is here, leave nothing."""
+        """Close the file, and remove it if it is empty."""
         self.stream.close()
-        if not self.have:
+        if not self.received:
             self.path.unlink(missing_ok=True)
-            self.note.unlink(missing_ok=True)
-
-    def drop(self) -> None:
-        """Throw away what is here, and the note of it."""
-        self.restart()
-        self.close()
+            self.state_path.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Put the whole file in its place."""
+        """Move the complete file to its target."""
         os.fsync(self.stream.fileno())
         self.stream.close()
         os.chmod(self.path, 0o644)
-        os.replace(self.path, self.place)
-        self.note.unlink(missing_ok=True)
+        os.replace(self.path, self.target)
+        self.state_path.unlink(missing_ok=True)
 
 
-def complete(part: Part, ask: Ask, came: Callable[[int], None], wait=WAIT) -> None:
-    """Fetch what is missing of a file, going on after each break.
+def fetch_file(
+    part: PartialFile,
+    request: RequestRange,
+    report: Callable[[int], None],
+    accept: Callable[[PartialFile], T],
+    wait=WAIT,
+) -> T:
+    """Download a file, check it, and move it to its target.
 
     Parameters
     ----------
-    part : Part
-    ask : callable
-        Opens the archive's file from a place on.
-    came : callable
-        Told how many bytes are here, from time to time.
+    part : PartialFile
+        Closed at the end.
+    request : callable
+        Requests the file from a byte offset on.
+    report : callable
+        Receives the number of received bytes after each chunk.
+    accept : callable
+        Checks the complete file, before it is moved.
     wait : tenacity wait strategy
         Between tries.
 
+    Returns
+    -------
+    object
+        The return value of ``accept``.
+
     Raises
     ------
-    Broken
-        If `TRIES` tries in a row brought nothing new; what is here is kept.
+    TransientError
+        After `TRIES` consecutive tries without new bytes. The received bytes are kept.
     BlobwatchError
-        If what the archive sends is not the file of its list.
+        If the file differs from the archive's list, or ``accept`` raises it. The received bytes are
+        discarded.
     """
+    try:
+        download(part, request, report, wait)
+        try:
+            result = accept(part)
+        except BlobwatchError:
+            part.reset()
+            raise
+        part.finish()
+        return result
+    finally:
+        part.close()
+
+
+def download(part: PartialFile, request: RequestRange, report: Callable[[int], None], wait=WAIT) -> None:
+    """Download the missing bytes of a file, with retries."""
 
     def pause(state: RetryCallState) -> float:
-        state.attempt_number = max(1, part.fruitless)  # a try that brought something was none in vain
+        state.attempt_number = max(1, part.failed_tries)  # new bytes restart the backoff
         return wait(state)
 
-    again = Retrying(
-        retry=retry_if_exception_type(Broken),
-        stop=lambda _: part.fruitless >= TRIES,
+    retry = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=lambda _: part.failed_tries >= TRIES,
         wait=pause,
-        before_sleep=lambda state: tell(state, part),
+        before_sleep=lambda state: print_retry(state, part),
         reraise=True,
     )
-    again(go_on, part, ask, came)
+    retry(try_download, part, request, report)
 
 
-def go_on(part: Part, ask: Ask, came: Callable[[int], None]) -> None:
-    """Add to a part what one answer of the archive brings."""
+def try_download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
+    """Download the missing bytes of a file with one request."""
     try:
-        if not part.whole:
-            piece = ask(part.have, part.validator)
-            with closing(piece.chunks):
-                receive(part, piece, came)
+        if not part.is_complete:
+            response = request(part.received, part.validator)
+            with closing(response.chunks):
+                write_response(part, response, report)
         if part.expected_md5 and part.md5 != part.expected_md5:
-            part.restart()
-            raise Broken("the md5 of what came is not that of its file")
-    except Outdated:
-        part.restart()
-        part.fruitless += 1
+            part.reset()
+            raise TransientError("the received bytes do not match the MD5 of the file")
+    except StaleDataError:
+        part.reset()
+        part.failed_tries += 1
         raise
-    except Broken:
-        part.fruitless = 0 if part.have > part.furthest else part.fruitless + 1
-        part.furthest = max(part.have, part.furthest)
+    except TransientError:
+        part.failed_tries = 0 if part.received > part.max_received else part.failed_tries + 1
+        part.max_received = max(part.received, part.max_received)
         raise
 
 
-def receive(part: Part, piece: Piece, came: Callable[[int], None]) -> None:
-    """Write the bytes of a piece as they come."""
-    first = next(piece.chunks, b"")
-    if piece.start == 0 and first and not first.startswith(FITS[: len(first)]):
-        raise Broken(f"it sent no FITS file but something that begins with {first[:40]!r}")
-    part.begin(piece)
-    chunk = first
+def write_response(part: PartialFile, response: RangeResponse, report: Callable[[int], None]) -> None:
+    """Write the chunks of a response."""
+    chunk = next(response.chunks, b"")
+    if response.start == 0 and chunk and not chunk.startswith(FITS_START[: len(chunk)]):
+        raise TransientError(f"the response is not a FITS file, it begins with {chunk[:40]!r}")
+    part.check_response(response)
     while chunk:
-        part.write(chunk)
-        came(part.have)
-        chunk = next(piece.chunks, b"")
-    if part.total is None:  # nobody said how much there is, so the end of the answer is that of the file
-        part.total = part.have
-    if not part.whole:
-        raise Broken(f"the connection broke off at {part.have} of {part.total} bytes")
+        part.append(chunk)
+        report(part.received)
+        chunk = next(response.chunks, b"")
+    if part.total is None:  # without a given size, the end of the response is the end of the file
+        part.total = part.received
+    if not part.is_complete:
+        raise TransientError(f"the connection broke off at {part.received} of {part.total} bytes")
 
 
-def tell(state: RetryCallState, part: Part) -> None:
-    """Say that a try failed and when the next one comes."""
-    trouble, seconds = state.outcome.exception(), state.next_action.sleep
-    again = f"going on from byte {part.have}" if part.have else "again"
-    print_message(f"{part.place.name}: {trouble}; {again} in {seconds:.0f} s", "yellow")
+def print_retry(state: RetryCallState, part: PartialFile) -> None:
+    """Print the error of a try, and when the next one starts."""
+    error, seconds = state.outcome.exception(), state.next_action.sleep
+    again = f"resuming from byte {part.received}" if part.received else "retrying"
+    print_message(f"{part.target.name}: {error}; {again} in {seconds:.0f} s", "yellow")

@@ -1,4 +1,4 @@
-"""Exposures fetched from the archive into a folder, each whole and checked, and listed in its manifest."""
+"""Download of exposures from the archive into a directory with a manifest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -9,23 +9,30 @@ from pathlib import Path
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from blobwatch.archive import cloud, mast
-from blobwatch.archive.download import WAIT, Ask, Broken, Part, complete
-from blobwatch.archive.folder import check_space, known_rows, lock_folder, states, tell_of_changes
-from blobwatch.archive.manifest import MANIFEST, write_manifest
-from blobwatch.archive.query import Product, Wanted, day_of
+from blobwatch.archive.download import WAIT, PartialFile, RequestRange, TransientError, fetch_file
+from blobwatch.archive.manifest import (
+    MANIFEST,
+    check_space,
+    file_states,
+    lock_output,
+    read_rows,
+    report_changes,
+    write_manifest,
+)
+from blobwatch.archive.query import Product, Query, date_of
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.kinds import keywords_of
 from blobwatch.progress import byte_progress_bar, console, print_message
 
-QUESTIONS = 4  # times that MAST is asked for its list, with the waits some ten seconds
-GIVEN_UP = 3  # files in a row after which the archive, not a file, is taken to be in trouble
+QUERY_TRIES = 4  # about ten seconds in total
+MAX_FAILURES = 3  # consecutive files; more point to a failure of the archive
 
 
 @dataclass
-class Outcome:
-    """What became of the files: rows of the manifest, and why the others are not here."""
+class FetchResult:
+    """Rows of the manifest for fetched files and files already present; reasons for the others."""
 
     fetched: list[dict] = field(default_factory=list)
     kept: list[dict] = field(default_factory=list)
@@ -33,31 +40,34 @@ class Outcome:
     interrupted: bool = False
 
 
-def look_up(wanted: Wanted, wait=WAIT) -> list[Product]:
-    """Return the files that the archive lists, in the order of time.
+def find_products(query: Query, wait=WAIT) -> list[Product]:
+    """Return the files of the archive that match a query, in order of time.
 
     Raises
     ------
     BlobwatchError
-        If there is none, or the archive cannot be asked.
+        If no file matches, or the archive does not answer.
     """
-    again = Retrying(
-        retry=retry_if_exception_type(Broken), stop=stop_after_attempt(QUESTIONS), wait=wait, reraise=True
+    retry = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_attempt(QUERY_TRIES),
+        wait=wait,
+        reraise=True,
     )
     try:
-        with console.status("asking MAST"):
-            found = again(mast.find, wanted)
-    except Broken as trouble:
+        with console.status("querying MAST"):
+            found = retry(mast.list_products, query)
+    except TransientError as error:
         raise BlobwatchError(
-            f"MAST ({mast.server()}) did not answer: {trouble}; check the network, or try again later"
+            f"MAST ({mast.server_url()}): {error}. Check the network, or try again later"
         ) from None
     if not found:
-        raise BlobwatchError(f"MAST lists no {wanted}; check the names and the days")
+        raise BlobwatchError(f"MAST lists no {query}. Check the names and the days")
     return found
 
 
-def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAIT) -> Outcome:
-    """Fetch what is not here yet, one file after the other; the manifest knows each before it has its name.
+def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAIT) -> FetchResult:
+    """Fetch the files that are not in a directory yet, one after the other.
 
     Parameters
     ----------
@@ -65,140 +75,134 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
         All of one kind and public.
     out : Path
     from_cloud : bool
-        From the public copy in the cloud instead of MAST.
+        Use the public cloud copy instead of MAST.
     wait : tenacity wait strategy
         Between tries.
 
     Raises
     ------
     BlobwatchError
-        If nothing can be written to ``out``, or another fetch writes there. What concerns one file alone is
-        in the outcome.
+        If ``out`` is not writable, or another fetch writes into it. Failures of single files are part of
+        the result.
     """
-    with lock_folder(out):
-        rows = known_rows(out, products[0].product)
-        found = states(out, products, rows)
-        tell_of_changes(out, products, rows, found)
-        outcome = Outcome(kept=[rows[name] for name, how in found.items() if how == "here"])
-        missing = [one for one in products if found[one.name] != "here"]
-        if missing:
-            check_space(out, missing)
-            try:
-                with way(from_cloud) as opened:
+    with lock_output(out):
+        rows = read_rows(out, products[0].product)
+        states = file_states(out, products, rows)
+        report_changes(out, products, rows, states)
+        result = FetchResult(kept=[rows[name] for name, state in states.items() if state == "here"])
+        missing = [one for one in products if states[one.name] != "here"]
+        if not missing:
+            return result
+        check_space(out, missing)
+        try:
+            with open_source(from_cloud) as source:
 
-                    def get(product: Product, came: Callable[[int], None]) -> dict:
-                        return fetch_one(product, out, rows, *opened(product), came, wait)
+                def get(product: Product, report: Callable[[int], None]) -> dict:
+                    return fetch_exposure(product, out, rows, *source(product), report, wait)
 
-                    fetch_missing(missing, outcome, get)
-            except KeyboardInterrupt:
-                outcome.interrupted = True
-    return outcome
+                fetch_files(missing, result, get)
+        except KeyboardInterrupt:
+            result.interrupted = True
+    return result
 
 
 @contextmanager
-def way(from_cloud: bool) -> Iterator[Callable[[Product], tuple[str, Ask]]]:
-    """Yield what gives for a file its address and the door to it."""
+def open_source(from_cloud: bool) -> Iterator[Callable[[Product], tuple[str, RequestRange]]]:
+    """Yield a function that returns the URI and the request function of a file."""
     if from_cloud:
         with closing(cloud.open_client()) as client:
-            yield lambda product: (cloud.uri(product), partial(cloud.ask, client, product))
+            yield lambda product: (cloud.s3_uri(product), partial(cloud.request_object, client, product))
     else:
         with mast.open_session() as session:
-            yield lambda product: (product.uri, partial(mast.ask, session, product))
+            yield lambda product: (product.uri, partial(mast.request_exposure, session, product))
 
 
-def fetch_missing(missing: list, outcome: Outcome, get: Callable[..., dict]) -> None:
-    """Fetch files and note the outcome of each; a refused one does not stop the others.
+def fetch_files(missing: list, result: FetchResult, get: Callable[..., dict]) -> None:
+    """Fetch files until all are tried or the archive fails.
 
     Parameters
     ----------
     missing : list
         Files with ``name`` and ``size``.
-    outcome : Outcome
+    result : FetchResult
+        Receives the outcome of each file.
     get : callable
-        Fetches one file, reports the bytes received so far to its second argument, returns the row.
+        Fetches one file, reports the received bytes to its second argument, returns the row.
     """
-    given_up = 0
+    failures, done = 0, 0
     with byte_progress_bar() as progress:
-        bar = progress.add_task("", total=sum(one.size or 0 for one in missing) or None)
-        done = 0
+        task = progress.add_task("", total=sum(one.size or 0 for one in missing) or None)
+
+        def report(received: int) -> None:
+            progress.update(task, completed=done + received)
+
         for number, product in enumerate(missing, start=1):
-            progress.update(bar, description=product.name)
+            progress.update(task, description=product.name)
             try:
-                outcome.fetched.append(get(product, partial(show, progress, bar, done)))
-                given_up = 0
+                result.fetched.append(get(product, report))
+                failures = 0
             except BlobwatchError as error:
-                refuse(outcome, product.name, str(error))
-            except Broken as trouble:
-                given_up += 1
-                refuse(outcome, product.name, f"given up: {trouble}; run the same command again, it goes on")
-                if given_up == GIVEN_UP:
-                    rest = {one.name: "not asked for: the archive is in trouble" for one in missing[number:]}
-                    outcome.refused |= rest
-                    print_message(
-                        f"the archive is in trouble: {len(rest)} more files are not asked for", "red"
-                    )
+                refuse(result, product.name, str(error))
+            except TransientError as error:
+                failures += 1
+                refuse(result, product.name, f"{error}. Run the same command again to resume")
+                if failures == MAX_FAILURES:
+                    rest = missing[number:]
+                    result.refused |= {one.name: "not requested: the archive fails" for one in rest}
+                    print_message(f"the archive fails: {len(rest)} more files are not requested", "red")
                     return
             done += product.size or 0
-            progress.update(bar, completed=done)
+            report(0)
 
 
-def show(progress, bar, done: int, have: int) -> None:
-    """Move the bar: ``done`` bytes of the files before, ``have`` of this one."""
-    progress.update(bar, completed=done + have)
+def refuse(result: FetchResult, name: str, reason: str) -> None:
+    """Add a failure to the result and print it."""
+    result.refused[name] = reason
+    print_message(f"{name}: {reason}", "red")
 
 
-def refuse(outcome: Outcome, name: str, why: str) -> None:
-    """Note and say why a file is not here."""
-    outcome.refused[name] = why
-    print_message(f"{name}: {why}", "red")
+def fetch_exposure(
+    product: Product, out: Path, rows: dict, uri: str, request: RequestRange, report, wait
+) -> dict:
+    """Fetch and check an exposure, add it to the manifest, and return its row."""
 
-
-def fetch_one(product: Product, out: Path, rows: dict, uri: str, ask: Ask, came, wait) -> dict:
-    """Fetch one file, check it, write it into the manifest, give it its name; return its row."""
-    part = Part(out / product.name, uri, product.size)
-    try:
-        complete(part, ask, came, wait)
-        try:
-            row = row_of(part, product)
-        except BlobwatchError:
-            part.drop()
-            raise
-        # First the row, then the name: killed between the two, the next start finds all of it here.
-        rows[product.name] = row
+    def add_to_manifest(part: PartialFile) -> dict:
+        # Before the file is moved: after a kill, the next run finds the complete partial file and moves it.
+        rows[product.name] = row = manifest_row(part, product)
         write_manifest(out / MANIFEST, list(rows.values()))
-        part.finish()
         return row
-    finally:
-        part.close()
+
+    part = PartialFile(out / product.name, uri, product.size)
+    return fetch_file(part, request, report, add_to_manifest, wait)
 
 
-def row_of(part: Part, product: Product) -> dict:
-    """Return the row of a file that is whole, by its own header.
+def manifest_row(part: PartialFile, product: Product) -> dict:
+    """Return the row of a complete file, from its own header.
 
     Raises
     ------
     BlobwatchError
-        If it is no whole FITS file, its own checksums contradict it, or it is another exposure.
+        If it is not a valid FITS file, fails its checksums, or is another exposure.
     """
     try:
         with open_fits(part.path) as hdus:
             header = keywords_of(hdus)
             found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
-            sound = all(is_sound(hdu) for hdu in hdus)
+            intact = all(datasum_matches(hdu) for hdu in hdus)
     except BlobwatchError as error:
-        why = str(error).replace(str(part.path), "the file").split("; ")[0]
-        raise BlobwatchError(f"not what it should be: {why}; try again later") from None
+        reason = str(error).replace(str(part.path), "the file").split("; ")[0].split(". ")[0]
+        raise BlobwatchError(f"not a valid exposure ({reason}). Try again later") from None
     if found != product.rootname:
-        raise BlobwatchError(f"the archive sent {found} under this name; tell MAST's help desk")
-    if not sound:
-        raise BlobwatchError("damaged: a DATASUM in it is not that of its data; try again later")
+        raise BlobwatchError(f"the archive sent {found} under this name. Contact the MAST help desk")
+    if not intact:
+        raise BlobwatchError("damaged: the data do not match their DATASUM. Try again later")
     return {
         "rootname": product.rootname,
         "uri": part.uri,
-        "size": part.have,
+        "size": part.received,
         "md5": part.md5,
         "expstart": expstart,
-        "date": day_of(expstart),
+        "date": date_of(expstart),
         "filter": str(header.get("FILTER", product.filter)).strip(),
         "programme": str(header.get("PROPOSID", product.programme)).strip(),
         "product": product.product,
@@ -206,11 +210,11 @@ def row_of(part: Part, product: Product) -> dict:
     }
 
 
-def is_sound(hdu) -> bool:
-    """Tell whether the data of an HDU have the sum that its header names, where it names one."""
-    if hasattr(hdu, "compression_type"):  # the sum of a tile-compressed image is that of other bytes
+def datasum_matches(hdu) -> bool:
+    """Return whether the data of an HDU match its DATASUM; true without one."""
+    if hasattr(hdu, "compression_type"):  # the sum of a tile-compressed image is of other bytes
         return True
     try:
-        return hdu.verify_datasum() != 0  # 2 says that there is none
-    except ValueError:  # it is no number
+        return hdu.verify_datasum() != 0  # 2: the header has no DATASUM
+    except ValueError:  # the DATASUM is not a number
         return False

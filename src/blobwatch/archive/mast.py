@@ -1,4 +1,4 @@
-"""The one door to MAST: which files it holds, by astroquery, and their bytes, from any place on."""
+"""Access to MAST: lists of files by astroquery, and their bytes."""
 
 import re
 import warnings
@@ -11,148 +11,144 @@ from astroquery import mast
 from astroquery.exceptions import InvalidQueryError, NoResultsWarning, RemoteServiceError
 from requests.adapters import HTTPAdapter
 
-from blobwatch.archive.download import CHUNK, Broken, Outdated, Piece
-from blobwatch.archive.query import ROOTNAME, Product, Wanted, mjd
+from blobwatch.archive.download import CHUNK, RangeResponse, StaleDataError, TransientError
+from blobwatch.archive.query import ROOTNAME, Product, Query, mjd_of
 from blobwatch.errors import BlobwatchError
 
-# Seconds to be let in, and of silence until a line counts as dead: a query of years takes MAST a minute.
+# Seconds to connect, and of silence until a connection counts as dead: a query of years takes a minute.
 TIMEOUT = (15, 120)
-BATCH = 100  # observations whose files are asked for at once: larger questions run into MAST's own limits
-DOWNLOAD = "/api/v0.1/Download/file"  # as astroquery's own downloads
+BATCH = 100  # observations per request for their files; larger requests reach limits of MAST
+DOWNLOAD = "/api/v0.1/Download/file"  # as for downloads of astroquery
 
 
-class Patient(HTTPAdapter):
-    """Gives up on a server that is silent; astroquery alone would wait for ever."""
+class TimeoutAdapter(HTTPAdapter):
+    """Sends requests with a timeout; astroquery sets none."""
 
     def send(self, request, *arguments, **options):
-        """Send a request, with a limit where none is given."""
+        """Send a request, with `TIMEOUT` by default."""
         options["timeout"] = options.get("timeout") or TIMEOUT
         return super().send(request, *arguments, **options)
 
 
-def find(wanted: Wanted) -> list[Product]:
-    """Return the files that MAST lists for what is wanted, in the order of time, each once.
+def list_products(query: Query) -> list[Product]:
+    """Return the files that match a query, each once, in order of time.
 
     Raises
     ------
-    Broken
-        If MAST cannot be reached or does not answer; asking again may help.
+    TransientError
+        If MAST is unreachable or does not answer.
     BlobwatchError
-        If it refuses the question.
+        If MAST refuses the query.
     """
     archive = mast.ObservationsClass()
     for scheme in ("https://", "http://"):
-        archive._session.mount(scheme, Patient())
-    with troubles(), archive._session, warnings.catch_warnings():
+        archive._session.mount(scheme, TimeoutAdapter())
+    with translate_errors(), archive._session, warnings.catch_warnings():
         warnings.simplefilter("ignore", NoResultsWarning)
-        observations = {}
-        for criteria in questions(wanted):
+        observations, found = {}, {}
+        for criteria in build_criteria(query):
             observations |= {str(row["obsid"]): row for row in archive.query_criteria(**criteria)}
-        found = {}
-        for batch in batches(sorted(observations)):
-            for row in archive.get_product_list(batch):
-                product = product_of(row, observations, wanted)
+        obsids = sorted(observations)
+        for first in range(0, len(obsids), BATCH):
+            for row in archive.get_product_list(obsids[first : first + BATCH]):
+                product = parse_product(row, observations, query)
                 if product is not None:
                     found[product.name] = product
     return sorted(found.values(), key=lambda one: (one.expstart, one.rootname))
 
 
-def questions(wanted: Wanted) -> list[dict]:
-    """Return the criteria of the queries that find all that is wanted."""
+def build_criteria(query: Query) -> list[dict]:
+    """Return the arguments of the astroquery calls for a query."""
     criteria = {"obs_collection": "HST", "instrument_name": "WFC3/IR"}
-    if wanted.target:
-        criteria["target_name"] = wanted.target
-    if wanted.filter:
-        criteria["filters"] = wanted.filter
-    if wanted.proposals:
-        criteria["proposal_id"] = list(wanted.proposals)
-    if wanted.start or wanted.end:
-        criteria["t_min"] = list(wanted.span)
-    if not wanted.rootnames:
+    if query.target:
+        criteria["target_name"] = query.target
+    if query.filter:
+        criteria["filters"] = query.filter
+    if query.proposals:
+        criteria["proposal_id"] = list(query.proposals)
+    if query.start or query.end:
+        criteria["t_min"] = list(query.mjd_range)
+    if not query.rootnames:
         return [criteria]
-    # An association's row stands for its members, whose rootnames MAST does not list as observations: so all
-    # of a visit is asked for, whose six characters they share. Astroquery takes one wildcard per question.
-    return [criteria | {"obs_id": f"{visit}*"} for visit in sorted({root[:6] for root in wanted.rootnames})]
+    # MAST lists associations instead of their members, so rootnames of members are found by the six
+    # characters of their visit. Astroquery accepts one wildcard per call.
+    return [criteria | {"obs_id": f"{visit}*"} for visit in sorted({root[:6] for root in query.rootnames})]
 
 
-def batches(obsids: list[str]) -> Iterator[list[str]]:
-    """Yield the observations, some at a time."""
-    for first in range(0, len(obsids), BATCH):
-        yield obsids[first : first + BATCH]
-
-
-def product_of(row, observations: dict, wanted: Wanted) -> Product | None:
-    """Return a row of MAST's list of files as a product, None where it is not a wanted one."""
-    # Mosaics and high-level products have other names; a product of an association has a digit at its end.
-    named = re.fullmatch(
-        rf"mast:HST/product/({ROOTNAME.pattern})_{wanted.product}\.fits", word(row, "dataURI"), re.IGNORECASE
-    )
-    if named is None or (wanted.rootnames and named[1].lower() not in wanted.rootnames):
+def parse_product(row, observations: dict, query: Query) -> Product | None:
+    """Return a row of MAST's list of files as a product, None if it does not match the query."""
+    # Mosaics and high-level products have other names; a product of an association ends in a digit.
+    pattern = rf"mast:HST/product/({ROOTNAME.pattern})_{query.product}\.fits"
+    match = re.fullmatch(pattern, read_cell(row, "dataURI"), re.IGNORECASE)
+    if match is None or (query.rootnames and match[1].lower() not in query.rootnames):
         return None
-    rootname = named[1].lower()
-    parent = parent_of(row, rootname, observations)
-    first, over = wanted.span
-    if parent is None or not first <= float(word(parent, "t_min") or "nan") < over:
+    rootname = match[1].lower()
+    parent = find_parent(row, rootname, observations)
+    first, end = query.mjd_range
+    if parent is None or not first <= float(read_cell(parent, "t_min") or "nan") < end:
         return None
-    size = word(row, "size")
+    size = read_cell(row, "size")
     return Product(
         rootname=rootname,
-        product=wanted.product,
+        product=query.product,
         size=int(size) if size.isdecimal() and int(size) > 0 else None,
         expstart=float(parent["t_min"]),
-        filter=word(row, "filters") or word(parent, "filters"),
-        programme=word(parent, "proposal_id"),
+        filter=read_cell(row, "filters") or read_cell(parent, "filters"),
+        programme=read_cell(parent, "proposal_id"),
         public=is_public(row, parent),
     )
 
 
-def parent_of(row, rootname: str, observations: dict):
-    """Return the observation that a file belongs to; None where it is of none that was asked for."""
+def find_parent(row, rootname: str, observations: dict):
+    """Return the observation of a file, None if the query did not return it."""
     for column in ("obsID", "parent_obsid"):
-        if word(row, column) in observations:
-            return observations[word(row, column)]
-    visit = (one for one in observations.values() if word(one, "obs_id").lower()[:6] == rootname[:6])
+        if read_cell(row, column) in observations:
+            return observations[read_cell(row, column)]
+    visit = (one for one in observations.values() if read_cell(one, "obs_id").lower()[:6] == rootname[:6])
     return next(visit, None)
 
 
-def word(row, column: str) -> str:
-    """Return what a row says in a column, empty where it has no such column or says nothing."""
-    said = str(row[column]).strip() if column in row.colnames else ""
-    return "" if said in ("--", "None", "nan") else said  # the first is how astropy writes a masked value
+def read_cell(row, column: str) -> str:
+    """Return a cell of a row as text, empty if the cell or the column is absent."""
+    text = str(row[column]).strip() if column in row.colnames else ""
+    return "" if text in ("--", "None", "nan") else text  # astropy writes a masked value as --
 
 
 def is_public(row, parent) -> bool:
-    """Tell whether anybody may have a file: by its own word, else its observation's, else by the day."""
+    """Return whether a file is public: by its own rights, those of its observation, or the release date."""
     for one in (row, parent):
-        rights = word(one, "dataRights").upper()
+        rights = read_cell(one, "dataRights").upper()
         if rights:
             return rights == "PUBLIC"
-    released = word(parent, "t_obs_release")
-    return not released or float(released) < mjd(datetime.now(UTC).date()) + 1
+    released = read_cell(parent, "t_obs_release")
+    return not released or float(released) < mjd_of(datetime.now(UTC).date()) + 1
 
 
-def server() -> str:
-    """Return the address of MAST, which astroquery's configuration may change."""
+def server_url() -> str:
+    """Return the address of MAST, as set in the configuration of astroquery."""
     return mast.conf.server
 
 
 def open_session() -> requests.Session:
-    """Return a connection that serves many files."""
+    """Return a session for downloads."""
     session = requests.Session()
-    # Compressed on the way, the bytes would be neither those of the list nor those of a Range.
+    # A compressed response has other sizes and offsets than the file.
     session.headers["Accept-Encoding"] = "identity"
     return session
 
 
-def ask(session: requests.Session, product: Product, offset: int, validator: str) -> Piece:
-    """Request the bytes of an exposure from MAST, from ``offset`` on; raises what `ask_url` does."""
-    return ask_url(session, server().rstrip("/") + DOWNLOAD, product.uri, offset, validator, product.uri)
+def request_exposure(
+    session: requests.Session, product: Product, offset: int, validator: str
+) -> RangeResponse:
+    """Request an exposure from a byte offset on; see `request_file`."""
+    url = server_url().rstrip("/") + DOWNLOAD
+    return request_file(session, url, product.uri, offset, validator, product.uri)
 
 
-def ask_url(
+def request_file(
     session: requests.Session, url: str, name: str, offset: int, validator: str, uri: str = ""
-) -> Piece:
-    """Request the bytes of a file from ``offset`` on.
+) -> RangeResponse:
+    """Request a file from a byte offset on.
 
     Parameters
     ----------
@@ -162,102 +158,103 @@ def ask_url(
         Of the file, for messages.
     offset : int
     validator : str
-        ETag or time of the last change of what was received before; may be empty.
+        ETag or modification time of the bytes received before; may be empty.
     uri : str
         Parameter ``uri`` of the request; may be empty.
 
     Raises
     ------
-    Broken
-        If the server cannot be reached or is in trouble. `Outdated`, if the file has no such offset.
+    TransientError
+        If the server is unreachable or fails. `StaleDataError` if the file is shorter than ``offset``.
     BlobwatchError
-        If the server does not have the file, or it is not public.
+        If the file is absent or not public.
     """
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     if offset and validator:
-        headers["If-Range"] = validator  # a file that changed meanwhile comes from its beginning
-    with troubles():
+        headers["If-Range"] = validator  # a changed file is sent from its beginning
+    with translate_errors():
         response = session.get(
             url, params={"uri": uri} if uri else None, headers=headers, stream=True, timeout=TIMEOUT
         )
         try:
-            refuse_other(response, name)
-            return piece_of(response)
+            check_status(response, name)
+            return parse_response(response)
         except BaseException:
             response.close()
             raise
 
 
-def refuse_other(response: requests.Response, name: str) -> None:
-    """Refuse an answer that is not the bytes of the file."""
-    if response.status_code == 416:
-        raise Outdated("the archive's file is shorter than what is here of it")
-    if response.status_code in (401, 403):
-        raise BlobwatchError(f"{name} is not public (status {response.status_code}); leave it out")
-    if response.status_code in (404, 410):
-        raise BlobwatchError(
-            f"{name}: listed, and not in the archive (status {response.status_code}). Ask MAST's help desk"
-        )
+def check_status(response: requests.Response, name: str) -> None:
+    """Raise unless a response contains bytes of the file."""
+    status = response.status_code
+    if status == 416:
+        raise StaleDataError("the file in the archive is shorter than the received bytes")
+    if status in (401, 403):
+        raise BlobwatchError(f"{name}: not public (status {status}). Leave it out")
+    if status in (404, 410):
+        raise BlobwatchError(f"{name}: listed but absent (status {status}). Contact the MAST help desk")
     response.raise_for_status()
 
 
-def piece_of(response: requests.Response) -> Piece:
-    """Return an answer as a piece of a file."""
+def parse_response(response: requests.Response) -> RangeResponse:
+    """Return a response of requests as a `RangeResponse`."""
     start, total = 0, response.headers.get("Content-Length")
     if response.status_code == 206:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not told:
-            raise Broken("it sent a part of a file without saying which")
-        start, total = int(told[1]), told[2]
+        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not part:
+            raise TransientError("the response has no valid Content-Range")
+        start, total = int(part[1]), part[2]
     tag = response.headers.get("ETag", "")
-    strong = "" if tag.startswith("W/") else tag  # a weak one does not promise equal bytes
-    return Piece(
+    strong = "" if tag.startswith("W/") else tag  # a weak ETag does not guarantee equal bytes
+    return RangeResponse(
         start=start,
         total=int(total) if total and total.isdecimal() else None,
         validator=strong or response.headers.get("Last-Modified", ""),
-        chunks=chunks_of(response),
+        chunks=read_content(response),
     )
 
 
-def chunks_of(response: requests.Response) -> Iterator[bytes]:
-    """Yield the bytes as they come."""
-    with troubles(), response:
+def read_content(response: requests.Response) -> Iterator[bytes]:
+    """Yield the chunks of a response."""
+    with translate_errors(), response:
         yield from response.iter_content(CHUNK)
 
 
 @contextmanager
-def troubles() -> Iterator[None]:
-    """Say in the program's own words what may go wrong on the way."""
+def translate_errors() -> Iterator[None]:
+    """Raise errors of requests and astroquery as `TransientError` or `BlobwatchError`."""
     try:
         yield
     except requests.HTTPError as error:
         status = error.response.status_code
         if status < 500 and status not in (408, 425, 429):
             raise BlobwatchError(
-                f"the archive refused with status {status}: {error.response.reason}"
+                f"the archive refused the request: status {status} ({error.response.reason}). Try again later"
             ) from None
-        raise Broken(f"it answered with status {status}") from None
+        raise TransientError(f"the server answered with status {status}") from None
     except requests.exceptions.JSONDecodeError:
-        raise Broken("it answered with something that is not JSON, such as a page that it is down") from None
+        raise TransientError("the answer is not JSON; the server may be down for maintenance") from None
     except requests.Timeout:
-        raise Broken("it is silent") from None
+        raise TransientError("the server does not respond") from None
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-        raise Broken("the connection broke off") from None
+        raise TransientError("the connection broke off") from None
     except requests.ConnectionError as error:
-        never = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-        raise Broken("it cannot be reached" if never else "the connection broke off") from None
+        unreachable = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
+        raise TransientError(
+            "the server cannot be reached" if unreachable else "the connection broke off"
+        ) from None
     except requests.RequestException as error:
         raise BlobwatchError(
-            f"the archive cannot be asked ({error}); check astroquery's [mast] server"
+            f"the request failed ({error}). Check the server in astroquery's [mast] configuration"
         ) from None
-    except TimeoutError:  # astroquery's own: it asks again and again until the answer is ready
+    except TimeoutError:  # astroquery polls until the result is ready
         raise BlobwatchError(
-            f"MAST was not ready after {mast.conf.timeout} s; ask for fewer days, or set a longer [mast] "
-            "timeout in astroquery's configuration"
+            f"MAST was not ready after {mast.conf.timeout} s. Request fewer days, or set a longer timeout in "
+            "astroquery's [mast] configuration"
         ) from None
     except (RemoteServiceError, InvalidQueryError) as error:
-        raise BlobwatchError(f"MAST refused the question: {error}") from None
+        raise BlobwatchError(f"MAST refused the query ({error}). Check the options") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise BlobwatchError(
-            f"MAST answered in a form that astroquery does not know ({error!r}); try again, or update it"
+            f"MAST answered in an unknown format ({error!r}). Try again later, or update astroquery"
         ) from None

@@ -1,4 +1,4 @@
-"""Real exposures, from the archive."""
+"""The command ``fetch``: real exposures from the archive."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ PANEL = "Archive"
 def fetch(
     target: Annotated[
         str | None,
-        typer.Option(help="Default: DARK-EARTH-CALIB, or any where programmes or rootnames are given."),
+        typer.Option(help="Default: DARK-EARTH-CALIB, or any with --proposal or --rootname."),
     ] = None,
     filter: Annotated[str | None, typer.Option(help="For instance F153M; default: any.")] = None,
     start: Annotated[str | None, typer.Option(metavar="DAY", help="First day, as 2016-01-01.")] = None,
@@ -22,30 +22,29 @@ def fetch(
     proposal: Annotated[list[str] | None, typer.Option(help="Programme; may be repeated.")] = None,
     rootname: Annotated[list[str] | None, typer.Option(help="Exposure; may be repeated.")] = None,
     product: Annotated[str, typer.Option(help="flt, ima or raw.")] = "flt",
-    out: Annotated[Path, typer.Option(help="Folder.")] = Path("data/raw/archive"),
-    cloud: Annotated[bool, typer.Option("--cloud", help="From the public copy on S3.")] = False,
+    out: Annotated[Path, typer.Option(help="Output directory.")] = Path("data/raw/archive"),
+    cloud: Annotated[bool, typer.Option("--cloud", help="Use the public copy on S3.")] = False,
     flats: Annotated[
         bool,
         typer.Option(
             "--flats",
-            help="Also the flat fields of the exposures, into flats/ of the folder. Without days, programmes "
-            "and rootnames: only those of the exposures in the folder.",
+            help="Also fetch the flat fields of the exposures, into the subdirectory flats/. Without days, "
+            "programmes and rootnames: only those of the exposures in the directory.",
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files and their sizes.")] = False,
-    dvc: Annotated[bool, typer.Option("--dvc", help="Then `dvc add` the folder.")] = False,
+    dvc: Annotated[bool, typer.Option("--dvc", help="Then run `dvc add` on the directory.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch real exposures from MAST, each whole and checked; run it again to go on after a break."""
-    from blobwatch.archive.query import wanted_from
-    from blobwatch.cli.output.archive import answer_fetch
+    """Fetch real exposures from MAST and check them; run it again to resume."""
+    from blobwatch.archive.query import parse_query
+    from blobwatch.cli.output.archive import run_fetch
 
-    given = {"target": target, "filter": filter, "start": start, "end": end, "product": product}
-    wanted = wanted_from(given | {"proposals": proposal or [], "rootnames": rootname or []})
+    query = parse_query(target, filter, start, end, proposal, rootname, product)
     try:
-        well = answer_fetch(wanted, out, cloud, dry_run, as_json, dvc, flats)
+        complete = run_fetch(query, out, cloud, dry_run, as_json, dvc, flats)
     except KeyboardInterrupt:
-        typer.echo("blobwatch: interrupted; run the same command again, it goes on from here", err=True)
-        raise typer.Exit(130) from None  # as a shell calls what Ctrl-C ended
-    if not well:
+        typer.echo("blobwatch: interrupted. Run the same command again to resume", err=True)
+        raise typer.Exit(130) from None  # the exit status of shells after Ctrl-C
+    if not complete:
         raise typer.Exit(1)

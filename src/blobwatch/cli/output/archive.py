@@ -1,214 +1,188 @@
-"""The answers of ``blobwatch fetch``, as a table or JSON: files of the archive, and whether they are here."""
+"""Output of ``blobwatch fetch``: files of the archive as tables or JSON, and messages."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
-from blobwatch.archive.fetch import Outcome, fetch, look_up
+from blobwatch.archive.fetch import FetchResult, fetch, find_products
 from blobwatch.archive.flats import FOLDER, Flat, fetch_flats, find_flats, flat_states
-from blobwatch.archive.folder import check_folder, known_rows, states
-from blobwatch.archive.manifest import MANIFEST
-from blobwatch.archive.query import Product, Wanted, day_of
+from blobwatch.archive.manifest import MANIFEST, check_output, file_states, read_rows
+from blobwatch.archive.query import Product, Query, date_of
+from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError
 from blobwatch.progress import print_message
 
-IS_HERE = {"here": "yes", "absent": "no", "altered": "altered"}
+STATE_LABELS = {"here": "yes", "absent": "no", "altered": "altered"}
 
 
-def answer_fetch(
-    wanted: Wanted,
+def run_fetch(
+    query: Query,
     out: Path,
     from_cloud: bool,
     dry_run: bool,
     as_json: bool,
-    pin: bool,
+    with_dvc: bool,
     with_flats: bool = False,
 ) -> bool:
-    """Fetch exposures, or list them; return whether all are here, or could be.
+    """Fetch or list exposures; return whether all are present or available.
 
     Parameters
     ----------
-    wanted : Wanted
+    query : Query
     out : Path
-    from_cloud, dry_run, as_json, pin, with_flats : bool
-        The options of the command. With ``with_flats`` and a query without limits, only the flats of the
+    from_cloud, dry_run, as_json, with_dvc, with_flats : bool
+        The options of the command. With ``with_flats`` and an unlimited query, only the flats of the
         exposures in ``out`` are fetched.
 
     Raises
     ------
     BlobwatchError
-        If there is nothing to fetch, or the archive or the folder cannot be used.
+        If there is nothing to fetch, or the archive or the directory is unusable.
     KeyboardInterrupt
         If the user interrupted the command. Received files are kept and reported.
     """
-    if wanted.unlimited and with_flats:
-        return answer_flats(out, dry_run, as_json, pin)
-    if wanted.unlimited and not dry_run:
+    if query.is_unlimited and with_flats:
+        return run_fetch_flats(out, dry_run, as_json, with_dvc)
+    if query.is_unlimited and not dry_run:
         raise BlobwatchError(
-            f"this would fetch every exposure of {wanted.target}; give --start and --end, --proposal or "
-            "--rootname, or see with --dry-run how much that is"
+            f"this query matches every exposure of {query.target}. Limit it with --start and --end, "
+            "--proposal or --rootname, or list the files with --dry-run"
         )
-    check_folder(out)
-    found = look_up(wanted)
+    check_output(out)
+    found = find_products(query)
     public = [one for one in found if one.public]
-    reserved = [one for one in found if not one.public]
-    unlisted = sorted(set(wanted.rootnames) - {one.rootname for one in found})
-    tell_of_missing(reserved, unlisted)
+    not_public = [one.rootname for one in found if not one.public]
+    unlisted = sorted(set(query.rootnames) - {one.rootname for one in found})
+    if not_public:
+        print_message(f"left out, not public yet: {', '.join(not_public)}", "yellow")
+    if unlisted:
+        print_message(f"not in the archive: {', '.join(unlisted)}", "red")
     if not public:
-        raise BlobwatchError(f"none of {len(found)} exposures is public yet; there is nothing to fetch")
+        raise BlobwatchError(f"none of {len(found)} exposures is public yet. Request others")
     if dry_run:
-        answer_list(public, reserved, out, as_json, with_flats)
+        print_products(public, not_public, out, as_json, with_flats)
         return not unlisted
-    outcome, flats = fetch(public, out, from_cloud), Outcome()
-    if with_flats and not outcome.interrupted:
-        names = [row["path"] for row in outcome.fetched + outcome.kept]
+    result, flats = fetch(public, out, from_cloud), FetchResult()
+    if with_flats and not result.interrupted:
+        names = [row["path"] for row in result.fetched + result.kept]
         flats = fetch_flats(find_flats(out, names), out / FOLDER)
     if as_json:
-        answer = as_answer(outcome, reserved, unlisted)
-        print(json.dumps(answer | ({"flats": flats_as_answer(flats)} if with_flats else {})))
-    tell_outcome(outcome, len(public), out)
+        refused = result.refused | {name: "not in the archive's list" for name in unlisted}
+        files = {"fetched": result.fetched, "kept": result.kept, "refused": refused}
+        print_json(
+            files | {"not_public": not_public} | ({"flats": flats_to_json(flats)} if with_flats else {})
+        )
+    print_fetched(result, len(public), out)
     if with_flats:
-        tell_flats(flats, out / FOLDER)
-    if outcome.interrupted or flats.interrupted:
+        print_fetched_flats(flats, out / FOLDER)
+    if result.interrupted or flats.interrupted:
         raise KeyboardInterrupt
-    refused = bool(outcome.refused or flats.refused)
-    if pin:
-        pin_whole(out, refused)
-    return not refused and not unlisted
+    complete = not (result.refused or flats.refused)
+    if with_dvc:
+        add_to_dvc(out, complete)
+    return complete and not unlisted
 
 
-def answer_flats(out: Path, dry_run: bool, as_json: bool, pin: bool) -> bool:
-    """Fetch or list the flats of the exposures in a folder; return whether all are here, or could be.
-
-    Raises
-    ------
-    BlobwatchError
-        If the folder holds no exposure, or cannot be used.
-    KeyboardInterrupt
-        If the user interrupted the command.
-    """
+def run_fetch_flats(out: Path, dry_run: bool, as_json: bool, with_dvc: bool) -> bool:
+    """Fetch or list the flats of the exposures in a directory; raises as `run_fetch` does."""
     flats = find_flats(out)
     if dry_run:
         if as_json:
-            print(json.dumps({"flats": flat_rows(flats, out)}))
+            print_json({"flats": flat_rows(flats, out)})
         else:
             print_flats(flats, out)
         return True
-    outcome = fetch_flats(flats, out / FOLDER) if flats else Outcome()
+    result = fetch_flats(flats, out / FOLDER) if flats else FetchResult()
     if as_json:
-        print(json.dumps({"flats": flats_as_answer(outcome)}))
-    tell_flats(outcome, out / FOLDER)
-    if outcome.interrupted:
+        print_json({"flats": flats_to_json(result)})
+    print_fetched_flats(result, out / FOLDER)
+    if result.interrupted:
         raise KeyboardInterrupt
-    if pin:
-        pin_whole(out, bool(outcome.refused))
-    return not outcome.refused
+    if with_dvc:
+        add_to_dvc(out, not result.refused)
+    return not result.refused
 
 
 def flat_rows(flats: list[Flat], out: Path) -> list[dict]:
-    """Return flats as rows of the answer: name, address, and whether they are here."""
+    """Return name, address and state of each flat."""
     states = flat_states(out / FOLDER, flats)
     return [{"name": one.name, "uri": one.uri, "state": states[one.name]} for one in flats]
 
 
 def print_flats(flats: list[Flat], out: Path) -> None:
-    """Print the flats that would be fetched."""
-    table = Table("flat", "here", box=None, pad_edge=False)
-    for row in flat_rows(flats, out):
-        table.add_row(row["name"], IS_HERE[row["state"]])
-    Console().print(table if flats else "no flat is named in the headers")
-
-
-def flats_as_answer(outcome: Outcome) -> dict:
-    """Return which flats were fetched, kept and refused, for programs."""
-    return {"fetched": outcome.fetched, "kept": outcome.kept, "refused": outcome.refused}
-
-
-def tell_flats(outcome: Outcome, folder: Path) -> None:
-    """Print how many flats are here now."""
-    text = f"flats: {len(outcome.fetched)} fetched, {len(outcome.kept)} were here"
-    text += f", {len(outcome.refused)} are missing" if outcome.refused else ""
-    if not (outcome.fetched or outcome.kept or outcome.refused or outcome.interrupted):
-        print_message("flats: none is named in the headers, so none is needed", "green")
+    """Print the names and states of flats."""
+    if flats:
+        rows = ((row["name"], STATE_LABELS[row["state"]]) for row in flat_rows(flats, out))
+        print_table(("flat", "here"), rows)
     else:
-        print_message(f"{text}; in {folder}", "yellow" if outcome.interrupted or outcome.refused else "green")
+        print("the headers name no flat")
 
 
-def pin_whole(out: Path, refused: bool) -> None:
-    """Pin a folder with DVC if no file is missing."""
-    if refused:
-        print_message(f"{out} is not pinned, since it is not complete; run the same command again", "yellow")
-    else:
-        pin_folder(out)
+def flats_to_json(result: FetchResult) -> dict:
+    """Return the result for flats as in the JSON output."""
+    return {"fetched": result.fetched, "kept": result.kept, "refused": result.refused}
 
 
-def tell_of_missing(reserved: list[Product], unlisted: list[str]) -> None:
-    """Say which exposures cannot be had."""
-    if reserved:
-        names = ", ".join(one.rootname for one in reserved)
-        print_message(f"not public yet and left out: {names}", "yellow")
-    if unlisted:
-        print_message(f"not in the archive's list: {', '.join(unlisted)}", "red")
+def print_fetched_flats(result: FetchResult, folder: Path) -> None:
+    """Print how many flats are present."""
+    if not (result.fetched or result.kept or result.refused or result.interrupted):
+        print_message("flats: none needed, the headers name none", "green")
+        return
+    text = f"flats: {len(result.fetched)} fetched, {len(result.kept)} already present"
+    text += f", {len(result.refused)} missing" if result.refused else ""
+    print_message(f"{text}; in {folder}", "yellow" if result.interrupted or result.refused else "green")
 
 
-def answer_list(
-    products: list[Product], reserved: list[Product], out: Path, as_json: bool, with_flats: bool = False
+def print_products(
+    products: list[Product], not_public: list[str], out: Path, as_json: bool, with_flats: bool = False
 ) -> None:
     """Print which files would be fetched and their sizes.
 
-    The flats of exposures that are not here are unknown: their headers name them.
+    The flats of missing exposures are unknown, because the headers of the exposures name them.
     """
-    rows = known_rows(out, products[0].product)
-    how = states(out, products, rows)
-    missing = [one for one in products if how[one.name] != "here"]
-    sums = {"bytes": total(products), "bytes_to_fetch": total(missing)}
-    here = [one.name for one in products if how[one.name] == "here"]
-    flats = find_flats(out, here) if with_flats else []
+    states = file_states(out, products, read_rows(out, products[0].product))
+    missing = [one for one in products if states[one.name] != "here"]
+    sizes = {"bytes": total_size(products), "bytes_to_fetch": total_size(missing)}
+    present = [one.name for one in products if states[one.name] == "here"]
+    flats = find_flats(out, present) if with_flats else []
     if as_json:
-        files = [as_row(one) | {"state": how[one.name]} for one in products]
-        listed = {"files": files, **sums, "not_public": [one.rootname for one in reserved]}
-        print(json.dumps(listed | ({"flats": flat_rows(flats, out)} if with_flats else {})))
+        files = [product_to_json(one) | {"state": states[one.name]} for one in products]
+        listing = {"files": files, **sizes, "not_public": not_public}
+        print_json(listing | ({"flats": flat_rows(flats, out)} if with_flats else {}))
         return
-    table = Table("rootname", "day", "filter", "programme", "size", "here", box=None, pad_edge=False)
+    rows = []
     for one in products:
-        size = decimal(one.size) if one.size else "not said"
-        table.add_row(
-            one.rootname, day_of(one.expstart), one.filter, one.programme, size, IS_HERE[how[one.name]]
-        )
-    printed = Console()
-    printed.print(table)
-    of_unknown = sum(one.size is None for one in products)
-    printed.print(
-        f"{len(products)} {products[0].product} files, {decimal(sums['bytes'])}; to be fetched: "
-        f"{len(missing)}, {decimal(sums['bytes_to_fetch'])}"
-        + (f"; the archive does not say the size of {of_unknown}" if of_unknown else ""),
-        highlight=False,
-        soft_wrap=True,
+        size = decimal(one.size) if one.size else "unknown"
+        cells = (one.rootname, date_of(one.expstart), one.filter, one.programme, size)
+        rows.append((*cells, STATE_LABELS[states[one.name]]))
+    print_table(("rootname", "day", "filter", "programme", "size", "here"), rows)
+    unknown = sum(one.size is None for one in products)
+    print(
+        f"{len(products)} {products[0].product} files, {decimal(sizes['bytes'])}; to fetch: "
+        f"{len(missing)}, {decimal(sizes['bytes_to_fetch'])}"
+        + (f"; {unknown} of unknown size" if unknown else "")
     )
     if with_flats:
         print_flats(flats, out)
-    if with_flats and missing:
-        printed.print(f"the flats of {len(missing)} exposures are known after those are fetched")
+        if missing:
+            print(f"the flats of {len(missing)} exposures are unknown until these are fetched")
 
 
-def total(products: list[Product]) -> int:
-    """Return the sum of the sizes that are known."""
+def total_size(products: list[Product]) -> int:
+    """Return the sum of the known sizes."""
     return sum(one.size or 0 for one in products)
 
 
-def as_row(product: Product) -> dict:
-    """Return a file of the archive's list as a row of the manifest, which lacks the md5."""
+def product_to_json(product: Product) -> dict:
+    """Return a file of the archive as a row of the manifest, without MD5."""
     return {
         "rootname": product.rootname,
         "uri": product.uri,
         "size": product.size,
         "expstart": product.expstart,
-        "date": day_of(product.expstart),
+        "date": date_of(product.expstart),
         "filter": product.filter,
         "programme": product.programme,
         "product": product.product,
@@ -216,45 +190,39 @@ def as_row(product: Product) -> dict:
     }
 
 
-def as_answer(outcome: Outcome, reserved: list[Product], unlisted: list[str]) -> dict:
-    """Return what became of the files, for programs."""
-    refused = outcome.refused | {name: "not in the archive's list" for name in unlisted}
-    return {
-        "fetched": outcome.fetched,
-        "kept": outcome.kept,
-        "refused": refused,
-        "not_public": [one.rootname for one in reserved],
-    }
-
-
-def tell_outcome(outcome: Outcome, count: int, out: Path) -> None:
-    """Say how many files are here now."""
-    came = sum(row["size"] for row in outcome.fetched)
-    said = f"{len(outcome.fetched)} fetched ({decimal(came)}), {len(outcome.kept)} were here"
-    left = count - len(outcome.fetched) - len(outcome.kept)
-    said += f", {left} of {count} are missing" if left else ""
-    if outcome.interrupted:
-        print_message(said, "yellow")
+def print_fetched(result: FetchResult, count: int, out: Path) -> None:
+    """Print how many exposures are present."""
+    size = decimal(sum(row["size"] for row in result.fetched))
+    missing = count - len(result.fetched) - len(result.kept)
+    text = f"{len(result.fetched)} fetched ({size}), {len(result.kept)} already present"
+    text += f", {missing} of {count} missing" if missing else ""
+    if result.interrupted:
+        print_message(text, "yellow")
     else:
-        print_message(f"{said}; {out / MANIFEST} lists them", "red" if left else "green")
+        print_message(f"{text}; listed in {out / MANIFEST}", "red" if missing else "green")
 
 
-def pin_folder(out: Path) -> None:
-    """Let DVC pin the folder, as ``dvc add`` does.
+def add_to_dvc(out: Path, complete: bool) -> None:
+    """Run ``dvc add`` on a complete directory.
 
     Raises
     ------
     BlobwatchError
-        If DVC refuses: outside a project, or where a stage makes that folder.
+        If DVC fails: outside a project, or if a stage creates the directory.
     """
+    if not complete:
+        print_message(
+            f"{out}: not added to DVC because files are missing. Run the same command again", "yellow"
+        )
+        return
     command = [sys.executable, "-m", "dvc", "add", "--quiet", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reasons = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reason = next((line for line in reasons if line.startswith("ERROR")), reasons[-1] if reasons else "")
+        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "")
         raise BlobwatchError(
-            f"the files are here, and `dvc add {out}` failed: {reason.removeprefix('ERROR: ').strip()}"
+            f"the files are fetched, but `dvc add {out}` failed: {reason.removeprefix('ERROR: ').strip()}"
         )
-    ignored = out.parent / ".gitignore"  # DVC writes none where the project ignores the folder already
-    both = f"{out}.dvc and {ignored}" if ignored.exists() else f"{out}.dvc"
-    print_message(f"pinned: commit {both}, then `dvc push`", "green")
+    ignored = out.parent / ".gitignore"  # DVC writes none if git already ignores the directory
+    files = f"{out}.dvc and {ignored}" if ignored.exists() else f"{out}.dvc"
+    print_message(f"added to DVC: commit {files}, then run `dvc push`", "green")

@@ -1,6 +1,6 @@
-"""A small MAST on 127.0.0.1, with its cloud copy: the same addresses, answers of the same shape, bad days.
+"""A local server in place of MAST, its cloud copy and CRDS, with planned failures.
 
-What it answers is written by hand after the columns that MAST documents; the exposures are made up.
+It has the addresses and the documented columns of MAST; the exposures are simulated.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from astropy.io import fits
 
-SIZE = 300_000  # bytes of an exposure, about: some pieces of 64 kB
+SIZE = 300_000  # approximate bytes of an exposure: several chunks of 64 kB
 WORDS = ("dataproduct_type", "obs_collection", "instrument_name", "filters", "target_name", "obs_id")
 WORDS += ("proposal_id", "project", "dataRights", "dataURL", "obsid")
 NUMBERS = ("calib_level", "t_min", "t_max", "t_exptime", "t_obs_release")
@@ -27,8 +27,8 @@ PRODUCT_WORDS += ("productGroupDescription", "productSubGroupDescription", "proj
 PRODUCT_WORDS += ("parent_obsid", "dataRights", "filters")
 
 
-def exposure(rootname: str, expstart: float, filter: str = "F153M", programme: int = 14389) -> bytes:
-    """Return a whole FITS file with the keywords of an exposure; small, with checksums."""
+def make_exposure(rootname: str, expstart: float, filter: str = "F153M", programme: int = 14389) -> bytes:
+    """Return a small FITS file with the keywords of an exposure and with checksums."""
     rng = np.random.default_rng(int.from_bytes(rootname.encode()))
     header = fits.Header({"ROOTNAME": rootname, "EXPSTART": expstart, "FILTER": filter})
     header["PROPOSID"] = programme
@@ -40,23 +40,25 @@ def exposure(rootname: str, expstart: float, filter: str = "F153M", programme: i
 
 
 @dataclass
-class Held:
-    """One exposure that the archive holds."""
+class ArchiveFile:
+    """One exposure in the archive."""
 
     rootname: str
     expstart: float
     filter: str = "F153M"
     programme: int = 14389
     target: str = "DARK-EARTH-CALIB"
-    association: str = ""  # whose row stands for it
+    association: str = ""  # listed instead of the exposure
     rights: str | None = "PUBLIC"
     released: float = 57500.0
     content: bytes = b""
     product: str = "flt"
-    listed_size: int | None = -1  # -1: the true one
+    listed_size: int | None = -1  # -1: the actual size
 
     def __post_init__(self):
-        self.content = self.content or exposure(self.rootname, self.expstart, self.filter, self.programme)
+        self.content = self.content or make_exposure(
+            self.rootname, self.expstart, self.filter, self.programme
+        )
         self.name = f"{self.rootname}_{self.product}.fits"
         self.uri = f"mast:HST/product/{self.name}"
         self.key = f"/stpubdata/hst/public/{self.rootname[:4]}/{self.rootname}/{self.name}"
@@ -64,7 +66,7 @@ class Held:
 
 @dataclass
 class Reference:
-    """One calibration reference file, served as by CRDS."""
+    """One calibration reference file of CRDS."""
 
     name: str
     content: bytes
@@ -75,8 +77,8 @@ class Reference:
 
 
 @dataclass
-class Asked:
-    """What one request for a file asked for."""
+class FileRequest:
+    """One request for a file."""
 
     name: str
     range: str
@@ -87,27 +89,27 @@ class Asked:
 class MastServer:
     """The archive.
 
-    ``plan[name]`` holds what happens at the next requests for a file (or for ``invoke``), one word each;
-    after them all is well. ``drop N``: N bytes, then the line is dead. ``hold N``: N bytes, then nothing
-    until `release`. ``503``, or any status. ``page``: a page in HTML with status 200. ``all``: Range is
-    ignored. ``chunked``: no length is said. ``long``: some bytes more than listed. ``shift``: another part
-    than asked for. ``hang up``: the line dies before any answer. ``silent``: no answer until `release`.
+    ``plan[name]`` lists failures of the next requests for a file (or for ``invoke``). ``drop N``: N bytes,
+    then the connection breaks off. ``hold N``: N bytes, then nothing until `release`. ``503``, or any
+    status. ``page``: an HTML page with status 200. ``all``: Range is ignored. ``chunked``: no length is
+    given. ``long``: more bytes than listed. ``shift``: another range than requested. ``hang up``: the
+    connection breaks off without a response. ``silent``: no response until `release`.
     """
 
-    holds: list[Held]
+    files: list[ArchiveFile]
     references: list[Reference] = field(default_factory=list)
     plan: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    asked: list[Asked] = field(default_factory=list)
-    questions: list[dict] = field(default_factory=list)
-    tags: str = "strong"  # or weak: then with the time of the last change; or none
+    requests: list[FileRequest] = field(default_factory=list)
+    queries: list[dict] = field(default_factory=list)
+    tags: str = "strong"  # or weak: then with a modification time; or none
     multipart: bool = False
-    holding: threading.Event = field(default_factory=threading.Event)
+    stalled: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self):
         server = self
 
-        class Handler(Answers):
+        class Handler(ArchiveHandler):
             archive = server
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -124,21 +126,21 @@ class MastServer:
         self.http.server_close()
 
     def ranges(self, name: str) -> list[str]:
-        """Return what the requests for a file asked for, in their order."""
-        return [one.range for one in self.asked if one.name == name]
+        """Return the Range headers of the requests for a file."""
+        return [one.range for one in self.requests if one.name == name]
 
-    def next(self, name: str) -> str:
+    def next_failure(self, name: str) -> str:
         return self.plan[name].pop(0) if self.plan[name] else ""
 
     def observations(self) -> list[dict]:
-        """Return MAST's rows: an association stands for its members."""
+        """Return the rows of observations; an association replaces its members."""
         rows = {}
-        for one in self.holds:
+        for one in self.files:
             obs_id = one.association or one.rootname
             rows.setdefault(obs_id, one)
         return [self.row(obs_id, one) for obs_id, one in rows.items()]
 
-    def row(self, obs_id: str, one: Held) -> dict:
+    def row(self, obs_id: str, one: ArchiveFile) -> dict:
         row = {"dataproduct_type": "image", "obs_collection": "HST", "instrument_name": "WFC3/IR"}
         row |= {"filters": one.filter, "target_name": one.target, "obs_id": obs_id, "project": "HST"}
         row |= {"proposal_id": str(one.programme), "calib_level": 3, "t_min": one.expstart}
@@ -151,9 +153,9 @@ class MastServer:
         return 2_000_000_000 + int.from_bytes(hashlib.md5(obs_id.encode()).digest()[:3])
 
     def products(self, obsids: list[str]) -> list[dict]:
-        """Return MAST's rows of the files of observations, also those that are none of ours."""
+        """Return the rows of the files of observations, with files that do not match the query."""
         rows = []
-        for one in self.holds:
+        for one in self.files:
             obs_id = one.association or one.rootname
             if str(self.obsid(obs_id)) not in obsids:
                 continue
@@ -162,24 +164,24 @@ class MastServer:
             row |= {"obsID": self.obsid(one.rootname), "parent_obsid": self.obsid(obs_id)}
             row |= {"productType": "SCIENCE", "productGroupDescription": None, "size": size}
             row |= {"dataRights": one.rights} if one.rights else {}
-            rows.append(row | named(one.uri))
-            rows.append(row | named(one.uri))  # MAST often lists a file more than once
-            rows.append(row | named(one.uri.replace(one.product, "spt")))
+            rows.append(row | name_columns(one.uri))
+            rows.append(row | name_columns(one.uri))  # MAST often lists a file twice
+            rows.append(row | name_columns(one.uri.replace(one.product, "spt")))
             if one.association:
-                rows.append(row | named(f"mast:HST/product/{one.association}_drz.fits"))
+                rows.append(row | name_columns(f"mast:HST/product/{one.association}_drz.fits"))
             high = f"mast:HST/product/hst_{one.programme}_wfc3_ir_f153m_{one.rootname}_{one.product}.fits"
-            rows.append(row | named(high))
+            rows.append(row | name_columns(high))
         return rows
 
 
-def named(uri: str) -> dict:
+def name_columns(uri: str) -> dict:
     name = uri.rpartition("/")[2]
     kind = name.rpartition("_")[2].removesuffix(".fits").upper()
     return {"dataURI": uri, "productFilename": name, "productSubGroupDescription": kind}
 
 
-class Answers(BaseHTTPRequestHandler):
-    """The addresses that astroquery, requests and boto3 ask."""
+class ArchiveHandler(BaseHTTPRequestHandler):
+    """Handles the requests of astroquery, requests and boto3."""
 
     archive: MastServer
     protocol_version = "HTTP/1.1"
@@ -188,36 +190,36 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
     def handle(self):
-        with contextlib.suppress(OSError):  # who was killed does not say good-bye
+        with contextlib.suppress(OSError):  # the client may be killed
             super().handle()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.path.endswith("/columnsconfig"):
             return self.send(json.dumps(columns()).encode(), kind="application/json")
-        how = self.archive.next("invoke")
-        if how.isdecimal():
-            return self.send(b"down", status=int(how), kind="text/plain")
-        if how == "page":
+        failure = self.archive.next_failure("invoke")
+        if failure.isdecimal():
+            return self.send(b"down", status=int(failure), kind="text/plain")
+        if failure == "page":
             return self.send(b"<html>down for maintenance</html>", kind="text/html")
-        if how == "silent":
+        if failure == "silent":
             self.archive.release.wait(60)
-        if how in ("hang up", "silent"):
-            return self.die()
-        question = json.loads(unquote(body.removeprefix("request=")))
-        self.archive.questions.append(question)
-        self.send(json.dumps(self.answer(question, how)).encode(), kind="application/json")
+        if failure in ("hang up", "silent"):
+            return self.disconnect()
+        query = json.loads(unquote(body.removeprefix("request=")))
+        self.archive.queries.append(query)
+        self.send(json.dumps(self.answer(query, failure)).encode(), kind="application/json")
 
-    def answer(self, question: dict, how: str) -> dict:
-        if how == "error":
+    def answer(self, query: dict, failure: str) -> dict:
+        if failure == "error":
             return {"status": "ERROR", "msg": "no such service"}
-        if how == "odd":
+        if failure == "odd":
             return {"status": "COMPLETE", "rows": []}
-        if question["service"] == "Mast.Caom.Products":
-            rows = self.archive.products(question["params"]["obsid"].split(","))
+        if query["service"] == "Mast.Caom.Products":
+            rows = self.archive.products(query["params"]["obsid"].split(","))
             fields = [*((name, "string") for name in PRODUCT_WORDS), ("size", "int")]
         else:
-            rows = [row for row in self.archive.observations() if chosen(row, question["params"]["filters"])]
+            rows = [row for row in self.archive.observations() if matches(row, query["params"]["filters"])]
             fields = [*((name, "string") for name in WORDS), *((name, "float") for name in NUMBERS)]
         known = set().union(*rows) if rows else {name for name, _ in fields}
         fields = [{"name": name, "type": kind} for name, kind in fields if name in known]
@@ -225,26 +227,26 @@ class Answers(BaseHTTPRequestHandler):
         return {"status": "COMPLETE", "msg": "", "data": rows, "fields": fields, "paging": paging}
 
     def do_GET(self):
-        asked = urlsplit(self.path)
-        uri = parse_qs(asked.query).get("uri", [""])[0]
-        by_place = {one.uri: one for one in self.archive.holds}
-        by_place |= {one.key: one for one in [*self.archive.holds, *self.archive.references]}
-        held = by_place.get(uri if asked.path == "/api/v0.1/Download/file" else asked.path)
-        if held is None:
+        url = urlsplit(self.path)
+        uri = parse_qs(url.query).get("uri", [""])[0]
+        files = {one.uri: one for one in self.archive.files}
+        files |= {one.key: one for one in [*self.archive.files, *self.archive.references]}
+        file = files.get(uri if url.path == "/api/v0.1/Download/file" else url.path)
+        if file is None:
             return self.send(b"<Error><Code>NoSuchKey</Code></Error>", status=404, kind="application/xml")
-        told = dict(self.headers.items())
-        self.archive.asked.append(Asked(held.name, self.headers.get("Range", ""), told))
-        self.send_file(held, self.archive.next(held.name))
+        headers = dict(self.headers.items())
+        self.archive.requests.append(FileRequest(file.name, self.headers.get("Range", ""), headers))
+        self.send_file(file, self.archive.next_failure(file.name))
 
-    def send_file(self, held: Held | Reference, how: str) -> None:
-        word, _, number = how.partition(" ")
+    def send_file(self, file: ArchiveFile | Reference, failure: str) -> None:
+        word, _, number = failure.partition(" ")
         if word.isdecimal():
             return self.send(b"<Error><Code>Trouble</Code></Error>", status=int(word), kind="application/xml")
-        if how == "hang up":
-            return self.die()
-        if how == "page":
+        if failure == "hang up":
+            return self.disconnect()
+        if failure == "page":
             return self.send(b"<!DOCTYPE html><html>Please come back later</html>", kind="text/html")
-        content = held.content + (b" " * 100 if word == "long" else b"")
+        content = file.content + (b" " * 100 if word == "long" else b"")
         tag = '"' + hashlib.md5(content).hexdigest() + ("-2" if self.archive.multipart else "") + '"'
         first = int(re.sub(r"\D", "", self.headers.get("Range", "")) or 0)
         if self.headers.get("If-Match", tag) != tag:
@@ -270,10 +272,10 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content[first : first + int(number)] if number else content[first:])
         if word == "hold":
-            self.archive.holding.set()
+            self.archive.stalled.set()
             self.archive.release.wait(60)
         if number:
-            self.die()
+            self.disconnect()
 
     def send(self, body: bytes, status: int = 200, kind: str = "text/html") -> None:
         self.send_response(status)
@@ -282,21 +284,21 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def die(self) -> None:
+    def disconnect(self) -> None:
         self.wfile.flush()
         self.close_connection = True
         self.connection.shutdown(SHUT_RDWR)
 
 
 def columns() -> dict:
-    """Return the description of MAST's columns, as far as astroquery looks at it."""
+    """Return the description of MAST's columns, as astroquery reads it."""
     words = {name: {"text": name, "vot.datatype": "char"} for name in WORDS}
     words["filters"]["separator"] = ";"
     return words | {name: {"text": name, "vot.datatype": "double"} for name in NUMBERS}
 
 
-def chosen(row: dict, filters: list[dict]) -> bool:
-    """Tell whether MAST would choose an observation; it does not care for capitals."""
+def matches(row: dict, filters: list[dict]) -> bool:
+    """Return whether an observation matches the filters of a query; case is ignored."""
     for one in filters:
         value = row[one["paramName"]]
         if isinstance(one["values"], list) and one["values"] and isinstance(one["values"][0], dict):

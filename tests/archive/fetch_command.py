@@ -1,4 +1,4 @@
-"""The archive that the tests ask, in this process and from the program itself."""
+"""Fixtures with a local archive, for tests in this process and of the command as a process."""
 
 import os
 import signal
@@ -6,29 +6,29 @@ import subprocess
 import sys
 
 import pytest
-from archive.mastserver import Held, MastServer
+from archive.mast_server import ArchiveFile, MastServer
 from tenacity import wait_none
 
 DAY = 57400.25  # 2016-01-13
 NO_WAIT = wait_none()
 
 
-def some_exposures() -> list[Held]:
-    """Return three dark-Earth exposures; two of them stand behind an association."""
+def make_files() -> list[ArchiveFile]:
+    """Return three dark-Earth exposures; two of them are members of an association."""
     return [
-        Held("icxx01aaq", DAY, association="icxx01010"),
-        Held("icxx01abq", DAY + 0.02, association="icxx01010"),
-        Held("icxx02acq", DAY + 3.0),
+        ArchiveFile("icxx01aaq", DAY, association="icxx01010"),
+        ArchiveFile("icxx01abq", DAY + 0.02, association="icxx01010"),
+        ArchiveFile("icxx02acq", DAY + 3.0),
     ]
 
 
 @pytest.fixture
 def archive(monkeypatch):
-    """The local archive, to which this process's astroquery and boto3 are turned."""
+    """The local archive, used by astroquery and boto3 of this process."""
     from astroquery.mast import conf
     from astroquery.mast.discovery_portal import PortalAPI
 
-    with MastServer(some_exposures()) as server:
+    with MastServer(make_files()) as server:
         monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", f"{server.url}/api/v0/invoke")
         monkeypatch.setattr(
             PortalAPI, "COLUMNS_CONFIG_URL", f"{server.url}/portal/Mashup/Mashup.asmx/columnsconfig"
@@ -39,8 +39,8 @@ def archive(monkeypatch):
             yield server
 
 
-class Program:
-    """``blobwatch fetch`` as a process, in a folder of its own, turned to an archive in settings."""
+class FetchCommand:
+    """``blobwatch fetch`` as a process in its own directory, with settings for a local archive."""
 
     def __init__(self, folder, server: MastServer):
         settings = folder / "settings"
@@ -53,7 +53,7 @@ class Program:
         self.environment |= {"CRDS_SERVER_URL": server.url}
 
     def start(self, *words: str) -> subprocess.Popen:
-        # Tests that run in the background ignore Ctrl-C, and so would what they start.
+        # Tests in the background ignore SIGINT, and their child processes inherit this.
         return subprocess.Popen(
             [sys.executable, "-m", "blobwatch.cli", "fetch", *words],
             cwd=self.folder,
@@ -65,14 +65,14 @@ class Program:
         )
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        """Run it; return exit status, stdout and stderr."""
+        """Run the command; return exit status, stdout and stderr."""
         process = self.start(*words)
         out, err = process.communicate(timeout=60)
         return process.returncode, out, err
 
 
 @pytest.fixture
-def program(tmp_path):
-    """The program and its archive."""
-    with MastServer(some_exposures()) as server:
-        yield Program(tmp_path, server), server
+def command(tmp_path):
+    """The command and its archive."""
+    with MastServer(make_files()) as server:
+        yield FetchCommand(tmp_path, server), server
