@@ -1,15 +1,17 @@
-# `make` alone prints what there is. Each target sets up what it needs.
+# `make` prints the targets. Each target installs its requirements first.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_VENV := .venv-docs
+DOCS_READY := $(DOCS_VENV)/.ready
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-outputs lint format ui benchmarks clean
+.PHONY: help setup repro test test-outputs lint format ui benchmarks docs clean
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,29 +29,37 @@ repro: $(READY)  ## Run the whole pipeline, then predict on one exposure
 	$(BIN)/blobwatch sync
 	$(BIN)/blobwatch predict "$$(ls data/difference/*_diff.fits | tail -n 3 | head -n 1)" --plot predictions
 	@echo
-	@echo "The answer's picture: predictions/   the report: reports/evaluate/   the runs: make ui"
+	@echo "Picture of the prediction: predictions/   report: reports/evaluate/   runs: make ui"
 
 test: $(READY)  ## Run the tests
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-test-outputs: $(READY)  ## Run the tests of the built data and of the deployed model
+test-outputs: $(READY)  ## Test the built data and the deployed model
 	$(BIN)/python -m pytest -m pipeline
 
-lint: $(READY)  ## Check style and form
+lint: $(READY)  ## Check lint and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY)  ## Mend style and form
+format: $(READY)  ## Fix lint and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-ui: $(READY)  ## Open the runs in MLflow at http://127.0.0.1:5000
+ui: $(READY)  ## Show the runs in MLflow at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 \
 	    --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
-benchmarks: $(READY)  ## Measure the figures of docs/performance.md
+benchmarks: $(READY)  ## Measure the numbers in docs/performance.md
 	$(BIN)/python benchmarks/measure.py
 
-clean:  ## Remove what can be made again: .venv, caches, outputs of the pipeline
-	rm -rf $(VENV) .pytest_cache .ruff_cache predictions data/difference data/subframes data/raw/simulated \
+$(DOCS_READY): pyproject.toml
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+docs: $(DOCS_READY)  ## Build the documentation into docs/_build/html
+	$(DOCS_VENV)/bin/sphinx-build -q -W --keep-going -j 2 -b html docs docs/_build/html
+
+clean:  ## Remove everything that can be rebuilt: environments, caches, pipeline outputs
+	rm -rf $(VENV) $(DOCS_VENV) docs/_build docs/reference/generated .pytest_cache .ruff_cache predictions data/difference data/subframes data/raw/simulated \
 	    models/candidate models/baseline reports/evaluate/figures reports/register/decision.json
