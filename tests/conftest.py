@@ -9,7 +9,7 @@ from archive.fetch_command import archive, command  # noqa: F401
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
 from monitor.sky import seen, sky, watched  # noqa: F401
-from small import Small, build, copy, season_with
+from small_project import SmallProject, add_second_version, build_project, copy_project
 
 from blobwatch.images.flatten import blob_image
 from blobwatch.images.stack import median_stack
@@ -77,24 +77,26 @@ def flt(season, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def box_model(tmp_path_factory) -> Path:
     """The folder of a model that finds loud blobs in white noise; made by hand, not trained."""
-    from made import write_model
+    from synthetic import write_model
 
     return write_model(tmp_path_factory.mktemp("model") / "box")
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory, blank_database) -> Small:  # noqa: F811
+def small(tmp_path_factory, blank_database) -> SmallProject:  # noqa: F811
     """The whole pipeline with small numbers, built once for all processes of the tests; not to be changed."""
-    return built_once(tmp_path_factory, "small", lambda root: build(root, blank_database))
+    return build_once(tmp_path_factory, "small", lambda root: build_project(root, blank_database))
 
 
 @pytest.fixture(scope="session")
-def seasoned(tmp_path_factory, small) -> Small:
+def seasoned(tmp_path_factory, small) -> SmallProject:
     """The same with a second version, trained at another rate: promoted, and rolled back from."""
-    return built_once(tmp_path_factory, "seasoned", lambda root: season_with(copy(small, root)))
+    return build_once(
+        tmp_path_factory, "seasoned", lambda root: add_second_version(copy_project(small, root))
+    )
 
 
-def built_once(tmp_path_factory, name: str, make) -> Small:
+def build_once(tmp_path_factory, name: str, make) -> SmallProject:
     """Make a project unless another process of the tests has; return it."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):  # one of several processes
@@ -104,16 +106,16 @@ def built_once(tmp_path_factory, name: str, make) -> Small:
         if not done.exists():
             make(shared / name)
             done.touch()
-    return Small(shared / name)
+    return SmallProject(shared / name)
 
 
 @pytest.fixture
-def lab(small, tmp_path) -> Small:
+def lab(small, tmp_path) -> SmallProject:
     """A copy of the first, to do harm to."""
-    return copy(small, tmp_path / "project")
+    return copy_project(small, tmp_path / "project")
 
 
 @pytest.fixture
-def old_lab(seasoned, tmp_path) -> Small:
+def old_lab(seasoned, tmp_path) -> SmallProject:
     """A copy of the second, to do harm to."""
-    return copy(seasoned, tmp_path / "project")
+    return copy_project(seasoned, tmp_path / "project")

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from made import image_with
+from synthetic import image_with_blobs
 
 from blobwatch.artefact import DEPLOYED, MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.errors import BlobwatchError
@@ -110,7 +110,7 @@ def test_a_damaged_note_of_what_is_deployed(folder, text):
 @pytest.mark.parametrize("key", ["whitening", "preprocessing"])
 def test_a_model_from_before_whitening_is_served_with_scaled_frames(folder, monkeypatch, key):
     """Its manifest says nothing of whitening; the frame is then only scaled."""
-    image = image_with([Blob(411.0, 130.0, 6.0, 0.06)])
+    image = image_with_blobs([Blob(411.0, 130.0, 6.0, 0.06)])
     image = image + np.roll(image, 1, axis=1)  # correlated, so that whitening changes it
     served, run = [], Model.run
     monkeypatch.setattr(Model, "run", lambda self, images: served.append(images) or run(self, images))

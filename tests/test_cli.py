@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from made import image_with, lines_of, write_exposure, write_image
+from synthetic import image_with_blobs, parse_json_lines, write_exposure, write_image
 
 from blobwatch.cli import app, main
 from blobwatch.instrument.blobs import Blob
@@ -56,9 +56,9 @@ def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     (folder / "b.fits").write_text("no FITS")
     return [
-        write_image(folder / "a.fits", image_with([LOUD]), ROOTNAME="izzz0000q"),
+        write_image(folder / "a.fits", image_with_blobs([LOUD]), ROOTNAME="izzz0000q"),
         folder / "b.fits",
-        write_image(folder / "c.fits", image_with([], seed=4), ROOTNAME="izzz0001q"),
+        write_image(folder / "c.fits", image_with_blobs([], seed=4), ROOTNAME="izzz0001q"),
     ]
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_verb_or_option(run):
 
 def test_answers_are_lines_of_json_and_a_bad_file_stops_no_other(run, images, box_model):
     status, out, err = run("predict", *images, "--model", box_model, "--json")
-    first, bad, last = lines_of(out)
+    first, bad, last = parse_json_lines(out)
     assert status == 1
     assert [first["image"], bad["image"], last["image"]] == [str(path) for path in images]
     assert len(first["blobs"]) == 1
@@ -122,7 +122,7 @@ def test_answers_are_lines_of_json_and_a_bad_file_stops_no_other(run, images, bo
 def test_all_well_is_status_0_and_silent_on_stderr(run, images, box_model):
     status, out, err = run("predict", images[0], images[2], "--model", box_model, "--json")
     assert (status, err) == (0, "")
-    assert [line["rootname"] for line in lines_of(out)] == ["izzz0000q", "izzz0001q"]
+    assert [line["rootname"] for line in parse_json_lines(out)] == ["izzz0000q", "izzz0001q"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_each_bad_file_is_one_sentence(run, images, box_model, tmp_path, fault):
     elif fault == "table":
         path.write_text("x,y\n1,2\n")
     status, out, err = run("predict", path, "--model", box_model, "--json")
-    (line,) = lines_of(out)
+    (line,) = parse_json_lines(out)
     assert status == 1
     assert line["error"].count(str(path)) == 1
     assert "Traceback" not in err
@@ -177,7 +177,7 @@ def test_pictures(run, images, box_model, tmp_path):
         "predict", images[0], images[2], "--model", box_model, "--json", "--plot", tmp_path / "p"
     )
     assert status == 0
-    assert len(lines_of(out)) == 2
+    assert len(parse_json_lines(out)) == 2
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["a.png", "c.png"]
     for path in (tmp_path / "p").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
@@ -186,7 +186,7 @@ def test_pictures(run, images, box_model, tmp_path):
 
 @pytest.mark.parametrize("rootname", ["../outside", "/tmp/blobwatch-outside", ""])
 def test_a_picture_never_leaves_its_folder(run, box_model, tmp_path, rootname):
-    path = write_image(tmp_path / "a.fits", image_with([]), ROOTNAME=rootname)
+    path = write_image(tmp_path / "a.fits", image_with_blobs([]), ROOTNAME=rootname)
     run("predict", path, "--model", box_model, "--json", "--plot", tmp_path / "deep" / "p")
     pictures = list(tmp_path.rglob("*.png"))
     assert len(pictures) == 1
@@ -196,7 +196,7 @@ def test_a_picture_never_leaves_its_folder(run, box_model, tmp_path, rootname):
 
 def test_an_exposure_with_its_history(run, month, box_model):
     status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--history", month[0].parent)
-    (line,) = lines_of(out)
+    (line,) = parse_json_lines(out)
     assert status == 0
     assert line["rootname"] == "iaaa0401q"
     assert [round(blob["x"] / 10) for blob in line["blobs"]] == [41]
@@ -207,7 +207,7 @@ def test_an_exposure_with_a_stack(run, month, box_model, tmp_path):
         stack = write_image(tmp_path / f"stack{level}.fits", np.full((1024, 1024), level, np.float32))
         status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--stack", stack)
         assert status == 0
-        (line,) = lines_of(out)
+        (line,) = parse_json_lines(out)
         assert [one["index"] for one in line["subframes"] if one["blob"]] == [1]
         assert (line["blobs"][0]["x"], line["blobs"][0]["y"]) == pytest.approx((411.8, 89.1), abs=3.0)
 
@@ -223,10 +223,15 @@ def test_a_stack_that_is_none_is_refused(run, month, box_model):
 def test_an_exposure_alone_or_with_too_few(run, month, box_model):
     status, out, _ = run("predict", month[4], "--model", box_model, "--json")
     assert status == 1
-    assert "--stack FILE, or the folder of earlier exposures with --history DIR" in lines_of(out)[0]["error"]
+    assert (
+        "--stack FILE, or the folder of earlier exposures with --history DIR"
+        in parse_json_lines(out)[0]["error"]
+    )
     status, out, _ = run("predict", month[1], "--model", box_model, "--json", "--history", month[0].parent)
     assert status == 1
-    assert "1 accepted exposures in the 30 days before it, a stack needs 3" in lines_of(out)[0]["error"]
+    assert (
+        "1 accepted exposures in the 30 days before it, a stack needs 3" in parse_json_lines(out)[0]["error"]
+    )
 
 
 def test_difference_images_and_exposures_in_one_call(run, month, images, box_model):
@@ -235,7 +240,7 @@ def test_difference_images_and_exposures_in_one_call(run, month, images, box_mod
         "predict", images[0], month[4], "--model", box_model, "--json", "--history", month[0].parent
     )
     assert (status, err) == (0, "")
-    assert [line["kind"] == "difference" for line in lines_of(out)] == [True, False]
+    assert [line["kind"] == "difference" for line in parse_json_lines(out)] == [True, False]
 
 
 @pytest.mark.parametrize("fault", ["absent", "altered", "no folder"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from made import lines_of
+from synthetic import parse_json_lines
 
 pytestmark = pytest.mark.slow
 STATE = {"committed", "up_to_date", "fingerprint", "files", "agreement"}
@@ -83,7 +83,7 @@ def test_the_candidate_answers_on_a_difference_image_and_on_its_exposure(small):
         done = small.blobwatch(
             "predict", *files, "--model", model, "--json", "--history", "data/raw/simulated"
         )
-        of_product, of_exposure = lines_of(done.stdout)
+        of_product, of_exposure = parse_json_lines(done.stdout)
         assert of_product["rootname"] == of_exposure["rootname"]
         assert [of_product["image"], of_exposure["image"]] == files
         assert len(of_product["subframes"]) == 16

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from instrument.oddfiles import card, edited, primary, write
-from made import image_with, lines_of, write_image
+from synthetic import image_with_blobs, parse_json_lines, write_image
 
 from blobwatch.archive.headers import files_of, survey
 from blobwatch.archive.scan import Chunk, Judge, answer
@@ -31,7 +31,7 @@ def odd(tmp_path) -> Path:
     """A difference image with a blob, and a byte beyond ASCII in its header."""
     path = tmp_path / "odd.fits"
     accent = card(b"PROPOSID", b"PROPOSID=                14000 / caf\xe9")
-    edited(accent, lambda plain: write(plain, primary(image_with([LOUD]))))(path)
+    edited(accent, lambda plain: write(plain, primary(image_with_blobs([LOUD]))))(path)
     return path
 
 
@@ -43,17 +43,17 @@ def run(*arguments) -> subprocess.CompletedProcess:
 def test_predict_prints_one_line_per_file_and_the_answer(odd, box_model):
     done = run("predict", odd, odd, "--model", box_model, "--json")
     assert done.returncode == 0
-    assert [len(line["blobs"]) for line in lines_of(done.stdout)] == [1, 1]
+    assert [len(line["blobs"]) for line in parse_json_lines(done.stdout)] == [1, 1]
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"blobwatch: warning: {odd}: extension 0, card ")
 
 
 def test_inspect_lists_warnings_and_calibration(tmp_path, odd):
     done = run("inspect", odd, "--json")
-    (found,) = lines_of(done.stdout)
+    (found,) = parse_json_lines(done.stdout)
     (text,) = found["warnings"]
     assert "bytes beyond ASCII" in text
-    write_image(tmp_path / "d.fits", image_with([]), PFLTFILE="iref$x_pfl.fits", CAL_VER="3.5.2")
+    write_image(tmp_path / "d.fits", image_with_blobs([]), PFLTFILE="iref$x_pfl.fits", CAL_VER="3.5.2")
     for_people = run("inspect", odd, tmp_path / "d.fits")
     assert f"warning: {text}" in for_people.stdout
     assert "iref$x_pfl.fits" in for_people.stdout
@@ -114,7 +114,9 @@ def test_another_thread_is_not_masked():
 def test_a_card_that_names_the_filter_wrongly_is_still_the_filter(tmp_path):
     """As predict, the survey of a scan reads what can be read."""
     path = tmp_path / "a.fits"
-    edited(card(b"FILTER", b"FILTER  = F105W"), lambda plain: write(plain, primary(image_with([]))))(path)
+    edited(card(b"FILTER", b"FILTER  = F105W"), lambda plain: write(plain, primary(image_with_blobs([]))))(
+        path
+    )
     with pytest.warns(FileWarning, match=r"\(FILTER\): a value that is malformed"):
         (file,) = survey([path])
     assert file.filter == "F105W"

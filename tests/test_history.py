@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import write_exposure
+from synthetic import write_exposure
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History

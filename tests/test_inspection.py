@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from instrument.test_exposures import group, primary, ramp, raw, written
-from made import image_with, write_exposure, write_image
+from synthetic import image_with_blobs, write_exposure, write_image
 
 from blobwatch.cli.output.predict import answer_inspect
 from blobwatch.errors import BlobwatchError
@@ -46,7 +46,7 @@ def test_a_raw_an_ima_and_a_difference(tmp_path):
     ima = written(tmp_path / "a_ima.fits", primary(EXPTIME=800.0), *group(noisy), *group(noisy, version=2))
     assert inspect(ima).kind == "ima"
     assert "the rate fitted to its reads" in inspect(ima).use
-    found = inspect(write_image(tmp_path / "d.fits", image_with([])))
+    found = inspect(write_image(tmp_path / "d.fits", image_with_blobs([])))
     assert (found.kind, found.use) == (
         "difference",
         "used as it is, new blobs positive: blobwatch predict FILE",

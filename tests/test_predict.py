@@ -9,7 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from made import NOISE, box_detector, image_with, random_network, write_exposure, write_image, write_model
+from synthetic import (
+    NOISE,
+    box_detector,
+    image_with_blobs,
+    random_network,
+    write_exposure,
+    write_image,
+    write_model,
+)
 
 from blobwatch import detections
 from blobwatch.artefact import ONNX
@@ -37,7 +45,7 @@ def predictor(box_model):
 
 @pytest.fixture(scope="module")
 def image():
-    return image_with([LOUD, STRADDLING])
+    return image_with_blobs([LOUD, STRADDLING])
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +114,7 @@ def test_a_blob_over_four_subframes_is_in_that_of_its_centre_alone(answer):
 
 def test_a_shift_along_a_border_never_doubles_or_loses_a_blob(predictor):
     for step in np.linspace(-6, 6, 13):
-        found = predictor(image_with([Blob(512.0 + step, 511.5 + step / 3, 4.5, 0.04)]))
+        found = predictor(image_with_blobs([Blob(512.0 + step, 511.5 + step / 3, 4.5, 0.04)]))
         assert len(found.blobs) == 1, step
         assert flagged(found) == holding(found)
 
@@ -115,7 +123,7 @@ def test_a_refined_place_stays_in_the_subframe_of_its_peak():
     """The light would move it over the border; what is said of the subframe would then be wrong."""
     true = Blob(512.2, 300.0, 6.0, 0.05)
     peaks = Peaks(np.array([511.4]), np.array([300.0]), np.array([0.9]))
-    clean = clean_frame(image_with([true]))
+    clean = clean_frame(image_with_blobs([true]))
     (found,) = measure_blobs(peaks, clean)
     assert 511.49 < found.x < 511.5
     assert found.y == pytest.approx(true.y, abs=0.3)
@@ -130,7 +138,7 @@ def test_what_an_old_blob_leaves_is_no_new_blob(predictor, monkeypatch):
     left = replace(whole, x=x + 3.0, depth=0.4 * depth)
     monkeypatch.setattr(detections, "RESIDUAL", 0.5)
     residual, elsewhere, new = (
-        predictor(image_with([one])) for one in (left, replace(left, x=700.0, y=300.0), whole)
+        predictor(image_with_blobs([one])) for one in (left, replace(left, x=700.0, y=300.0), whole)
     )
     assert residual.residuals
     assert not residual.blobs
@@ -151,7 +159,7 @@ def test_masked_pixels_are_counted(predictor, image, answer):
 
 
 def test_noise_alone_holds_no_blob(predictor):
-    found = predictor(image_with([], seed=3))
+    found = predictor(image_with_blobs([], seed=3))
     assert found.blobs == []
     assert (found.probabilities < 0.5).all()
 
@@ -195,7 +203,7 @@ def test_a_flt_plane_is_embedded(predictor, image, answer):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_pixels_that_are_no_numbers_are_no_blobs(predictor, value):
-    image = image_with([])
+    image = image_with_blobs([])
     image[300:306, 300:306] = value
     assert predictor(image).blobs == []
 
@@ -233,7 +241,7 @@ def test_every_form_of_a_difference_image(predictor, image, answer, tmp_path, fo
     if form == "gz":
         path = write_image(tmp_path / "a.fits.gz", image)
     elif form == "cube":
-        write_image(path, np.stack([image, image_with([], 8)]))
+        write_image(path, np.stack([image, image_with_blobs([], 8)]))
     elif form == "extension":
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="DIFF")]).writeto(path)
     else:
@@ -249,7 +257,7 @@ def test_subframes_with_a_blob_are_those_that_hold_one(tmp_path, weights, thresh
     """Also with a low threshold, and a network that knows nothing."""
     network = random_network() if weights == "random" else box_detector()
     predictor = Predictor.load(write_model(tmp_path / "m", network, threshold))
-    found = predictor(image_with([LOUD, STRADDLING], seed=2))
+    found = predictor(image_with_blobs([LOUD, STRADDLING], seed=2))
     said = [one["index"] for one in found.as_json()["subframes"] if one["blob"]]
     assert said == [
         tile.index
@@ -373,7 +381,7 @@ def test_the_picture_shows_frame_probabilities_and_circles(answer):
 
 
 def test_the_picture_of_nothing(predictor):
-    figure = draw(predictor(image_with([], seed=3), rootname="a"))
+    figure = draw(predictor(image_with_blobs([], seed=3), rootname="a"))
     assert figure.axes[0].get_title().startswith("a: no new blob")
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 from archive.mast_server import ArchiveFile
 from conftest import ROOT
-from made import write_exposure
+from synthetic import write_exposure
 
 from blobwatch.archive.manifest import read_manifest
 from blobwatch.files import file_hash

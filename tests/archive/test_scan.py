@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from made import image_with, write_exposure, write_image
 from pyarrow import parquet
+from synthetic import image_with_blobs, write_exposure, write_image
 
 from blobwatch.archive.cluster import compute
 from blobwatch.archive.headers import files_of, in_time, survey
@@ -68,7 +68,9 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("many")
     for number in range(6):
         blobs = [LOUD] if number % 2 else []
-        write_image(folder / f"d{number}.fits", image_with(blobs, seed=number), EXPSTART=58000.0 - number)
+        write_image(
+            folder / f"d{number}.fits", image_with_blobs(blobs, seed=number), EXPSTART=58000.0 - number
+        )
     (folder / "broken.fits").write_text("no FITS")
     return folder
 
@@ -301,7 +303,7 @@ def test_a_worker_sees_that_an_earlier_exposure_has_changed(tmp_path, box_model)
 def test_no_header_stops_the_survey(tmp_path):
     odd = [{"EXPSTART": "x"}, {"EXPSTART": True}, {"FILTER": 3}, {"ROOTNAME": 7.5}, {"EXPSTART": 1e300}]
     for number, cards in enumerate(odd):
-        write_image(tmp_path / f"c{number}.fits", image_with([]), **cards)
+        write_image(tmp_path / f"c{number}.fits", image_with_blobs([]), **cards)
     (tmp_path / "d.fits").write_bytes(b"SIMPLE" * 900)
     (tmp_path / "e.fits.gz").write_bytes(b"no gzip")
     found = list(survey(find_exposures(tmp_path)))

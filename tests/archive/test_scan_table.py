@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from made import image_with, write_image
 from pyarrow import parquet
+from synthetic import image_with_blobs, write_image
 from typer.testing import CliRunner
 
 from blobwatch.archive import scan as scans
@@ -26,7 +26,7 @@ def _workers_here(monkeypatch):
 
 @pytest.mark.usefixtures("_workers_here")
 def test_a_whole_table_is_left_as_it_is(tmp_path, box_model):
-    write_image(tmp_path / "d.fits", image_with([]))
+    write_image(tmp_path / "d.fits", image_with_blobs([]))
     out = tmp_path / "r.parquet"
     arguments = ["scan", str(tmp_path), "--out", str(out), "--model", str(box_model)]
     first = CliRunner().invoke(app, arguments)
@@ -40,7 +40,7 @@ def test_a_whole_table_is_left_as_it_is(tmp_path, box_model):
     assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert not parts_of(out).exists()
     # What is no longer there goes.
-    write_image(tmp_path / "a.fits", image_with([]))
+    write_image(tmp_path / "a.fits", image_with_blobs([]))
     assert scans.scan(tmp_path, out, str(box_model))["files"] == 2
     (tmp_path / "d.fits").unlink()
     assert scans.scan(tmp_path, out, str(box_model)) == {
@@ -55,7 +55,7 @@ def test_a_whole_table_is_left_as_it_is(tmp_path, box_model):
 
 @pytest.mark.usefixtures("_workers_here")
 def test_a_table_that_cannot_be_written(tmp_path, box_model, monkeypatch):
-    write_image(tmp_path / "d.fits", image_with([]))
+    write_image(tmp_path / "d.fits", image_with_blobs([]))
     with pytest.raises(BlobwatchError, match=r"below.parquet cannot be written \(.*\); mend that and run"):
         scans.scan(tmp_path, tmp_path / "d.fits" / "below.parquet", str(box_model))
 

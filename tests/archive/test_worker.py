@@ -1,7 +1,7 @@
 """One thread in each worker, and the same answers."""
 
 import numpy as np
-from made import image_with
+from synthetic import image_with_blobs
 
 from blobwatch.archive.worker import OneThread
 from blobwatch.instrument.blobs import Blob
@@ -9,7 +9,7 @@ from blobwatch.predict import Predictor
 
 
 def test_one_thread_gives_the_same_answers_bit_for_bit(box_model):
-    image = image_with([Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)])
+    image = image_with_blobs([Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)])
     model = OneThread.load(box_model)
     options = model.session.get_session_options()
     assert options.intra_op_num_threads == 1

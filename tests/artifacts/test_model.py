@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import ROOT
-from made import image_with
+from synthetic import image_with_blobs
 
 from blobwatch.dataset.shards import turn, turn_image
 from blobwatch.images.tiling import tiles
@@ -28,7 +28,7 @@ def predictor():
 
 @pytest.fixture(scope="module")
 def straight(predictor):
-    return predictor(image_with(PAIR))
+    return predictor(image_with_blobs(PAIR))
 
 
 def tile_of(blob) -> int:
@@ -38,7 +38,7 @@ def tile_of(blob) -> int:
 def test_a_deeper_blob_has_a_higher_score(predictor):
     depths = [0.0, 0.01, 0.02, 0.04, 0.08]
     scores = [
-        predictor(image_with([Blob(BLOB.x, BLOB.y, 6.0, depth)])).probabilities[tile_of(BLOB)]
+        predictor(image_with_blobs([Blob(BLOB.x, BLOB.y, 6.0, depth)])).probabilities[tile_of(BLOB)]
         for depth in depths
     ]
     assert scores[0] < 0.2
@@ -48,14 +48,14 @@ def test_a_deeper_blob_has_a_higher_score(predictor):
 
 def test_blank_frames_are_quiet(predictor):
     """About one false blob in twenty frames of white noise is what the threshold allows."""
-    answers = [predictor(image_with([], seed)) for seed in range(10)]
+    answers = [predictor(image_with_blobs([], seed)) for seed in range(10)]
     assert sum(len(answer.blobs) for answer in answers) <= 2
     assert np.median([answer.probabilities.max() for answer in answers]) < 0.8 * predictor.model.threshold
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1000.0, 0.0), (1.0, 5.0), (0.01, -0.3)])
 def test_unit_and_offset_of_the_frame_change_nothing(predictor, straight, scale, offset):
-    same = predictor((scale * image_with(PAIR).astype(np.float64) + offset).astype(np.float32))
+    same = predictor((scale * image_with_blobs(PAIR).astype(np.float64) + offset).astype(np.float32))
     np.testing.assert_allclose(same.probabilities, straight.probabilities, atol=0.01)
     assert len(same.blobs) == len(straight.blobs)
     for a, b in zip(same.blobs, straight.blobs, strict=True):
@@ -64,7 +64,7 @@ def test_unit_and_offset_of_the_frame_change_nothing(predictor, straight, scale,
 
 
 def test_light_is_no_blob(predictor):
-    dark = predictor(-image_with([Blob(411.0, 130.0, 6.0, 0.06)]))
+    dark = predictor(-image_with_blobs([Blob(411.0, 130.0, 6.0, 0.06)]))
     assert dark.blobs == []
 
 
@@ -76,7 +76,7 @@ def test_blobs_are_found_where_they_are(straight):
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT[1:])
 def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns):
-    turned = predictor(turn_image(image_with(PAIR), flipped, turns).copy())
+    turned = predictor(turn_image(image_with_blobs(PAIR), flipped, turns).copy())
     expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
     # Training shows every orientation, so that the answers are alike but not equal.
@@ -90,7 +90,7 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
 def test_shifting_the_frame_shifts_the_places(predictor, straight):
     errors = []
     for dx, dy in ((1, 0), (0, 1), (1, 1), (-1, 0), (2, 3), (4, 0)):
-        moved = predictor(np.roll(image_with(PAIR), (dy, dx), axis=(0, 1)))
+        moved = predictor(np.roll(image_with_blobs(PAIR), (dy, dx), axis=(0, 1)))
         for blob in straight.blobs:
             nearest = min(moved.blobs, key=lambda b: np.hypot(b.x - blob.x, b.y - blob.y))
             errors += [abs(nearest.x - blob.x - dx), abs(nearest.y - blob.y - dy)]
@@ -103,7 +103,7 @@ def test_subframes_and_blobs_never_disagree(predictor, seed):
     rng = np.random.default_rng(seed)
     blobs = [Blob(*rng.uniform(20, 1000, 2), 6.0, float(rng.uniform(0.01, 0.06))) for _ in range(12)]
     blobs.append(Blob(511.5, 511.5, 6.0, 0.06))  # over four subframes
-    answer = predictor(image_with(blobs, seed)).as_json()
+    answer = predictor(image_with_blobs(blobs, seed)).as_json()
     said = {one["index"] for one in answer["subframes"] if one["blob"]}
     places = [(b["x"], b["y"]) for b in answer["blobs"]]
     for x, y in places:
@@ -120,7 +120,7 @@ def reaches(tile, x: float, y: float, margin: float) -> bool:
 
 
 def test_unknown_pixels_are_no_blobs(predictor):
-    image = image_with([])
+    image = image_with_blobs([])
     image[:5] = np.nan
     image[400:420, 300:330] = np.nan
     assert predictor(image).blobs == []

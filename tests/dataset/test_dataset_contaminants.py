@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import NOISE
+from synthetic import NOISE
 
 from blobwatch.dataset import injection
 from blobwatch.dataset.contaminants import (

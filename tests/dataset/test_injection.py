@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import NOISE
+from synthetic import NOISE
 
 from blobwatch.dataset.injection import (
     DEEPEST,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import NOISE, image_with
+from synthetic import NOISE, image_with_blobs
 
 from blobwatch.dataset.ground_truth import Appearance
 from blobwatch.dataset.labels import COLUMNS, LABELS, Label, apply_labels, blob_of, read_labels, write_labels
@@ -81,7 +81,7 @@ def given(rootname: str, x: float, y: float, label: str = "blob") -> Label:
 def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tmp_path):
     labels = [given("iaaa0301q", 303.0, 402.0), given("iaaa0201q", 300.0, 400.0)]
     labels += [given("iaaa0201q", 800.0, 40.0, "other"), given("ich219i8q", 1.0, 2.0)]
-    found = apply_labels(labels, sources(tmp_path), [], lambda path: image_with([]))
+    found = apply_labels(labels, sources(tmp_path), [], lambda path: image_with_blobs([]))
     assert [(one.moment, one.blob.x) for one in found.appearances] == [(58002.0, 300.0)]
     assert {name: places.tolist() for name, places in found.others.items()} == {"iaaa0201q": [[800.0, 40.0]]}
     assert found.used == labels[:3]
@@ -90,15 +90,15 @@ def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tm
 def test_what_the_truth_knows_is_not_doubled(tmp_path):
     truth = [Appearance(58001.5, Blob(305.0, 400.0, 6.0, 0.03))]
     labels = [given("iaaa0201q", 300.0, 400.0), given("iaaa0201q", 320.0, 400.0)]
-    found = apply_labels(labels, sources(tmp_path), truth, lambda path: image_with([]))
+    found = apply_labels(labels, sources(tmp_path), truth, lambda path: image_with_blobs([]))
     assert [one.blob.x for one in found.appearances] == [320.0]
 
 
 def test_a_labelled_blob_is_as_deep_as_the_image_shows_it():
     blob = Blob(x=411.8, y=89.1, half_width=float(half_width_at(411.8, 89.1)), depth=4 * NOISE)
     label = Label("iaaa0201q", 411.8, 89.1, float(radius_at(411.8, 89.1)), "blob", "Ann", "2016-02-03")
-    found = blob_of(label, image_with([blob]))
+    found = blob_of(label, image_with_blobs([blob]))
     assert found.depth == pytest.approx(blob.depth, rel=0.1)
     assert found.half_width == pytest.approx(blob.half_width)
-    assert 0 < blob_of(label, image_with([])).depth < 0.3 * blob.depth
+    assert 0 < blob_of(label, image_with_blobs([])).depth < 0.3 * blob.depth
     assert np.hypot(found.x - 411.8, found.y - 89.1) == 0

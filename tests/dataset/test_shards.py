@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import easy_set
+from synthetic import easy_subframes
 
 from blobwatch.dataset.shards import BLOB, Shard, read_shard, read_split, turn, turn_image, write_shard
 from blobwatch.errors import BlobwatchError
@@ -18,7 +18,7 @@ PARTS = ("images", "subframes", "blobs", "rootnames")
 
 @pytest.fixture(scope="module")
 def data() -> Shard:
-    return easy_set(6)
+    return easy_subframes(6)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_taken_subframes_keep_their_blobs_and_their_origin(data, chosen):
 
 
 def test_a_split_is_its_shards_in_the_order_of_their_names(data, tmp_path):
-    other = easy_set(4, seed=5)
+    other = easy_subframes(4, seed=5)
     other = Shard(other.images, other.subframes, other.blobs, np.full(4, "iaaa0000q"))
     write_shard(tmp_path / "val" / "izzz0000q.npz", data)
     write_shard(tmp_path / "val" / "iaaa0000q.npz", other)

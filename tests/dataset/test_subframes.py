@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import EASY, NOISE, frame_of, image_with
+from synthetic import EASY, NOISE, frame_from_image, image_with_blobs
 
 from blobwatch.dataset import injection, subframes
 from blobwatch.dataset.injection import SEPARATION, inject
@@ -41,7 +41,7 @@ def blob_of_snr(x: float, y: float, snr: float) -> Blob:
 
 def difference_of(image: np.ndarray, stack: np.ndarray | None = None) -> Difference:
     if stack is None:
-        stack = 1.0 + image_with([], seed=5, noise=0.002)
+        stack = 1.0 + image_with_blobs([], seed=5, noise=0.002)
     return Difference("izzz0000q", image, stack, None, {}, Path("x.fits"))
 
 
@@ -51,11 +51,11 @@ def cut(frame, count: int, recipe: Recipe = EASY, seed: int = 1):
 
 @pytest.fixture(scope="module")
 def noise():
-    return image_with([])
+    return image_with_blobs([])
 
 
 def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations(noise):
-    data = cut(frame_of(noise), 160, LOUD)
+    data = cut(frame_from_image(noise), 160, LOUD)
     orientations = set()
     for index in np.flatnonzero(data.labels):
         (blob,) = data.blobs_of(index)
@@ -75,7 +75,7 @@ def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations(n
 
 
 def test_label_and_blobs_say_the_same(noise):
-    data = cut(frame_of(image_with([OWN]), new=[OWN]), 80)
+    data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 80)
     held = np.bincount(data.blobs["subframe"], minlength=len(data))
     np.testing.assert_array_equal(data.labels, held > 0)
     assert (np.diff(data.blobs["subframe"]) >= 0).all()
@@ -85,7 +85,7 @@ def test_label_and_blobs_say_the_same(noise):
 
 
 def test_half_of_them_hold_blobs_and_no_more_of_them_than_asked(noise):
-    data = cut(frame_of(noise), 100, Recipe((5.0, 30.0), (2, 4), 0.5))
+    data = cut(frame_from_image(noise), 100, Recipe((5.0, 30.0), (2, 4), 0.5))
     assert data.labels.sum() == 50
     held = np.bincount(data.blobs["subframe"], minlength=100)[data.labels == 1]
     assert held.min() >= 1
@@ -95,8 +95,8 @@ def test_half_of_them_hold_blobs_and_no_more_of_them_than_asked(noise):
 
 
 def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
-    image = image_with([OWN])
-    data = cut(frame_of(image, new=[OWN]), 200)
+    image = image_with_blobs([OWN])
+    data = cut(frame_from_image(image, new=[OWN]), 200)
     own = data.blobs[data.blobs["injected"] == 0]
     assert len(own) > 3
     assert (own["frame_x"] == OWN.x).all()
@@ -114,21 +114,21 @@ def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
 def test_subframes_that_a_blob_reaches_into_are_left_out(noise, x, left_out):
     blob = replace(OWN, x=x)
     expected = {tile.index for tile in tiles()} - set(left_out)
-    frame = frame_of(noise, new=[blob])
+    frame = frame_from_image(noise, new=[blob])
     assert {tile.index for tile in usable_tiles(frame)} == expected
     rows = cut(frame, 32).subframes
     assert {4 * int(row["y0"]) // 256 + int(row["x0"]) // 256 for row in rows} == expected
 
 
 def test_sixteen_cuts_are_the_sixteen_subframes(noise):
-    rows = cut(frame_of(noise), 32).subframes
+    rows = cut(frame_from_image(noise), 32).subframes
     for part in (rows[:16], rows[16:]):
         assert len({(int(row["x0"]), int(row["y0"])) for row in part}) == 16
     assert (rows["x0"][:16] != rows["x0"][16:]).any()  # in random order
 
 
 def test_subframes_with_a_label_are_cut_more_often(noise):
-    frame = replace(frame_of(noise), labelled=np.array([[400.0, 620.0], [410.0, 600.0]]))
+    frame = replace(frame_from_image(noise), labelled=np.array([[400.0, 620.0], [410.0, 600.0]]))
     for share in (0.0, 0.5):
         rows = cut(frame, 160, replace(EASY, labelled=share)).subframes
         held = (rows["x0"] == 256) & (rows["y0"] == 512)
@@ -166,7 +166,7 @@ def no_lobes(monkeypatch):
 @pytest.mark.parametrize(("wide", "bias", "most"), [(False, 0.06, 0.4), (True, 0.2, 0.7)])
 def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_lobes, wide, bias, most):
     """Noise was added in wide ones, so both are in units of the noise of the changed frame."""
-    data = cut(frame_of(noise), 128, replace(WIDE, wide=wide))
+    data = cut(frame_from_image(noise), 128, replace(WIDE, wide=wide))
     quiet = np.stack([data.scaled(index) for index in np.flatnonzero(data.labels == 0)])
     blocks = quiet.reshape(len(quiet), 64, 4, 64, 4).sum(axis=(2, 4)) / 4
     scatter = 1.4826 * np.median(np.abs(blocks - np.median(blocks, axis=(1, 2))[:, None, None]), axis=(1, 2))
@@ -183,7 +183,9 @@ def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_l
 def test_only_wide_frames_get_further_noise(noise):
     noises = {
         wide: [
-            make_frame(np.random.default_rng(seed), frame_of(noise), replace(WIDE, wide=wide), set(), set())
+            make_frame(
+                np.random.default_rng(seed), frame_from_image(noise), replace(WIDE, wide=wide), set(), set()
+            )
             for seed in range(8)
         ]
         for wide in (False, True)
@@ -196,7 +198,7 @@ def test_only_wide_frames_get_further_noise(noise):
 
 
 def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
-    known, wide = (cut(frame_of(noise), 64, replace(WIDE, wide=flag)) for flag in (False, True))
+    known, wide = (cut(frame_from_image(noise), 64, replace(WIDE, wide=flag)) for flag in (False, True))
     expected = prepare_frame(noise).scaled
     for index in np.flatnonzero(known.labels == 0):
         row = known.subframes[index]
@@ -212,7 +214,7 @@ def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
 
 
 def test_own_blobs_have_the_snr_in_the_noise_of_a_wide_frame():
-    data = cut(frame_of(image_with([OWN]), new=[OWN]), 320, replace(WIDE, blobs=(0, 0)))
+    data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 320, replace(WIDE, blobs=(0, 0)))
     own = data.blobs
     assert len(own) == 20
     assert (own["injected"] == 0).all()
@@ -225,7 +227,9 @@ def test_own_blobs_have_the_snr_in_the_noise_of_a_wide_frame():
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_many_blobs_may_touch_but_keep_apart(noise, wide):
-    data = cut(frame_of(image_with([OWN]), new=[OWN]), 60, Recipe((5.0, 30.0), (6, 8), 0.0, wide))
+    data = cut(
+        frame_from_image(image_with_blobs([OWN]), new=[OWN]), 60, Recipe((5.0, 30.0), (6, 8), 0.0, wide)
+    )
     nearest = []
     for index in np.flatnonzero(data.labels):
         blobs = data.blobs_of(index)
@@ -239,7 +243,7 @@ def test_many_blobs_may_touch_but_keep_apart(noise, wide):
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_only_the_frames_own_edges_cut_blobs_off(noise, wide):
-    data = cut(frame_of(noise), 160, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
+    data = cut(frame_from_image(noise), 160, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
     inner, outer = [], []
     for axis in ("x", "y"):
         start = data.subframes[f"{axis}0"][data.blobs["subframe"]].astype(int)
@@ -259,7 +263,7 @@ def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypa
 
     recipe = Recipe((20.0, 20.0), (4, 4), 1.0)
     monkeypatch.setattr(subframes, "contaminate", dead)
-    data = cut(frame_of(noise), 64, recipe)
+    data = cut(frame_from_image(noise), 64, recipe)
     assert 0.75 < len(data.blobs) / (32 * 4) < 0.95
     for blob in data.blobs:
         x, y = (round(float(blob[f"frame_{axis}"])) % 256 for axis in "xy")
@@ -286,7 +290,7 @@ def test_inside_is_by_pixel_borders(place, expected):
 def test_no_blob_is_put_on_dead_pixels(noise):
     image = noise.copy()
     image[:, :512] = np.nan
-    data = cut(frame_of(image), 32, ONE)
+    data = cut(frame_from_image(image), 32, ONE)
     assert data.blobs["frame_x"].min() > 511
     dead = data.subframes["x0"] < 512
     assert data.labels[dead].sum() == 0
@@ -300,11 +304,11 @@ def test_a_frame_without_a_clear_subframe_is_refused(noise):
     with pytest.raises(
         BlobwatchError, match="izzz0000q has so many new blobs that no clear subframe is left"
     ):
-        cut(frame_of(noise, new=crowd), 2)
+        cut(frame_from_image(noise, new=crowd), 2)
 
 
 def test_contaminants_are_named_and_as_many_as_asked(noise):
-    data = cut(frame_of(noise), 200, Recipe((5.0, 30.0), (1, 5), 0.5))
+    data = cut(frame_from_image(noise), 200, Recipe((5.0, 30.0), (1, 5), 0.5))
     named = data.subframes["contaminant"] != ""
     assert 0.38 < named.mean() < 0.62
     assert 0.3 < named[data.labels == 1].mean() < 0.7  # as often with blobs as without
@@ -320,14 +324,14 @@ def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
 
     monkeypatch.setattr(subframes, "contaminate", contaminate)
     for wide in (False, True):
-        cut(frame_of(noise), 2, Recipe((5.0, 30.0), (1, 1), 1.0, wide))
+        cut(frame_from_image(noise), 2, Recipe((5.0, 30.0), (1, 1), 1.0, wide))
     assert asked == [False, False, True, True]
 
 
 def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
     image = noise.copy()
     image[5, 6] = np.nan
-    stack = 0.9 + image_with([], seed=5, noise=0.002)
+    stack = 0.9 + image_with_blobs([], seed=5, noise=0.002)
     frame = prepare(difference_of(image, stack), [])
     np.testing.assert_array_equal(frame.light[10:], (stack - image)[10:])
     assert frame.light[5, 6] == 1.0
@@ -335,7 +339,7 @@ def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(noise):
-    frame = frame_of(noise)
+    frame = frame_from_image(noise)
     one, two, other = cut(frame, 8), cut(frame, 8), cut(frame, 8, seed=2)
     for name in ("images", "subframes", "blobs", "rootnames"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
@@ -348,14 +352,14 @@ def test_a_difference_image_without_its_stack_is_taken_as_of_even_light(noise):
 
 
 def test_cutting_does_not_change_the_frame(noise):
-    frame = frame_of(noise.copy())
+    frame = frame_from_image(noise.copy())
     cut(frame, 8, Recipe((5.0, 30.0), (1, 5), 1.0, wide=True))
     np.testing.assert_array_equal(frame.image, noise)
 
 
 def test_the_sixteen_of_a_whole_frame():
     edge = Blob(x=511.7, y=100.0, half_width=6.0, depth=0.05)  # its centre lies in the third column
-    image = image_with([OWN, edge])
+    image = image_with_blobs([OWN, edge])
     data = whole_frame(prepare(difference_of(image), [OWN, edge]))
     assert len(data) == 16
     assert list(np.flatnonzero(data.labels)) == [2, 9]
@@ -368,7 +372,7 @@ def test_the_sixteen_of_a_whole_frame():
 
 
 def test_a_whole_frame_without_blobs():
-    data = whole_frame(frame_of(image_with([])))
+    data = whole_frame(frame_from_image(image_with_blobs([])))
     assert data.labels.sum() == 0
     assert len(data.blobs) == 0
     assert data.blobs.dtype.names[0] == "subframe"

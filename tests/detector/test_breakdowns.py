@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from made import easy_set, louder_half
 from sklearn.metrics import roc_auc_score
+from synthetic import detect_louder_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.breakdowns import completeness, confusion, parts_of, roc_curve, slices
@@ -18,13 +18,13 @@ DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
 @pytest.fixture(scope="module")
 def data():
-    return easy_set(64, seed=7, recipe=Recipe((4.0, 30.0), (1, 4), 0.5))
+    return easy_subframes(64, seed=7, recipe=Recipe((4.0, 30.0), (1, 4), 0.5))
 
 
 @pytest.fixture(scope="module")
 def scored(data) -> Scored:
     """A detector that finds the louder half, a pixel off."""
-    hit, error = louder_half(data, np.random.default_rng(2))
+    hit, error = detect_louder_half(data, np.random.default_rng(2))
     return Scored(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
 
 

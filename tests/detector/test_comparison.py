@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import easy_set, random_network, write_model
+from synthetic import easy_subframes, random_network, write_model
 
 from blobwatch.artefact import Model
 from blobwatch.detector.comparison import judge, side_by_side
@@ -22,7 +22,7 @@ def detectors(box_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def val():
-    return easy_set(16, seed=5)
+    return easy_subframes(16, seed=5)
 
 
 def test_four_are_compared_and_each_is_named_once(detectors):
@@ -44,7 +44,7 @@ def test_a_served_model_keeps_its_threshold(detectors, val):
 
 @pytest.mark.parametrize("key", ["matched_filter", "predecessor", "laplacian"])
 def test_the_others_are_set_on_val_for_the_rate(detectors, val, key):
-    one, test = replace(detectors[key], score_final=None), easy_set(2, seed=6)
+    one, test = replace(detectors[key], score_final=None), easy_subframes(2, seed=6)
     on_val = one.score(val)
     one = replace(one, score=lambda data: on_val if data is val else detectors[key].score(data))
     strict, lenient = (judge(one, val, test, val, rate) for rate in (5.0, 2000.0))

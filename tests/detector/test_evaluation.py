@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from made import easy_set, louder_half
 from sklearn.metrics import average_precision_score, roc_auc_score
+from synthetic import detect_louder_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.calibration import calibration_error
@@ -16,14 +16,14 @@ DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
 @pytest.fixture(scope="module")
 def data():
-    return easy_set(64, seed=7, recipe=Recipe((4.0, 30.0), (1, 4), 0.5))
+    return easy_subframes(64, seed=7, recipe=Recipe((4.0, 30.0), (1, 4), 0.5))
 
 
 @pytest.fixture(scope="module")
 def scored(data) -> Scored:
     """A detector that finds the louder half, a pixel off, and calls three false ones."""
     rng = np.random.default_rng(2)
-    hit, error = louder_half(data, rng)
+    hit, error = detect_louder_half(data, rng)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
     scores = np.clip(rng.normal(0.2 + 0.5 * data.labels, 0.15), 0.01, 0.99)
     return Scored(scores, [], Matches(hit, error, false, where))
@@ -64,7 +64,7 @@ def test_a_subframe_is_sought_by_its_strongest_blob(data):
     assert sought[data.labels == 0].all()
     for index in np.flatnonzero(data.labels):
         assert sought[index] == (5 <= data.blobs_of(index)["snr"].max() <= 30)
-    faint = easy_set(8, recipe=Recipe((4.0, 4.9), (1, 3), 0.0))
+    faint = easy_subframes(8, recipe=Recipe((4.0, 4.9), (1, 3), 0.0))
     assert is_sought(faint).sum() == 4
 
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_measured_is_no_number_and_no_warning(data, scored):
     found = report(data, nothing, 0.5, DRAW)["blobs"]
     assert np.isnan(found["position_error"]["value"])
     assert found["false_per_100"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    faint = easy_set(8, recipe=Recipe((4.0, 9.0), (1, 1), 0.0))
+    faint = easy_subframes(8, recipe=Recipe((4.0, 9.0), (1, 1), 0.0))
     few = Scored(np.linspace(0, 1, 8), [], Matches(np.ones(4), np.ones(4), *EMPTY))
     assert np.isnan(report(faint, few, 0.5, DRAW)["blobs"]["recall_above_15"]["value"])
 

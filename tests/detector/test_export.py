@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from made import box_detector, random_network, write_model
 from safetensors import safe_open
+from synthetic import box_detector, random_network, write_model
 
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector import export

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from made import easy_set
 from sklearn.metrics import roc_auc_score
+from synthetic import easy_subframes
 
 from blobwatch.dataset.shards import BLOB, Shard
 from blobwatch.detector.metrics import (
@@ -37,7 +37,7 @@ def test_auc_of_who_guesses_knows_or_errs():
 def shard_with(places: list[list[tuple[float, float]]]) -> Shard:
     """A set whose subframes hold blobs at the given places."""
     rows = [(index, x, y, *[0] * (len(BLOB) - 3)) for index, some in enumerate(places) for x, y in some]
-    base = easy_set(2)
+    base = easy_subframes(2)
     n = len(places)
     return Shard(
         np.zeros((n, 256, 256), np.int8),

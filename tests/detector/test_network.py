@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made import random_network
+from synthetic import random_network
 
 from blobwatch.detector.network import (
     LARGE,

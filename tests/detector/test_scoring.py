@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import easy_set
+from synthetic import easy_subframes
 
 from blobwatch.artefact import Model
 from blobwatch.detector.baselines import find_by_filter
@@ -12,7 +12,7 @@ from blobwatch.images.peaks import Peaks
 
 @pytest.fixture(scope="module")
 def data():
-    return easy_set(24, seed=3)
+    return easy_subframes(24, seed=3)
 
 
 @pytest.fixture(scope="module")

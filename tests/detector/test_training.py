@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import easy_set
 from safetensors.torch import load_file
+from synthetic import easy_subframes
 
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn_image
 from blobwatch.detector import training
@@ -33,12 +33,12 @@ PLAN = Plan(
 
 @pytest.fixture(scope="module")
 def train_set():
-    return easy_set(24, seed=1)
+    return easy_subframes(24, seed=1)
 
 
 @pytest.fixture(scope="module")
 def val_set():
-    return easy_set(8, seed=2)
+    return easy_subframes(8, seed=2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,7 +130,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv[2])
 import torch
 from pathlib import Path
-from made import easy_set
+from synthetic import easy_subframes
 from test_training import PLAN, new_network
 from blobwatch.detector.training import train
 torch.set_num_threads(1)
@@ -138,7 +138,7 @@ torch.use_deterministic_algorithms(True)
 def die(epoch, value, rate):
     if epoch == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-train(new_network(), easy_set(24, seed=1), easy_set(8, seed=2), PLAN, Path(sys.argv[1]), on_batch=die)
+train(new_network(), easy_subframes(24, seed=1), easy_subframes(8, seed=2), PLAN, Path(sys.argv[1]), on_batch=die)
 """
 
 
@@ -316,7 +316,7 @@ def test_the_rate_rises_briefly_and_falls():
 def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
     """The predecessor has dropout, whose stream begins anew in each epoch."""
     small = replace(PLAN, epochs=2, batch=2, crop=256, crops=1)
-    data, few = easy_set(2, seed=3), easy_set(2, seed=4)
+    data, few = easy_subframes(2, seed=3), easy_subframes(2, seed=4)
 
     def stop(row):
         raise Stopped

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from made import easy_set
+from synthetic import easy_subframes
 
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL, LAPLACIAN, PREDECESSOR
 from blobwatch.figures import explain
@@ -124,7 +124,7 @@ def test_learning_curves_count_epochs_from_one():
 
 
 def test_an_error_at_the_edge_is_shown_whole():
-    data = easy_set(4)
+    data = easy_subframes(4)
     figure = drawn(
         explain.plot_worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
     )

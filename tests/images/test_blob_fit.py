@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import NOISE, image_with
+from synthetic import NOISE, image_with_blobs
 
 from blobwatch.images.blob_fit import FURTHEST, fit_blob
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, radius_at, snr_of
@@ -19,7 +19,7 @@ def typical(x: float, y: float, depth: float = 0.05, size: float = 1.0) -> Blob:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_typical_blob_is_measured_as_it_is(place):
     blob = typical(*place)
-    found = fit_blob(image_with([blob], noise=0.0), *place, 0.0, NOISE)
+    found = fit_blob(image_with_blobs([blob], noise=0.0), *place, 0.0, NOISE)
     assert found.depth == pytest.approx(blob.depth, rel=0.02)
     assert found.snr == pytest.approx(snr_of(blob, NOISE), rel=0.02)
     assert found.radius == pytest.approx(radius_at(*place), rel=0.01)
@@ -28,21 +28,23 @@ def test_a_typical_blob_is_measured_as_it_is(place):
 @pytest.mark.parametrize("place", PLACES)
 def test_in_noise_the_snr_is_right_within_its_error(place):
     blob = typical(*place, depth=0.03)
-    found = [fit_blob(image_with([blob], seed), *place, 0.0, NOISE) for seed in range(12)]
+    found = [fit_blob(image_with_blobs([blob], seed), *place, 0.0, NOISE) for seed in range(12)]
     assert np.mean([one.snr for one in found]) == pytest.approx(snr_of(blob, NOISE), abs=1.5)
     assert np.mean([one.depth for one in found]) == pytest.approx(blob.depth, rel=0.12)
 
 
 def test_a_larger_blob_has_a_larger_radius():
     radii = [
-        fit_blob(image_with([typical(512.0, 512.0, size=s)], noise=0.0), 512.0, 512.0, 0.0, NOISE).radius
+        fit_blob(
+            image_with_blobs([typical(512.0, 512.0, size=s)], noise=0.0), 512.0, 512.0, 0.0, NOISE
+        ).radius
         for s in (0.6, 1.0, 1.5)
     ]
     assert radii == pytest.approx([s * radius_at(512.0, 512.0) for s in (0.6, 1.0, 1.5)], rel=0.01)
 
 
 def test_unit_and_offset_change_the_depth_alone():
-    image = image_with([typical(512.0, 512.0)])
+    image = image_with_blobs([typical(512.0, 512.0)])
     one = fit_blob(image, 512.0, 512.0, 0.0, NOISE)
     other = fit_blob(image * 1000 + 5, 512.0, 512.0, 5.0, NOISE * 1000)
     assert other.snr == pytest.approx(one.snr, rel=1e-4)
@@ -56,7 +58,7 @@ def drawn(snr: float, wrong: float, seed: int = 0) -> tuple[np.ndarray, list[Blo
     blobs = [draw_blob(rng, x, y) for x in np.arange(60.3, 1000, 80) for y in np.arange(60.8, 1000, 80)]
     blobs = [replace(blob, depth=depth_for(blob, snr, NOISE)) for blob in blobs]
     places = np.array([(blob.x, blob.y) for blob in blobs]) + rng.normal(0.0, wrong, (len(blobs), 2))
-    return image_with(blobs, seed), blobs, places
+    return image_with_blobs(blobs, seed), blobs, places
 
 
 @pytest.mark.parametrize(("snr", "better"), [(10.0, 0.95), (15.0, 0.8), (40.0, 0.45)])
@@ -78,7 +80,7 @@ def test_places_are_refined_and_what_is_measured_is_unbiased(snr, better):
 
 
 def test_a_place_moves_no_further_than_it_may():
-    image = image_with([typical(512.0, 512.0)], noise=0.0)
+    image = image_with_blobs([typical(512.0, 512.0)], noise=0.0)
     found = fit_blob(image, 515.0, 512.0, 0.0, NOISE)
     assert (found.x, found.y) == pytest.approx((515.0 - FURTHEST, 512.0), abs=0.1)
 
@@ -87,7 +89,7 @@ def test_a_place_moves_no_further_than_it_may():
 @pytest.mark.parametrize("cluster", [(509, 510), (516, 513), (512, 512)])
 def test_bad_pixels_hardly_matter(value, cluster):
     blob = typical(512.0, 512.0, depth=0.03)
-    image = image_with([blob])
+    image = image_with_blobs([blob])
     sound = fit_blob(image, 512.4, 511.7, 0.0, NOISE)
     x, y = cluster
     image[y : y + 2, x : x + 2] = value
@@ -98,7 +100,7 @@ def test_bad_pixels_hardly_matter(value, cluster):
 
 
 def test_unknown_pixels_are_left_out():
-    image = image_with([typical(512.0, 512.0)], noise=0.0)
+    image = image_with_blobs([typical(512.0, 512.0)], noise=0.0)
     image[505:512] = np.nan
     found = fit_blob(image, 512.0, 512.0, 0.0, NOISE)
     assert found.depth == pytest.approx(0.05, rel=0.02)
@@ -107,13 +109,13 @@ def test_unknown_pixels_are_left_out():
 
 @pytest.mark.parametrize("place", [(-2.0, 500.0), (1024.0, 1024.0), (1100.0, 500.0), (0.0, 0.0)])
 def test_at_and_beyond_the_border(place):
-    found = fit_blob(image_with([]), *place, 0.0, NOISE)
+    found = fit_blob(image_with_blobs([]), *place, 0.0, NOISE)
     assert np.isfinite([found.radius, found.snr, found.depth]).all()
 
 
 def test_all_unknown_or_dark_is_no_signal():
     unknown = fit_blob(np.full((1024, 1024), np.nan, np.float32), 300.0, 300.0, 0.0, NOISE)
-    dark = fit_blob(-image_with([typical(300.0, 300.0)], noise=0.0), 300.0, 300.0, 0.0, NOISE)
+    dark = fit_blob(-image_with_blobs([typical(300.0, 300.0)], noise=0.0), 300.0, 300.0, 0.0, NOISE)
     for found in (unknown, dark):
         assert (found.x, found.y, found.snr, found.depth) == (300.0, 300.0, 0.0, 0.0)
         assert found.radius == radius_at(300.0, 300.0)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
-from made import NOISE, frame_of, image_with
+from synthetic import NOISE, frame_from_image, image_with_blobs
 
 from blobwatch.dataset.injection import draw_injected, draw_known, draw_wide, inject, with_templates
 from blobwatch.dataset.subframes import Recipe, cut_subframes
@@ -106,7 +106,7 @@ def test_without_templates_nothing_more_is_drawn_at_random():
     assert with_templates(draw_wide, [], 1.0) is draw_wide
     assert with_templates(draw_known, [template()], 0.0) is draw_known
     plain = Recipe((5.0, 30.0), (1, 4), 0.5, True)
-    frame = frame_of(image_with([]))
+    frame = frame_from_image(image_with_blobs([]))
     made = [
         cut_subframes(np.random.default_rng(4), frame, 6, recipe)
         for recipe in (plain, replace(plain, template_share=0.3), replace(plain, templates=(template(),)))
@@ -116,7 +116,7 @@ def test_without_templates_nothing_more_is_drawn_at_random():
 
 def test_subframes_hold_them_and_their_rows_say_how_large():
     recipe = Recipe((20.0, 20.0), (2, 4), 0.0, templates=(template(), template("2", 4.0)), template_share=1.0)
-    shard = cut_subframes(np.random.default_rng(4), frame_of(image_with([])), 12, recipe)
+    shard = cut_subframes(np.random.default_rng(4), frame_from_image(image_with_blobs([])), 12, recipe)
     mine = shard.blobs[np.isin(shard.blobs["half_width"], np.array([6.6, 4.0], dtype=np.float32))]
     assert len(mine) >= 6
     assert mine["snr"] == pytest.approx(np.full(len(mine), 20.0), rel=1e-5)

@@ -5,12 +5,12 @@ import os
 from hashlib import md5
 
 import pytest
-from small import Small
+from small_project import SmallProject
 
 pytestmark = pytest.mark.slow
 
 
-def runs(lab: Small) -> dict[str, str]:
+def runs(lab: SmallProject) -> dict[str, str]:
     """The finished runs of trainings, by their fingerprint."""
     from mlflow import MlflowClient
 
@@ -37,7 +37,7 @@ def test_models_lists_each_version_with_its_state_metrics_and_data(seasoned):
     assert "challenger (forced)" in said
 
 
-def manifest(lab: Small) -> str:
+def manifest(lab: SmallProject) -> str:
     return (lab.root / "models/champion/manifest.json").read_text()
 
 
@@ -158,7 +158,7 @@ def test_a_parameter_changed_and_changed_back_leaves_two_runs(lab):
 def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(small, tmp_path):
     """The data come from the first project's cache; there is no MLflow store before the two begin."""
     small.git("clone", "--quiet", str(small.root), str(tmp_path / "clone"))
-    clone = Small(tmp_path / "clone")
+    clone = SmallProject(tmp_path / "clone")
     clone.dvc("remote", "add", "--default", "first", str(small.root / ".dvc/cache"))
     clone.commit()
     clone.dvc("pull")
@@ -172,7 +172,7 @@ def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(sma
     assert sorted(runs(clone).values()) == ["0.003", "0.007"]
 
 
-def first_task(lab: Small, number: int) -> str:
+def first_task(lab: SmallProject, number: int) -> str:
     """The name of a queued experiment."""
     lines = [line for line in lab.dvc("queue", "status").stdout.splitlines() if line[:1].isalnum()]
     return lines[1 + number].split()[0]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from made import write_exposure
 from sqlalchemy import select
+from synthetic import write_exposure
 
 from blobwatch.instrument.blobs import Blob
 from blobwatch.monitor.ledger import tables

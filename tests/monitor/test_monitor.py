@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from made import lines_of, write_exposure
 from monitor.sky import APPEARED, COUNT, LOUD, NAMES, PASSED, blobwatch
+from synthetic import parse_json_lines, write_exposure
 
 
 @pytest.fixture(scope="module")
@@ -44,5 +44,5 @@ def test_a_new_exposure_alone_is_looked_at(watched, tmp_path):
     """Its stack comes from the folder that the ledger knows."""
     write_exposure(tmp_path, COUNT, [LOUD])
     done = blobwatch("monitor", tmp_path, "--ledger", watched.url, "--model", watched.model, "--json")
-    (line,) = lines_of(done.stdout)
+    (line,) = parse_json_lines(done.stdout)
     assert (line["outcome"], line["blobs"]) == ("judged", [])

@@ -10,8 +10,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from made import write_exposure
 from monitor.sky import LOUD, PASSING, canonical, relative
+from synthetic import write_exposure
 
 from blobwatch import history
 from blobwatch.images.flatten import blob_image

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from made import write_exposure
 from monitor.shown import Page, labels_in, serving
 from monitor.sky import APPEARED, COUNT, LOUD, NAMES, canonical, monitor_of
 from sqlalchemy import select
+from synthetic import write_exposure
 
 from blobwatch.cli import main
 from blobwatch.errors import BlobwatchError

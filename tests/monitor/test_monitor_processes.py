@@ -10,11 +10,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from made import lines_of
 from monitor.hook import webhook
 from monitor.processes import ended, start
 from monitor.sky import COUNT, canonical, contents, linked, relative
 from sqlalchemy import delete, select, text
+from synthetic import parse_json_lines
 from team.servers import Postgres, poll, postgres
 
 from blobwatch.errors import BlobwatchError
@@ -63,7 +63,7 @@ def two_at_once(url: str, sky: Path, model: Path, folder: Path, **environment: s
     arguments = command(sky, url, model)
     running = [start(folder / name, *arguments, **environment) for name in ("one", "two")]
     assert [ended(one) for one in running] == [0, 0]
-    return [line for name in ("one", "two") for line in lines_of((folder / name).read_text())]
+    return [line for name in ("one", "two") for line in parse_json_lines((folder / name).read_text())]
 
 
 def test_two_monitors_at_once_make_the_ledger_of_one(sky, box_model, undisturbed, tmp_path):
@@ -124,7 +124,7 @@ def test_a_watch_takes_what_comes_and_finishes_what_it_has_begun_when_it_is_told
     os.kill(running.pid, signal.SIGTERM)
     assert ended(running) == 0
     entered = contents(open_ledger(url))["exposures"]
-    assert 3 <= len(lines_of(out.read_text())) == len(entered)
+    assert 3 <= len(parse_json_lines(out.read_text())) == len(entered)
     assert "Traceback" not in out.with_suffix(".err").read_text()
 
 
@@ -147,7 +147,7 @@ def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
     found = contents(open_ledger(url))
     assert len(found.pop("notices")) == 1
     assert found == {name: rows for name, rows in undisturbed.items() if name != "notices"}
-    lines = lines_of(out.read_text())
+    lines = parse_json_lines(out.read_text())
     assert len({line["rootname"] for line in lines}) == len(lines)
 
 

@@ -9,8 +9,8 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-from made import image_with, write_exposure
 from monitor.sky import APPEARED, COUNT, LOUD, NAMES, PASSED
+from synthetic import image_with_blobs, write_exposure
 
 from blobwatch.cli import main
 from blobwatch.dataset.labels import LABELS, Label, apply_labels, read_labels, write_labels
@@ -260,7 +260,7 @@ def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
     sources = [
         Source(name, 58000.0 + day, Path(f"{name}_diff.fits"), (), ()) for day, name in enumerate(NAMES)
     ]
-    taken = apply_labels(read_labels(labels), sources, [], lambda path: image_with([LOUD]))
+    taken = apply_labels(read_labels(labels), sources, [], lambda path: image_with_blobs([LOUD]))
     (appeared,) = taken.appearances
     assert appeared.moment == 58000.0 + APPEARED
     assert np.hypot(appeared.blob.x - LOUD.x, appeared.blob.y - LOUD.y) < 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alembic import command
-from made import lines_of, write_exposure, write_model
 from monitor.shown import Page
 from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
 from seasons.fitsfiles import write_flat
 from sqlalchemy import create_engine, inspect, select, text
+from synthetic import parse_json_lines, write_exposure, write_model
 
 from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 from blobwatch.errors import BlobwatchError
@@ -46,7 +46,7 @@ class Place:
         options = MonitorOptions(as_json=True, overrules=self.folder.parent / "overrules", **options)
         answer_monitor(self.folder, str(self.ledger.engine.url), [], str(model or self.model), options)
         printed = capsys.readouterr()
-        return lines_of(printed.out), printed.err
+        return parse_json_lines(printed.out), printed.err
 
     def replace(self, number: int, blobs: list[Blob], **cards) -> Path:
         """Write another version of an exposure in place of its file."""

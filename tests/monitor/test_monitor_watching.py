@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from made import lines_of
 from monitor.sky import COUNT, NAMES, linked, monitor_of
 from sqlalchemy import select, text
+from synthetic import parse_json_lines
 
 from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
 from blobwatch.errors import BlobwatchError
@@ -42,7 +42,7 @@ class Place:
             self.folder, str(self.ledger.engine.url), [], str(self.model), MonitorOptions(as_json=True)
         )
         said = capsys.readouterr()
-        return well, lines_of(said.out), said.err
+        return well, parse_json_lines(said.out), said.err
 
     def outcomes(self) -> dict[str, str]:
         with self.ledger.reading() as session:

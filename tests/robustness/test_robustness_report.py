@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import random_network, write_model
+from synthetic import random_network, write_model
 
 from blobwatch.detector.baselines import as_score, find_by_filter
 from blobwatch.detector.evaluation import Bootstrap

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from made import easy_set
+from synthetic import easy_subframes
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import read_split, write_shard
@@ -35,7 +35,7 @@ def _torch_as_it_was():
 def subframes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("subframes")
     for number, (split, count) in enumerate({"train": 8, "val": 4}.items()):
-        write_shard(folder / split / "izzz0000q.npz", easy_set(count, number))
+        write_shard(folder / split / "izzz0000q.npz", easy_subframes(count, number))
     return folder
 
 

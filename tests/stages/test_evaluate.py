@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from lineage.project import EXPOSED, MLFLOW_WARNING, make_project
-from made import easy_set, random_network, write_model
 from sklearn.metrics import roc_auc_score
+from synthetic import easy_subframes, random_network, write_model
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import write_shard
@@ -55,7 +55,7 @@ def evaluated(folder, blank_database):
     project = make_project(folder)
     shutil.copyfile(blank_database, project.root / "mlflow.db")
     for number, (split, count) in enumerate({"val": 8, "test": 16, "final": 16}.items()):
-        write_shard(project.subframes / split / "izzz0000q.npz", easy_set(count, number, HARD))
+        write_shard(project.subframes / split / "izzz0000q.npz", easy_subframes(count, number, HARD))
     write_model(project.candidate)
     taken = take(project.root, "train")
     manifest = json.loads((project.candidate / "manifest.json").read_text())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import NOISE, image_with, write_image
+from synthetic import NOISE, image_with_blobs, write_image
 
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
@@ -27,7 +27,7 @@ def differences(tmp_path_factory):
     """Five difference images, each noisier than the one before; the first has a blob."""
     folder = tmp_path_factory.mktemp("differences")
     for number in range(len(SPLITS)):
-        image = image_with([LOUD] if number == 0 else [], number, NOISE * (1 + number / 10))
+        image = image_with_blobs([LOUD] if number == 0 else [], number, NOISE * (1 + number / 10))
         write_image(folder / f"izzz{number:04d}q_diff.fits", image, ROOTNAME=f"izzz{number:04d}q")
     return folder
 
@@ -127,7 +127,7 @@ def traits(box_model):
 
 
 def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
-    quiet, loud = (traits(image_with([], 1, noise)) for noise in (0.004, 0.03))
+    quiet, loud = (traits(image_with_blobs([], 1, noise)) for noise in (0.004, 0.03))
     assert quiet.noise == pytest.approx(0.004, rel=0.01)
     assert loud.noise == pytest.approx(0.03, rel=0.01)
     assert max(quiet.contaminants, loud.contaminants) < 0.002
@@ -136,7 +136,7 @@ def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_contaminated_share_is_that_of_the_frame_under_streaks(traits, sign):
-    image = image_with([], 2)
+    image = image_with_blobs([], 2)
     clean = traits(image).contaminants
     shares = []
     for rows in (16, 64):
@@ -147,7 +147,7 @@ def test_the_contaminated_share_is_that_of_the_frame_under_streaks(traits, sign)
 
 
 def test_one_loud_blob_is_found_and_moves_no_score(traits):
-    image, loud = image_with([], 4), image_with([LOUD], 4)
+    image, loud = image_with_blobs([], 4), image_with_blobs([LOUD], 4)
     without, with_it = traits(image), traits(loud)
     assert (without.found, with_it.found) == (0, 1)
     assert with_it.score == pytest.approx(without.score, abs=0.3)
@@ -156,13 +156,13 @@ def test_one_loud_blob_is_found_and_moves_no_score(traits):
 
 def test_blobs_everywhere_are_counted_and_raise_the_score(traits):
     everywhere = [Blob(128 + 256 * i, 128 + 256 * j, 4.0, 0.1) for i in range(4) for j in range(4)]
-    found = traits(image_with(everywhere, 4))
+    found = traits(image_with_blobs(everywhere, 4))
     assert found.found == 16
-    assert found.score > traits(image_with([], 4)).score + 3
+    assert found.score > traits(image_with_blobs([], 4)).score + 3
 
 
 def test_probabilities_of_none_and_one_give_finite_scores(box_model):
-    answer = Predictor.load(box_model)(image_with([], 5))
+    answer = Predictor.load(box_model)(image_with_blobs([], 5))
     for sure, sign in ((np.zeros(16), -1), (np.ones(16), 1)):
         for kind in (np.float32, np.float64):
             score = traits_of(replace(answer, probabilities=sure.astype(kind))).score

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from made import NOISE, image_with
+from synthetic import NOISE, image_with_blobs
 
 from blobwatch.dataset.cutouts import template_of
 from blobwatch.dataset.labels import LABELS, Label, read_labels, write_labels
@@ -47,8 +47,8 @@ def season(tmp_path_factory) -> tuple[Path, Path, Path, Path]:
         path = ""
         if len(stack) == 3 and day in (3, 5, 9, 16, 21, 23):
             path = f"{name}_diff.fits"
-            image = image_with([NEW] if 17 <= day < 19 or day == 21 else [], seed=day)
-            median = 1.0 + image_with([], seed=100 + day, noise=0.003)
+            image = image_with_blobs([NEW] if 17 <= day < 19 or day == 21 else [], seed=day)
+            median = 1.0 + image_with_blobs([], seed=100 + day, noise=0.003)
             header = fits.Header({"ROOTNAME": name})
             write_difference(differences / path, header, image, median, np.full_like(image, NOISE))
         about = f"{name},{58000 + day},F153M,11111,{name}_flt.fits,{day:032d}"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ROOT
 from lineage.project import EXPOSED, MLFLOW_WARNING, make_project
-from made import easy_set
+from synthetic import easy_subframes
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import read_split, write_shard
@@ -41,7 +41,7 @@ def new_project(root, database):
     made = make_project(root)
     shutil.copyfile(database, root / "mlflow.db")
     for number, (split, count) in enumerate({"train": 24, "val": 8}.items()):
-        write_shard(root / "data/subframes" / split / "izzz0000q.npz", easy_set(count, number, HARD))
+        write_shard(root / "data/subframes" / split / "izzz0000q.npz", easy_subframes(count, number, HARD))
     return made
 
 

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 import yaml
-from small import Small
+from small_project import SmallProject
 
 pytestmark = pytest.mark.slow
 LINKS = ["promotions log", "model files", "registry", "alias", "run", "fingerprint", "commit", "dvc.lock"]
@@ -23,12 +23,12 @@ def broken(found: dict) -> dict[str, str]:
     return {name: link["note"] for name, link in links(found).items() if link["status"] != "ok"}
 
 
-def exposure(lab: Small, role: str = "train") -> dict:
+def exposure(lab: SmallProject, role: str = "train") -> dict:
     manifest = json.loads((lab.root / "models/champion/manifest.json").read_text())
     return next(row for row in manifest["exposures"] if row["role"] == role)
 
 
-def alter(lab: Small, path: str) -> None:
+def alter(lab: SmallProject, path: str) -> None:
     """Change one byte in the middle of a file."""
     content = bytearray((lab.root / path).read_bytes())
     content[len(content) // 2] ^= 1
@@ -225,7 +225,7 @@ def test_a_swapped_file_in_the_registry(lab):
     assert found["verdict"] == "mismatch"
 
 
-def in_store(lab: Small, change) -> None:
+def in_store(lab: SmallProject, change) -> None:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{lab.root / 'mlflow.db'}"
@@ -298,7 +298,7 @@ def test_a_fresh_clone_audits_as_far_as_it_can_and_wholly_after_pull_and_sync(la
     lab.commit()
     lab.dvc("push")
     lab.git("clone", "--quiet", str(lab.root), str(tmp_path / "clone"))
-    clone = Small(tmp_path / "clone")
+    clone = SmallProject(tmp_path / "clone")
     found = clone.audit()
     assert found["verdict"] == "incomplete"
     missing = {"registry", "alias", "run", "subframes", "difference images", "raw exposures"}

@@ -26,7 +26,7 @@ NUMBERS = {
 
 
 @dataclass(frozen=True)
-class Small:
+class SmallProject:
     """A project whose stages have run and whose only version was promoted."""
 
     root: Path
@@ -77,19 +77,19 @@ class Small:
     def params(self, **sections: dict) -> None:
         """Change numbers of ``params.yaml``."""
         content = yaml.safe_load((self.root / "params.yaml").read_text())
-        (self.root / "params.yaml").write_text(yaml.safe_dump(changed(content, sections)))
+        (self.root / "params.yaml").write_text(yaml.safe_dump(replace_values(content, sections)))
 
 
-def changed(params: dict, values: dict) -> dict:
+def replace_values(params: dict, values: dict) -> dict:
     """Return parameters with some values replaced, at any depth."""
     new = {
-        key: changed(params[key], value) if isinstance(value, dict) else value
+        key: replace_values(params[key], value) if isinstance(value, dict) else value
         for key, value in values.items()
     }
     return params | new
 
 
-def build(root: Path, blank_database: Path) -> Small:
+def build_project(root: Path, blank_database: Path) -> SmallProject:
     """Make the project, run its stages by DVC, commit, promote its version, commit."""
     root.mkdir()
     for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore"):
@@ -99,7 +99,7 @@ def build(root: Path, blank_database: Path) -> Small:
     for given in GIVEN:
         shutil.copytree(ROOT / given, root / given)
     shutil.copyfile(blank_database, root / "mlflow.db")
-    small = Small(root)
+    small = SmallProject(root)
     small.params(**NUMBERS)
     small.git("init", "--quiet", "--initial-branch=main")
     small.dvc("init", "--quiet")
@@ -113,7 +113,7 @@ def build(root: Path, blank_database: Path) -> Small:
     return small
 
 
-def season_with(small: Small) -> Small:
+def add_second_version(small: SmallProject) -> SmallProject:
     """Train a second version at another rate, promote it, roll back, and commit all of that."""
     small.params(train={"learning_rate": 0.004})
     small.commit()
@@ -127,7 +127,7 @@ def season_with(small: Small) -> Small:
     return small
 
 
-def copy(small: Small, root: Path) -> Small:
+def copy_project(small: SmallProject, root: Path) -> SmallProject:
     """Copy a project whole, and tell its MLflow store where it lies now."""
     subprocess.run(["cp", "--recursive", "--reflink=auto", str(small.root), str(root)], check=True)
     places = [
@@ -142,4 +142,4 @@ def copy(small: Small, root: Path) -> Small:
                 f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(small.root), str(root))
             )
     database.close()
-    return Small(root)
+    return SmallProject(root)

@@ -15,7 +15,7 @@ NOISE = 0.01  # per pixel, fraction of the background
 EASY = Recipe(snr=(15.0, 30.0), blobs=(1, 3), contaminated=0.0)
 
 
-def image_with(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.ndarray:
+def image_with_blobs(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.ndarray:
     """Return a difference image, shape (1024, 1024), float32: white noise, and blobs that are positive."""
     image = np.random.default_rng(seed).normal(0.0, noise, (1024, 1024))
     for blob in blobs:
@@ -25,18 +25,22 @@ def image_with(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.nda
     return image.astype(np.float32)
 
 
-def frame_of(image: np.ndarray, new=(), faint=(), noise: float = NOISE, rootname: str = "izzz0000q") -> Frame:
+def frame_from_image(
+    image: np.ndarray, new=(), faint=(), noise: float = NOISE, rootname: str = "izzz0000q"
+) -> Frame:
     """Return a frame ready for cutting, with the whole light everywhere."""
     light = np.ones_like(image)
     return Frame(image, light, 0.0, noise, list(new), list(faint), rootname)
 
 
-def easy_set(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
+def easy_subframes(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
     """Return subframes of white noise, half of them with loud blobs."""
-    return cut_subframes(np.random.default_rng(seed), frame_of(image_with([], seed)), count, recipe)
+    return cut_subframes(
+        np.random.default_rng(seed), frame_from_image(image_with_blobs([], seed)), count, recipe
+    )
 
 
-def louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def detect_louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return hit and error, as `Matches` has them, of a detector that finds the louder half, a pixel off."""
     found = data.blobs["snr"] > 12
     return np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0), np.where(found, 1.0, np.nan)
@@ -129,6 +133,6 @@ def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), light=1.0,
     return path
 
 
-def lines_of(text: str) -> list[dict]:
+def parse_json_lines(text: str) -> list[dict]:
     """Return the answers on a clean stdout: each line is JSON."""
     return [json.loads(line) for line in text.splitlines()]
