@@ -18,9 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from made import write_model
 from monitor.hook import webhook
 from monitor.sky import COUNT, contents, write_sky
+from synthetic import write_model
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import open_ledger

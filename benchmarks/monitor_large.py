@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from made import write_exposure, write_model
+from synthetic import write_exposure, write_model
 
 from blobwatch.instrument.exposure_files import stamp_of
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
