@@ -17,7 +17,7 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import write_flt
 from blobwatch.instrument.season import Season, expose, plan_season
 from blobwatch.params import Params, load_params
-from blobwatch.stages.simulate import sky_of
+from blobwatch.stages.simulate import create_sky
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, COUNT = 36, 11  # of the season's exposures: about a month in its middle
@@ -44,7 +44,7 @@ def params() -> Params:
 def season(params) -> Season:
     """The default season, planned and not yet taken."""
     own = params.simulate
-    return plan_season(params.seed, own.start, own.days, own.exposures, sky_of(own))
+    return plan_season(params.seed, own.start, own.days, own.exposures, create_sky(own))
 
 
 def take(season: Season, number: int, box: int = 64) -> Taken:

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 from synthetic import image_with_blobs
 
-from blobwatch.dataset.shards import turn, turn_image
+from blobwatch.dataset.shards import orient_image, orient_position
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.blobs import Blob
 from blobwatch.predict import Predictor
@@ -76,14 +76,14 @@ def test_blobs_are_found_where_they_are(straight):
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT[1:])
 def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns):
-    turned = predictor(turn_image(image_with_blobs(PAIR), flipped, turns).copy())
-    expected = turn_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
+    turned = predictor(orient_image(image_with_blobs(PAIR), flipped, turns).copy())
+    expected = orient_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
     # Training shows every orientation, so that the answers are alike but not equal.
     np.testing.assert_allclose(turned.probabilities, expected, atol=0.15)
     assert len(turned.blobs) == len(straight.blobs)
     for blob in straight.blobs:
-        x, y = turn(blob.x, blob.y, flipped, turns, 1024)
+        x, y = orient_position(blob.x, blob.y, flipped, turns, 1024)
         assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.1
 
 

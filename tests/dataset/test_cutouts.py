@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blobwatch.dataset.cutouts import SIDES, template_of, templates_of
+from blobwatch.dataset.cutouts import SIDES, create_template, create_templates
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, draw_blob, overlap, shape
 from blobwatch.instrument.templates import TemplateBlob
@@ -29,7 +29,7 @@ def cutout_of(
 
 def test_it_is_centred_of_unit_peak_and_fades_to_nothing():
     for seed, side in enumerate((9, 14, 15, 21)):
-        template = template_of("a", cutout_of(replace(KNOWN, half_width=side / 2.6), side, 30.0, seed))
+        template = create_template("a", cutout_of(replace(KNOWN, half_width=side / 2.6), side, 30.0, seed))
         image = template.profile
         assert image.shape[0] == image.shape[1]
         assert image.shape[0] % 2 == 1
@@ -46,7 +46,7 @@ def test_the_square_leaves_no_trace():
     """The predecessor pasted squares. A level of half a sigma makes one, a sixth of the peak high."""
     inside, outside = [], []
     for seed in range(30):
-        image = template_of("a", cutout_of(KNOWN, 15, 40.0, seed, at=(0, 0), level=0.5)).profile
+        image = create_template("a", cutout_of(KNOWN, 15, 40.0, seed, at=(0, 0), level=0.5)).profile
         v, u = np.indices(image.shape) - image.shape[0] // 2
         cutout = np.maximum(np.abs(u), np.abs(v)) <= 7
         away = np.abs(u) + np.abs(v) > 10  # from the diamond
@@ -64,7 +64,7 @@ def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
     for seed in range(count):
         blob = draw_blob(rng, *rng.uniform(5, 1018, 2), depth=1.0)
         side = int(np.clip(round(2.4 * blob.half_width), 9, 21))
-        template = template_of("a", cutout_of(blob, side, rng.uniform(*snr), seed, rng.uniform(-1, 1, 2)))
+        template = create_template("a", cutout_of(blob, side, rng.uniform(*snr), seed, rng.uniform(-1, 1, 2)))
         if template is not None:
             true, made = np.zeros((2, 81, 81))
             for image, one in (
@@ -89,7 +89,7 @@ def test_shape_and_half_width_are_those_of_the_blob():
 
 
 def test_it_is_the_same_every_time():
-    one, two = (template_of("a", cutout_of(KNOWN, 15, 20.0)) for _ in range(2))
+    one, two = (create_template("a", cutout_of(KNOWN, 15, 20.0)) for _ in range(2))
     assert one.profile.tobytes() == two.profile.tobytes()
     assert one.half_width == two.half_width
 
@@ -100,13 +100,13 @@ def test_what_holds_no_blob_is_left_out_and_named():
     cutouts["edge"][0:4, 0:4] = 3.0
     cutouts |= {f"noise{n}": rng.standard_normal((15, 15)) for n in range(20)}
     cutouts["dark"] = -cutouts["1"]  # the sign of an exposure, not of a difference
-    templates, left_out = templates_of(cutouts)
+    templates, left_out = create_templates(cutouts)
     assert sorted([one.name for one in templates] + left_out) == sorted(cutouts)
     assert "1" not in left_out
     assert {"flat", "edge", "dark"} <= set(left_out)
     assert len(templates) <= 4  # some noise looks like a faint blob
     with pytest.raises(BlobwatchError, match="no cutout holds a blob that stands out"):
-        templates_of({"flat": np.zeros((15, 15))})
+        create_templates({"flat": np.zeros((15, 15))})
 
 
 @pytest.mark.parametrize(
@@ -124,4 +124,4 @@ def test_what_holds_no_blob_is_left_out_and_named():
 )
 def test_what_can_be_no_cutout_is_refused(cutout, said):
     with pytest.raises(BlobwatchError, match=said):
-        templates_of({"b": cutout_of(KNOWN, 15, 25.0), "a": cutout})
+        create_templates({"b": cutout_of(KNOWN, 15, 25.0), "a": cutout})

@@ -10,13 +10,13 @@ from blobwatch.dataset.contaminants import (
     KINDS,
     NOISE_SHARES,
     SHARES,
-    added_noise,
-    contaminate,
-    disturb,
-    glow,
-    outliers,
-    point_sources,
-    stripes,
+    add_contaminants,
+    add_frame_effects,
+    add_point_sources,
+    draw_glow,
+    draw_noise,
+    draw_outliers,
+    draw_stripes,
 )
 from blobwatch.dataset.shards import SUBFRAME
 from blobwatch.instrument.blobs import draw_blob, parametric_shape
@@ -32,7 +32,7 @@ def scene_of(kind: str, seed: int, wide: bool = True, shape: tuple[int, int] = S
 
 def contaminated(seed: int, noise: float = NOISE, wide: bool = True) -> tuple[np.ndarray, str]:
     cut = np.zeros(SHAPE)
-    return cut, contaminate(np.random.default_rng(seed), cut, noise, wide)
+    return cut, add_contaminants(np.random.default_rng(seed), cut, noise, wide)
 
 
 BOTH = pytest.mark.parametrize("wide", [True, False], ids=["wide", "measured"])
@@ -123,7 +123,7 @@ def test_they_are_added_to_what_is_there():
     for seed in range(20):
         before = np.random.default_rng(7).normal(0.0, NOISE, SHAPE)
         cut = before.copy()
-        contaminate(np.random.default_rng(seed), cut, NOISE, wide=True)
+        add_contaminants(np.random.default_rng(seed), cut, NOISE, wide=True)
         np.testing.assert_allclose(cut, before + contaminated(seed)[0], rtol=0, atol=1e-15)
 
 
@@ -181,7 +181,7 @@ def test_a_positive_point_source_is_narrower_than_the_narrowest_blob(wide):
     widths = {1: [], -1: []}
     for seed in range(60):
         scene = np.zeros((1024, 1024))
-        point_sources(np.random.default_rng(seed), scene, wide)
+        add_point_sources(np.random.default_rng(seed), scene, wide)
         sign = 1 if scene.max() > 0 else -1
         widths[sign].append(width_of_brightest(sign * np.pad(scene, 1, mode="edge")))
     rng = np.random.default_rng(3)
@@ -200,7 +200,7 @@ def test_added_noise_has_unit_scatter_and_is_correlated_or_heavy_tailed_at_times
     """The kinds are told by their neighbours and their tails."""
     beside, tails, none = [], [], 0
     for seed in range(200):
-        noise = added_noise(np.random.default_rng(seed), SHAPE)
+        noise = draw_noise(np.random.default_rng(seed), SHAPE)
         if not noise.any():
             none += 1
             continue
@@ -222,7 +222,7 @@ def test_added_noise_has_unit_scatter_and_is_correlated_or_heavy_tailed_at_times
 
 def test_stripes_are_offsets_of_rows_and_columns_by_quadrant():
     for seed in range(8):
-        scene = stripes(np.random.default_rng(seed), SHAPE)
+        scene = draw_stripes(np.random.default_rng(seed), SHAPE)
         for quadrant in (scene[:128, :128], scene[:128, 128:], scene[128:, :128], scene[128:, 128:]):
             rest = quadrant - quadrant.mean(axis=0) - quadrant.mean(axis=1)[:, None] + quadrant.mean()
             assert np.abs(rest).max() < 1e-9
@@ -232,7 +232,7 @@ def test_stripes_are_offsets_of_rows_and_columns_by_quadrant():
 def test_glow_is_smooth_and_has_its_side():
     sides = []
     for seed in range(20):
-        scene = glow(np.random.default_rng(seed), (1024, 1024))
+        scene = draw_glow(np.random.default_rng(seed), (1024, 1024))
         assert np.abs(np.diff(scene, axis=0)).max() < 0.05
         assert np.abs(np.diff(scene, axis=1)).max() < 0.2
         across = np.abs(np.diff(scene.mean(axis=0)))
@@ -243,7 +243,7 @@ def test_glow_is_smooth_and_has_its_side():
 def test_outliers_are_few_of_both_signs_and_come_in_hard_edged_clusters():
     shares, clusters = [], 0
     for seed in range(12):
-        scene = outliers(np.random.default_rng(seed), (512, 512))
+        scene = draw_outliers(np.random.default_rng(seed), (512, 512))
         shares.append((scene != 0).mean())
         assert scene.min() < -2 and scene.max() > 2  # noqa: PT018
         clusters += ((scene[1:, 1:] * scene[:-1, :-1] * scene[1:, :-1] * scene[:-1, 1:]) != 0).sum()
@@ -254,7 +254,7 @@ def test_outliers_are_few_of_both_signs_and_come_in_hard_edged_clusters():
 
 def disturbed(seed: int, image: np.ndarray, noise: float = NOISE) -> np.ndarray:
     image = image.copy()
-    disturb(np.random.default_rng(seed), image, noise)
+    add_frame_effects(np.random.default_rng(seed), image, noise)
     return image
 
 
@@ -277,4 +277,4 @@ def test_most_frames_are_disturbed_and_none_beyond_measure():
         scatter.append(1.4826 * np.median(np.abs(scene - np.median(scene))))
     assert max(scatter) < 5.0
     assert np.mean(np.array(scatter) > 0.3) > 0.6
-    assert set(FRAME_EFFECTS) == {stripes, glow, outliers}
+    assert set(FRAME_EFFECTS) == {draw_stripes, draw_glow, draw_outliers}

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from blobwatch.dataset.ground_truth import FRAME_NOISE, Appearance, new_in, read_truth, share_visible
+from blobwatch.dataset.ground_truth import (
+    FRAME_NOISE,
+    Appearance,
+    read_truth,
+    visible_fraction,
+    visible_new_blobs,
+)
 from blobwatch.instrument.blobs import Blob
 from blobwatch.stages.simulate import write_truth
 
@@ -11,12 +17,12 @@ BLOB = Blob(x=300.25, y=700.5, half_width=6.0, depth=0.05)
 
 
 def test_a_blob_that_no_exposure_of_the_stack_holds_is_seen_whole():
-    assert share_visible(0.05, 0, 10, FRAME_NOISE) == pytest.approx(1.0, abs=1e-9)
+    assert visible_fraction(0.05, 0, 10, FRAME_NOISE) == pytest.approx(1.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("depth", [0.02, 0.05, 0.2])
 def test_the_more_exposures_hold_it_the_less_is_seen(depth):
-    shares = [share_visible(depth, inside, 11, FRAME_NOISE) for inside in range(12)]
+    shares = [visible_fraction(depth, inside, 11, FRAME_NOISE) for inside in range(12)]
     assert (np.diff(shares) < 1e-12).all()
     assert shares[11] == pytest.approx(0.0, abs=1e-9)
     assert shares[3] > 0.8
@@ -31,16 +37,16 @@ def test_it_is_what_the_median_does(inside):
     stack = rng.normal(1.0, FRAME_NOISE, (11, 20000))
     stack[:inside] -= 0.03
     seen = (np.median(stack, axis=0) - (1.0 - 0.03)).mean() / 0.03
-    assert share_visible(0.03, inside, 11, FRAME_NOISE) == pytest.approx(seen, abs=0.04)
+    assert visible_fraction(0.03, inside, 11, FRAME_NOISE) == pytest.approx(seen, abs=0.04)
 
 
 def test_only_what_has_appeared_and_is_not_yet_in_the_stack_is_new():
     truth = [Appearance(105.0, BLOB)]
     before, after = [98.0, 99.0, 100.0], [106.0, 107.0, 108.0]
-    assert new_in(truth, 104.9, before) == []
-    assert new_in(truth, 105.0, before) == [BLOB]
-    assert new_in(truth, 110.0, after) == []
-    (half,) = new_in(truth, 110.0, [*before, after[0], after[1]])
+    assert visible_new_blobs(truth, 104.9, before) == []
+    assert visible_new_blobs(truth, 105.0, before) == [BLOB]
+    assert visible_new_blobs(truth, 110.0, after) == []
+    (half,) = visible_new_blobs(truth, 110.0, [*before, after[0], after[1]])
     assert 0.0 < half.depth < BLOB.depth
     assert (half.x, half.y, half.half_width) == (BLOB.x, BLOB.y, BLOB.half_width)
 
@@ -50,7 +56,7 @@ def test_the_table_of_simulate_is_read_back(tmp_path, season):
     found = read_truth(tmp_path / "truth.csv")
     assert len(found) == len(season.new) > 3
     for one, (moment, blob) in zip(found, season.new, strict=True):
-        assert one.moment == pytest.approx(moment, abs=1e-5)
+        assert one.mjd == pytest.approx(moment, abs=1e-5)
         for key, value in blob.as_dict().items():
             assert one.blob.as_dict()[key] == pytest.approx(value, abs=6e-4), key
 

@@ -7,13 +7,13 @@ import pytest
 from synthetic import NOISE
 
 from blobwatch.dataset.injection import (
-    DEEPEST,
     LOBED,
-    SEPARATION,
-    draw_injected,
-    draw_known,
-    draw_wide,
-    inject,
+    MAX_DEPTH,
+    MIN_SEPARATION,
+    draw_blob_to_inject,
+    draw_measured_blob,
+    draw_wide_blob,
+    inject_blob,
 )
 from blobwatch.dataset.shapes import LobedBlob
 from blobwatch.instrument.blobs import Blob, shape, snr_of
@@ -24,7 +24,7 @@ X0, Y0 = 300, 200  # of the cut
 
 def added_by(blob: Blob, light: np.ndarray) -> np.ndarray:
     cut = np.zeros((256, 256))
-    inject(cut, light, blob, X0, Y0)
+    inject_blob(cut, light, blob, X0, Y0)
     return cut
 
 
@@ -49,7 +49,7 @@ def test_outside_the_shape_the_cut_is_bit_identical():
     before = rng.normal(0.0, NOISE, (256, 256))
     before[3, 4] = np.nan
     cut = before.copy()
-    inject(cut, np.ones_like(cut), BLOB, X0, Y0)
+    inject_blob(cut, np.ones_like(cut), BLOB, X0, Y0)
     stamp, left, bottom = shape(BLOB)
     outside = np.ones(cut.shape, dtype=bool)
     outside[bottom - Y0 : bottom - Y0 + stamp.shape[0], left - X0 : left - X0 + stamp.shape[1]] = False
@@ -57,7 +57,7 @@ def test_outside_the_shape_the_cut_is_bit_identical():
     assert (cut[~outside] - before[~outside]).max() > 0.9 * BLOB.depth
 
 
-@pytest.mark.parametrize("draw", [draw_known, draw_wide])
+@pytest.mark.parametrize("draw", [draw_measured_blob, draw_wide_blob])
 @pytest.mark.parametrize("seed", range(30))
 def test_no_square_is_pasted(draw, seed):
     """At the border of its stamp a blob of any shape has faded away, so no edge is left to see."""
@@ -72,17 +72,17 @@ def test_no_square_is_pasted(draw, seed):
 def test_noise_and_unknown_pixels_stay():
     cut = np.full((256, 256), 0.001)
     cut[101, 100] = np.nan
-    inject(cut, np.ones_like(cut), BLOB, X0, Y0)
+    inject_blob(cut, np.ones_like(cut), BLOB, X0, Y0)
     assert np.isnan(cut[101, 100])
     assert np.isnan(cut).sum() == 1
 
 
-@pytest.mark.parametrize("draw", [draw_known, draw_wide])
+@pytest.mark.parametrize("draw", [draw_measured_blob, draw_wide_blob])
 @pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
 def test_the_snr_is_as_asked(asked, draw):
     rng = np.random.default_rng(3)
     for _ in range(10):
-        blob = draw_injected(rng, 256, X0, Y0, [], (asked, asked), NOISE, draw)
+        blob = draw_blob_to_inject(rng, 256, X0, Y0, [], (asked, asked), NOISE, draw)
         centred = replace(blob, x=X0 + 128.0, y=Y0 + 128.0)
         added = added_by(centred, np.ones((256, 256)))
         assert np.sqrt((added**2).sum()) / NOISE == pytest.approx(asked, rel=0.02)
@@ -97,7 +97,7 @@ def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
     measured = []
     for _ in range(60):
         cut = rng.normal(0.0, NOISE, (256, 256))
-        inject(cut, np.ones_like(cut), blob, X0, Y0)
+        inject_blob(cut, np.ones_like(cut), blob, X0, Y0)
         measured.append((cut * profile).sum() / NOISE)
     assert np.mean(measured) == pytest.approx(20.0, abs=0.4)
     assert np.std(measured) == pytest.approx(1.0, abs=0.35)
@@ -105,46 +105,46 @@ def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
 
 def test_most_blobs_are_faint_and_no_blob_takes_more_than_its_share():
     rng = np.random.default_rng(8)
-    blobs = [draw_injected(rng, 256, X0, Y0, [], (4.0, 40.0), NOISE) for _ in range(400)]
+    blobs = [draw_blob_to_inject(rng, 256, X0, Y0, [], (4.0, 40.0), NOISE) for _ in range(400)]
     snr = np.array([snr_of(blob, NOISE) for blob in blobs])
     assert snr.min() >= 4.0 - 1e-9
     assert snr.max() <= 40.0 + 1e-9
     # The logarithm rises with the power of 1.5 of an even draw.
     for share in (0.2, 0.5, 0.8):
         assert (np.log10(snr / 4.0) < share).mean() == pytest.approx(share ** (1 / 1.5), abs=0.07)
-    noisy = [draw_injected(rng, 256, X0, Y0, [], (40.0, 40.0), 0.5) for _ in range(20)]
-    assert max(blob.depth for blob in noisy) == DEEPEST
+    noisy = [draw_blob_to_inject(rng, 256, X0, Y0, [], (40.0, 40.0), 0.5) for _ in range(20)]
+    assert max(blob.depth for blob in noisy) == MAX_DEPTH
 
 
 def test_injected_blobs_keep_apart_and_inside():
     rng = np.random.default_rng(5)
     taken: list[Blob] = []
     for _ in range(12):
-        blob = draw_injected(rng, 256, X0, Y0, taken, (5.0, 30.0), NOISE)
+        blob = draw_blob_to_inject(rng, 256, X0, Y0, taken, (5.0, 30.0), NOISE)
         if blob is not None:
             assert X0 <= blob.x <= X0 + 255
             assert Y0 <= blob.y <= Y0 + 255
             taken.append(blob)
     places = np.array([(blob.x, blob.y) for blob in taken])
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
-    assert apart[np.triu_indices(len(taken), 1)].min() >= SEPARATION
+    assert apart[np.triu_indices(len(taken), 1)].min() >= MIN_SEPARATION
     assert len(taken) > 6
-    assert apart[np.triu_indices(len(taken), 1)].min() < 2 * SEPARATION  # their edges may touch
+    assert apart[np.triu_indices(len(taken), 1)].min() < 2 * MIN_SEPARATION  # their edges may touch
 
 
 def test_a_full_cut_gets_no_further_blob():
     taken = [Blob(x, y, 5.0, 0.01) for x in range(0, 64, 14) for y in range(0, 64, 14)]
-    assert draw_injected(np.random.default_rng(6), 64, 0, 0, taken, (5.0, 30.0), NOISE) is None
+    assert draw_blob_to_inject(np.random.default_rng(6), 64, 0, 0, taken, (5.0, 30.0), NOISE) is None
 
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, np.ndarray]:
-    return table(drawn(draw_known, 4000))
+    return table(drawn(draw_measured_blob, 4000))
 
 
 @pytest.fixture(scope="module")
 def wide_blobs() -> list[Blob]:
-    return drawn(draw_wide, 4000)
+    return drawn(draw_wide_blob, 4000)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_wide_rings_lie_anywhere_and_are_never_tiny(wide):
 
 def test_known_shapes_have_no_collar_and_keep_their_place(known):
     assert (known["collar"] == 0).all()
-    blob = draw_known(np.random.default_rng(1), 300.3, 701.8)
+    blob = draw_measured_blob(np.random.default_rng(1), 300.3, 701.8)
     assert (blob.x, blob.y) == (300.3, 701.8)
-    blob = draw_wide(np.random.default_rng(1), 300.3, 701.8)
+    blob = draw_wide_blob(np.random.default_rng(1), 300.3, 701.8)
     assert (blob.x, blob.y) == (300.3, 701.8)

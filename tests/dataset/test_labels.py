@@ -5,7 +5,14 @@ import pytest
 from synthetic import NOISE, image_with_blobs
 
 from blobwatch.dataset.ground_truth import Appearance
-from blobwatch.dataset.labels import COLUMNS, LABELS, Label, apply_labels, blob_of, read_labels, write_labels
+from blobwatch.dataset.labels import (
+    COLUMNS,
+    LABELS,
+    Label,
+    apply_labels,
+    read_labels,
+    write_labels,
+)
 from blobwatch.dataset.splits import Source
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blobwatch.dataset.shapes import FADED, Lobe, LobedBlob, draw_lobed, lobed_shape
+from blobwatch.dataset.shapes import FADED, Lobe, LobedBlob, draw_lobed, render_lobes
 from blobwatch.instrument.blobs import depth_for, overlap, shape, snr_of
 
 X, Y = 300.3, 500.7
@@ -77,4 +77,4 @@ def test_depth_and_snr_are_those_of_the_whole_shape(blobs):
     region, part = overlap(*shape(loud), image.shape)
     image[region] += loud.depth * part
     assert np.sqrt((image**2).sum()) / 0.01 == pytest.approx(15.0)
-    assert lobed_shape(replace(loud, depth=1.0))[0] is shape(loud)[0]  # drawn once, whatever the depth
+    assert render_lobes(replace(loud, depth=1.0))[0] is shape(loud)[0]  # drawn once, whatever the depth

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from synthetic import easy_subframes
 
-from blobwatch.dataset.shards import BLOB, Shard, read_shard, read_split, turn, turn_image, write_shard
+from blobwatch.dataset.shards import (
+    BLOB,
+    Shard,
+    orient_image,
+    orient_position,
+    read_shard,
+    read_split,
+    write_shard,
+)
 from blobwatch.errors import BlobwatchError
 
 EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
@@ -44,14 +52,14 @@ def test_the_same_shard_gives_the_same_bytes(data, path, tmp_path):
 def test_positions_go_where_the_pixels_go(flipped, turns):
     image = np.zeros((64, 64))
     image[7, 20] = 1.0  # y 7, x 20
-    turned = turn_image(image, flipped, turns)
+    turned = orient_image(image, flipped, turns)
     y, x = np.unravel_index(turned.argmax(), turned.shape)
-    assert turn(20, 7, flipped, turns, 64) == (x, y)
+    assert orient_position(20, 7, flipped, turns, 64) == (x, y)
 
 
 def test_the_eight_orientations_are_eight():
     image = np.random.default_rng(0).normal(size=(5, 5))
-    assert len({turn_image(image, *orientation).tobytes() for orientation in EIGHT}) == 8
+    assert len({orient_image(image, *orientation).tobytes() for orientation in EIGHT}) == 8
 
 
 def test_blobs_of_each_subframe(data):

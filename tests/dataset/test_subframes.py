@@ -8,19 +8,18 @@ import pytest
 from synthetic import EASY, NOISE, frame_from_image, image_with_blobs
 
 from blobwatch.dataset import injection, subframes
-from blobwatch.dataset.injection import SEPARATION, inject
-from blobwatch.dataset.shards import turn_image
+from blobwatch.dataset.injection import MIN_SEPARATION, inject_blob
+from blobwatch.dataset.shards import orient_image
 from blobwatch.dataset.subframes import (
     EDGE,
     FAINT,
     MARGIN,
     Recipe,
+    contains_centre,
+    create_frame,
     cut_subframes,
-    inside,
-    make_frame,
-    prepare,
+    cut_whole_frame,
     usable_tiles,
-    whole_frame,
 )
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.preparation import prepare_frame
@@ -107,7 +106,7 @@ def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
         x, y = round(float(blob["x"])), round(float(blob["y"]))
         assert picture[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() > 2.5
     for row in data.subframes[data.labels == 0]:
-        assert not inside(OWN, int(row["x0"]), int(row["y0"]), EDGE)
+        assert not contains_centre(OWN, int(row["x0"]), int(row["y0"]), EDGE)
 
 
 @pytest.mark.parametrize(("x", "left_out"), [(400.0, []), (500.0, [9, 10]), (520.0, [9, 10]), (1015.0, [11])])
@@ -142,8 +141,8 @@ def profile_in(data, blob) -> np.ndarray:
     values |= {name: float(blob[name]) for name in ("hole", "collar")}
     known = Blob(x=float(blob["frame_x"]), y=float(blob["frame_y"]), depth=1.0, **values)
     profile = np.zeros((256, 256))
-    inject(profile, np.ones_like(profile), known, int(row["x0"]), int(row["y0"]))
-    profile = turn_image(profile, bool(row["flipped"]), int(row["turns"]))
+    inject_blob(profile, np.ones_like(profile), known, int(row["x0"]), int(row["y0"]))
+    profile = orient_image(profile, bool(row["flipped"]), int(row["turns"]))
     return profile / np.sqrt((profile**2).sum())
 
 
@@ -203,7 +202,7 @@ def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
     for index in np.flatnonzero(known.labels == 0):
         row = known.subframes[index]
         x0, y0 = int(row["x0"]), int(row["y0"])
-        there = turn_image(expected[y0 : y0 + 256, x0 : x0 + 256], bool(row["flipped"]), int(row["turns"]))
+        there = orient_image(expected[y0 : y0 + 256, x0 : x0 + 256], bool(row["flipped"]), int(row["turns"]))
         # Blobs of its neighbours change the background a little.
         assert np.quantile(np.abs(known.scaled(index) - there), 0.98) < 0.1
     assert (known.blobs["collar"] == 0).all()
@@ -237,8 +236,8 @@ def test_many_blobs_may_touch_but_keep_apart(noise, wide):
             continue  # its own alone
         x, y = (np.subtract.outer(blobs[name], blobs[name]) for name in ("x", "y"))
         nearest.append(np.hypot(x, y)[np.triu_indices(len(blobs), 1)].min())
-    assert min(nearest) >= SEPARATION - 1e-3
-    assert min(nearest) < 1.5 * SEPARATION
+    assert min(nearest) >= MIN_SEPARATION - 1e-3
+    assert min(nearest) < 1.5 * MIN_SEPARATION
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -273,10 +272,10 @@ def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypa
 
 def test_faint_ones_are_avoided(noise):
     faint = blob_of_snr(500.0, 500.0, FAINT - 1.0)
-    frame = prepare(difference_of(noise), [faint, OWN])
+    frame = create_frame(difference_of(noise), [faint, OWN])
     assert (frame.faint, frame.new) == ([faint], [OWN])
     for row in cut(frame, 100).subframes:
-        assert not inside(faint, int(row["x0"]), int(row["y0"]), EDGE)
+        assert not contains_centre(faint, int(row["x0"]), int(row["y0"]), EDGE)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +283,7 @@ def test_faint_ones_are_avoided(noise):
     [((-0.5, 0.0), True), ((-0.6, 0.0), False), ((255.4, 255.4), True), ((255.5, 3.0), False)],
 )
 def test_inside_is_by_pixel_borders(place, expected):
-    assert inside(Blob(*place, 5.0, 0.1), 0, 0) is expected
+    assert contains_centre(Blob(*place, 5.0, 0.1), 0, 0) is expected
 
 
 def test_no_blob_is_put_on_dead_pixels(noise):
@@ -318,11 +317,11 @@ def test_contaminants_are_named_and_as_many_as_asked(noise):
 def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
     asked = []
 
-    def contaminate(rng, cut, noise, wide):
+    def add_contaminants(rng, cut, noise, wide):
         asked.append(wide)
         return "streaks"
 
-    monkeypatch.setattr(subframes, "contaminate", contaminate)
+    monkeypatch.setattr(subframes, "add_contaminants", add_contaminants)
     for wide in (False, True):
         cut(frame_from_image(noise), 2, Recipe((5.0, 30.0), (1, 1), 1.0, wide))
     assert asked == [False, False, True, True]
@@ -347,7 +346,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(noise):
 
 
 def test_a_difference_image_without_its_stack_is_taken_as_of_even_light(noise):
-    frame = prepare(Difference("izzz0000q", noise, None, None, {}, Path("x.fits")), [])
+    frame = create_frame(Difference("izzz0000q", noise, None, None, {}, Path("x.fits")), [])
     np.testing.assert_allclose(frame.light, 1.0 - noise, rtol=1e-6)
 
 
@@ -360,7 +359,7 @@ def test_cutting_does_not_change_the_frame(noise):
 def test_the_sixteen_of_a_whole_frame():
     edge = Blob(x=511.7, y=100.0, half_width=6.0, depth=0.05)  # its centre lies in the third column
     image = image_with_blobs([OWN, edge])
-    data = whole_frame(prepare(difference_of(image), [OWN, edge]))
+    data = cut_whole_frame(prepare(difference_of(image), [OWN, edge]))
     assert len(data) == 16
     assert list(np.flatnonzero(data.labels)) == [2, 9]
     first, second = data.blobs
@@ -372,7 +371,7 @@ def test_the_sixteen_of_a_whole_frame():
 
 
 def test_a_whole_frame_without_blobs():
-    data = whole_frame(frame_from_image(image_with_blobs([])))
+    data = cut_whole_frame(frame_from_image(image_with_blobs([])))
     assert data.labels.sum() == 0
     assert len(data.blobs) == 0
     assert data.blobs.dtype.names[0] == "subframe"

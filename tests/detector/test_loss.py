@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blobwatch.dataset.shards import turn, turn_image
+from blobwatch.dataset.shards import orient_image, orient_position
 from blobwatch.detector.loss import REACH, away_from_centres, centres_of, detection_logit, focal, loss
 from blobwatch.images.peaks import find_peaks
 
@@ -60,12 +60,12 @@ def test_a_blob_on_the_border_belongs_to_the_outermost_cell(place):
 def test_a_turned_map_with_turned_places_has_the_same_loss(flipped, turns):
     output = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     expected = total(output, [PLACES]).item()
-    planes = turn_image(output.numpy(), flipped, turns).copy()
+    planes = orient_image(output.numpy(), flipped, turns).copy()
     rows, columns = np.indices((64, 64))
-    x, y = turn(columns + output[0, 1].numpy(), rows + output[0, 2].numpy(), flipped, turns, 64)
-    planes[0, 1] = turn_image(x, flipped, turns) - columns
-    planes[0, 2] = turn_image(y, flipped, turns) - rows
-    places = np.stack(turn(PLACES[:, 0], PLACES[:, 1], flipped, turns, 256), axis=1)
+    x, y = orient_position(columns + output[0, 1].numpy(), rows + output[0, 2].numpy(), flipped, turns, 64)
+    planes[0, 1] = orient_image(x, flipped, turns) - columns
+    planes[0, 2] = orient_image(y, flipped, turns) - rows
+    places = np.stack(orient_position(PLACES[:, 0], PLACES[:, 1], flipped, turns, 256), axis=1)
     assert total(torch.from_numpy(planes), [places]).item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from synthetic import easy_subframes
 
-from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn_image
+from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, orient_image
 from blobwatch.detector import training
 from blobwatch.detector.network import build
 from blobwatch.detector.training import MARGIN, Plan, batches, learning_rate, place_crop, train
@@ -296,7 +296,7 @@ def test_an_epoch_has_as_many_batches_as_the_plan_counts(train_set):
 def test_crops_are_shown_in_all_eight_orientations():
     data = marked_set(2)
     own = data.scaled(0)
-    looks = {turn_image(own, flipped, turns).tobytes() for flipped in (False, True) for turns in range(4)}
+    looks = {orient_image(own, flipped, turns).tobytes() for flipped in (False, True) for turns in range(4)}
     plan = replace(PLAN, crop=256, crops=60)
     images = torch.cat([part[0] for part in batches(data, plan, 0)])[:, 0].numpy()
     seen = {image.tobytes() for image in images if image.any()}

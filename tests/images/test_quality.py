@@ -22,7 +22,7 @@ from blobwatch.instrument.exposure_files import Listed
 from blobwatch.instrument.exposures import Exposure
 from blobwatch.instrument.season import expose, plan_season
 from blobwatch.settings import QualitySettings
-from blobwatch.stages.simulate import sky_of
+from blobwatch.stages.simulate import create_sky
 
 ELECTRONS = 16000.0
 SETTINGS = QualitySettings()
@@ -168,7 +168,7 @@ def test_limits_are_suspect_where_more_than_a_third_is_rejected():
 
 def test_exposures_of_the_simulator(params):
     own = params.simulate
-    season = plan_season(8, own.start, own.days, 25, sky_of(own), bad=15)
+    season = plan_season(8, own.start, own.days, 25, create_sky(own), bad=15)
     history = History()
     pointings = sorted(season.pointings, key=lambda one: one.expstart)
     for pointing in pointings:

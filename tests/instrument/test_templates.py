@@ -7,7 +7,13 @@ import pytest
 from astropy.io import fits
 from synthetic import NOISE, frame_from_image, image_with_blobs
 
-from blobwatch.dataset.injection import draw_injected, draw_known, draw_wide, inject, with_templates
+from blobwatch.dataset.injection import (
+    draw_blob_to_inject,
+    draw_measured_blob,
+    draw_wide_blob,
+    inject_blob,
+    mix_in_templates,
+)
 from blobwatch.dataset.subframes import Recipe, cut_subframes
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
@@ -61,9 +67,9 @@ def test_snr_depth_and_injection_go_with_it_as_with_any_blob(asked):
     cut = np.zeros((256, 256))
     light = np.ones_like(cut)
     light[:, 100:] = 0.5
-    inject(cut, light, blob, 300, 200)
+    inject_blob(cut, light, blob, 300, 200)
     full = np.zeros_like(cut)
-    inject(full, np.ones_like(cut), blob, 300, 200)
+    inject_blob(full, np.ones_like(cut), blob, 300, 200)
     assert np.sqrt((full**2).sum()) / NOISE == pytest.approx(asked)
     np.testing.assert_allclose(cut, full * light, atol=1e-15)
 
@@ -78,7 +84,7 @@ def test_two_templates_at_one_place_are_two_blobs():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_is_as_asked_where_one_fits_and_they_are_shown_mirrored(share):
-    drawn = with_templates(draw_wide, [template("1"), template("2", 6.0)], share)
+    drawn = mix_in_templates(draw_wide_blob, [template("1"), template("2", 6.0)], share)
     rng = np.random.default_rng(1)
     blobs = [blob for blob in (drawn(rng, *PLACE) for _ in range(1000)) if isinstance(blob, TemplateBlob)]
     assert len(blobs) / 1000 == pytest.approx(share, abs=0.05)
@@ -89,7 +95,7 @@ def test_the_share_is_as_asked_where_one_fits_and_they_are_shown_mirrored(share)
 
 def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
     small, large = template("small", 3.0), template("large", 10.0)
-    drawn = with_templates(draw_known, [small, large], 1.0)
+    drawn = mix_in_templates(draw_measured_blob, [small, large], 1.0)
     rng = np.random.default_rng(2)
     seen = set()
     for x, y in rng.uniform(5, 1018, (400, 2)):
@@ -103,8 +109,8 @@ def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
 
 
 def test_without_templates_nothing_more_is_drawn_at_random():
-    assert with_templates(draw_wide, [], 1.0) is draw_wide
-    assert with_templates(draw_known, [template()], 0.0) is draw_known
+    assert mix_in_templates(draw_wide_blob, [], 1.0) is draw_wide_blob
+    assert mix_in_templates(draw_measured_blob, [template()], 0.0) is draw_measured_blob
     plain = Recipe((5.0, 30.0), (1, 4), 0.5, True)
     frame = frame_from_image(image_with_blobs([]))
     made = [
@@ -124,7 +130,7 @@ def test_subframes_hold_them_and_their_rows_say_how_large():
         x, y = round(float(blob["x"])), round(float(blob["y"]))
         seen = shard.scaled(int(blob["subframe"]))[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4]
         assert seen.mean() > 0.8
-    blob = draw_injected(np.random.default_rng(5), 256, 300, 300, [], (9.0, 9.0), NOISE, recipe.draw)
+    blob = draw_blob_to_inject(np.random.default_rng(5), 256, 300, 300, [], (9.0, 9.0), NOISE, recipe.draw)
     assert snr_of(blob, NOISE) == pytest.approx(9.0)
 
 

@@ -17,7 +17,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.params import Baseline, load_params
 from blobwatch.stages import baseline as stage
-from blobwatch.stages.baseline import baseline, plan_of
+from blobwatch.stages.baseline import baseline, create_baseline_plan
 
 SMALL = Baseline(subframes=6, epochs=2, batch=4, learning_rate=0.001, weight_decay=1e-5)
 
@@ -98,7 +98,7 @@ def test_a_second_run_gives_the_same_bytes(trained, subframes, tmp_path):
 def test_the_recipe_of_the_project_is_the_predecessors():
     settings = load_params(ROOT / "params.yaml").baseline
     assert (settings.subframes, settings.epochs, settings.weight_decay) == (1000, 5, 1e-5)
-    plan = plan_of(settings, 7)
+    plan = create_baseline_plan(settings, 7)
     assert (plan.epochs, plan.weight_decay, plan.position_weight, plan.seed) == (5, 1e-5, 0.0, 7)
     assert (plan.crop, plan.crops) == (256, 1)
 

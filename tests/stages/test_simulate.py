@@ -8,7 +8,7 @@ from blobwatch.files import folder_hash
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Simulate
-from blobwatch.stages.simulate import simulate, sky_of, write_truth
+from blobwatch.stages.simulate import create_sky, simulate, write_truth
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,6 @@ def test_an_error_leaves_the_old_season(made, settings, monkeypatch, tmp_path):
 
 
 def test_the_sky_takes_every_setting_of_the_section(params):
-    sky = sky_of(params.simulate)
+    sky = create_sky(params.simulate)
     assert sky.streak_share == params.simulate.streak_share
     assert tuple(sky.background) == tuple(params.simulate.background)

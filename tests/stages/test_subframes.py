@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from synthetic import NOISE, image_with_blobs
 
-from blobwatch.dataset.cutouts import template_of
+from blobwatch.dataset.cutouts import create_template
 from blobwatch.dataset.labels import LABELS, Label, read_labels, write_labels
 from blobwatch.dataset.shards import read_shard, read_split
 from blobwatch.dataset.subframes import FAINT
@@ -21,7 +21,7 @@ from blobwatch.instrument.templates import read_templates, write_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Split, Subframes
 from blobwatch.stages.difference import COLUMNS
-from blobwatch.stages.subframes import INDEX, share_out, subframes
+from blobwatch.stages.subframes import INDEX, divide_evenly, subframes
 
 SETTINGS = Subframes(
     train=Split(count=12, blobs=(4, 6), snr=(5.0, 30.0), contaminated=0.5, wide=True),
@@ -158,8 +158,8 @@ def test_another_seed_gives_other_subframes(made, season, tmp_path):
 
 
 def test_shares_are_as_even_as_can_be():
-    assert share_out(10, 4) == [3, 3, 2, 2]
-    assert share_out(2, 3) == [1, 1, 0]
+    assert divide_evenly(10, 4) == [3, 3, 2, 2]
+    assert divide_evenly(2, 3) == [1, 1, 0]
 
 
 def test_a_split_without_exposures_leaves_what_was_there(season, tmp_path):
@@ -261,7 +261,7 @@ def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
 
 def templated(season, tmp_path, share: float) -> Path:
     """Return the subframes of the season with two templates, of the size that the frame's middle asks for."""
-    templates = [template_of(name, cutout(seed)) for seed, name in enumerate(("1", "2"))]
+    templates = [create_template(name, cutout(seed)) for seed, name in enumerate(("1", "2"))]
     write_templates(tmp_path / "templates", templates, season[0] / INDEX)
     settings = SETTINGS.model_copy(update={"templates": share})
     subframes(*season[:3], tmp_path / "templates", tmp_path / "out", settings, seed=3, workers=2)

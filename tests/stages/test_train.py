@@ -25,7 +25,7 @@ from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
 from blobwatch.stages import train as stage
-from blobwatch.stages.train import UNFINISHED, architecture_of, plan_of, train
+from blobwatch.stages.train import UNFINISHED, create_plan, get_architecture, train
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
@@ -91,7 +91,7 @@ def test_the_artefact_is_whole_and_says_what_it_was_made_of(trained):
 
 def test_every_number_of_params_reaches_the_network_or_the_plan(params):
     """Each key of the section is used once, and none is left out."""
-    architecture, plan = architecture_of(params), plan_of(params)
+    architecture, plan = get_architecture(params), create_plan(params)
     assert architecture == {
         "name": params.train.architecture,
         "width": params.train.width,
@@ -100,14 +100,14 @@ def test_every_number_of_params_reaches_the_network_or_the_plan(params):
     rest = params.train.model_dump(exclude={"architecture", "width", "clip"})
     assert asdict(plan) == rest | {"seed": params.seed}
     other = params.train.model_copy(update={"crop": 64, "crops": 5})
-    changed = plan_of(params.model_copy(update={"train": other}))
+    changed = create_plan(params.model_copy(update={"train": other}))
     assert (changed.crop, changed.crops) == (64, 5)
 
 
 def test_the_projects_own_network_is_small_and_the_one_of_the_tests_smaller(params):
-    network = build(**architecture_of(params))
+    network = build(**get_architecture(params))
     assert count_parameters(network) <= 150_000
-    assert count_parameters(build(**architecture_of(small_params()))) <= count_parameters(network)
+    assert count_parameters(build(**get_architecture(small_params()))) <= count_parameters(network)
 
 
 def test_the_network_is_rebuilt_from_the_artefact(trained):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.dataset.cutouts import templates_of
+from blobwatch.dataset.cutouts import create_templates
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.templates import FILE, write_templates
 from blobwatch.progress import print_message
@@ -34,23 +34,23 @@ NUMBER = re.compile(r"[fiu][1248]|b1")
 KEEP = "save it anew with np.save from a dict of plain arrays"
 
 
-class Refused(Exception):
+class UnsafePickle(Exception):
     """The file wants what no dict of arrays needs."""
 
 
-class StandIn:
+class Placeholder:
     """What a name in the file leads to: it can be called and given a state, and refuses both."""
 
     __slots__ = ()
 
     def __call__(self, *arguments: object) -> object:
-        raise Refused("calls what only names a type")
+        raise UnsafePickle("calls what only names a type")
 
     def __setstate__(self, state: object) -> None:
-        raise Refused("changes what it may only call")
+        raise UnsafePickle("changes what it may only call")
 
 
-class Kept(StandIn):
+class RecordedCall(Placeholder):
     """What a call gave: it can be given one state, which it keeps."""
 
     __slots__ = ("given", "state")
@@ -61,11 +61,11 @@ class Kept(StandIn):
 
     def __setstate__(self, state: object) -> None:
         if self.state is not None:
-            raise Refused("gives an array two contents")
+            raise UnsafePickle("gives an array two contents")
         self.state = state
 
 
-class KeptType(Kept):
+class RecordedType(RecordedCall):
     """A data type: its code, such as f8, and its byte order."""
 
     __slots__ = ()
@@ -77,70 +77,70 @@ class KeptType(Kept):
         # What else a state may hold (fields, a subtype, flags, metadata) makes a type that is not plain.
         plain = self.given == (code, False, True) and self.state == (3, order, None, None, None, -1, -1, 0)
         if not (plain and isinstance(code, str) and order in ("<", ">", "|")):
-            raise Refused("describes a data type that is not plain")
+            raise UnsafePickle("describes a data type that is not plain")
         return order + code
 
 
-class KeptArray(Kept):
+class RecordedArray(RecordedCall):
     """An array: its shape, type and bytes."""
 
     __slots__ = ()
 
 
-class MakeType(StandIn):
+class TypePlaceholder(Placeholder):
     """Stands for numpy.dtype."""
 
     __slots__ = ()
 
-    def __call__(self, *arguments: object) -> KeptType:
-        return KeptType(*arguments)
+    def __call__(self, *arguments: object) -> RecordedType:
+        return RecordedType(*arguments)
 
 
-class MakeArray(StandIn):
+class ArrayPlaceholder(Placeholder):
     """Stands for numpy's function that makes an empty array to be filled."""
 
     __slots__ = ()
 
-    def __call__(self, *arguments: object) -> KeptArray:
+    def __call__(self, *arguments: object) -> RecordedArray:
         if arguments != (NDARRAY, (0,), b"b"):
-            raise Refused("makes an array of a type that is not numpy's own")
-        return KeptArray()
+            raise UnsafePickle("makes an array of a type that is not numpy's own")
+        return RecordedArray()
 
 
-class MakeBytes(StandIn):
+class BytesPlaceholder(Placeholder):
     """Stands for _codecs.encode, with which old protocols spell bytes."""
 
     __slots__ = ()
 
     def __call__(self, *arguments: object) -> bytes:
         if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
-            raise Refused("encodes something else than bytes")
+            raise UnsafePickle("encodes something else than bytes")
         return arguments[0].encode("latin1")
 
 
-NDARRAY = StandIn()
-NAMES = {
+NDARRAY = Placeholder()
+PLACEHOLDERS = {
     ("numpy", "ndarray"): NDARRAY,
-    ("numpy", "dtype"): MakeType(),
-    ("numpy.core.multiarray", "_reconstruct"): MakeArray(),  # numpy 1
-    ("numpy._core.multiarray", "_reconstruct"): MakeArray(),  # numpy 2
-    ("_codecs", "encode"): MakeBytes(),
+    ("numpy", "dtype"): TypePlaceholder(),
+    ("numpy.core.multiarray", "_reconstruct"): ArrayPlaceholder(),  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): ArrayPlaceholder(),  # numpy 2
+    ("_codecs", "encode"): BytesPlaceholder(),
 }
 
 
-class Reader(pickle.Unpickler):
+class SafeUnpickler(pickle.Unpickler):
     """Follows the instructions of a pickle with stand-ins for the names it may use."""
 
-    def find_class(self, module: str, name: str) -> StandIn:
+    def find_class(self, module: str, name: str) -> Placeholder:
         """Return the stand-in of a name, or refuse it."""
         try:
-            return NAMES[module, name]
+            return PLACEHOLDERS[module, name]
         except KeyError:
-            raise Refused(f"wants {short(f'{module}.{name}')}") from None
+            raise UnsafePickle(f"wants {shorten(f'{module}.{name}')}") from None
 
     def persistent_load(self, name: object) -> None:
         """Refuse what lies outside the file."""
-        raise Refused("wants something that lies outside it")
+        raise UnsafePickle("wants something that lies outside it")
 
 
 def read_blob_dict(path: Path) -> dict[str, np.ndarray]:
@@ -161,17 +161,17 @@ def read_blob_dict(path: Path) -> dict[str, np.ndarray]:
     BlobwatchError
         If the file is not that, is too large, or wants anything else.
     """
-    payload = pickled(path)
+    payload = read_pickle_bytes(path)
     try:
-        refuse_instructions(payload)
+        check_instructions(payload)
         # The encoding is for strings that only Python 2 wrote; their instructions are refused above.
-        return cutouts_of(Reader(io.BytesIO(payload), fix_imports=False, encoding="ASCII").load())
-    except Refused as wanted:
+        return decode_cutouts(SafeUnpickler(io.BytesIO(payload), fix_imports=False, encoding="ASCII").load())
+    except UnsafePickle as wanted:
         raise BlobwatchError(
             f"{path} {wanted}, which no dict of cutouts needs; nothing of it was run; {KEEP}"
         ) from None
     except Exception as error:  # what a damaged pickle raises is of any kind
-        raise BlobwatchError(f"{path} is damaged; copy it again, or {KEEP} ({short(str(error))})") from None
+        raise BlobwatchError(f"{path} is damaged; copy it again, or {KEEP} ({shorten(str(error))})") from None
 
 
 def import_blobs(path: Path, out: Path) -> None:
@@ -182,7 +182,7 @@ def import_blobs(path: Path, out: Path) -> None:
     BlobwatchError
         If the file is refused, or no cutout of it can be used; what was in ``out`` stays then.
     """
-    templates, left_out = templates_of(read_blob_dict(path))
+    templates, left_out = create_templates(read_blob_dict(path))
     write_templates(out, templates, path)
     if left_out:
         print_message(f"left out, since no blob stands out of their noise: {', '.join(left_out)}", "yellow")
@@ -194,7 +194,7 @@ def import_blobs(path: Path, out: Path) -> None:
     )
 
 
-def pickled(path: Path) -> bytes:
+def read_pickle_bytes(path: Path) -> bytes:
     """Return the pickle inside an ``.npy`` file that holds one object."""
     if not path.is_file():
         raise BlobwatchError(f"{path} is no file; give the predecessor's blob_dict.npy")
@@ -214,59 +214,59 @@ def pickled(path: Path) -> bytes:
         return stream.read()
 
 
-def refuse_instructions(payload: bytes) -> None:
+def check_instructions(payload: bytes) -> None:
     """List the instructions of a pickle without following them, and refuse those that are not needed."""
     end = 0
     for number, (instruction, argument, position) in enumerate(pickletools.genops(payload)):
         if not INSTRUCTIONS.fullmatch(instruction.name):
-            raise Refused(f"wants the pickle instruction {instruction.name}")
+            raise UnsafePickle(f"wants the pickle instruction {instruction.name}")
         # A number here is a place in a table that is made as long as the number says.
         if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > MOST_STEPS:
-            raise Refused("keeps a value under a number too large")
+            raise UnsafePickle("keeps a value under a number too large")
         if number > MOST_STEPS:
-            raise Refused(f"has more than {MOST_STEPS:,} instructions")
+            raise UnsafePickle(f"has more than {MOST_STEPS:,} instructions")
         end = position + 1
     if end != len(payload):
-        raise Refused("has something behind its end")
+        raise UnsafePickle("has something behind its end")
 
 
-def cutouts_of(outer: object) -> dict[str, np.ndarray]:
+def decode_cutouts(outer: object) -> dict[str, np.ndarray]:
     """Return the arrays of the dict that is the one element of the outermost array."""
-    if not isinstance(outer, KeptArray):
-        raise Refused("holds something else than numpy's array")
+    if not isinstance(outer, RecordedArray):
+        raise UnsafePickle("holds something else than numpy's array")
     version, shape, dtype, _, content = outer.state
-    object_array = version == 1 and shape == () and isinstance(dtype, KeptType) and dtype.given[0] == "O8"
+    object_array = version == 1 and shape == () and isinstance(dtype, RecordedType) and dtype.given[0] == "O8"
     if not (object_array and isinstance(content, list) and len(content) == 1 and type(content[0]) is dict):
-        raise Refused("holds something else than one dict")
-    return {name_of(key): numbers_of(key, value) for key, value in content[0].items()}
+        raise UnsafePickle("holds something else than one dict")
+    return {check_name(key): decode_array(key, value) for key, value in content[0].items()}
 
 
-def name_of(key: object) -> str:
+def check_name(key: object) -> str:
     """Return a key that is a short name, in letters and digits."""
     if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", key):
-        raise Refused(f"names a cutout {short(repr(key)) if isinstance(key, str) else 'by no text'}")
+        raise UnsafePickle(f"names a cutout {shorten(repr(key)) if isinstance(key, str) else 'by no text'}")
     return key
 
 
-def numbers_of(key: str, value: object) -> np.ndarray:
+def decode_array(key: str, value: object) -> np.ndarray:
     """Return the numbers of an array, made of its bytes."""
-    if not isinstance(value, KeptArray):
-        raise Refused(f"holds under {key!r} something else than an array")
+    if not isinstance(value, RecordedArray):
+        raise UnsafePickle(f"holds under {key!r} something else than an array")
     version, shape, dtype, fortran, content = value.state
-    if version != 1 or not isinstance(dtype, KeptType) or not isinstance(content, bytes):
-        raise Refused(f"holds under {key!r} an array that is not of plain numbers")
+    if version != 1 or not isinstance(dtype, RecordedType) or not isinstance(content, bytes):
+        raise UnsafePickle(f"holds under {key!r} an array that is not of plain numbers")
     code = dtype.code
     if not NUMBER.fullmatch(code[1:]):
-        raise Refused(f"holds under {key!r} an array of type {short(code)}")
+        raise UnsafePickle(f"holds under {key!r} an array of type {shorten(code)}")
     sides = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
     number = np.dtype(code)
     if not sides or math.prod(shape) * number.itemsize != len(content):
-        raise Refused(f"holds under {key!r} an array whose shape does not fit its bytes")
+        raise UnsafePickle(f"holds under {key!r} an array whose shape does not fit its bytes")
     flat = np.frombuffer(content, number).astype(np.float64)
     return flat.reshape(shape, order="F" if fortran is True else "C")
 
 
-def short(text: str) -> str:
+def shorten(text: str) -> str:
     """Return text from the file as one short line of printable characters."""
     plain = text.encode("ascii", "backslashreplace").decode()
     plain = "".join(one if one.isprintable() else "?" for one in plain)

@@ -23,7 +23,7 @@ LEVELS = 3.0  # times the noise that smoothing leaves: the least peak of a blob
 LIKENESS = 0.85  # the least correlation with the nearest superellipse; below, most of a shape is noise
 
 
-def templates_of(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], list[str]]:
+def create_templates(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], list[str]]:
     """Make cutouts into templates.
 
     Parameters
@@ -44,7 +44,7 @@ def templates_of(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], list[s
     """
     for name, cutout in cutouts.items():
         check_cutout(name, cutout)
-    made = {name: template_of(name, cutout) for name, cutout in cutouts.items()}
+    made = {name: create_template(name, cutout) for name, cutout in cutouts.items()}
     templates = [one for one in made.values() if one is not None]
     if not templates:
         raise BlobwatchError("no cutout holds a blob that stands out of the noise; new blobs are positive")
@@ -64,42 +64,44 @@ def check_cutout(name: str, cutout: np.ndarray) -> None:
         raise BlobwatchError(f"cutout {name} has values that are not finite; leave it out")
 
 
-def template_of(name: str, cutout: np.ndarray) -> Template | None:
+def create_template(name: str, cutout: np.ndarray) -> Template | None:
     """Make a cutout into a shape; None if it holds no blob that stands out, or one at its edge."""
     for width in SMOOTHING:
-        template = smoothed(name, cutout - border_level(cutout), width * max(10, cutout.shape[0]))
+        template = smooth_to_template(
+            name, cutout - estimate_border_level(cutout), width * max(10, cutout.shape[0])
+        )
         if template is not None:
             return template
     return None
 
 
-def smoothed(name: str, cutout: np.ndarray, width: float) -> Template | None:
+def smooth_to_template(name: str, cutout: np.ndarray, width: float) -> Template | None:
     """Make a cutout into a shape with a Gaussian of ``width`` pixels; None if that leaves it too noisy."""
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(cutout, width, mode="nearest")
     if smooth.max() < LEVELS / (2 * np.sqrt(np.pi) * width):
         return None
-    x, y = centre_of(gaussian_filter(cutout, 2 * width, mode="nearest"))
+    x, y = find_centre(gaussian_filter(cutout, 2 * width, mode="nearest"))
     last = cutout.shape[0] - 1
     reach = min(x, y, last - x, last - y)
     if reach < SIDES[0] // 2:
         return None
-    image = faded(smooth, x, y, reach)
-    known = nearest(image)
-    if np.corrcoef(image.ravel(), drawn(known, image.shape).ravel())[0, 1] < LIKENESS:
+    image = fade_to_zero(smooth, x, y, reach)
+    known = fit_superellipse(image)
+    if np.corrcoef(image.ravel(), render_blob(known, image.shape).ravel())[0, 1] < LIKENESS:
         return None
     return Template(name, image, known.half_width)
 
 
-def border_level(cutout: np.ndarray) -> float:
+def estimate_border_level(cutout: np.ndarray) -> float:
     """Return the level of a cutout's border, without the middle of each side: the tips of a blob reach it."""
     v, u = np.abs(np.indices(cutout.shape) - (cutout.shape[0] - 1) / 2)
     border = np.maximum(u, v) == u.max()
     return float(np.median(cutout[border & (np.minimum(u, v) > 0.4 * u.max())]))
 
 
-def centre_of(image: np.ndarray) -> tuple[float, float]:
+def find_centre(image: np.ndarray) -> tuple[float, float]:
     """Return the centroid ``x, y`` of the largest part that is above half of the peak."""
     from scipy.ndimage import center_of_mass, label, sum_labels
 
@@ -109,7 +111,7 @@ def centre_of(image: np.ndarray) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def faded(image: np.ndarray, x: float, y: float, reach: float) -> np.ndarray:
+def fade_to_zero(image: np.ndarray, x: float, y: float, reach: float) -> np.ndarray:
     """Return an image centred on a place, fading in a circle to nothing, of unit peak.
 
     It fades from 0.8 to 1.4 ``reach``, where ``reach`` pixels from the place the cutout ends: blobs nearly
@@ -125,7 +127,7 @@ def faded(image: np.ndarray, x: float, y: float, reach: float) -> np.ndarray:
     return centred / centred.max()
 
 
-def nearest(image: np.ndarray) -> Blob:
+def fit_superellipse(image: np.ndarray) -> Blob:
     """Return the superellipse nearest to a centred shape; its half-width is the shape's."""
     from scipy.optimize import least_squares
 
@@ -138,12 +140,12 @@ def nearest(image: np.ndarray) -> Blob:
     start = np.log([0.5 * middle, 0.8, 1.0, 5.0])
     bounds = np.log([(1.5, 0.3, 0.5, 1.6), (2.0 * middle, 1.5, 2.0, 20.0)])
     fit = least_squares(
-        lambda values: (drawn(blob(values), image.shape) - image).ravel(), start, bounds=bounds
+        lambda values: (render_blob(blob(values), image.shape) - image).ravel(), start, bounds=bounds
     )
     return blob(fit.x)
 
 
-def drawn(blob: Blob, image_shape: tuple[int, int]) -> np.ndarray:
+def render_blob(blob: Blob, image_shape: tuple[int, int]) -> np.ndarray:
     """Return an image of a blob on nothing."""
     image = np.zeros(image_shape)
     stamp, x0, y0 = shape(replace(blob, depth=1.0))

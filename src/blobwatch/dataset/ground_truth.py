@@ -14,7 +14,7 @@ FRAME_NOISE = 0.0076  # per pixel of one exposure, fraction of the background; m
 class Appearance:
     """A blob and the moment (MJD) at which it appeared."""
 
-    moment: float
+    mjd: float
     blob: Blob
 
 
@@ -39,7 +39,7 @@ def read_truth(path: Path) -> list[Appearance]:
     ]
 
 
-def share_visible(depth: float, inside: int, total: int, noise: float) -> float:
+def visible_fraction(depth: float, inside: int, total: int, noise: float) -> float:
     """Return how much of a new blob's depth a difference image shows.
 
     Nearly all of it while few of the stack's exposures hold it, nearly nothing once most do; between,
@@ -69,14 +69,14 @@ def share_visible(depth: float, inside: int, total: int, noise: float) -> float:
     return float(min(1.0, max(0.0, (depth + middle) / depth)))
 
 
-def new_in(truth: list[Appearance], expstart: float, stack_times: list[float]) -> list[Blob]:
+def visible_new_blobs(truth: list[Appearance], expstart: float, stack_times: list[float]) -> list[Blob]:
     """Return the blobs that a difference image shows as new, with the depth they show there."""
     shown = []
     for one in truth:
-        if expstart < one.moment:
+        if expstart < one.mjd:
             continue
-        inside = sum(time >= one.moment for time in stack_times)
-        share = share_visible(one.blob.depth, inside, len(stack_times), FRAME_NOISE)
+        inside = sum(time >= one.mjd for time in stack_times)
+        share = visible_fraction(one.blob.depth, inside, len(stack_times), FRAME_NOISE)
         if share > 0.01:
             shown.append(Blob(**(one.blob.as_dict() | {"depth": share * one.blob.depth})))
     return shown

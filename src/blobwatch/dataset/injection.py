@@ -10,14 +10,14 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
 from blobwatch.instrument.templates import Template, TemplateBlob
 
-SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
+MIN_SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
 LOBED = 0.6  # share of the shapes far wider than measured that have lobes, any orientation or both
-DEEPEST = 0.6  # fraction of the background
+MAX_DEPTH = 0.6  # fraction of the background
 
 Draw = Callable[[np.random.Generator, float, float], Blob]
 
 
-def inject(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> None:
+def inject_blob(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> None:
     """Add a new blob to a cut of a difference image, in place, as the light that it takes away.
 
     Parameters
@@ -36,12 +36,12 @@ def inject(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> 
     cut[region] += blob.depth * part * light[region]
 
 
-def draw_known(rng: np.random.Generator, x: float, y: float) -> Blob:
+def draw_measured_blob(rng: np.random.Generator, x: float, y: float) -> Blob:
     """Draw a blob of the shapes that were measured; its depth means nothing yet."""
     return draw_blob(rng, x, y, depth=0.01)
 
 
-def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
+def draw_wide_blob(rng: np.random.Generator, x: float, y: float) -> Blob:
     """Draw a blob of shapes far wider than those measured, so that a network learns what a blob is.
 
     Notes
@@ -55,7 +55,7 @@ def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
     if rng.uniform() < 0.5:
         half_width = float(np.clip(half_width_at(x, y) + rng.normal(0.0, 1.8), 2.2, 13.0))
     else:
-        half_width = log_uniform(rng, 2.2, 13.0)
+        half_width = draw_log_uniform(rng, 2.2, 13.0)
     ring = half_width > 4.0 and rng.uniform() < 0.2
     return Blob(
         x=x,
@@ -64,13 +64,13 @@ def draw_wide(rng: np.random.Generator, x: float, y: float) -> Blob:
         depth=0.01,
         axis_ratio=float(np.exp(np.clip(rng.normal(0.05, 0.15), -0.4, 0.5))),
         exponent=float(rng.uniform(0.7, 2.5)),
-        edge=log_uniform(rng, 1.6, 25.0),
+        edge=draw_log_uniform(rng, 1.6, 25.0),
         hole=float(rng.uniform(0.25, 0.6)) if ring else 0.0,
         collar=float(rng.uniform(0.0, 0.2)) if rng.uniform() < 0.4 else 0.0,
     )
 
 
-def with_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
+def mix_in_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
     """Return how to draw a blob that has, in a share of the cases, the shape of a template.
 
     A template must be of the size that its place asks for. It is shown mirrored too: no side is special.
@@ -88,12 +88,12 @@ def with_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
     return drawn if templates and share else draw
 
 
-def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def draw_log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_injected(
+def draw_blob_to_inject(
     rng: np.random.Generator,
     size: int,
     x0: int,
@@ -101,7 +101,7 @@ def draw_injected(
     taken: list[Blob],
     snr: tuple[float, float],
     noise: float,
-    draw: Draw = draw_known,
+    draw: Draw = draw_measured_blob,
     margin: float = 0.0,
 ) -> Blob | None:
     """Draw a blob of a log-uniform SNR inside a cut, apart from those already there.
@@ -115,9 +115,9 @@ def draw_injected(
     ]
     for _ in range(20):
         x, y = (float(rng.uniform(*span)) for span in spans)
-        if all(np.hypot(x - other.x, y - other.y) >= SEPARATION for other in taken):
+        if all(np.hypot(x - other.x, y - other.y) >= MIN_SEPARATION for other in taken):
             blob = draw(rng, x, y)
             # The square puts more than half of them where a blob is just found or missed.
             wanted = snr[0] * (snr[1] / snr[0]) ** (rng.uniform() ** 1.5)
-            return replace(blob, depth=min(DEEPEST, depth_for(blob, wanted, noise)))
+            return replace(blob, depth=min(MAX_DEPTH, depth_for(blob, wanted, noise)))
     return None

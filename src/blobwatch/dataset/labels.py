@@ -81,7 +81,7 @@ def read_labels(folder: Path) -> list[Label]:
     for line, row in enumerate(rows, start=2):
         try:
             labels.append(checked(row))
-            refuse_contradiction(labels[-1], labels[:-1])
+            check_duplicate(labels[-1], labels[:-1])
         except ValueError as wrong:
             raise BlobwatchError(f"{path}, line {line}: {wrong}") from None
     return labels
@@ -115,7 +115,7 @@ def checked(row: dict[str, str]) -> Label:
     return Label(**(row | numbers))
 
 
-def refuse_contradiction(label: Label, before: list[Label]) -> None:
+def check_duplicate(label: Label, before: list[Label]) -> None:
     """Raise a ValueError if an earlier row says otherwise, or the same, of this place."""
     for other in before:
         same_place = other.holds(label.x, label.y) or label.holds(other.x, other.y)
@@ -175,7 +175,7 @@ def apply_labels(
         known = [one.blob for one in truth + appearances]
         if label.label == BLOB and not any(label.holds(blob.x, blob.y) for blob in known):
             source = by_name[label.rootname]
-            appearances.append(Appearance(source.expstart, blob_of(label, read(source.path))))
+            appearances.append(Appearance(source.expstart, estimate_blob(label, read(source.path))))
     others = {
         name: np.array([(one.x, one.y) for one in used if one.rootname == name and one.label == OTHER])
         for name in {one.rootname for one in used if one.label == OTHER}
@@ -183,7 +183,7 @@ def apply_labels(
     return Labelled(appearances, others, used)
 
 
-def blob_of(label: Label, image: np.ndarray) -> Blob:
+def estimate_blob(label: Label, image: np.ndarray) -> Blob:
     """Return the blob at a label: of the size that the label gives, as deep as the image shows it there."""
     level, noise = level_and_noise(image)
     found = fit_blob(image, label.x, label.y, level, noise)

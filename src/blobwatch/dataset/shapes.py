@@ -42,11 +42,11 @@ class LobedBlob(Blob):
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
         """Return the sum of the lobes, of unit peak, averaged over each pixel."""
-        return lobed_shape(replace(self, depth=1.0))
+        return render_lobes(replace(self, depth=1.0))
 
 
 @lru_cache(maxsize=64)
-def lobed_shape(blob: LobedBlob) -> tuple[np.ndarray, int, int]:
+def render_lobes(blob: LobedBlob) -> tuple[np.ndarray, int, int]:
     """Return the shape of a blob; cached, since drawing, measuring and injecting a blob all ask for it."""
     reach = max(
         np.hypot(one.x, one.y) + one.half_width * max(1, one.axis_ratio) * 9.0 ** (1 / one.edge)
@@ -121,7 +121,7 @@ def centred(blob: LobedBlob) -> LobedBlob:
     return replace(blob, lobes=tuple(replace(one, x=one.x - dx, y=one.y - dy) for one in blob.lobes))
 
 
-def rescaled(blob: Blob, ratio: float) -> Blob:
+def rescale_blob(blob: Blob, ratio: float) -> Blob:
     """Return a blob of the same shape whose size is multiplied by ``ratio``."""
     larger = replace(blob, half_width=blob.half_width * ratio)
     if not isinstance(blob, LobedBlob):

@@ -85,7 +85,9 @@ class Shard:
         return self.blobs[low:high]
 
 
-def turn(x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def orient_position(
+    x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return where positions go when an image is flipped left to right and then turned by ``numpy.rot90``."""
     if flipped:
         x = size - 1 - x
@@ -94,7 +96,7 @@ def turn(x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int) -> 
     return x, y
 
 
-def turn_image(image: np.ndarray, flipped: bool, turns: int) -> np.ndarray:
+def orient_image(image: np.ndarray, flipped: bool, turns: int) -> np.ndarray:
     """Return an image flipped left to right and then turned counterclockwise."""
     return np.rot90(image[..., ::-1] if flipped else image, turns, axes=(-2, -1))
 

@@ -77,7 +77,7 @@ def split_by_time(sources: list[Source], shares: tuple[float, float]) -> dict[st
     return splits
 
 
-def exposures_of(differences: Path, exposures: Path, splits: dict[str, list[Source]]) -> list[dict]:
+def list_split_exposures(differences: Path, exposures: Path, splits: dict[str, list[Source]]) -> list[dict]:
     """Return the raw exposures that are in a split, itself or in a stack, in the order of time.
 
     Parameters

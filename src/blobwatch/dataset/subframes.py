@@ -4,16 +4,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from blobwatch.dataset.contaminants import contaminate, disturb
+from blobwatch.dataset.contaminants import add_contaminants, add_frame_effects
 from blobwatch.dataset.injection import (
     Draw,
-    draw_injected,
-    draw_known,
-    draw_wide,
-    inject,
-    with_templates,
+    draw_blob_to_inject,
+    draw_measured_blob,
+    draw_wide_blob,
+    inject_blob,
+    mix_in_templates,
 )
-from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, turn, turn_image
+from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, orient_image, orient_position
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.scaling import level_and_noise, quantize
@@ -43,8 +43,8 @@ class Recipe:
     @property
     def draw(self) -> Draw:
         """How a blob's shape is drawn."""
-        shapes = draw_wide if self.wide else draw_known
-        return with_templates(shapes, list(self.templates), self.template_share)
+        shapes = draw_wide_blob if self.wide else draw_measured_blob
+        return mix_in_templates(shapes, list(self.templates), self.template_share)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Frame:
     labelled: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
 
 
-def prepare(
+def create_frame(
     difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray | None = None
 ) -> Frame:
     """Make a difference image ready for cutting.
@@ -130,10 +130,10 @@ def cut_subframes(
     for first in range(0, count, len(usable)):
         chosen = choose_tiles(rng, frame, usable, recipe.labelled)[: count - first]
         with_blobs = {tile.index for n, tile in enumerate(chosen) if (start + first + n) % 2 == 0}
-        made = make_frame(rng, frame, recipe, {tile.index for tile in chosen}, with_blobs)
+        made = synthesize_frame(rng, frame, recipe, {tile.index for tile in chosen}, with_blobs)
         for index, tile in enumerate(chosen, start=first):
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
-            images[index] = turn_image(made.steps[tile.region], flipped, turns)
+            images[index] = orient_image(made.steps[tile.region], flipped, turns)
             held = made.blobs.get(tile.index, [])
             subframes[index] = (
                 bool(held),
@@ -144,8 +144,8 @@ def cut_subframes(
                 made.contaminants.get(tile.index, ""),
             )
             for blob, injected in held:
-                x, y = turn(blob.x - tile.x0, blob.y - tile.y0, flipped, turns, SIZE)
-                blobs.append(blob_row(index, x, y, blob, made.noise, injected))
+                x, y = orient_position(blob.x - tile.x0, blob.y - tile.y0, flipped, turns, SIZE)
+                blobs.append(make_blob_row(index, x, y, blob, made.noise, injected))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, frame.rootname))
 
 
@@ -156,8 +156,8 @@ def usable_tiles(frame: Frame) -> list[Tile]:
     """
     usable = []
     for tile in tiles():
-        unclear = frame.faint + [b for b in frame.new if not inside(b, tile.x0, tile.y0, -MARGIN)]
-        if not any(inside(blob, tile.x0, tile.y0, EDGE) for blob in unclear):
+        unclear = frame.faint + [b for b in frame.new if not contains_centre(b, tile.x0, tile.y0, -MARGIN)]
+        if not any(contains_centre(blob, tile.x0, tile.y0, EDGE) for blob in unclear):
             usable.append(tile)
     if not usable:
         raise BlobwatchError(
@@ -178,7 +178,7 @@ def choose_tiles(rng: np.random.Generator, frame: Frame, usable: list[Tile], lab
 
 
 @dataclass(frozen=True)
-class MadeFrame:
+class SyntheticFrame:
     """A contaminated copy of a frame, prepared for the network.
 
     Attributes
@@ -198,9 +198,9 @@ class MadeFrame:
     contaminants: dict[int, str]
 
 
-def make_frame(
+def synthesize_frame(
     rng: np.random.Generator, frame: Frame, recipe: Recipe, chosen: set[int], with_blobs: set[int]
-) -> MadeFrame:
+) -> SyntheticFrame:
     """Contaminate a copy of a frame and inject blobs into it.
 
     Parameters
@@ -217,11 +217,11 @@ def make_frame(
     """
     image = frame.image.astype(np.float64)
     if recipe.wide:
-        disturb(rng, image, frame.noise)
+        add_frame_effects(rng, image, frame.noise)
     contaminants = {}
     for tile in tiles():
         if tile.index in chosen and rng.uniform() < recipe.contaminated:
-            contaminants[tile.index] = contaminate(rng, image[tile.region], frame.noise, recipe.wide)
+            contaminants[tile.index] = add_contaminants(rng, image[tile.region], frame.noise, recipe.wide)
     before = prepare_frame(image)
     noise = before.clean.noise
     blobs = {}
@@ -229,20 +229,20 @@ def make_frame(
         held = [(blob, False) for blob in frame.new if tile.holds(blob.x, blob.y)]
         if tile.index in with_blobs:
             own = [blob for blob, _ in held]
-            held += [(blob, True) for blob in add_blobs(rng, image, frame.light, noise, own, tile, recipe)]
+            held += [(blob, True) for blob in inject_blobs(rng, image, frame.light, noise, own, tile, recipe)]
         if held:
             blobs[tile.index] = held
     steps = quantize(prepare_frame(image, before.spectrum).scaled)
-    return MadeFrame(steps, noise, blobs, contaminants)
+    return SyntheticFrame(steps, noise, blobs, contaminants)
 
 
-def inside(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:
+def contains_centre(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:
     """Tell whether a blob's centre lies in the cut, or within ``margin`` pixels of it."""
     low, high = -0.5 - margin, SIZE - 0.5 + margin
     return low <= blob.x - x0 < high and low <= blob.y - y0 < high
 
 
-def add_blobs(
+def inject_blobs(
     rng: np.random.Generator,
     image: np.ndarray,
     light: np.ndarray,
@@ -254,22 +254,24 @@ def add_blobs(
     """Inject blobs into one subframe of a frame in place and return them."""
     added: list[Blob] = []
     for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
-        blob = draw_injected(rng, SIZE, tile.x0, tile.y0, own + added, recipe.snr, noise, recipe.draw, MARGIN)
+        blob = draw_blob_to_inject(
+            rng, SIZE, tile.x0, tile.y0, own + added, recipe.snr, noise, recipe.draw, MARGIN
+        )
         # A blob on dead pixels would be a label without a blob.
         if blob is not None and np.isfinite(image[round(blob.y), round(blob.x)]):
-            inject(image, light, blob, 0, 0)
+            inject_blob(image, light, blob, 0, 0)
             added.append(blob)
     return added
 
 
-def blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
+def make_blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
     """Return a row of dtype `BLOB`."""
     snr = snr_of(blob, noise)
     shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole, blob.collar)
     return (index, x, y, blob.x, blob.y, snr, injected, *shape)
 
 
-def whole_frame(frame: Frame) -> Shard:
+def cut_whole_frame(frame: Frame) -> Shard:
     """Return the sixteen subframes of a whole frame as they are, with the season's own new blobs.
 
     Faint ones are listed too, but make no subframe positive.
@@ -283,5 +285,5 @@ def whole_frame(frame: Frame) -> Shard:
         faint = [blob for blob in frame.faint if tile.holds(blob.x, blob.y)]
         subframes[tile.index] = (bool(own), tile.x0, tile.y0, False, 0, "")
         for b in own + faint:
-            blobs.append(blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))
+            blobs.append(make_blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(len(images), frame.rootname))

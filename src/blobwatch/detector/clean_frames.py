@@ -6,7 +6,7 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
-from blobwatch.dataset.subframes import blob_row
+from blobwatch.dataset.subframes import make_blob_row
 from blobwatch.detections import prepare_for_model
 from blobwatch.detector.baselines import as_score, as_snr, find_by_filter
 from blobwatch.detector.breakdowns import completeness
@@ -73,7 +73,7 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
     for number in range(frames):
         image, blobs = clean_frame(rng)
         images.append(quantize(scale_frame(image, 0.0, 1.0)))
-        rows += [blob_row(number, blob.x, blob.y, blob, noise=1.0, injected=True) for blob in blobs]
+        rows += [make_blob_row(number, blob.x, blob.y, blob, noise=1.0, injected=True) for blob in blobs]
     origins = np.zeros(frames, dtype=SUBFRAME)
     origins["label"] = 1
     names = np.array([f"clean {number:03d}" for number in range(frames)])

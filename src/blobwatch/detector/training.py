@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from blobwatch.dataset.shards import Shard, turn, turn_image
+from blobwatch.dataset.shards import Shard, orient_image, orient_position
 from blobwatch.detector.loss import loss
 from blobwatch.detector.metrics import auc
 from blobwatch.errors import BlobwatchError
@@ -188,10 +188,10 @@ def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
             x0, y0 = place_crop(rng, known, plan.crop)
             cut = data.images[index, y0 : y0 + plan.crop, x0 : x0 + plan.crop]
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
-            images[row, 0] = turn_image(dequantize(cut), flipped, turns)
+            images[row, 0] = orient_image(dequantize(cut), flipped, turns)
             x, y = known["x"] - x0, known["y"] - y0
             inside = (np.minimum(x, y) >= -0.5) & (np.maximum(x, y) < plan.crop - 0.5)
-            blobs.append(np.stack(turn(x[inside], y[inside], flipped, turns, plan.crop), axis=1))
+            blobs.append(np.stack(orient_position(x[inside], y[inside], flipped, turns, plan.crop), axis=1))
         labels = torch.tensor([float(len(places) > 0) for places in blobs])
         yield to_tensor(images), labels, blobs
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, checked, read_labels, write_labels
+from blobwatch.dataset.labels import BLOB, LABELS, OTHER, Label, parse_label, read_labels, write_labels
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_lock, lock_path
 from blobwatch.monitor.ledger.database import Ledger, now
@@ -103,7 +103,7 @@ def labels_of(blob: Blob, said: Review) -> list[Label]:
     places = places_of(blob, said)
     rows = places[:1] if said.verdict == CONFIRMED else places
     try:
-        return [checked({key: str(value) for key, value in asdict(row).items()}) for row in rows]
+        return [parse_label({key: str(value) for key, value in asdict(row).items()}) for row in rows]
     except ValueError as wrong:
         raise BlobwatchError(f"blob {blob.id} cannot become a label: {wrong}") from None
 

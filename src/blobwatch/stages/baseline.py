@@ -62,7 +62,7 @@ def baseline(
     # Minutes are no loss worth a checkpoint that outlives them.
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"
-        plan = plan_of(settings, seed)
+        plan = create_baseline_plan(settings, seed)
         progress = train_with_bar("baseline", network, train_set, val_set, plan, checkpoint)
     last = progress.history[-1]
     console.print(f"baseline: {progress.epoch} epochs, val AUC {last['val_auc']:.4f}")
@@ -74,6 +74,6 @@ def baseline(
     return progress
 
 
-def plan_of(settings: Baseline, seed: int) -> Plan:
+def create_baseline_plan(settings: Baseline, seed: int) -> Plan:
     """Return the training plan: all epochs are run, and there is no position to learn."""
     return Plan(**settings.model_dump(exclude={"subframes"}), position_weight=0.0, seed=seed)

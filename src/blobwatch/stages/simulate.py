@@ -15,7 +15,7 @@ from blobwatch.progress import map_in_processes
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
     """Write the exposures of a season as ``flt`` files into ``out``, and beside them the truth table."""
     season = plan_season(
-        seed, settings.start, settings.days, settings.exposures, sky_of(settings), settings.bad_exposures
+        seed, settings.start, settings.days, settings.exposures, create_sky(settings), settings.bad_exposures
     )
     with atomic_folder(out) as folder:
         take = partial(write_exposure, season, folder)
@@ -25,7 +25,7 @@ def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Seas
     return season
 
 
-def sky_of(settings: Simulate) -> Sky:
+def create_sky(settings: Simulate) -> Sky:
     """Return the simulator's own settings out of the section of ``params.yaml``."""
     own = settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"})
     return Sky(**own)

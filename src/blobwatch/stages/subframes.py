@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from blobwatch.dataset.ground_truth import Appearance, new_in, read_truth
+from blobwatch.dataset.ground_truth import Appearance, read_truth, visible_new_blobs
 from blobwatch.dataset.labels import Labelled, apply_labels, read_labels, write_labels
 from blobwatch.dataset.shards import write_shard
-from blobwatch.dataset.splits import SPLITS, Source, exposures_of, read_sources, split_by_time
-from blobwatch.dataset.subframes import Recipe, cut_subframes, prepare, whole_frame
+from blobwatch.dataset.splits import SPLITS, Source, list_split_exposures, read_sources, split_by_time
+from blobwatch.dataset.subframes import Recipe, create_frame, cut_subframes, cut_whole_frame
 from blobwatch.files import atomic_folder, file_hash, write_table
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.season import TRUTH
@@ -51,7 +51,7 @@ def subframes(
         console.print(f"subframes: {len(labelled.used)} of {len(given)} labels are of exposures used here")
     jobs = []
     for split in SPLITS:
-        counts = share_out(getattr(settings, split).count, len(splits[split]))
+        counts = divide_evenly(getattr(settings, split).count, len(splits[split]))
         starts = np.cumsum([0, *counts])
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
@@ -59,11 +59,11 @@ def subframes(
         make = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
         rows = list(map_in_processes(make, jobs, "subframes", workers))
         write_table(folder / INDEX, rows)
-        write_table(folder / EXPOSURES, exposures_of(differences, exposures, splits))
+        write_table(folder / EXPOSURES, list_split_exposures(differences, exposures, splits))
         write_labels(folder, labelled.used)
 
 
-def share_out(total: int, parts: int) -> list[int]:
+def divide_evenly(total: int, parts: int) -> list[int]:
     """Return ``parts`` counts that differ by at most one and sum to ``total``."""
     return [total // parts + (part < total % parts) for part in range(parts)]
 
@@ -80,14 +80,14 @@ def make_shard(
     """Make and write one shard; return its row of the index."""
     source = job.source
     when, earlier = source.expstart, list(source.stack_times)
-    seen = new_in(labelled.appearances, when, earlier)
-    unclear = [one.blob for one in labelled.appearances if when < one.moment]
+    seen = visible_new_blobs(labelled.appearances, when, earlier)
+    unclear = [one.blob for one in labelled.appearances if when < one.mjd]
     places = np.array([(blob.x, blob.y) for blob in seen]).reshape(-1, 2)
     others = labelled.others.get(source.rootname, np.empty((0, 2)))
-    new = new_in(truth, when, earlier) + seen
-    frame = prepare(read_difference(source.path), new, unclear, np.concatenate([places, others]))
+    new = visible_new_blobs(truth, when, earlier) + seen
+    frame = create_frame(read_difference(source.path), new, unclear, np.concatenate([places, others]))
     if job.split == "final":
-        shard = whole_frame(frame)
+        shard = cut_whole_frame(frame)
     else:
         # The stream hangs on the rootname, so an exposure more or less changes no other shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])

@@ -43,10 +43,10 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     # The run ends with an error if an input changed meanwhile, and then nothing is written.
     with runs.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
-        network = build(**architecture_of(params))
+        network = build(**get_architecture(params))
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
-        plan = plan_of(params)
+        plan = create_plan(params)
         progress = train_with_bar("train", network, train_set, val_set, plan, checkpoint, run.log_epoch)
         network.calibrate(*calibration.fit(val_set.labels, best_logits(network, val_set)))
     about = {
@@ -57,7 +57,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
         "metrics": {k: round(v, 6) for k, v in progress.history[-1].items()},
     }
     with atomic_folder(candidate) as folder:
-        manifest = write_artefact(folder, network, architecture_of(params), about | {"threshold": 0.5})
+        manifest = write_artefact(folder, network, get_architecture(params), about | {"threshold": 0.5})
         manifest["threshold"] = choose_threshold(folder, val_set, params)
         write_json(folder / MANIFEST, manifest)
     with atomic_folder(reports) as folder:
@@ -81,12 +81,12 @@ def refuse_other_data(root: Path, fingerprint: Fingerprint, subframes: Path) -> 
         raise BlobwatchError(f"{subframes} does not name its exposures; run `dvc repro subframes`")
 
 
-def architecture_of(params: Params) -> dict:
+def get_architecture(params: Params) -> dict:
     """Return what the network is built from."""
     return {"name": params.train.architecture, "width": params.train.width, "clip": params.train.clip}
 
 
-def plan_of(params: Params) -> Plan:
+def create_plan(params: Params) -> Plan:
     """Return the training plan out of ``params.yaml``."""
     return Plan(**params.train.model_dump(exclude={"architecture", "width", "clip"}), seed=params.seed)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from hashlib import md5
 from io import StringIO
 
-from blobwatch.dataset.labels import LABELS, checked
+from blobwatch.dataset.labels import LABELS, parse_label
 from blobwatch.files import listing_hash
 from blobwatch.lineage.audit.data_checks import SAID, Step, committed, hash_at
 from blobwatch.lineage.audit.hashing import Evidence
@@ -122,6 +122,6 @@ def read(content: bytes, place: str) -> Labels:
     """Return the labels of a table, with the place where it was."""
     try:
         rows = csv.DictReader(StringIO(content.decode(), newline=""))
-        return Labels([asdict(checked(row)) for row in rows], place)
+        return Labels([asdict(parse_label(row)) for row in rows], place)
     except (ValueError, KeyError, TypeError, csv.Error):
         return Labels(note=f"{place} is no table of labels")
