@@ -80,14 +80,14 @@ def read_labels(folder: Path) -> list[Label]:
     labels = []
     for line, row in enumerate(rows, start=2):
         try:
-            labels.append(checked(row))
+            labels.append(parse_label(row))
             check_duplicate(labels[-1], labels[:-1])
         except ValueError as wrong:
             raise BlobwatchError(f"{path}, line {line}: {wrong}") from None
     return labels
 
 
-def checked(row: dict[str, str]) -> Label:
+def parse_label(row: dict[str, str]) -> Label:
     """Return the label of a row, or raise a ValueError that says what is wrong in it."""
     if None in row or None in row.values():
         raise ValueError(f"give {len(COLUMNS)} cells: {', '.join(COLUMNS)}")
