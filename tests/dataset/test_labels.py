@@ -104,8 +104,8 @@ def test_what_the_truth_knows_is_not_doubled(tmp_path):
 def test_a_labelled_blob_is_as_deep_as_the_image_shows_it():
     blob = Blob(x=411.8, y=89.1, half_width=float(half_width_at(411.8, 89.1)), depth=4 * NOISE)
     label = Label("iaaa0201q", 411.8, 89.1, float(radius_at(411.8, 89.1)), "blob", "Ann", "2016-02-03")
-    found = blob_of(label, image_with_blobs([blob]))
+    found = estimate_blob(label, image_with_blobs([blob]))
     assert found.depth == pytest.approx(blob.depth, rel=0.1)
     assert found.half_width == pytest.approx(blob.half_width)
-    assert 0 < blob_of(label, image_with_blobs([])).depth < 0.3 * blob.depth
+    assert 0 < estimate_blob(label, image_with_blobs([])).depth < 0.3 * blob.depth
     assert np.hypot(found.x - 411.8, found.y - 89.1) == 0

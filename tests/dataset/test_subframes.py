@@ -182,7 +182,7 @@ def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_l
 def test_only_wide_frames_get_further_noise(noise):
     noises = {
         wide: [
-            make_frame(
+            synthesize_frame(
                 np.random.default_rng(seed), frame_from_image(noise), replace(WIDE, wide=wide), set(), set()
             )
             for seed in range(8)
@@ -331,7 +331,7 @@ def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
     image = noise.copy()
     image[5, 6] = np.nan
     stack = 0.9 + image_with_blobs([], seed=5, noise=0.002)
-    frame = prepare(difference_of(image, stack), [])
+    frame = create_frame(difference_of(image, stack), [])
     np.testing.assert_array_equal(frame.light[10:], (stack - image)[10:])
     assert frame.light[5, 6] == 1.0
     assert (frame.level, frame.noise) == pytest.approx((0.0, NOISE), abs=1e-4)
@@ -359,7 +359,7 @@ def test_cutting_does_not_change_the_frame(noise):
 def test_the_sixteen_of_a_whole_frame():
     edge = Blob(x=511.7, y=100.0, half_width=6.0, depth=0.05)  # its centre lies in the third column
     image = image_with_blobs([OWN, edge])
-    data = cut_whole_frame(prepare(difference_of(image), [OWN, edge]))
+    data = cut_whole_frame(create_frame(difference_of(image), [OWN, edge]))
     assert len(data) == 16
     assert list(np.flatnonzero(data.labels)) == [2, 9]
     first, second = data.blobs
