@@ -1,4 +1,4 @@
-"""Errors that the user can correct, and warnings about files that are read all the same."""
+"""Errors that the user can correct, and warnings about defects of files."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class BlobwatchError(ValueError):
-    """Something the user can correct: the message says what is wrong and what to do.
+    """An error that the user can correct; the message names the problem and the remedy.
 
     The command line prints the message without a traceback and exits with status 1.
     """
 
 
 class UnusableFile(BlobwatchError):
-    """An intact file that is no use here: another kind of observation, or one that went wrong."""
+    """An intact file with an unsuitable observation: of another kind, or a failed one."""
 
 
 class RejectedExposure(UnusableFile):
@@ -27,7 +27,7 @@ class OverruledExposure(UnusableFile):
 
 
 class FileWarning(UserWarning):
-    """A defect of a file that is read all the same; the message begins with the path."""
+    """A defect that does not prevent the use of a file; the message begins with the path."""
 
 
 _collected: ContextVar[list[str] | None] = ContextVar("collected file warnings", default=None)
@@ -46,7 +46,7 @@ def warn_file(path: Path | str, text: str) -> None:
 def collect_file_warnings() -> Iterator[list[str]]:
     """Yield a list that receives the file warnings of this block, each once.
 
-    Only warnings of the current thread are collected; filters of Python's ``warnings`` stay as they are.
+    Only warnings of the current thread are collected. The filters of Python's ``warnings`` do not change.
     """
     token = _collected.set(found := [])
     try:

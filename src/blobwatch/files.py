@@ -1,4 +1,4 @@
-"""Whole writes and content hashes: a file or folder is there complete, or not at all."""
+"""Atomic writes, locks between processes, and content hashes."""
 
 import csv
 import hashlib
@@ -55,13 +55,13 @@ def lock_path(path: Path) -> Path:
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` that replaces it when the block ends well.
+    """Yield a temporary path that replaces ``path`` after the block.
 
-    A kill or an error inside the block leaves whatever was at ``path`` untouched.
+    If the block fails or the process is killed, ``path`` does not change.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since writers choose the format by it.
+    # Writers choose the format by the suffix.
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.partial-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     partial = Path(name)
@@ -77,17 +77,16 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` that takes its place when the block ends well."""
+    """Yield an empty temporary folder that replaces ``path`` after the block."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (
-        Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent)) for _ in range(2)
-    )
+    prefix = f".{path.name}.partial-"
+    partial, old = (Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent)) for _ in range(2))
     try:
         yield partial
         os.chmod(partial, 0o755)
         if path.exists():
-            os.replace(path, old)  # at no moment is there half a folder under the name
+            os.replace(path, old)  # so that the folder at ``path`` is always complete
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -95,26 +94,26 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
+    """Write a text file atomically."""
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, content: object) -> None:
-    """Write ``content`` as indented JSON with sorted keys, so that equal content gives equal bytes."""
+    """Write JSON atomically; keys are sorted, so that equal content gives equal bytes."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_table(path: Path | str) -> list[dict[str, str]]:
-    """Return the rows of a CSV table, each by the names of the columns."""
+    """Return the rows of a CSV table as dictionaries."""
     with open(path, newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
 def write_table(path: Path | str, rows: list[dict], columns: list[str] | None = None) -> None:
-    """Write rows as CSV, whole or not at all; a cell that a row lacks stays empty.
+    """Write rows as CSV atomically; missing cells stay empty.
 
-    The columns are those of the first row where none are given.
+    By default the columns are the keys of the first row.
     """
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, columns or list(rows[0]), restval="", lineterminator="\n")
@@ -123,24 +122,24 @@ def write_table(path: Path | str, rows: list[dict], columns: list[str] | None = 
 
 
 def file_hash(path: Path | str, algorithm: str = "sha256") -> str:
-    """Return the hexadecimal hash of a file's bytes; DVC names files by ``md5``."""
+    """Return the hexadecimal hash of a file; DVC uses ``md5``."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def folder_listing(path: Path | str) -> dict[str, str]:
-    """Return the md5 of each file below a folder, by its path there, without caches of Python."""
+    """Return the md5 of each file below a folder by relative path, without ``__pycache__``."""
     path = Path(path)
     files = (one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts)
     return {one.relative_to(path).as_posix(): file_hash(one, "md5") for one in files}
 
 
 def listing_hash(listing: dict[str, str]) -> str:
-    """Return the hash that DVC gives a folder: the md5 of its JSON manifest, with ``.dir`` behind it."""
+    """Return DVC's hash of a folder: the md5 of its JSON manifest and ``.dir``."""
     manifest = json.dumps([{"md5": listing[name], "relpath": name} for name in sorted(listing)])
     return hashlib.md5(manifest.encode()).hexdigest() + ".dir"
 
 
 def folder_hash(path: Path | str) -> str:
-    """Return the hash that DVC gives the folder at a path."""
+    """Return DVC's hash of the folder at a path."""
     return listing_hash(folder_listing(path))

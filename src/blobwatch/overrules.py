@@ -1,4 +1,4 @@
-"""Decisions of people about exposures: accepted or rejected whatever the quality measures say.
+"""Decisions of people about exposures, which take precedence over the quality measures.
 
 The table ``data/overrules/overrules.csv`` is in git. It is append-only; the last row of a rootname counts.
 """
@@ -28,11 +28,7 @@ class Overrule:
 
 
 def read_overrules(folder: Path | str = DEFAULT) -> dict[str, Overrule]:
-    """Return the decisions in force by rootname; empty where there is no table.
-
-    Parameters
-    ----------
-    folder : Path or str
+    """Return the decisions in force by rootname; none if the table is missing.
 
     Raises
     ------
@@ -61,7 +57,7 @@ def read_all_overrules(folder: Path | str) -> list[Overrule]:
 
 
 def append_overrules(folder: Path | str, new: list[Overrule]) -> None:
-    """Append decisions that the table does not have yet."""
+    """Append decisions that are not in the table."""
     known = read_all_overrules(folder)
     added = [one for one in new if one not in known]
     if added:

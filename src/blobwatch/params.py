@@ -3,7 +3,7 @@
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -14,10 +14,12 @@ from blobwatch.settings import DifferenceSettings, MonitorSettings, Settings
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+T = TypeVar("T")
+UNKNOWN = "is not a known key; remove it or correct its name"
 
 
 def check_ascending(pair: tuple) -> tuple:
-    """Return a range whose first end is not above its second."""
+    """Return a range, whose first value must not exceed the second."""
     if pair[0] > pair[1]:
         raise ValueError("the first value must not be above the second")
     return pair
@@ -27,13 +29,13 @@ Range = Annotated[tuple[Positive, Positive], AfterValidator(check_ascending)]
 
 
 class Section(BaseModel):
-    """A section: keys are fixed, values are checked and not converted from text."""
+    """A section: unknown keys are errors, and text is not converted to numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
-    """Which exposures are used."""
+    """The exposures to use."""
 
     exposures: str
     filter: str
@@ -116,7 +118,7 @@ class Evaluate(Section):
 
 
 class Reference(Section):
-    """How far the traits of some exposures may be from those that trained."""
+    """The limits of drift from the training exposures."""
 
     exposures: Count
     together: Count
@@ -125,7 +127,7 @@ class Reference(Section):
 
 
 class Register(Section):
-    """The gate."""
+    """The limits of the promotion gate."""
 
     auc: Share
     recall_above_15: Share
@@ -140,7 +142,7 @@ class Register(Section):
 
 
 class Params(Section):
-    """The whole of ``params.yaml``."""
+    """All of ``params.yaml``."""
 
     seed: Annotated[int, Field(ge=0)]
     threads: Count
@@ -162,17 +164,10 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     Raises
     ------
     BlobwatchError
-        If the file is absent or not YAML, or a key is unknown, missing or of the wrong type.
+        If the file is missing or not YAML, or a key is unknown, missing or of the wrong type.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder")
-    content = read_yaml(path)
-    try:
-        # As JSON, since only there a strict model takes a list for a tuple.
-        params = Params.model_validate_json(json.dumps(content, default=str))
-    except ValidationError as invalid:
-        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
+    content = read_yaml(path, "Run blobwatch in the project's folder")
+    params = validate(Params, content, path)
     missing = missing_keys(content, {"difference": params.difference, "monitor": params.monitor})
     if missing:
         raise BlobwatchError(f"{path}: " + "; ".join(f"{key} is missing; add it" for key in missing))
@@ -180,36 +175,32 @@ def load_params(path: Path | str = "params.yaml") -> Params:
 
 
 def read_settings(path: Path | str) -> Settings:
-    """Read the sections ``difference`` and ``monitor`` of a file; other sections are not used.
+    """Read the sections ``difference`` and ``monitor`` of a file and ignore the other sections.
 
     Parameters
     ----------
     path : Path or str
-        Such as ``params.yaml``. A key that is absent keeps its default.
+        Such as ``params.yaml``. Missing keys have their defaults.
 
     Raises
     ------
     BlobwatchError
-        If the file is absent or not YAML, or a key is unknown or of the wrong type.
+        If the file is missing or not YAML, or a key is unknown or of the wrong type.
     """
+    content = read_yaml(path, "Pass a file like params.yaml with --settings")
+    known = {field.alias or name for name, field in Params.model_fields.items()}
+    if unknown := sorted(map(str, set(content) - known)):
+        raise BlobwatchError(f"{path}: {unknown[0]} {UNKNOWN}")
+    return validate(
+        Settings, {name: content[name] for name in ("difference", "monitor") if name in content}, path
+    )
+
+
+def read_yaml(path: Path | str, remedy: str) -> dict:
+    """Return the sections of a YAML file; ``remedy`` completes the error for a missing file."""
     path = Path(path)
     if not path.is_file():
-        raise BlobwatchError(f"{path}: no such file. Pass a file like params.yaml with --settings")
-    content = read_yaml(path)
-    unknown = sorted(
-        map(str, set(content) - {field.alias or name for name, field in Params.model_fields.items()})
-    )
-    if unknown:
-        raise BlobwatchError(f"{path}: {unknown[0]} is not a known key; remove it or correct its name")
-    used = {name: content[name] for name in ("difference", "monitor") if name in content}
-    try:
-        return TypeAdapter(Settings).validate_json(json.dumps(used, default=str))
-    except ValidationError as invalid:
-        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
-
-
-def read_yaml(path: Path) -> dict:
-    """Return the sections of a YAML file."""
+        raise BlobwatchError(f"{path}: no such file. {remedy}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -219,23 +210,32 @@ def read_yaml(path: Path) -> dict:
     return content
 
 
+def validate(model: type[T], content: dict, path: Path | str) -> T:
+    """Return the content of a file as a model."""
+    try:
+        # A strict model accepts a list as a tuple only in JSON.
+        return TypeAdapter(model).validate_json(json.dumps(content, default=str))
+    except ValidationError as invalid:
+        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
+
+
 def describe_errors(invalid: ValidationError) -> str:
-    """Return what is wrong with each key, in one line."""
+    """Return the problem of each key in one line."""
+    reasons = {
+        "extra_forbidden": UNKNOWN,
+        "unexpected_keyword_argument": UNKNOWN,  # the same problem in a dataclass
+        "missing": "is missing; add it",
+    }
     problems = []
     for error in invalid.errors():
         key = ".".join(str(part) for part in error["loc"])
-        unknown = "is not a known key; remove it or correct its name"
-        reason = {
-            "extra_forbidden": unknown,
-            "unexpected_keyword_argument": unknown,  # what a dataclass calls it
-            "missing": "is missing; add it",
-        }.get(error["type"], f"is {error['input']!r}: {error['msg']}")
+        reason = reasons.get(error["type"], f"is {error['input']!r}: {error['msg']}")
         problems.append(f"{key} {reason}")
     return "; ".join(problems)
 
 
 def missing_keys(content: dict, sections: dict[str, object], prefix: str = "") -> list[str]:
-    """Return the keys of dataclasses that a file leaves to their defaults."""
+    """Return the keys of dataclasses that are missing in a file."""
     missing = []
     for name, value in sections.items():
         if name not in content:

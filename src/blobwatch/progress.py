@@ -11,6 +11,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -20,35 +21,38 @@ from blobwatch.errors import collect_file_warnings
 
 T = TypeVar("T")
 console = Console(stderr=True)
-printed_warnings: set[str] = set()  # file warnings that have been printed
+printed_warnings: set[str] = set()
 
 
 def print_message(text: str, style: str = "") -> None:
-    """Print a sentence on stderr, unwrapped and as it is."""
+    """Print a message on stderr without wrapping or markup."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_file_warning(text: str) -> None:
-    """Print a warning about a file on stderr, each once per run."""
+    """Print a warning about a file on stderr, once per run."""
     if text not in printed_warnings:
         printed_warnings.add(text)
         print_message(f"blobwatch: warning: {text}", "yellow")
 
 
-def progress_bar(*extra: TextColumn) -> Progress:
-    """Return a progress bar with counts, the time left, and any further columns."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        *extra,
-        console=console,
-    )
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Return a progress bar with counts, the remaining time and extra columns."""
+    return new_bar(MofNCompleteColumn(), TimeRemainingColumn(), *columns)
+
+
+def byte_progress_bar() -> Progress:
+    """Return a progress bar of bytes with their rate and the remaining time."""
+    return new_bar(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+
+def new_bar(*columns: ProgressColumn) -> Progress:
+    """Return a progress bar on stderr with a description and some columns."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=console)
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    """Yield the items and show how many are done."""
+    """Yield the items and show the progress."""
     with progress_bar() as progress:
         task = progress.add_task(description, total=total)
         for item in items:
@@ -56,36 +60,24 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
             progress.advance(task)
 
 
-def map_in_processes(work, items: list, description: str, workers: int, together: int = 1) -> Iterator:
-    """Yield ``work(item)`` for each item, in their order, computed by ``workers`` processes.
+def map_in_processes(work, items: list, description: str, workers: int, chunksize: int = 1) -> Iterator:
+    """Yield ``work(item)`` of each item in order, computed by ``workers`` processes.
 
-    File warnings of the processes are printed by this one. ``together`` items are given out at a time, for a
-    ``work`` that takes long to send.
+    File warnings of the processes are printed here. A larger ``chunksize`` reduces the overhead if ``work`` is
+    slow to pickle.
     """
     if workers == 1 or len(items) < 2:
         yield from track(map(work, items), len(items), description)
         return
     with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(partial(collect_warnings_of, work), items, chunksize=together)
-        for result, found in track(results, len(items), description):
-            for text in found:
+        results = pool.map(partial(collect_warnings_of, work), items, chunksize=chunksize)
+        for result, warnings in track(results, len(items), description):
+            for text in warnings:
                 print_file_warning(text)
             yield result
 
 
 def collect_warnings_of(work, item) -> tuple:
-    """Return ``work(item)`` and the file warnings that it issued."""
+    """Return ``work(item)`` and its file warnings."""
     with collect_file_warnings() as found:
         return work(item), found
-
-
-def byte_progress_bar() -> Progress:
-    """Return a progress bar of bytes, with their rate and the time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

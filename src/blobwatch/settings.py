@@ -1,8 +1,8 @@
 """Settings of differencing and monitoring, with the defaults that travel with the package.
 
 The defaults equal the sections ``difference`` and ``monitor`` of ``params.yaml`` (a test compares them).
-Bounds are declared with `annotated_types`, which pydantic enforces when a file is read, so that prediction
-itself needs no pydantic.
+Bounds are declared with `annotated_types`, so that prediction does not import pydantic, which enforces them
+when it reads a file.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class QualitySettings:
     sigmas : float
         Robust scatters of the recent season above which a measure makes an exposure an outlier.
     references : int
-        Number of recent exposures whose median an exposure is measured against.
+        Number of recent exposures whose median is the reference of an exposure.
     light : float
         Smallest median signal, electrons per pixel. Below it a typical blob drowns in the read noise.
     flagged, saturated : float
@@ -84,7 +84,7 @@ class MonitorSettings:
     lookback : float
         Days before the first detection that are searched for the onset.
     incomplete : float
-        Seconds after its last change during which an unreadable file is taken to be still incomplete.
+        Seconds since the last change during which an unreadable file counts as incomplete.
     """
 
     __pydantic_config__: ClassVar[dict] = STRICT
@@ -113,7 +113,7 @@ def load_settings(path: Path | str | None = None) -> Settings:
     Raises
     ------
     BlobwatchError
-        If the file is absent or not YAML, or a key is unknown or of the wrong type.
+        If the file is missing or not YAML, or a key is unknown or of the wrong type.
     """
     if path is None:
         return Settings()
