@@ -63,8 +63,8 @@ def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
 def map_in_processes(work, items: list, description: str, workers: int, chunksize: int = 1) -> Iterator:
     """Yield ``work(item)`` of each item in order, computed by ``workers`` processes.
 
-    File warnings of the processes are printed here. A larger ``chunksize`` reduces the overhead if ``work`` is
-    slow to pickle.
+    File warnings of the processes are printed here. A larger ``chunksize`` reduces the overhead of a ``work``
+    that is slow to pickle.
     """
     if workers == 1 or len(items) < 2:
         yield from track(map(work, items), len(items), description)
