@@ -54,9 +54,9 @@ def box_detector(width: int = 16):
     """
     import torch
 
-    from blobwatch.detector.network import build
+    from blobwatch.detector.network import build_network
 
-    network = build("compact", width).eval()
+    network = build_network("compact", width).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -75,11 +75,11 @@ def random_network(name: str = "compact", width: int = 16, seed: int = 1):
     """Return a network with fixed random weights, also in its batch normalisations."""
     import torch
 
-    from blobwatch.detector.network import build
+    from blobwatch.detector.network import build_network
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = build(name, width).eval()
+        network = build_network(name, width).eval()
         with torch.no_grad():
             for key, buffer in network.named_buffers():
                 if key.endswith("mean"):

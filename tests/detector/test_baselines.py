@@ -5,12 +5,12 @@ import pytest
 
 from blobwatch.detector.baselines import (
     SIGMAS,
-    as_score,
-    as_snr,
     find_by_filter,
     find_by_laplacian,
     laplacian_kernel,
     matched_filter,
+    score_from_snr,
+    snr_from_score,
 )
 
 
@@ -77,7 +77,7 @@ def test_scores_are_ranks_between_0_and_1(snr):
 
 def test_a_score_tells_its_snr():
     snr = np.array([0.0, 4.0, 11.5, 300.0])
-    assert as_snr(as_score(snr)) == pytest.approx(snr)
+    assert snr_from_score(score_from_snr(snr)) == pytest.approx(snr)
 
 
 # The Laplacian of Gaussian
@@ -89,7 +89,7 @@ def test_the_laplacian_finds_a_blob_of_its_scale_and_gives_its_snr(sigma):
     peaks, score = find_by_laplacian(image.astype(np.float32))
     assert (peaks.x[0], peaks.y[0]) == pytest.approx((60.0, 170.0), abs=2.5)
     # The unit-norm Laplacian of a Gaussian and the Gaussian have 1 / sqrt(2) in common.
-    assert as_snr(score) == pytest.approx(30.0 / np.sqrt(2), rel=0.15)
+    assert snr_from_score(score) == pytest.approx(30.0 / np.sqrt(2), rel=0.15)
     assert score == peaks.probability[0]
 
 
@@ -105,7 +105,7 @@ def test_its_snr_is_sampled_at_the_place_that_is_named():
     image = gaussian(12.0, 240.0, 5.0, 40.0).astype(np.float32)
     peaks, score = find_by_laplacian(image)
     assert (peaks.x[0], peaks.y[0]) == pytest.approx((12.0, 240.0), abs=1.0)
-    assert as_snr(score) == pytest.approx(40.0 / np.sqrt(2), rel=0.15)
+    assert snr_from_score(score) == pytest.approx(40.0 / np.sqrt(2), rel=0.15)
 
 
 def test_the_laplacian_ranks_by_snr_and_rises_with_it():
@@ -122,4 +122,4 @@ def test_the_laplacian_is_quiet_where_nothing_is():
     for image in (np.zeros((256, 256)), -gaussian(60.0, 170.0, 5.0, 40.0)):
         peaks, score = find_by_laplacian(image.astype(np.float32), lowest=6.0)
         assert len(peaks) == 0
-        assert score < as_score(12.0)
+        assert score < score_from_snr(12.0)

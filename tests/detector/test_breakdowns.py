@@ -8,10 +8,16 @@ from sklearn.metrics import roc_auc_score
 from synthetic import detect_louder_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
-from blobwatch.detector.breakdowns import completeness, confusion, parts_of, roc_curve, slices
+from blobwatch.detector.breakdowns import (
+    completeness_table,
+    confusion_matrix,
+    list_slices,
+    roc_curve,
+    slice_table,
+)
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.metrics import Matches
-from blobwatch.detector.scoring import Scored
+from blobwatch.detector.scoring import ScoringResult
 
 DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
@@ -22,15 +28,15 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def scored(data) -> Scored:
+def scored(data) -> ScoringResult:
     """A detector that finds the louder half, a pixel off."""
     hit, error = detect_louder_half(data, np.random.default_rng(2))
-    return Scored(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
+    return ScoringResult(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
 
 
 def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
     counted = {}
-    for name, part, members in parts_of(data):
+    for name, part, members in list_slices(data):
         counted.setdefault(name, {})[part] = int(members.sum())
     assert sum(counted["snr"].values()) == len(data.blobs)
     assert sum(counted["contaminant"].values()) == len(data.blobs)
@@ -40,7 +46,7 @@ def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
 
 
 def test_a_slice_says_how_many_and_how_well(data, scored):
-    rows = slices(data, scored, 0.5, DRAW)
+    rows = slice_table(data, scored, 0.5, DRAW)
     by_part = {(row["slice"], row["part"]): row for row in rows}
     assert by_part["snr", "20-30"]["recall"] == 1.0
     assert by_part["snr", "20-30"]["position_error"] == 1.0
@@ -53,14 +59,14 @@ def test_a_slice_says_how_many_and_how_well(data, scored):
 
 
 def test_regions_lie_where_their_names_say(data):
-    lower_left = {part: members for _, part, members in parts_of(data)}["lower left"]
+    lower_left = {part: members for _, part, members in list_slices(data)}["lower left"]
     assert (data.blobs["frame_x"][lower_left] < 512).all()
     assert (data.blobs["frame_y"][lower_left] < 512).all()
 
 
 def test_rows_of_the_confusion_matrix_are_the_truth():
     labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.9, 0.5, 0.2, 0.8])
-    assert confusion(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
+    assert confusion_matrix(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
 
 
 def test_the_roc_curve_rises_and_its_area_is_the_auc():
@@ -85,7 +91,7 @@ def test_the_roc_curve_rises_and_its_area_is_the_auc():
 
 def test_completeness_is_the_recall_between_two_snrs(data):
     snr = data.blobs["snr"]
-    rows = completeness(data, snr > 12, (4, 10, 14, 31, 99), DRAW)
+    rows = completeness_table(data, snr > 12, (4, 10, 14, 31, 99), DRAW)
     assert [(row["snr_low"], row["snr_high"]) for row in rows] == [(4, 10), (10, 14), (14, 31)]
     assert [row["blobs"] for row in rows] == [
         ((snr >= low) & (snr < high)).sum() for low, high in ((4, 10), (10, 14), (14, 31))

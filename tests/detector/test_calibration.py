@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from blobwatch.detector.calibration import BINS, calibration_error, reliability
+from blobwatch.detector.calibration import BINS, calibration_error, reliability_table
 
 RNG_SEED = 4
 
@@ -40,7 +40,7 @@ def test_who_is_sure_and_wrong_errs_by_one():
 
 def test_the_diagram_has_a_row_per_bin_that_is_not_empty():
     labels = np.array([0, 0, 1, 1, 1])
-    rows = reliability(labels, np.array([0.01, 0.05, 0.05, 0.97, 1.0]), 0.95)
+    rows = reliability_table(labels, np.array([0.01, 0.05, 0.05, 0.97, 1.0]), 0.95)
     assert [row["subframes"] for row in rows] == [3, 2]
     assert (rows[0]["bin_low"], rows[1]["bin_high"]) == (0.0, 1.0)
     assert rows[0]["probability"] == pytest.approx(0.11 / 3, abs=1e-6)
@@ -49,13 +49,13 @@ def test_the_diagram_has_a_row_per_bin_that_is_not_empty():
 
 
 def test_the_interval_is_wide_where_few_are_alike():
-    (few,) = reliability(np.ones(2, dtype=int), np.full(2, 0.99), 0.95)
-    (many,) = reliability(np.ones(500, dtype=int), np.full(500, 0.99), 0.95)
+    (few,) = reliability_table(np.ones(2, dtype=int), np.full(2, 0.99), 0.95)
+    (many,) = reliability_table(np.ones(500, dtype=int), np.full(500, 0.99), 0.95)
     assert few["low"] == pytest.approx(2 / (2 + 1.96**2), abs=1e-3)  # as Wilson has it
     assert 0.98 < many["low"] < many["high"] == 1.0
 
 
 def test_the_diagonal_is_in_nearly_all_intervals_of_a_calibrated_detector():
-    rows = reliability(*calibrated(), 0.99)
+    rows = reliability_table(*calibrated(), 0.99)
     assert len(rows) == BINS
     assert sum(row["low"] <= row["probability"] <= row["high"] for row in rows) >= BINS - 1

@@ -5,20 +5,20 @@ import pytest
 
 from blobwatch.artefact import Model
 from blobwatch.detector import clean_frames
-from blobwatch.detector.baselines import as_snr
+from blobwatch.detector.baselines import snr_from_score
 from blobwatch.detector.clean_frames import (
     AWAY,
-    clean_frame,
-    clean_set,
+    draw_clean_frame,
+    draw_clean_set,
+    evaluate_clean_frames,
     filter_threshold,
-    judge_clean,
     network_threshold,
-    noise_peaks,
-    share_away,
-    strength_at_rate,
+    noise_area_fraction,
+    noise_probabilities,
+    strength_threshold,
 )
 from blobwatch.detector.evaluation import Bootstrap
-from blobwatch.detector.scoring import LOWEST
+from blobwatch.detector.scoring import MIN_PROBABILITY
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument.blobs import snr_of
@@ -28,11 +28,11 @@ DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
 @pytest.fixture(scope="module")
 def data():
-    return clean_set(np.random.default_rng(3), 2)
+    return draw_clean_set(np.random.default_rng(3), 2)
 
 
 def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
-    image, blobs = clean_frame(np.random.default_rng(3))
+    image, blobs = draw_clean_frame(np.random.default_rng(3))
     assert len(blobs) == 64
     assert level_and_noise(image) == pytest.approx((0.0, 1.0), abs=0.02)
     snr = np.array([snr_of(blob, 1.0) for blob in blobs])
@@ -42,7 +42,7 @@ def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
     places = np.array([(blob.x, blob.y) for blob in blobs])
     apart = np.hypot(*(places[:, None] - places[None]).T) + 1e9 * np.eye(64)
     assert apart.min() >= 2 * AWAY - 1
-    empty, none = clean_frame(np.random.default_rng(3), blobs=False)
+    empty, none = draw_clean_frame(np.random.default_rng(3), blobs=False)
     assert none == []
     changed = np.abs(image - empty) > 1e-6
     assert 0.005 < changed.mean() < 0.2
@@ -51,7 +51,7 @@ def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
 
 
 def test_the_set_tells_its_frames_apart_and_comes_again(data):
-    again = clean_set(np.random.default_rng(3), 2)
+    again = draw_clean_set(np.random.default_rng(3), 2)
     np.testing.assert_array_equal(again.images, data.images)
     np.testing.assert_array_equal(again.blobs, data.blobs)
     assert not np.array_equal(data.images[0], data.images[1])
@@ -64,7 +64,7 @@ def test_peaks_near_a_blob_are_not_of_the_noise(data):
     x, y = data.blobs_of(0)["x"][0], data.blobs_of(0)["y"][0]
     near = Peaks(np.array([x, x + AWAY - 1]), np.array([y, y]), np.array([0.9, 0.8]))
     far = Peaks(np.array([2.0, 1021.0]), np.array([2.0, 1021.0]), np.array([0.5, 0.4]))
-    assert noise_peaks(data, [near, far]).tolist() == [0.5, 0.4]
+    assert noise_probabilities(data, [near, far]).tolist() == [0.5, 0.4]
 
 
 def test_the_share_away_is_what_the_discs_leave(data):
@@ -72,39 +72,39 @@ def test_the_share_away_is_what_the_discs_leave(data):
     free = np.ones((1024, 1024), dtype=bool)
     for blob in data.blobs_of(0):
         free &= np.hypot(x - blob["x"], y - blob["y"]) > AWAY
-    assert share_away() == pytest.approx(free.mean(), abs=0.003)
+    assert noise_area_fraction() == pytest.approx(free.mean(), abs=0.003)
 
 
 @pytest.mark.parametrize("rate", [1.0, 5.0, 100.0])
 def test_the_strength_at_a_rate_continues_the_tail(rate):
     """A tail of 2,000 exp(-s) peaks above s per frame, in 20 frames."""
     rng = np.random.default_rng(5)
-    measured = [strength_at_rate(rng.exponential(size=rng.poisson(40_000)), 20, rate) for _ in range(60)]
+    measured = [strength_threshold(rng.exponential(size=rng.poisson(40_000)), 20, rate) for _ in range(60)]
     assert np.median(measured) == pytest.approx(np.log(2000 / (rate / 100)), abs=0.3)
 
 
 def test_where_noise_has_no_peaks_any_strength_will_do():
-    assert strength_at_rate(np.empty(0), 20, 5.0) == -np.inf
-    assert strength_at_rate(np.full(9, 0.3), 20, 5.0) == -np.inf
-    assert network_threshold(np.empty(0), 5.0) == LOWEST
+    assert strength_threshold(np.empty(0), 20, 5.0) == -np.inf
+    assert strength_threshold(np.full(9, 0.3), 20, 5.0) == -np.inf
+    assert network_threshold(np.empty(0), 5.0) == MIN_PROBABILITY
 
 
 def test_a_network_is_held_to_the_rate_by_its_own_noise():
     logit = np.random.default_rng(8).exponential(0.5, 5000) - 4.0
     noise = 1 / (1 + np.exp(-logit))
     strict, lenient = network_threshold(noise, 1.0), network_threshold(noise, 50.0)
-    assert LOWEST < lenient < strict < 1.0
+    assert MIN_PROBABILITY < lenient < strict < 1.0
     assert 35 <= (noise > lenient).sum() <= 65  # of 100 frames
     assert (noise > strict).sum() <= 4
 
 
 def test_matched_filters_and_ideal_observer_need_what_they_are_known_to_need(data):
     """Known: threshold about 5.5 sigma, 50 % at SNR 5.2 for the ideal observer and 5.6 for the filters."""
-    from blobwatch.detector.ideal_observer import find_ideally
-    from blobwatch.detector.scoring import search
+    from blobwatch.detector.ideal_observer import find_by_ideal_observer
+    from blobwatch.detector.scoring import run_classical
 
-    found = [peaks for peaks, _ in search(find_ideally, data, "ideal observer")]
-    assert as_snr(filter_threshold(data, found, 5.0)) == pytest.approx(5.5, abs=0.4)
+    found = [peaks for peaks, _ in run_classical(find_by_ideal_observer, data, "ideal observer")]
+    assert snr_from_score(filter_threshold(data, found, 5.0)) == pytest.approx(5.5, abs=0.4)
     assert filter_threshold(data, found, 1.0) > filter_threshold(data, found, 5.0)
 
 
@@ -112,7 +112,7 @@ def test_matched_filters_and_ideal_observer_need_what_they_are_known_to_need(dat
 def judged(box_model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clean_frames, "NOISE_FRAMES", 4)
-        return judge_clean(Model.load(box_model), np.random.default_rng(2), 2, 6.0, 5.0, DRAW)
+        return evaluate_clean_frames(Model.load(box_model), np.random.default_rng(2), 2, 6.0, 5.0, DRAW)
 
 
 def test_all_are_judged_on_the_same_blobs(judged):

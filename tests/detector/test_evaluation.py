@@ -7,9 +7,15 @@ from synthetic import detect_louder_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.calibration import calibration_error
-from blobwatch.detector.evaluation import Bootstrap, final_report, is_sought, median_of_finite, report
+from blobwatch.detector.evaluation import (
+    Bootstrap,
+    detector_metrics,
+    final_metrics,
+    finite_median,
+    is_compared,
+)
 from blobwatch.detector.metrics import Matches, snr_at_half
-from blobwatch.detector.scoring import Scored
+from blobwatch.detector.scoring import ScoringResult
 
 DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
@@ -20,17 +26,17 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def scored(data) -> Scored:
+def scored(data) -> ScoringResult:
     """A detector that finds the louder half, a pixel off, and calls three false ones."""
     rng = np.random.default_rng(2)
     hit, error = detect_louder_half(data, rng)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
     scores = np.clip(rng.normal(0.2 + 0.5 * data.labels, 0.15), 0.01, 0.99)
-    return Scored(scores, [], Matches(hit, error, false, where))
+    return ScoringResult(scores, [], Matches(hit, error, false, where))
 
 
 def test_the_metrics_are_what_their_names_say(data, scored):
-    found = report(data, scored, 0.5, DRAW)
+    found = detector_metrics(data, scored, 0.5, DRAW)
     labels, scores = data.labels, scored.scores
     subframes, blobs = found["subframes"], found["blobs"]
     assert subframes["auc"]["value"] == pytest.approx(roc_auc_score(labels, scores))
@@ -46,9 +52,9 @@ def test_the_metrics_are_what_their_names_say(data, scored):
 
 
 def test_the_figures_that_detectors_are_compared_by(data, scored):
-    found = report(data, scored, 0.5, DRAW)
+    found = detector_metrics(data, scored, 0.5, DRAW)
     snr, labels = data.blobs["snr"], data.labels
-    sought = is_sought(data)
+    sought = is_compared(data)
     assert found["subframes"]["auc_5_to_30"]["value"] == pytest.approx(
         roc_auc_score(labels[sought], scored.scores[sought])
     )
@@ -60,17 +66,17 @@ def test_the_figures_that_detectors_are_compared_by(data, scored):
 
 
 def test_a_subframe_is_sought_by_its_strongest_blob(data):
-    sought = is_sought(data)
+    sought = is_compared(data)
     assert sought[data.labels == 0].all()
     for index in np.flatnonzero(data.labels):
         assert sought[index] == (5 <= data.blobs_of(index)["snr"].max() <= 30)
     faint = easy_subframes(8, recipe=Recipe((4.0, 4.9), (1, 3), 0.0))
-    assert is_sought(faint).sum() == 4
+    assert is_compared(faint).sum() == 4
 
 
 def test_who_says_not_where_has_no_figure_of_places_and_ranks_are_no_probabilities(data, scored):
-    whole = report(data, scored, 0.5, DRAW)
-    less = report(data, scored, 0.5, DRAW, located=False, calibrated=False)
+    whole = detector_metrics(data, scored, 0.5, DRAW)
+    less = detector_metrics(data, scored, 0.5, DRAW, has_positions=False, calibrated=False)
     assert whole["blobs"].keys() - less["blobs"].keys() == {
         "snr_at_half",
         "position_error",
@@ -81,29 +87,29 @@ def test_who_says_not_where_has_no_figure_of_places_and_ranks_are_no_probabiliti
 
 
 def test_every_number_stands_in_its_interval_and_comes_again(data, scored):
-    found = report(data, scored, 0.5, DRAW)
+    found = detector_metrics(data, scored, 0.5, DRAW)
     for name, value in (found["subframes"] | found["blobs"]).items():
         assert value["low"] <= value["value"] <= value["high"], name
-    assert found == report(data, scored, 0.5, DRAW)
+    assert found == detector_metrics(data, scored, 0.5, DRAW)
     assert found["subframes"]["auc"]["high"] - found["subframes"]["auc"]["low"] < 0.3
 
 
 def test_what_cannot_be_measured_is_no_number_and_no_warning(data, scored):
     """Where nothing is found, there is no position error; where no blob is loud, no recall of loud ones."""
-    nothing = Scored(scored.scores, [], Matches(0 * scored.matches.hit, scored.matches.error, *EMPTY))
-    found = report(data, nothing, 0.5, DRAW)["blobs"]
+    nothing = ScoringResult(scored.scores, [], Matches(0 * scored.matches.hit, scored.matches.error, *EMPTY))
+    found = detector_metrics(data, nothing, 0.5, DRAW)["blobs"]
     assert np.isnan(found["position_error"]["value"])
     assert found["false_per_100"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     faint = easy_subframes(8, recipe=Recipe((4.0, 9.0), (1, 1), 0.0))
-    few = Scored(np.linspace(0, 1, 8), [], Matches(np.ones(4), np.ones(4), *EMPTY))
-    assert np.isnan(report(faint, few, 0.5, DRAW)["blobs"]["recall_above_15"]["value"])
+    few = ScoringResult(np.linspace(0, 1, 8), [], Matches(np.ones(4), np.ones(4), *EMPTY))
+    assert np.isnan(detector_metrics(faint, few, 0.5, DRAW)["blobs"]["recall_above_15"]["value"])
 
 
 EMPTY = (np.empty(0), np.empty(0, dtype=int))
 
 
 def test_the_final_report_counts(data, scored):
-    found = final_report(data, scored, 0.5)
+    found = final_metrics(data, scored, 0.5)
     assert found["exposures"] == 4
     assert found["appearances"] == len(data.blobs)
     assert found["found"] == (data.blobs["snr"] > 12).sum()
@@ -112,5 +118,5 @@ def test_the_final_report_counts(data, scored):
 
 
 def test_the_median_of_what_is_there():
-    assert median_of_finite(np.array([np.nan, 1.0, 3.0])) == 2.0
-    assert np.isnan(median_of_finite(np.array([np.nan])))
+    assert finite_median(np.array([np.nan, 1.0, 3.0])) == 2.0
+    assert np.isnan(finite_median(np.array([np.nan])))

@@ -15,7 +15,7 @@ from synthetic import box_detector, random_network, write_model
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
 from blobwatch.detector import export
 from blobwatch.detector.export import load_network, write_artefact, write_onnx
-from blobwatch.detector.network import build, count_parameters
+from blobwatch.detector.network import build_network, count_parameters
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 
@@ -103,7 +103,7 @@ def test_a_network_is_rebuilt_as_it_was_with_its_clip(tmp_path):
     """A pixel beyond the clip changes nothing, neither in the rebuilt network nor in the serving model."""
     torch.manual_seed(4)
     architecture = {"name": "compact", "width": 8, "clip": 2.5}
-    write_artefact(tmp_path, build(**architecture).eval(), architecture, {"threshold": 0.5})
+    write_artefact(tmp_path, build_network(**architecture).eval(), architecture, {"threshold": 0.5})
     model = Model.load(tmp_path)
     assert model.manifest["architecture"] == architecture | {"stride": 4}
     network = load_network(tmp_path, model.manifest)
@@ -124,7 +124,7 @@ def test_a_network_is_rebuilt_as_it_was_with_its_clip(tmp_path):
 def test_what_was_trained_is_what_is_served(tmp_path):
     """A few steps move the statistics of the normalisations."""
     torch.manual_seed(5)
-    network = build("compact", 8).train()
+    network = build_network("compact", 8).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for _ in range(3):
         optimizer.zero_grad()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from blobwatch.detector.baselines import as_snr, matched_filter
-from blobwatch.detector.ideal_observer import bank, find_ideally, ideal_snr
+from blobwatch.detector.baselines import matched_filter, snr_from_score
+from blobwatch.detector.ideal_observer import find_by_ideal_observer, ideal_snr, shape_bank
 from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
 
 SIDE = 256
@@ -19,7 +19,7 @@ def frame_with(blob: Blob, snr: float, noise: np.ndarray | float = 0.0) -> np.nd
 
 
 def test_the_shapes_have_unit_norm_and_differ():
-    stamps = bank()
+    stamps = shape_bank()
     assert 40 <= len(stamps) <= 60
     for stamp in stamps:
         assert (stamp**2).sum() == pytest.approx(1.0)
@@ -71,8 +71,8 @@ def test_white_noise_has_unit_snr_also_at_the_edge():
 
 def test_it_finds_what_is_above_the_noise():
     noise = np.random.default_rng(1).normal(size=(SIDE, SIDE))
-    peaks, score = find_ideally(frame_with(BLOBS[1], 15.0, noise))
+    peaks, score = find_by_ideal_observer(frame_with(BLOBS[1], 15.0, noise))
     assert (peaks.x[0], peaks.y[0]) == pytest.approx((60.0, 170.0), abs=1.5)
-    assert as_snr(peaks.probability[0]) == pytest.approx(15.0, abs=2.5)
+    assert snr_from_score(peaks.probability[0]) == pytest.approx(15.0, abs=2.5)
     assert score == peaks.probability[0]
-    assert (as_snr(peaks.probability) >= 4.0).all()
+    assert (snr_from_score(peaks.probability) >= 4.0).all()

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from blobwatch.dataset.shards import orient_image, orient_position
-from blobwatch.detector.loss import REACH, away_from_centres, centres_of, detection_logit, focal, loss
+from blobwatch.detector.loss import (
+    REACH,
+    detection_logit,
+    detection_loss,
+    false_detection_weight,
+    focal_loss,
+    locate_centres,
+)
 from blobwatch.images.peaks import find_peaks
 
 EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
@@ -28,11 +35,11 @@ def ideal(blobs: list[np.ndarray], sure: float = 12.0) -> torch.Tensor:
 def total(output: torch.Tensor, blobs: list[np.ndarray], weight: float = 1.0) -> torch.Tensor:
     """Return the loss; a subframe with blobs has label 1."""
     labels = torch.tensor([float(len(places) > 0) for places in blobs], dtype=output.dtype)
-    return loss(output, labels, blobs, 256 // output.shape[-1], weight)
+    return detection_loss(output, labels, blobs, 256 // output.shape[-1], weight)
 
 
 def test_centres_are_counted_in_cells_from_the_middle_of_the_first_cell():
-    owner, centres = centres_of([PLACES[:1], EMPTY, PLACES[1:]], 4)
+    owner, centres = locate_centres([PLACES[:1], EMPTY, PLACES[1:]], 4)
     assert owner.tolist() == [0, 2, 2]
     # The middle of cell 7 is at x 29.5, that of cell 50 at y 201.5.
     assert centres[0].tolist() == pytest.approx([7 + 0.7 / 4, 50 - 0.6 / 4])
@@ -136,7 +143,7 @@ def test_each_blob_is_found_in_its_own_subframe_also_in_a_corner():
 
 def test_false_detections_weigh_nothing_at_a_centre_and_all_far_away():
     centres = np.array([[20.0, 30.0], [63.0, 2.0], [40.0, 40.0]])
-    weight = away_from_centres((3, 64, 64), np.array([0, 0, 2]), centres).numpy()
+    weight = false_detection_weight((3, 64, 64), np.array([0, 0, 2]), centres).numpy()
     assert weight[0, 30, 20] == weight[0, 2, 63] == weight[2, 40, 40] == 0.0
     assert (weight[1] == 1.0).all()
     along = weight[0, 30, 20:26]
@@ -157,7 +164,7 @@ def test_false_detections_weigh_nothing_at_a_centre_and_all_far_away():
 def test_the_focal_loss_is_the_logistic_loss_times_the_squared_error(logit):
     probability = 1 / (1 + np.exp(-logit))
     expected = -np.log(probability) * (1 - probability) ** 2
-    assert focal(torch.tensor(logit)).item() == pytest.approx(expected, rel=1e-4)
+    assert focal_loss(torch.tensor(logit)).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_gradients_are_those_of_finite_steps():

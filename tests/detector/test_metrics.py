@@ -9,11 +9,11 @@ from blobwatch.dataset.shards import BLOB, Shard
 from blobwatch.detector.metrics import (
     Matches,
     auc,
+    bootstrap_interval,
     false_per_100,
-    interval,
-    match,
+    match_blobs,
     snr_at_half,
-    threshold_for,
+    threshold_at_rate,
 )
 from blobwatch.images.peaks import Peaks
 
@@ -61,7 +61,7 @@ def test_each_is_paired_once_and_the_most_probable_first():
         peaks((5.0, 5.0, 0.7)),
         peaks((100.0, 203.0, 0.6), (10.0, 27.0, 0.5)),  # the second is 7 pixels off
     ]
-    result = match(data, found, radius=6.0)
+    result = match_blobs(data, found, radius=6.0)
     assert result.hit.tolist() == [0.9, 0.0, 0.6]
     assert result.error.tolist()[::2] == pytest.approx([1.0, 3.0])
     assert np.isnan(result.error[1])
@@ -71,19 +71,19 @@ def test_each_is_paired_once_and_the_most_probable_first():
 
 def test_two_found_and_two_true_blobs_side_by_side_are_two_pairs():
     data = shard_with([[(50.0, 50.0), (54.0, 50.0)]])
-    result = match(data, [peaks((52.0, 50.0, 0.9), (52.5, 50.0, 0.8))], radius=6.0)
+    result = match_blobs(data, [peaks((52.0, 50.0, 0.9), (52.5, 50.0, 0.8))], radius=6.0)
     assert sorted(result.hit) == [0.8, 0.9]
     assert len(result.false) == 0
 
 
 def test_the_radius_itself_still_counts():
     data = shard_with([[(50.0, 50.0)]])
-    assert match(data, [peaks((56.0, 50.0, 0.9))], 6.0).hit[0] == 0.9
-    assert match(data, [peaks((56.01, 50.0, 0.9))], 6.0).hit[0] == 0.0
+    assert match_blobs(data, [peaks((56.0, 50.0, 0.9))], 6.0).hit[0] == 0.9
+    assert match_blobs(data, [peaks((56.01, 50.0, 0.9))], 6.0).hit[0] == 0.0
 
 
 def test_nothing_found_and_nothing_there():
-    result = match(shard_with([[], []]), [EMPTY, EMPTY], 6.0)
+    result = match_blobs(shard_with([[], []]), [EMPTY, EMPTY], 6.0)
     assert [len(part) for part in (result.hit, result.error, result.false)] == [0, 0, 0]
 
 
@@ -101,23 +101,23 @@ def test_false_blobs_per_100_exposures():
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
 def test_the_threshold_gives_at_most_the_rate(rate, count):
     matches = false_ones(np.random.default_rng(count).uniform(0.02, 1.0, count))
-    threshold = threshold_for(matches, 1000, rate)
+    threshold = threshold_at_rate(matches, 1000, rate)
     assert 0.0 < threshold < 1.0
     assert false_per_100(matches, threshold, 1000) <= rate
 
 
 def test_the_threshold_is_no_higher_than_it_must_be():
     matches = false_ones([0.9, 0.8, 0.7, 0.2, 0.1])
-    threshold = threshold_for(matches, 1600, 2.0)  # two allowed
+    threshold = threshold_at_rate(matches, 1600, 2.0)  # two allowed
     assert 0.7 < threshold < 0.8
     assert false_per_100(matches, threshold, 1600) == 2.0
-    assert 0.9 < threshold_for(matches, 1600, 0.5) < 1.0  # none allowed
+    assert 0.9 < threshold_at_rate(matches, 1600, 0.5) < 1.0  # none allowed
 
 
 @pytest.mark.parametrize("values", [[0.9, 0.9, 0.9, 0.1], [1.0, 1.0, 0.5], [1.0], [0.99999999, 0.99999998]])
 @pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
 def test_the_rate_is_kept_where_probabilities_are_equal_or_one(values, rate):
-    threshold = threshold_for(false_ones(values), 1600, rate)
+    threshold = threshold_at_rate(false_ones(values), 1600, rate)
     assert false_per_100(false_ones(values), threshold, 1600) <= rate
 
 
@@ -127,9 +127,9 @@ def test_an_interval_covers_its_value_and_is_reproducible():
     def mean(chosen):
         return float(values[chosen].mean())
 
-    one = interval(mean, np.arange(400), 500, 0.95, seed=3)
-    assert one == interval(mean, np.arange(400), 500, 0.95, seed=3)
-    assert one != interval(mean, np.arange(400), 500, 0.95, seed=4)
+    one = bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=3)
+    assert one == bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=3)
+    assert one != bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=4)
     assert one["value"] == pytest.approx(values.mean())
     assert one["low"] < one["value"] < one["high"]
     assert one["high"] - one["low"] == pytest.approx(2 * 1.96 * 2.0 / 20, rel=0.2)
@@ -142,8 +142,8 @@ def test_what_comes_from_one_exposure_is_drawn_together():
     def mean(chosen):
         return float(values[chosen].mean())
 
-    together = interval(mean, np.repeat(np.arange(10), 40), 300, 0.95, seed=3)
-    apart = interval(mean, np.arange(400), 300, 0.95, seed=3)
+    together = bootstrap_interval(mean, np.repeat(np.arange(10), 40), 300, 0.95, seed=3)
+    apart = bootstrap_interval(mean, np.arange(400), 300, 0.95, seed=3)
     assert together["value"] == apart["value"]
     assert together["high"] - together["low"] > 4 * (apart["high"] - apart["low"])
 
@@ -151,7 +151,7 @@ def test_what_comes_from_one_exposure_is_drawn_together():
 def test_a_higher_confidence_is_a_wider_interval():
     values = np.random.default_rng(1).normal(size=200)
     narrow, wide = (
-        interval(lambda i: float(values[i].mean()), np.arange(200), 300, c, 1) for c in (0.68, 0.99)
+        bootstrap_interval(lambda i: float(values[i].mean()), np.arange(200), 300, c, 1) for c in (0.68, 0.99)
     )
     assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
 
@@ -160,13 +160,15 @@ def test_the_truth_is_in_nineteen_of_twenty_intervals():
     inside = 0
     for seed in range(100):
         values = np.random.default_rng(seed).normal(size=60)
-        found = interval(lambda i, v=values: float(v[i].mean()), np.arange(60), 200, 0.95, seed)
+        found = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.arange(60), 200, 0.95, seed)
         inside += found["low"] <= 0.0 <= found["high"]
     assert 86 <= inside <= 100
 
 
 def test_where_nothing_can_be_measured_there_is_no_number_and_no_warning():
-    assert all(np.isnan(v) for v in interval(lambda i: float("nan"), np.arange(5), 100, 0.95, 1).values())
+    assert all(
+        np.isnan(v) for v in bootstrap_interval(lambda i: float("nan"), np.arange(5), 100, 0.95, 1).values()
+    )
 
 
 def found_of(seed: int, half: float, blobs: int = 1500) -> tuple[np.ndarray, np.ndarray]:

@@ -214,10 +214,10 @@ def test_an_exposure_in_two_splits_is_counted():
 
 def test_simulated_and_real_are_told_by_their_rootnames():
     assert "Exposures: 13 **simulated** (rootnames `izzz...`), 0 **real**." in card()
-    assert "Judged exposures: 4 **simulated** (rootnames `izzz...`), 0 **real**." in card()
+    assert "Test exposures: 4 **simulated** (rootnames `izzz...`), 0 **real**." in card()
     mixed = [*INDEX, row("test", "ich219i8q", 57602.0, "ich219iaq izzz000vq")]
     assert "Exposures: 13 **simulated** (rootnames `izzz...`), 2 **real**." in card(index=mixed)
-    assert "Judged exposures: 4 **simulated** (rootnames `izzz...`), 2 **real**." in card(index=mixed)
+    assert "Test exposures: 4 **simulated** (rootnames `izzz...`), 2 **real**." in card(index=mixed)
 
 
 def test_the_worst_slices_come_first_two_of_each():

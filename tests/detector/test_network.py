@@ -12,7 +12,7 @@ from blobwatch.detector.network import (
     SMALL,
     UNIT,
     MatchedFilters,
-    build,
+    build_network,
     count_parameters,
     radial_profile,
 )
@@ -20,24 +20,24 @@ from blobwatch.images.scaling import CLIP
 
 
 def test_the_predecessor_has_its_published_number_of_parameters():
-    assert count_parameters(build("predecessor", 16)) == 8_392_418
+    assert count_parameters(build_network("predecessor", 16)) == 8_392_418
 
 
 def test_compact_is_small_and_grows_with_its_width():
-    sizes = [count_parameters(build("compact", width)) for width in (8, 16, 24)]
+    sizes = [count_parameters(build_network("compact", width)) for width in (8, 16, 24)]
     assert sizes == sorted(sizes)
     assert sizes[1] < 100_000
 
 
 def test_an_unknown_architecture():
     with pytest.raises(ValueError, match="unknown architecture 'resnet'; known are compact, predecessor"):
-        build("resnet", 16)
+        build_network("resnet", 16)
 
 
 @pytest.mark.parametrize(("name", "stride"), [("compact", 4), ("predecessor", 256)])
 @pytest.mark.parametrize("size", [(2, 256, 256), (1, 512, 256)])
 def test_the_map_has_three_planes_of_cells(name, stride, size):
-    network = build(name, 1).eval()
+    network = build_network(name, 1).eval()
     batch, ny, nx = size
     with torch.inference_mode():
         output = network(torch.zeros(batch, 1, ny, nx))
@@ -48,7 +48,7 @@ def test_the_map_has_three_planes_of_cells(name, stride, size):
 def test_a_new_network_is_the_best_of_its_matched_filters():
     """Nearly all cells are empty, and a blob twice as strong as the limit is found, before any training."""
     torch.manual_seed(0)
-    network = build("compact", 16).eval()
+    network = build_network("compact", 16).eval()
     noise = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         empty, blob = (network(x)[0, 0] for x in (noise, noise + blob_image(6.2, 0.0, 10.6, 301.5, 197.5)))
@@ -70,7 +70,7 @@ def test_the_predecessor_judges_each_subframe_for_itself():
 
 
 def test_a_pixel_beyond_the_clip_counts_as_the_clip():
-    network = build("compact", 8, clip=3.0).eval()
+    network = build_network("compact", 8, clip=3.0).eval()
     frame = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     frame[0, 0, 20, 30], frame[0, 0, 40, 10] = 3.0, -3.0
     beyond, within = frame.clone(), frame.clone()
@@ -95,7 +95,7 @@ def test_calibration_changes_the_logit_and_nothing_else():
 
 
 def test_what_the_stage_keeps_is_within_the_clip_of_a_network_that_is_told_none():
-    assert build("compact").clip == CLIP
+    assert build_network("compact").clip == CLIP
 
 
 def test_a_point_of_light_excites_the_cell_that_holds_it():
@@ -144,7 +144,7 @@ def snr_maps(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("width", "hole"), SMALL + LARGE + RINGS)
 def test_a_matched_filter_gives_the_snr_of_a_blob_of_its_shape(width, hole):
     """The mean over a cell takes 1 to 7 % of it, at the corner of cells up to 21 %."""
-    network = build("compact", 1)
+    network = build_network("compact", 1)
     small = (width, hole) in SMALL
     middle = (300.5, 196.5) if small else (301.5, 197.5)  # of a cell of 2 or of 4 pixels
     with torch.inference_mode():
@@ -161,14 +161,14 @@ def test_a_matched_filter_gives_the_snr_of_a_blob_of_its_shape(width, hole):
 
 
 def test_a_negative_blob_is_no_detection_of_a_matched_filter():
-    network = build("compact", 1)
+    network = build_network("compact", 1)
     with torch.inference_mode():
         maps = snr_maps(network, -blob_image(6.2, 0.0, 12.0, 301.5, 197.5))
     assert maps[:, 0].max() < 1.2
 
 
 def test_maps_of_matched_filters_are_compressed():
-    network = build("compact", 1)
+    network = build_network("compact", 1)
     with torch.inference_mode():
         faint, bright = (
             network.filter_maps(blob_image(6.2, 0.0, snr, 301.5, 197.5)).max().item() for snr in (2.0, 200.0)

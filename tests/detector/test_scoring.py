@@ -6,7 +6,7 @@ from synthetic import easy_subframes
 
 from blobwatch.artefact import Model
 from blobwatch.detector.baselines import find_by_filter
-from blobwatch.detector.scoring import matched, score_classical, score_model
+from blobwatch.detector.scoring import match_detections, score_classical, score_model
 from blobwatch.images.peaks import Peaks
 
 
@@ -58,5 +58,5 @@ def test_a_detector_without_positions_is_asked_for_the_subframe_only(data):
         Peaks(np.array([127.5]), np.array([127.5]), np.array([0.9])) if label else Peaks(*np.empty((3, 0)))
         for label in data.labels
     ]
-    assert len(matched(data, found, 6.0, stride=256).false) == 0
-    assert len(matched(data, found, 6.0, stride=4).false) > 5
+    assert len(match_detections(data, found, 6.0, stride=256).false) == 0
+    assert len(match_detections(data, found, 6.0, stride=4).false) > 5

@@ -15,8 +15,8 @@ from synthetic import easy_subframes
 
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard, orient_image
 from blobwatch.detector import training
-from blobwatch.detector.network import build
-from blobwatch.detector.training import MARGIN, Plan, batches, learning_rate, place_crop, train
+from blobwatch.detector.network import build_network
+from blobwatch.detector.training import MARGIN, Plan, draw_crop_origin, iterate_batches, learning_rate, train
 from blobwatch.errors import BlobwatchError
 
 PLAN = Plan(
@@ -53,7 +53,7 @@ def deterministic():
 
 def new_network(name: str = "compact") -> torch.nn.Module:
     torch.manual_seed(PLAN.seed)
-    return build(name, 8).to(memory_format=torch.channels_last)
+    return build_network(name, 8).to(memory_format=torch.channels_last)
 
 
 def bits(network: torch.nn.Module) -> dict[str, bytes]:
@@ -105,7 +105,7 @@ def test_it_goes_on_after_an_end_between_epochs(uninterrupted, train_set, val_se
     with pytest.raises(Stopped):
         train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
     torch.manual_seed(99)  # a new process starts anywhere
-    network, seen = build("compact", 8).to(memory_format=torch.channels_last), []
+    network, seen = build_network("compact", 8).to(memory_format=torch.channels_last), []
     progress = train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert [row["epoch"] for row in seen] == list(range(last + 1, 3))
     assert progress.history == uninterrupted[1].history
@@ -160,7 +160,7 @@ def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_pat
 def test_a_finished_training_is_not_trained_further(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     train(new_network(), train_set, val_set, PLAN, path)
-    network, seen = build("compact", 8), []
+    network, seen = build_network("compact", 8), []
     train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert seen == []
     assert bits(network) == bits(uninterrupted[0])
@@ -199,7 +199,7 @@ def test_it_ends_with_the_weights_of_the_last_epoch_also_after_a_kill(
 
 
 def test_a_loss_that_is_no_number_is_said(monkeypatch, train_set, val_set, tmp_path):
-    monkeypatch.setattr(training, "loss", lambda output, *rest: output.sum() * float("nan"))
+    monkeypatch.setattr(training, "detection_loss", lambda output, *rest: output.sum() * float("nan"))
     with pytest.raises(BlobwatchError, match=r"the loss is nan in epoch 0; lower train\.learning_rate"):
         train(new_network(), train_set, val_set, PLAN, tmp_path / "c.safetensors")
 
@@ -245,7 +245,7 @@ def test_the_blobs_of_a_crop_are_those_that_it_shows(crop):
     data, plan = marked_set(), replace(PLAN, crop=crop, crops=3)
     labels = []
     for epoch in range(4):
-        for images, label, blobs in batches(data, plan, epoch):
+        for images, label, blobs in iterate_batches(data, plan, epoch):
             assert tuple(images.shape[1:]) == (1, crop, crop)
             for image, places in zip(images[:, 0].numpy(), blobs, strict=True):
                 shown = {(x, y) for y, x in np.argwhere(image > 0)}
@@ -259,13 +259,13 @@ def test_the_blobs_of_a_crop_are_those_that_it_shows(crop):
 
 def test_a_crop_is_anywhere_or_around_a_blob_with_a_margin():
     rng = np.random.default_rng(1)
-    anywhere = np.array([place_crop(rng, np.empty(0, dtype=BLOB), 64) for _ in range(3000)])
+    anywhere = np.array([draw_crop_origin(rng, np.empty(0, dtype=BLOB), 64) for _ in range(3000)])
     assert anywhere.min(axis=0).tolist() == [0, 0]
     assert anywhere.max(axis=0).tolist() == [192, 192]
     assert anywhere.mean(axis=0) == pytest.approx([96, 96], abs=4)
     blobs = np.zeros(2, dtype=BLOB)
     blobs["x"], blobs["y"] = (130.3, 2.0), (90.6, 254.0)
-    places = np.array([place_crop(rng, blobs, 64) for _ in range(3000)])
+    places = np.array([draw_crop_origin(rng, blobs, 64) for _ in range(3000)])
     around = places[places[:, 1] < 160]
     assert 0.45 < len(around) / len(places) < 0.55
     inside = np.array([130, 91]) - around  # where the first blob is in its crop
@@ -277,20 +277,22 @@ def test_a_crop_is_anywhere_or_around_a_blob_with_a_margin():
 
 def test_each_epoch_shows_each_subframe_as_often_in_another_order_and_place(train_set):
     plan = replace(PLAN, crop=256)  # a whole subframe is recognised whichever way round it is
-    shown = [torch.cat([part[0] for part in batches(train_set, plan, epoch)]).numpy() for epoch in (0, 1)]
+    shown = [
+        torch.cat([part[0] for part in iterate_batches(train_set, plan, epoch)]).numpy() for epoch in (0, 1)
+    ]
     own = [np.sort(train_set.scaled(index), axis=None).tobytes() for index in range(len(train_set))]
     orders = [[own.index(np.sort(image, axis=None).tobytes()) for image in images] for images in shown]
     for order in orders:
         assert np.bincount(order).tolist() == [plan.crops] * len(train_set)
     assert orders[0] != orders[1]
-    first, second = (next(batches(train_set, PLAN, epoch))[0] for epoch in (0, 1))
+    first, second = (next(iterate_batches(train_set, PLAN, epoch))[0] for epoch in (0, 1))
     assert not torch.equal(first, second)
-    assert torch.equal(first, next(batches(train_set, PLAN, 0))[0])
+    assert torch.equal(first, next(iterate_batches(train_set, PLAN, 0))[0])
 
 
 def test_an_epoch_has_as_many_batches_as_the_plan_counts(train_set):
     for plan in (PLAN, replace(PLAN, crops=3, batch=7), replace(PLAN, crops=1, batch=100)):
-        assert len(list(batches(train_set, plan, 0))) == plan.steps(len(train_set))
+        assert len(list(iterate_batches(train_set, plan, 0))) == plan.steps(len(train_set))
 
 
 def test_crops_are_shown_in_all_eight_orientations():
@@ -298,7 +300,7 @@ def test_crops_are_shown_in_all_eight_orientations():
     own = data.scaled(0)
     looks = {orient_image(own, flipped, turns).tobytes() for flipped in (False, True) for turns in range(4)}
     plan = replace(PLAN, crop=256, crops=60)
-    images = torch.cat([part[0] for part in batches(data, plan, 0)])[:, 0].numpy()
+    images = torch.cat([part[0] for part in iterate_batches(data, plan, 0)])[:, 0].numpy()
     seen = {image.tobytes() for image in images if image.any()}
     assert len(looks) == 8
     assert seen == looks
@@ -327,6 +329,6 @@ def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
     with pytest.raises(Stopped):
         train(new_network("predecessor"), data, few, small, tmp_path / "two.safetensors", on_epoch=stop)
     torch.manual_seed(3)
-    resumed = build("predecessor", 1).to(memory_format=torch.channels_last)
+    resumed = build_network("predecessor", 1).to(memory_format=torch.channels_last)
     train(resumed, data, few, small, tmp_path / "two.safetensors")
     assert bits(resumed) == bits(whole)

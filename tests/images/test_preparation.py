@@ -13,7 +13,7 @@ from blobwatch.instrument.contaminants import line
 from blobwatch.robustness import noise
 
 SIZE = 1024
-SPECTRA = {"white": noise.white(), "correlated": noise.smoothed_mixture(0.6, 1.0)}
+SPECTRA = {"white": noise.white_spectrum(), "correlated": noise.smoothed_spectrum(0.6, 1.0)}
 BOTH = pytest.mark.parametrize("true", SPECTRA.values(), ids=SPECTRA)
 
 

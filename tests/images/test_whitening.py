@@ -18,11 +18,11 @@ from blobwatch.robustness import noise
 
 SIZE = 1024
 SPECTRA = {
-    "white": noise.white(),
-    "correlated": noise.smoothed_mixture(0.37, 0.7),
-    "strongly correlated": noise.smoothed_mixture(0.6, 1.0),
-    "coupled": noise.coupled(0.05),
-    "rows": noise.row_noise(0.02, 0.2, 0.03),
+    "white": noise.white_spectrum(),
+    "correlated": noise.smoothed_spectrum(0.37, 0.7),
+    "strongly correlated": noise.smoothed_spectrum(0.6, 1.0),
+    "coupled": noise.coupled_spectrum(0.05),
+    "rows": noise.row_noise_spectrum(0.02, 0.2, 0.03),
 }
 ALL = pytest.mark.parametrize("true", SPECTRA.values(), ids=SPECTRA)
 EVERYWHERE = np.ones((SIZE, SIZE), dtype=bool)

@@ -12,8 +12,8 @@ from blobwatch.robustness.frames import APART, SETS, draw_frame
 from blobwatch.robustness.shapes import KINDS, TEMPLATE, Shape, draw_shape, render
 
 ROOM = PACKAGE / "robustness"
-GENERATORS = ("shapes", "noise", "defects", "lights", "frames", "limit")
-FORBIDDEN = ("dataset/contamination", "dataset/injection", "instrument/contaminants", "instrument/blobs")
+GENERATORS = ("shapes", "noise", "defects", "stray_light", "frames", "limit")
+FORBIDDEN = ("dataset/contaminants", "dataset/injection", "instrument/contaminants", "instrument/blobs")
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -8,18 +8,18 @@ from scipy.ndimage import maximum_filter
 from blobwatch.robustness import noise
 from blobwatch.robustness.frames import RobustnessFrame
 from blobwatch.robustness.limit import (
-    coarse,
-    limit_of,
-    mean_of_modes,
-    recall_of,
-    threshold_for,
+    coarse_spectrum,
+    compute_limit,
+    expected_recall,
+    mean_over_modes,
+    noise_threshold,
     whitened_power,
 )
 from blobwatch.robustness.shapes import Shape, render
 
 DIAMOND = Shape("superellipse", 6.6, exponent=1.25, edge=5.0)
 SMALL = Shape("superellipse", 3.0, exponent=1.25, edge=5.0)
-CORRELATED = noise.smoothed_mixture(0.37, 0.7)
+CORRELATED = noise.smoothed_spectrum(0.37, 0.7)
 
 
 def matched(shape: Shape, spectrum: np.ndarray) -> np.ndarray:
@@ -35,23 +35,23 @@ def matched(shape: Shape, spectrum: np.ndarray) -> np.ndarray:
 
 def half(shape: Shape, spectrum: np.ndarray, rate: float = 5.0) -> float:
     """Return the SNR at which the limit finds half."""
-    power = whitened_power(render(shape, 0.0, 0.0).image, coarse(spectrum))
+    power = whitened_power(render(shape, 0.0, 0.0).image, coarse_spectrum(spectrum))
     snr = np.linspace(3.0, 10.0, 1401)
-    threshold = threshold_for(power, 1024.0**2, rate)
-    recall = recall_of(snr * np.sqrt(mean_of_modes(power)), np.full(len(snr), threshold))
+    threshold = noise_threshold(power, 1024.0**2, rate)
+    recall = expected_recall(snr * np.sqrt(mean_over_modes(power)), np.full(len(snr), threshold))
     return float(np.interp(0.5, recall, snr))
 
 
 def test_the_limit_in_white_and_in_correlated_noise():
     """One known shape: below the 5.2 of an observer that tries 216 shapes; correlation costs a quarter."""
-    white, correlated = half(DIAMOND, noise.white()), half(DIAMOND, CORRELATED)
+    white, correlated = half(DIAMOND, noise.white_spectrum()), half(DIAMOND, CORRELATED)
     assert white == pytest.approx(4.9, abs=0.15)
     assert correlated == pytest.approx(6.2, abs=0.2)
-    assert 4.7 < half(SMALL, noise.white()) < 5.3
-    assert half(DIAMOND, noise.white(), rate=0.5) > white + 0.3  # fewer false blobs cost something
+    assert 4.7 < half(SMALL, noise.white_spectrum()) < 5.3
+    assert half(DIAMOND, noise.white_spectrum(), rate=0.5) > white + 0.3  # fewer false blobs cost something
 
 
-@pytest.mark.parametrize("spectrum", [noise.white(), CORRELATED], ids=["white", "correlated"])
+@pytest.mark.parametrize("spectrum", [noise.white_spectrum(), CORRELATED], ids=["white", "correlated"])
 def test_the_threshold_leaves_the_rate_of_peaks_in_simulated_noise(spectrum):
     filtering, found = matched(DIAMOND, spectrum), 0
     for seed in range(4):
@@ -59,9 +59,9 @@ def test_the_threshold_leaves_the_rate_of_peaks_in_simulated_noise(spectrum):
         output = irfft2(rfft2(field) * filtering, s=field.shape)
         assert output.std() == pytest.approx(1.0, abs=0.02)
         found += ((output == maximum_filter(output, 5)) & (output > 4.0)).sum()
-    power = whitened_power(render(DIAMOND, 0.0, 0.0).image, coarse(spectrum))
+    power = whitened_power(render(DIAMOND, 0.0, 0.0).image, coarse_spectrum(spectrum))
     # At this rate the threshold must be the level at which the peaks were counted.
-    assert threshold_for(power, 1024.0**2, 100 * found / 4) == pytest.approx(4.0, abs=0.06)
+    assert noise_threshold(power, 1024.0**2, 100 * found / 4) == pytest.approx(4.0, abs=0.06)
 
 
 def test_the_recall_is_that_of_injected_blobs():
@@ -78,24 +78,26 @@ def test_the_recall_is_that_of_injected_blobs():
         frame = noise.draw_noise(np.random.default_rng(seed), CORRELATED) + snr * blobs
         output = maximum_filter(irfft2(rfft2(frame) * filtering, s=frame.shape), 7)
         found.append(output[np.ix_(middles, middles)] >= threshold)
-    power = whitened_power(image, coarse(CORRELATED))
-    expected = recall_of(np.array([snr * np.sqrt(mean_of_modes(power))]), np.array([threshold]))[0]
+    power = whitened_power(image, coarse_spectrum(CORRELATED))
+    expected = expected_recall(np.array([snr * np.sqrt(mean_over_modes(power))]), np.array([threshold]))[0]
     assert np.mean(found) == pytest.approx(expected, abs=0.04)
     assert 0.3 < expected < 0.7
 
 
 def test_offsets_of_rows_cost_nearly_nothing():
-    assert half(DIAMOND, noise.row_noise(0.0, 0.3, 0.3)) < 1.1 * half(DIAMOND, noise.white())
+    assert half(DIAMOND, noise.row_noise_spectrum(0.0, 0.3, 0.3)) < 1.1 * half(
+        DIAMOND, noise.white_spectrum()
+    )
 
 
 def test_the_limit_of_a_frame():
     stamps = [render(DIAMOND, 300.0, 300.0), render(SMALL, 600.0, 600.0)]
     blobs = np.zeros(2, dtype=[("snr", "f8")])
     blobs["snr"] = 4.0, 20.0
-    spectrum = noise.white()
-    limit = limit_of(RobustnessFrame(np.zeros((1024, 1024)), blobs, stamps, spectrum), 5.0)
+    spectrum = noise.white_spectrum()
+    limit = compute_limit(RobustnessFrame(np.zeros((1024, 1024)), blobs, stamps, spectrum), 5.0)
     assert limit.snr == pytest.approx([4.0, 20.0], rel=1e-3)
     assert limit.recall[0] < 0.3
     assert limit.recall[1] == pytest.approx(1.0)
-    louder = limit_of(RobustnessFrame(np.zeros((1024, 1024)), blobs, stamps, spectrum, 3.0), 5.0)
+    louder = compute_limit(RobustnessFrame(np.zeros((1024, 1024)), blobs, stamps, spectrum, 3.0), 5.0)
     assert louder.snr == pytest.approx(limit.snr)  # the SNR is in units of the noise

@@ -4,30 +4,30 @@ import numpy as np
 import pytest
 from synthetic import random_network, write_model
 
-from blobwatch.detector.baselines import as_score, find_by_filter
+from blobwatch.detector.baselines import find_by_filter, score_from_snr
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import tiles
 from blobwatch.predict import Predictor
-from blobwatch.robustness import frames, measure
-from blobwatch.robustness.detectors import Finder, Found, filter_finder, model_finder
+from blobwatch.robustness import frames, search
+from blobwatch.robustness.detectors import Finder, FinderResult, filter_finder, model_finder
 from blobwatch.robustness.frames import BLOB, draw_frame
-from blobwatch.robustness.measure import SearchedFrame, joined, search_sets
-from blobwatch.robustness.report import LIMIT, WORST, report_set, report_sets, rows_of, worst_set
+from blobwatch.robustness.report import LIMIT, WORST, report_set, report_sets, to_rows, worst_set
+from blobwatch.robustness.search import SearchedFrame, join_frames, search_sets
 
 DRAW = Bootstrap(50, 0.95, 1)
 SNR = np.array([4.0, 6.0, 8.0, 12.0, 20.0, 30.0])
 
 
-def found_at(x, y, probability: float = 0.9) -> Found:
+def found_at(x, y, probability: float = 0.9) -> FinderResult:
     """Return the answer of a detector that finds something at these places."""
     x, y = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
     scores = [float(any(tile.holds(*place) for place in zip(x, y, strict=True))) for tile in tiles()]
-    return Found(Peaks(x, y, np.full(len(x), probability)), probability * np.array(scores))
+    return FinderResult(Peaks(x, y, np.full(len(x), probability)), probability * np.array(scores))
 
 
-def frame_with(found: Found | None, blobs: bool = True) -> SearchedFrame:
+def frame_with(found: FinderResult | None, blobs: bool = True) -> SearchedFrame:
     """Return a frame with a blob of each SNR, 150 px apart, or an empty one."""
     table = np.zeros(len(SNR) if blobs else 0, dtype=BLOB)
     if blobs:
@@ -37,7 +37,7 @@ def frame_with(found: Found | None, blobs: bool = True) -> SearchedFrame:
 
 
 def figures(*searched: SearchedFrame, threshold: float = 0.5) -> dict:
-    return report_set({"cnn": (threshold, True)}, 6.0, DRAW, joined(list(searched)))
+    return report_set({"cnn": (threshold, True)}, 6.0, DRAW, join_frames(list(searched)))
 
 
 NOTHING = found_at([], [])
@@ -99,13 +99,13 @@ def two_sets(monkeypatch):
     """Only two of the sets, so that it is quick."""
     few = {name: frames.SETS[name] for name in ("white_noise", "bad_pixels")}
     monkeypatch.setattr(frames, "SETS", few)
-    monkeypatch.setattr(measure, "SETS", few)
+    monkeypatch.setattr(search, "SETS", few)
 
 
 def test_all_detectors_on_drawn_frames(two_sets, tmp_path):
     model = write_model(tmp_path / "model")
     old = write_model(tmp_path / "old", random_network("predecessor"), name="predecessor")
-    finders = {"cnn": model_finder(model, 0.5), "matched_filter": filter_finder(float(as_score(6.0)))}
+    finders = {"cnn": model_finder(model, 0.5), "matched_filter": filter_finder(float(score_from_snr(6.0)))}
     finders["predecessor"] = model_finder(old, 0.5)
     searched = search_sets(finders, 2, 5.0, seed=1)
     assert len(searched["white_noise"].truth) == 8
@@ -119,7 +119,7 @@ def test_all_detectors_on_drawn_frames(two_sets, tmp_path):
     assert white["matched_filter"]["false_per_100"]["value"] == 0
     assert 4.3 < white[LIMIT]["snr_at_half"]["value"] < 5.5
     assert set(white["predecessor"]) == {"auc_5_to_30", "false_subframes_per_100"}
-    rows = rows_of(report, {key: key for key in (*finders, LIMIT)})
+    rows = to_rows(report, {key: key for key in (*finders, LIMIT)})
     assert {row["detector"] for row in rows} == {*finders, LIMIT}
     assert set(rows[0]) == {"set", "detector", "figure", "value", "low", "high"}
 
@@ -148,7 +148,7 @@ def test_slow_detectors_search_few_of_the_frames_without_blobs(two_sets):
     looked = {"quick": 0, "slow": 0}
 
     def counting(name: str):
-        def find(image: np.ndarray) -> Found:
+        def find(image: np.ndarray) -> FinderResult:
             looked[name] += 1
             return NOTHING
 

@@ -11,7 +11,7 @@ from synthetic import easy_subframes
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import read_split, write_shard
 from blobwatch.detector.export import load_network
-from blobwatch.detector.network import build
+from blobwatch.detector.network import build_network
 from blobwatch.detector.training import Progress
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
@@ -84,7 +84,7 @@ def test_the_history_has_a_row_per_epoch(trained):
 
 def test_the_weights_are_trained_ones(trained):
     torch.manual_seed(1)
-    untrained = build("predecessor", 1).state_dict()
+    untrained = build_network("predecessor", 1).state_dict()
     weights = load_network(trained[0], Model.load(trained[0]).manifest).state_dict()
     for name, tensor in weights.items():
         assert not torch.equal(tensor, untrained[name]), name

@@ -21,7 +21,7 @@ from blobwatch.lineage.fingerprint import take
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
-from blobwatch.robustness import frames, measure
+from blobwatch.robustness import frames, search
 from blobwatch.stages.evaluate import evaluate, rounded
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
@@ -46,7 +46,7 @@ def made(tmp_path_factory, blank_database):
         patch.setattr(clean_frames, "NOISE_FRAMES", 2)
         few = {name: frames.SETS[name] for name in SETS}
         patch.setattr(frames, "SETS", few)
-        patch.setattr(measure, "SETS", few)
+        patch.setattr(search, "SETS", few)
         yield evaluated(tmp_path_factory.mktemp("evaluate") / "project", blank_database)
 
 

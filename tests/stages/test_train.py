@@ -15,7 +15,7 @@ from blobwatch.dataset.shards import read_split, write_shard
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.export import load_network
 from blobwatch.detector.metrics import false_per_100
-from blobwatch.detector.network import build, count_parameters
+from blobwatch.detector.network import build_network, count_parameters
 from blobwatch.detector.scoring import score_model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
@@ -105,9 +105,9 @@ def test_every_number_of_params_reaches_the_network_or_the_plan(params):
 
 
 def test_the_projects_own_network_is_small_and_the_one_of_the_tests_smaller(params):
-    network = build(**get_architecture(params))
+    network = build_network(**get_architecture(params))
     assert count_parameters(network) <= 150_000
-    assert count_parameters(build(**get_architecture(small_params()))) <= count_parameters(network)
+    assert count_parameters(build_network(**get_architecture(small_params()))) <= count_parameters(network)
 
 
 def test_the_network_is_rebuilt_from_the_artefact(trained):

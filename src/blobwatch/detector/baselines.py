@@ -9,7 +9,7 @@ from blobwatch.images.peaks import APART, Peaks
 SIGMAS = (1.5, 2.1, 2.8, 3.8, 5.0)  # pixels; of the matched filters
 LAPLACIAN = {"min_sigma": 4.5, "max_sigma": 8.0, "num_sigma": 3, "log_scale": True, "threshold": 0.3}
 FULL_SCALE = 20.0  # SNR per e-fold of the score, which rises to 1 as a probability does
-LOWEST_SNR = 4.0  # below it a peak is not worth keeping
+MIN_SNR = 4.0  # below it a peak is not worth keeping
 
 
 def matched_filter(scaled: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def matched_filter(scaled: np.ndarray) -> np.ndarray:
     return best
 
 
-def find_by_filter(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[Peaks, float]:
+def find_by_filter(scaled: np.ndarray, lowest: float = MIN_SNR) -> tuple[Peaks, float]:
     """Return the peaks of the filter bank above an SNR, and the score of the whole image.
 
     Parameters
@@ -51,25 +51,25 @@ def find_by_filter(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[Peak
     score : float
         Largest SNR of the image, on the same scale.
     """
-    return peaks_of(matched_filter(scaled), lowest)
+    return find_snr_peaks(matched_filter(scaled), lowest)
 
 
-def peaks_of(snr: np.ndarray, lowest: float) -> tuple[Peaks, float]:
+def find_snr_peaks(snr: np.ndarray, lowest: float) -> tuple[Peaks, float]:
     """Return the local maxima of a map of SNR that reach ``lowest``, and the score of the whole map."""
     from scipy.ndimage import maximum_filter
 
     top = (snr == maximum_filter(snr, 2 * int(APART) + 1)) & (snr >= lowest)
     y, x = np.nonzero(top)
-    return ranked(x, y, snr[y, x]), float(as_score(snr.max()))
+    return rank_peaks(x, y, snr[y, x]), float(score_from_snr(snr.max()))
 
 
-def ranked(x: np.ndarray, y: np.ndarray, snr: np.ndarray) -> Peaks:
+def rank_peaks(x: np.ndarray, y: np.ndarray, snr: np.ndarray) -> Peaks:
     """Return peaks in order of their SNR, the largest first, with their scores."""
     order = np.argsort(-snr, kind="stable")
-    return Peaks(x[order].astype(float), y[order].astype(float), as_score(snr[order]))
+    return Peaks(x[order].astype(float), y[order].astype(float), score_from_snr(snr[order]))
 
 
-def find_by_laplacian(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[Peaks, float]:
+def find_by_laplacian(scaled: np.ndarray, lowest: float = MIN_SNR) -> tuple[Peaks, float]:
     """Return what ``skimage.feature.blob_log`` finds, and the score of the whole image.
 
     Parameters
@@ -101,7 +101,7 @@ def find_by_laplacian(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[P
         windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape)
         snr[here] = np.einsum("kij,ij->k", windows[y[here], x[here]], kernel)
     kept = snr >= lowest
-    return ranked(x[kept], y[kept], snr[kept]), float(as_score(snr.max(initial=0.0)))
+    return rank_peaks(x[kept], y[kept], snr[kept]), float(score_from_snr(snr.max(initial=0.0)))
 
 
 @lru_cache
@@ -116,11 +116,11 @@ def laplacian_kernel(sigma: float) -> np.ndarray:
     return (kernel / np.sqrt((kernel**2).sum())).astype(np.float32)
 
 
-def as_score(snr: np.ndarray) -> np.ndarray:
+def score_from_snr(snr: np.ndarray) -> np.ndarray:
     """Return a score from 0 to below 1 that rises with the SNR."""
     return 1.0 - np.exp(-np.maximum(np.asarray(snr, dtype=float), 0.0) / FULL_SCALE)
 
 
-def as_snr(score: np.ndarray) -> np.ndarray:
+def snr_from_score(score: np.ndarray) -> np.ndarray:
     """Return the SNR of a score."""
     return -FULL_SCALE * np.log1p(-np.asarray(score, dtype=float))

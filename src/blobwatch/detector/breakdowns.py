@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 
 from blobwatch.dataset.shards import Shard
-from blobwatch.detector.evaluation import Bootstrap, median_of_finite
-from blobwatch.detector.scoring import Scored
+from blobwatch.detector.evaluation import Bootstrap, finite_median
+from blobwatch.detector.scoring import ScoringResult
 
 SNR_EDGES = (4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 SIZE_EDGES = (2, 5, 7, 9, 14)  # half-width, pixels
 
 
-def slices(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> list[dict]:
+def slice_table(data: Shard, scored: ScoringResult, threshold: float, draw: Bootstrap) -> list[dict]:
     """Return recall and position error by SNR, by size and by region of the detector.
 
     Returns
@@ -24,12 +24,12 @@ def slices(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> li
     error = np.where(hit, scored.matches.error, np.nan)
     exposures = data.rootnames[data.blobs["subframe"]]
     rows = []
-    for name, part, members in parts_of(data):
+    for name, part, members in list_slices(data):
         chosen = np.flatnonzero(members)
         if len(chosen) == 0:
             continue
         recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), exposures[chosen])
-        where = median_of_finite(error[chosen])
+        where = finite_median(error[chosen])
         rows.append(
             {"slice": name, "part": part, "blobs": len(chosen)}
             | as_recall(recall)
@@ -38,7 +38,7 @@ def slices(data: Shard, scored: Scored, threshold: float, draw: Bootstrap) -> li
     return rows
 
 
-def parts_of(data: Shard) -> list[tuple[str, str, np.ndarray]]:
+def list_slices(data: Shard) -> list[tuple[str, str, np.ndarray]]:
     """Return the slices: name, part, and which blobs are in it."""
     blobs = data.blobs
     parts = []
@@ -67,7 +67,7 @@ def parts_of(data: Shard) -> list[tuple[str, str, np.ndarray]]:
     return parts
 
 
-def completeness(data: Shard, hit: np.ndarray, edges: tuple[float, ...], draw: Bootstrap) -> list[dict]:
+def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], draw: Bootstrap) -> list[dict]:
     """Return the recall of blobs between each two SNRs that follow each other.
 
     Parameters
@@ -101,7 +101,7 @@ def as_recall(value: dict[str, float]) -> dict[str, float]:
     }
 
 
-def confusion(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+def confusion_matrix(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the confusion matrix, shape (2, 2), int: rows are the truth, columns what was said."""
     said = scores >= threshold
     return np.array([[int(((labels == t) & (said == s)).sum()) for s in (0, 1)] for t in (0, 1)])

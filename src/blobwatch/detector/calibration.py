@@ -13,18 +13,18 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     labels : ndarray, shape (n,), int
     probabilities : ndarray, shape (n,), float
     """
-    number = bin_of(probabilities)
+    number = bin_index(probabilities)
     # Per bin: count times (mean probability - share of positives), without the division.
     gap = np.bincount(number, weights=probabilities - labels, minlength=BINS)
     return float(np.abs(gap).sum() / len(labels))
 
 
-def bin_of(probabilities: np.ndarray) -> np.ndarray:
+def bin_index(probabilities: np.ndarray) -> np.ndarray:
     """Return the number of the bin of each probability; 1 belongs to the last."""
     return np.minimum((probabilities * BINS).astype(int), BINS - 1)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, confidence: float) -> list[dict]:
+def reliability_table(labels: np.ndarray, probabilities: np.ndarray, confidence: float) -> list[dict]:
     """Return the reliability diagram, one row per bin that is not empty.
 
     Parameters
@@ -42,7 +42,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, confidence: float
     """
     from scipy.stats import binomtest
 
-    number = bin_of(probabilities)
+    number = bin_index(probabilities)
     rows = []
     for k in np.unique(number):
         here = number == k
@@ -61,7 +61,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, confidence: float
     return rows
 
 
-def fit(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
+def fit_platt_scaling(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
     """Return slope and shift that make ``slope * logit + shift`` the logit of a probability (Platt 1999).
 
     Parameters

@@ -8,13 +8,13 @@ from blobwatch.artefact import Model
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.dataset.subframes import make_blob_row
 from blobwatch.detections import prepare_for_model
-from blobwatch.detector.baselines import as_score, as_snr, find_by_filter
-from blobwatch.detector.breakdowns import completeness
+from blobwatch.detector.baselines import find_by_filter, score_from_snr, snr_from_score
+from blobwatch.detector.breakdowns import completeness_table
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL
 from blobwatch.detector.evaluation import Bootstrap
-from blobwatch.detector.ideal_observer import find_ideally
-from blobwatch.detector.metrics import match, snr_at_half
-from blobwatch.detector.scoring import LOWEST, search
+from blobwatch.detector.ideal_observer import find_by_ideal_observer
+from blobwatch.detector.metrics import match_blobs, snr_at_half
+from blobwatch.detector.scoring import MIN_PROBABILITY, run_classical
 from blobwatch.images.peaks import Peaks, find_peaks
 from blobwatch.images.scaling import quantize, scale_frame
 from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
@@ -32,7 +32,7 @@ SAME_RATE = f"{CNN}, same rate"
 KEYS = {SAME_RATE: "cnn", IDEAL: "ideal_observer", FILTERS: "matched_filters"}
 
 
-def clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.ndarray, list]:
+def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.ndarray, list]:
     """Draw one clean frame.
 
     Parameters
@@ -61,7 +61,7 @@ def clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.ndarra
     return image, drawn
 
 
-def clean_set(rng: np.random.Generator, frames: int) -> Shard:
+def draw_clean_set(rng: np.random.Generator, frames: int) -> Shard:
     """Draw whole clean frames, kept as subframes are, so that they are judged by the same functions.
 
     Returns
@@ -71,7 +71,7 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
     """
     images, rows = [], []
     for number in range(frames):
-        image, blobs = clean_frame(rng)
+        image, blobs = draw_clean_frame(rng)
         images.append(quantize(scale_frame(image, 0.0, 1.0)))
         rows += [make_blob_row(number, blob.x, blob.y, blob, noise=1.0, injected=True) for blob in blobs]
     origins = np.zeros(frames, dtype=SUBFRAME)
@@ -82,10 +82,12 @@ def clean_set(rng: np.random.Generator, frames: int) -> Shard:
 
 def find_by_model(model: Model, image: np.ndarray) -> Peaks:
     """Return what a model finds in a whole frame, scaled as it is served."""
-    return find_peaks(model.run(prepare_for_model(model, image).scaled[None, None])[0], model.stride, LOWEST)
+    return find_peaks(
+        model.run(prepare_for_model(model, image).scaled[None, None])[0], model.stride, MIN_PROBABILITY
+    )
 
 
-def noise_peaks(data: Shard, found: list[Peaks]) -> np.ndarray:
+def noise_probabilities(data: Shard, found: list[Peaks]) -> np.ndarray:
     """Return the probabilities of the found blobs that are far from any true one."""
     far = []
     for index, peaks in enumerate(found):
@@ -95,12 +97,12 @@ def noise_peaks(data: Shard, found: list[Peaks]) -> np.ndarray:
     return np.concatenate(far)
 
 
-def share_away() -> float:
+def noise_area_fraction() -> float:
     """Return the share of a clean frame that is far from any blob; each cell holds one such disc."""
     return 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2
 
 
-def strength_at_rate(strengths: np.ndarray, frames: float, rate: float) -> float:
+def strength_threshold(strengths: np.ndarray, frames: float, rate: float) -> float:
     """Return the strength above which noise has ``rate`` peaks per 100 frames.
 
     Parameters
@@ -129,19 +131,19 @@ def strength_at_rate(strengths: np.ndarray, frames: float, rate: float) -> float
 
 def network_threshold(noise: np.ndarray, rate: float) -> float:
     """Return the probability above which a network has ``rate`` peaks per 100 of the `NOISE_FRAMES`."""
-    logit = strength_at_rate(np.log(noise) - np.log1p(-noise), NOISE_FRAMES, rate)
+    logit = strength_threshold(np.log(noise) - np.log1p(-noise), NOISE_FRAMES, rate)
     # Less probable peaks are not kept; a network with fewer than that is quieter than the rate.
-    return max(LOWEST, float(1 / (1 + np.exp(-logit))))
+    return max(MIN_PROBABILITY, float(1 / (1 + np.exp(-logit))))
 
 
 def filter_threshold(data: Shard, found: list[Peaks], rate: float) -> float:
     """Return the score above which a linear filter has ``rate`` peaks of noise per 100 clean frames."""
-    snr = as_snr(noise_peaks(data, found))
-    squared = strength_at_rate(snr**2, len(data) * share_away(), rate)
-    return float(as_score(np.sqrt(max(0.0, squared))))
+    snr = snr_from_score(noise_probabilities(data, found))
+    squared = strength_threshold(snr**2, len(data) * noise_area_fraction(), rate)
+    return float(score_from_snr(np.sqrt(max(0.0, squared))))
 
 
-def judge_clean(
+def evaluate_clean_frames(
     model: Model,
     rng: np.random.Generator,
     frames: int,
@@ -174,16 +176,16 @@ def judge_clean(
     completeness : dict of list of dict
         By detector, the rows of ``completeness.csv``.
     """
-    data = clean_set(rng, frames)
+    data = draw_clean_set(rng, frames)
     found = {CNN: [find_by_model(model, data.scaled(index)) for index in range(frames)]}
-    found[FILTERS] = [peaks for peaks, _ in search(find_by_filter, data, f"{FILTERS}, clean", workers)]
-    found[IDEAL] = [peaks for peaks, _ in search(find_ideally, data, IDEAL)]
+    found[FILTERS] = [peaks for peaks, _ in run_classical(find_by_filter, data, f"{FILTERS}, clean", workers)]
+    found[IDEAL] = [peaks for peaks, _ in run_classical(find_by_ideal_observer, data, IDEAL)]
     empty = track(range(NOISE_FRAMES), NOISE_FRAMES, f"{CNN}, clean")
-    noise = [find_by_model(model, clean_frame(rng, blobs=False)[0]).probability for _ in empty]
+    noise = [find_by_model(model, draw_clean_frame(rng, blobs=False)[0]).probability for _ in empty]
     thresholds = {CNN: model.threshold, SAME_RATE: network_threshold(np.concatenate(noise), rate)}
     thresholds |= {name: filter_threshold(data, found[name], rate) for name in (FILTERS, IDEAL)}
     found[SAME_RATE] = found[CNN]
-    hits = {name: match(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
+    hits = {name: match_blobs(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
     exposures, snr = data.rootnames[data.blobs["subframe"]], data.blobs["snr"]
     half = {name: draw(lambda i, h=hit: snr_at_half(snr[i], h[i]), exposures) for name, hit in hits.items()}
     false = np.array([(peaks >= model.threshold).sum() for peaks in noise])
@@ -197,4 +199,4 @@ def judge_clean(
             for name, key in KEYS.items()
         },
     }
-    return report, {name: completeness(data, hit, SNR_EDGES, draw) for name, hit in hits.items()}
+    return report, {name: completeness_table(data, hit, SNR_EDGES, draw) for name, hit in hits.items()}

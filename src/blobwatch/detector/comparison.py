@@ -7,8 +7,8 @@ from functools import partial
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard
 from blobwatch.detector.baselines import find_by_filter, find_by_laplacian
-from blobwatch.detector.metrics import threshold_for
-from blobwatch.detector.scoring import Scored, score_classical, score_frames, score_model
+from blobwatch.detector.metrics import threshold_at_rate
+from blobwatch.detector.scoring import ScoringResult, score_classical, score_frames, score_model
 from blobwatch.images.tiling import SUBFRAME
 
 CNN, FILTERS = "CNN", "matched filters"
@@ -27,10 +27,10 @@ class Detector:
     key : str
         In ``metrics.json`` and ``predictions.csv``.
     score : callable
-        Takes a set of subframes and returns `Scored`.
+        Takes a set of subframes and returns `ScoringResult`.
     threshold : float or None
         Of a model that is served, set on val when it was trained; None where it is still to be set there.
-    located : bool
+    has_positions : bool
         Whether it says where in the subframe a blob is.
     calibrated : bool
         Whether its scores are meant as probabilities.
@@ -40,24 +40,24 @@ class Detector:
 
     name: str
     key: str
-    score: Callable[[Shard], Scored]
+    score: Callable[[Shard], ScoringResult]
     threshold: float | None = None
-    located: bool = True
+    has_positions: bool = True
     calibrated: bool = False
-    score_final: Callable[[Shard], Scored] | None = None
+    score_final: Callable[[Shard], ScoringResult] | None = None
 
 
 @dataclass(frozen=True)
-class Judged:
+class DetectorResult:
     """A detector, its threshold, and what it said of the test subframes and of the final frames."""
 
     detector: Detector
     threshold: float
-    test: Scored
-    final: Scored | None
+    test: ScoringResult
+    final: ScoringResult | None
 
 
-def side_by_side(model: Model, predecessor: Model, radius: float, workers: int) -> list[Detector]:
+def list_detectors(model: Model, predecessor: Model, radius: float, workers: int) -> list[Detector]:
     """Return the network, and what it must beat.
 
     Parameters
@@ -76,7 +76,7 @@ def side_by_side(model: Model, predecessor: Model, radius: float, workers: int) 
     def network(of: Model) -> dict:
         return {
             "score": partial(score_model, of, radius=radius),
-            "located": has_positions(of),
+            "has_positions": has_positions(of),
             "calibrated": True,
         }
 
@@ -95,7 +95,9 @@ def has_positions(model: Model) -> bool:
     return model.stride < SUBFRAME
 
 
-def judge(detector: Detector, val: Shard, test: Shard, final: Shard, rate: float) -> Judged:
+def evaluate_detector(
+    detector: Detector, val: Shard, test: Shard, final: Shard, rate: float
+) -> DetectorResult:
     """Run a detector over the test subframes; where it brings no threshold, set one on val.
 
     Parameters
@@ -107,6 +109,6 @@ def judge(detector: Detector, val: Shard, test: Shard, final: Shard, rate: float
     """
     threshold = detector.threshold
     if threshold is None:
-        threshold = threshold_for(detector.score(val).matches, len(val), rate)
+        threshold = threshold_at_rate(detector.score(val).matches, len(val), rate)
     on_final = detector.score_final(final) if detector.score_final else None
-    return Judged(detector, threshold, detector.score(test), on_final)
+    return DetectorResult(detector, threshold, detector.score(test), on_final)

@@ -7,11 +7,17 @@ import numpy as np
 from blobwatch.dataset.shards import Shard
 from blobwatch.dataset.subframes import FAINT
 from blobwatch.detector.calibration import calibration_error
-from blobwatch.detector.metrics import SUBFRAMES_PER_EXPOSURE, auc, false_per_100, interval, snr_at_half
-from blobwatch.detector.scoring import Scored
+from blobwatch.detector.metrics import (
+    SUBFRAMES_PER_EXPOSURE,
+    auc,
+    bootstrap_interval,
+    false_per_100,
+    snr_at_half,
+)
+from blobwatch.detector.scoring import ScoringResult
 
 CLEAR, LOUD = 10.0, 15.0  # SNR above which few, and hardly any, blobs may be missed
-SOUGHT = (5.0, 30.0)  # SNR of the strongest blob of the subframes by which detectors are compared
+COMPARED_SNR = (5.0, 30.0)  # SNR of the strongest blob of the subframes by which detectors are compared
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Bootstrap:
 
     def __call__(self, statistic, groups: np.ndarray) -> dict[str, float]:
         """Return a statistic with its interval; ``groups`` names the exposure of each item."""
-        return interval(statistic, groups, self.resamples, self.confidence, self.seed)
+        return bootstrap_interval(statistic, groups, self.resamples, self.confidence, self.seed)
 
 
 def subframe_metrics(
@@ -47,7 +53,7 @@ def subframe_metrics(
     labels, exposures = data.labels, data.rootnames
     said = scores >= threshold
     positive = labels == 1
-    sought = np.flatnonzero(is_sought(data))
+    sought = np.flatnonzero(is_compared(data))
 
     def share(of: np.ndarray, among: np.ndarray):
         return lambda i: float(of[i][among[i]].mean()) if among[i].any() else float("nan")
@@ -65,25 +71,25 @@ def subframe_metrics(
     return metrics
 
 
-def is_sought(data: Shard) -> np.ndarray:
-    """Return which subframes hold no blob, or one whose strongest has an SNR within `SOUGHT`."""
+def is_compared(data: Shard) -> np.ndarray:
+    """Return which subframes hold no blob, or one whose strongest has an SNR within `COMPARED_SNR`."""
     strongest = np.zeros(len(data))
     np.maximum.at(strongest, data.blobs["subframe"], data.blobs["snr"])
-    return (data.labels == 0) | ((strongest >= SOUGHT[0]) & (strongest <= SOUGHT[1]))
+    return (data.labels == 0) | ((strongest >= COMPARED_SNR[0]) & (strongest <= COMPARED_SNR[1]))
 
 
 def blob_metrics(
-    data: Shard, scored: Scored, threshold: float, draw: Bootstrap, located: bool = True
+    data: Shard, scored: ScoringResult, threshold: float, draw: Bootstrap, has_positions: bool = True
 ) -> dict:
     """Return how many blobs are found, and where, each number with its interval.
 
     Parameters
     ----------
     data : Shard
-    scored : Scored
+    scored : ScoringResult
     threshold : float
     draw : Bootstrap
-    located : bool
+    has_positions : bool
         Whether the detector says where a blob is; if not, it has no position error, and a hit means no
         more than the right subframe, so no SNR at half.
     """
@@ -104,40 +110,40 @@ def blob_metrics(
             lambda i: float(100 * SUBFRAMES_PER_EXPOSURE * per_subframe[i].mean()), data.rootnames
         ),
     }
-    if located:
+    if has_positions:
         error = np.where(hit, scored.matches.error, np.nan)
         clear = np.flatnonzero(snr > CLEAR)
         metrics |= {
             "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), exposures),
-            "position_error": draw(lambda i: median_of_finite(error[i]), exposures),
-            "position_error_above_10": draw(lambda i: median_of_finite(error[clear][i]), exposures[clear]),
+            "position_error": draw(lambda i: finite_median(error[i]), exposures),
+            "position_error_above_10": draw(lambda i: finite_median(error[clear][i]), exposures[clear]),
         }
     return metrics
 
 
-def median_of_finite(values: np.ndarray) -> float:
+def finite_median(values: np.ndarray) -> float:
     """Return the median of the finite values, NaN where there is none."""
     values = values[np.isfinite(values)]
     return float(np.median(values)) if len(values) else float("nan")
 
 
-def report(
+def detector_metrics(
     data: Shard,
-    scored: Scored,
+    scored: ScoringResult,
     threshold: float,
     draw: Bootstrap,
-    located: bool = True,
+    has_positions: bool = True,
     calibrated: bool = True,
 ) -> dict:
     """Return all metrics of one detector on one set."""
     return {
         "threshold": round(threshold, 6),
         "subframes": subframe_metrics(data, scored.scores, threshold, draw, calibrated),
-        "blobs": blob_metrics(data, scored, threshold, draw, located),
+        "blobs": blob_metrics(data, scored, threshold, draw, has_positions),
     }
 
 
-def final_report(data: Shard, scored: Scored, threshold: float) -> dict:
+def final_metrics(data: Shard, scored: ScoringResult, threshold: float) -> dict:
     """Return how the season's own blobs fared in whole frames; they are few, so counts say it.
 
     Faint ones, which the stack has all but taken in, count neither as missed nor, where found, as false.

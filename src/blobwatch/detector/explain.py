@@ -6,12 +6,12 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard
-from blobwatch.detector.scoring import Scored
+from blobwatch.detector.scoring import ScoringResult
 
 GALLERY = 8  # cases in a row of a gallery
 
 
-def worst_errors(data: Shard, scored: Scored, threshold: float) -> tuple[list[tuple], list[tuple]]:
+def worst_errors(data: Shard, scored: ScoringResult, threshold: float) -> tuple[list[tuple], list[tuple]]:
     """Return the most confident false blobs, and the strongest that were missed.
 
     Returns
@@ -31,8 +31,8 @@ def worst_errors(data: Shard, scored: Scored, threshold: float) -> tuple[list[tu
     return false, missed
 
 
-def salient(
-    candidate: Path, model: Model, data: Shard, scored: Scored
+def saliency_maps(
+    candidate: Path, model: Model, data: Shard, scored: ScoringResult
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return subframes, from sure to wrong, and the pixels that moved their score.
 
@@ -42,7 +42,7 @@ def salient(
         Folder of the model, for its weights.
     model : Model
     data : Shard
-    scored : Scored
+    scored : ScoringResult
 
     Returns
     -------

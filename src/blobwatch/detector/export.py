@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
-from blobwatch.detector.network import build, count_parameters
+from blobwatch.detector.network import build_network, count_parameters
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file, file_hash, write_json
 from blobwatch.images.scaling import CLIP
@@ -35,7 +35,7 @@ def write_weights(path: Path, network: nn.Module) -> None:
 def load_network(folder: Path, manifest: dict) -> nn.Module:
     """Rebuild the network of an artefact from its manifest and weights."""
     architecture = manifest["architecture"]
-    network = build(**{key: value for key, value in architecture.items() if key != "stride"})
+    network = build_network(**{key: value for key, value in architecture.items() if key != "stride"})
     network.load_state_dict(load_file(Path(folder) / WEIGHTS))
     return network.eval()
 
@@ -78,7 +78,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
     folder : Path
     network : Module
     architecture : dict
-        The arguments of `network.build`.
+        The arguments of `network.build_network`.
     about : dict
         Further entries of the manifest: threshold, fingerprint, data, metrics.
 

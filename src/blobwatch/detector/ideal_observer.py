@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from blobwatch.detector.baselines import LOWEST_SNR, peaks_of
+from blobwatch.detector.baselines import MIN_SNR, find_snr_peaks
 from blobwatch.images.peaks import Peaks
 from blobwatch.instrument.blobs import Blob, shape
 
@@ -16,7 +16,7 @@ RING_HALF_WIDTHS = (8.0, 9.0, 10.0, 11.3)  # only large blobs are rings
 RING = {"exponent": 1.25, "hole": 0.4}
 
 
-def bank() -> list[np.ndarray]:
+def shape_bank() -> list[np.ndarray]:
     """Return the known shapes, each of unit norm and centred on a pixel."""
     shapes = [
         Blob(0.0, 0.0, half_width, 1.0, exponent=exponent, edge=edge)
@@ -34,12 +34,12 @@ def bank() -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def transforms(ny: int, nx: int) -> np.ndarray:
+def bank_transforms(ny: int, nx: int) -> np.ndarray:
     """Return the Fourier transforms of the bank, shape (shapes, ny, nx // 2 + 1), float32."""
     from scipy.fft import rfft2
 
     spectra = []
-    for stamp in bank():
+    for stamp in shape_bank():
         image = np.zeros((ny, nx), dtype=np.float32)
         image[: len(stamp), : len(stamp)] = stamp
         image = np.roll(image, -(len(stamp) // 2), axis=(0, 1))
@@ -64,12 +64,12 @@ def ideal_snr(scaled: np.ndarray) -> np.ndarray:
 
     spectrum = rfft2(scaled, workers=2)
     best = np.full(scaled.shape, -np.inf, dtype=np.float32)
-    for transform in transforms(*scaled.shape):
+    for transform in bank_transforms(*scaled.shape):
         np.maximum(best, irfft2(spectrum * transform, s=scaled.shape, workers=2), out=best)
     return best
 
 
-def find_ideally(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[Peaks, float]:
+def find_by_ideal_observer(scaled: np.ndarray, lowest: float = MIN_SNR) -> tuple[Peaks, float]:
     """Return the peaks of the ideal observer above an SNR, and the score of the whole frame.
 
     Parameters and results are those of `find_by_filter`.
@@ -81,4 +81,4 @@ def find_ideally(scaled: np.ndarray, lowest: float = LOWEST_SNR) -> tuple[Peaks,
     shapes keep 98.7 % of the SNR on average (96.8 % at the fifth percentile), and 328 would keep 99.0 %:
     a denser bank would buy 0.02 at SNR 5. Most of the rest is the place between the pixels.
     """
-    return peaks_of(ideal_snr(scaled), lowest)
+    return find_snr_peaks(ideal_snr(scaled), lowest)

@@ -9,7 +9,7 @@ SPREAD = 1.2  # cells; how fast the penalty of a detection beside a centre rises
 REACH = 2  # cells from a centre in which its detection may be
 
 
-def loss(
+def detection_loss(
     output: torch.Tensor,
     labels: torch.Tensor,
     blobs: list[np.ndarray],
@@ -42,23 +42,23 @@ def loss(
     class_loss = binary_cross_entropy_with_logits(heat.amax(dim=(1, 2)), labels)
     if heat.shape[-1] == 1 or position_weight == 0:
         return class_loss
-    owner, centres = centres_of(blobs, stride)
-    found = focal(detection_logit(heat, owner, centres)).sum()
-    false = (away_from_centres(heat.shape, owner, centres) * focal(-heat)).sum()
+    owner, centres = locate_centres(blobs, stride)
+    found = focal_loss(detection_logit(heat, owner, centres)).sum()
+    false = (false_detection_weight(heat.shape, owner, centres) * focal_loss(-heat)).sum()
     cell = np.clip(np.rint(centres), 0, heat.shape[-1] - 1).astype(int)
     offset = output[:, 1:][owner, :, cell[:, 1], cell[:, 0]]
     places = (offset - torch.from_numpy((centres - cell).astype(np.float32))).abs().sum()
     return class_loss + position_weight * (found + false + places) / max(len(owner), 1)
 
 
-def centres_of(blobs: list[np.ndarray], stride: int) -> tuple[np.ndarray, np.ndarray]:
+def locate_centres(blobs: list[np.ndarray], stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the subframe of each blob, shape (m,), and its centre ``x, y`` in cells, shape (m, 2)."""
     owner = np.repeat(np.arange(len(blobs)), [len(places) for places in blobs])
     centres = np.concatenate([np.asarray(places, dtype=float).reshape(-1, 2) for places in blobs])
     return owner, (centres + 0.5) / stride - 0.5
 
 
-def focal(logit: torch.Tensor) -> torch.Tensor:
+def focal_loss(logit: torch.Tensor) -> torch.Tensor:
     """Return the focal loss of what should be probable: the many easy cells must not drown the few blobs."""
     return -((1 - torch.sigmoid(logit)) ** 2) * logsigmoid(logit)
 
@@ -76,7 +76,7 @@ def detection_logit(heat: torch.Tensor, owner: np.ndarray, centres: np.ndarray) 
     return torch.logsumexp((near + weight).flatten(1), dim=1)
 
 
-def away_from_centres(shape: torch.Size, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
+def false_detection_weight(shape: torch.Size, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
     """Return the weight of a false detection in each cell: 0 at a centre, 1 far from all."""
     near = np.zeros(shape, dtype=np.float32)
     grid = np.arange(shape[-1])

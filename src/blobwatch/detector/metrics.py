@@ -35,7 +35,7 @@ class Matches:
     false_subframe: np.ndarray
 
 
-def match(data: Shard, found: list[Peaks], radius: float) -> Matches:
+def match_blobs(data: Shard, found: list[Peaks], radius: float) -> Matches:
     """Pair found with true blobs, the most probable first, each at most once.
 
     Parameters
@@ -80,7 +80,7 @@ def false_per_100(matches: Matches, threshold: float, subframes: int) -> float:
     return float(100 * SUBFRAMES_PER_EXPOSURE * (matches.false >= threshold).sum() / subframes)
 
 
-def threshold_for(matches: Matches, subframes: int, rate: float) -> float:
+def threshold_at_rate(matches: Matches, subframes: int, rate: float) -> float:
     """Return the lowest threshold at which there are at most ``rate`` false blobs per 100 exposures.
 
     Half-way, in logit, between the last false blob allowed and the first that is not.
@@ -132,7 +132,7 @@ def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
     return cut + float(np.clip(away.mean() + (0.5 - found.mean()) / slope, -NEAR_HALF, NEAR_HALF))
 
 
-def interval(
+def bootstrap_interval(
     statistic: Callable[[np.ndarray], float],
     groups: np.ndarray,
     resamples: int,

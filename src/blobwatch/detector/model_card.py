@@ -6,7 +6,7 @@ from pathlib import Path
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL, LAPLACIAN, PREDECESSOR
 
 NOT_MEASURED = "not measured"
-SIMULATED = "izzz"  # rootnames of the simulated season begin so; no real programme is called zzz
+SIMULATED_PREFIX = "izzz"  # rootnames of the simulated season begin so; no real programme is called zzz
 TEMPLATE = Path(__file__).with_name("model_card.md")
 # Fields of the template: where the manifest and the metrics have them.
 MANIFEST = {
@@ -109,44 +109,45 @@ def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[di
     The rate of new blobs, 1.4 a month, is the average from 19 blobs (March 2010, WFC3 ISR 2010-06) to 153
     (July 2018, WFC3 ISR 2018-06).
     """
-    fields = {name: said(dig(manifest, *place)) for name, place in MANIFEST.items()}
-    fields |= {name: said(dig(metrics, *place)) for name, place in COUNTS.items()}
-    fields |= of_index(index)
+    fields = {name: format_value(get_nested(manifest, *place)) for name, place in MANIFEST.items()}
+    fields |= {name: format_value(get_nested(metrics, *place)) for name, place in COUNTS.items()}
+    fields |= index_fields(index)
     clean = {
-        words: dig(metrics, "clean", "same_rate", key, "snr_at_half") for words, key in OBSERVERS.items()
+        words: get_nested(metrics, "clean", "same_rate", key, "snr_at_half")
+        for words, key in OBSERVERS.items()
     }
     return TEMPLATE.read_text(encoding="utf-8").format(
         **fields,
         hashes="\n".join(f"* `{path}`: `{md5}`" for path, md5 in sorted((manifest.get("data") or {}).items()))
         or f"* data: {NOT_MEASURED}",
-        subframes=comparison("subframes", SUBFRAMES, metrics),
-        blobs=comparison("blobs", BLOBS, metrics),
-        clean=table(
+        subframes=comparison_table("subframes", SUBFRAMES, metrics),
+        blobs=comparison_table("blobs", BLOBS, metrics),
+        clean=markdown_table(
             ["detector", "SNR of half completeness"],
-            [[words, with_interval(measured, 2)] for words, measured in clean.items()],
+            [[words, format_interval(measured, 2)] for words, measured in clean.items()],
         ),
-        clean_half=with_interval(dig(metrics, "clean", "snr_at_half"), 2),
-        clean_false=with_interval(dig(metrics, "clean", "false_per_100"), 1),
-        calibration=with_interval(dig(metrics, "subframes", "calibration_error"), 3),
-        old_calibration=with_interval(
-            dig(metrics, "baselines", "predecessor", "subframes", "calibration_error"), 3
+        clean_half=format_interval(get_nested(metrics, "clean", "snr_at_half"), 2),
+        clean_false=format_interval(get_nested(metrics, "clean", "false_per_100"), 1),
+        calibration=format_interval(get_nested(metrics, "subframes", "calibration_error"), 3),
+        old_calibration=format_interval(
+            get_nested(metrics, "baselines", "predecessor", "subframes", "calibration_error"), 3
         ),
-        worst=worst(slices),
-        robustness=robustness(metrics),
-        weaknesses=weaknesses(metrics),
-        lowest=lowest_bins(metrics),
-        half=with_interval(dig(metrics, "blobs", "snr_at_half"), 2),
+        worst=worst_slices_table(slices),
+        robustness=robustness_table(metrics),
+        weaknesses=weakness_table(metrics),
+        lowest=lowest_bins_table(metrics),
+        half=format_interval(get_nested(metrics, "blobs", "snr_at_half"), 2),
     )
 
 
-def dig(tree: dict, *keys: str):
+def get_nested(tree: dict, *keys: str):
     """Return what lies deep in nested dicts, None where a key is missing."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
 
 
-def number(value: object) -> float | None:
+def to_number(value: object) -> float | None:
     """Return a finite number, also one that is text; None for anything else."""
     try:
         return float(value) if math.isfinite(float(value)) else None
@@ -154,16 +155,16 @@ def number(value: object) -> float | None:
         return None
 
 
-def said(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value in words."""
     if value is None or value != value:
         return NOT_MEASURED
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def with_interval(measured: dict | None, digits: int) -> str:
+def format_interval(measured: dict | None, digits: int) -> str:
     """Return a number with its interval."""
-    value, low, high = (number(dig(measured, key)) for key in ("value", "low", "high"))
+    value, low, high = (to_number(get_nested(measured, key)) for key in ("value", "low", "high"))
     if value is None:
         return NOT_MEASURED
     if low is None or high is None:
@@ -171,117 +172,123 @@ def with_interval(measured: dict | None, digits: int) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
+def markdown_table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
     if not rows:
         return f"{head[0]}: {NOT_MEASURED}"
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
 
-def comparison(section: str, measures: dict, metrics: dict) -> str:
+def comparison_table(section: str, measures: dict, metrics: dict) -> str:
     """Return the table of one section of the metrics, with a column per detector."""
     rows = [
-        [words, *(with_interval(dig(metrics, *of, section, key), digits) for of in DETECTORS.values())]
+        [
+            words,
+            *(format_interval(get_nested(metrics, *of, section, key), digits) for of in DETECTORS.values()),
+        ]
         for words, (key, digits) in measures.items()
     ]
-    return table([section, *DETECTORS], rows)
+    return markdown_table([section, *DETECTORS], rows)
 
 
-def robustness(metrics: dict) -> str:
+def robustness_table(metrics: dict) -> str:
     """Return the table of the robustness sets."""
-    sets = dig(metrics, "robustness", "sets") or {}
+    sets = get_nested(metrics, "robustness", "sets") or {}
     rows = [
-        [spaced(name), *(with_interval(dig(one, key, figure), n) for key, figure, n in ROBUSTNESS.values())]
+        [
+            set_title(name),
+            *(format_interval(get_nested(one, key, figure), n) for key, figure, n in ROBUSTNESS.values()),
+        ]
         for name, one in sets.items()
     ]
-    return table(["set", *ROBUSTNESS], rows)
+    return markdown_table(["set", *ROBUSTNESS], rows)
 
 
-def weaknesses(metrics: dict) -> str:
+def weakness_table(metrics: dict) -> str:
     """Return the table of the network's worst robustness set for each figure."""
     rows = []
     for key, (words, digits) in WEAKNESSES.items():
-        name = dig(metrics, "robustness", "worst_sets", key.removeprefix("worst_"))
-        value = with_interval(dig(metrics, "robustness", key), digits)
-        rows.append([words, spaced(said(name)), value])
-    return table(["figure", "worst set", "value"], rows)
+        name = get_nested(metrics, "robustness", "worst_sets", key.removeprefix("worst_"))
+        value = format_interval(get_nested(metrics, "robustness", key), digits)
+        rows.append([words, set_title(format_value(name)), value])
+    return markdown_table(["figure", "worst set", "value"], rows)
 
 
-def lowest_bins(metrics: dict) -> str:
+def lowest_bins_table(metrics: dict) -> str:
     """Return the table of the robustness sets and SNRs above 7 with the lowest recall of the network."""
-    sets = dig(metrics, "robustness", "sets") or {}
+    sets = get_nested(metrics, "robustness", "sets") or {}
     bins = {"recall_7_to_10": "7-10", "recall_10_to_15": "10-15", "recall_above_15": "above 15"}
     known = [
-        (number(dig(one, "cnn", key, "value")), spaced(name), words, dig(one, "cnn", key))
+        (to_number(get_nested(one, "cnn", key, "value")), set_title(name), words, get_nested(one, "cnn", key))
         for name, one in sets.items()
         for key, words in bins.items()
-        if number(dig(one, "cnn", key, "value")) is not None
+        if to_number(get_nested(one, "cnn", key, "value")) is not None
     ]
     lowest = sorted(known, key=lambda row: row[:3])[:LOWEST_BINS]
-    return table(
+    return markdown_table(
         ["SNR", "set", "recall"],
-        [[words, name, with_interval(measured, 2)] for _, name, words, measured in lowest],
+        [[words, name, format_interval(measured, 2)] for _, name, words, measured in lowest],
     )
 
 
-def spaced(name: str) -> str:
+def set_title(name: str) -> str:
     """Return the name of a set in words."""
     return name.replace("_", " ")
 
 
-def worst(slices: list[dict]) -> str:
+def worst_slices_table(slices: list[dict]) -> str:
     """Return the table of the two parts of each slice with the lowest recall, the lowest first."""
-    known = sorted((row for row in slices if number(row.get("recall")) is not None), key=recall)
+    known = sorted((row for row in slices if to_number(row.get("recall")) is not None), key=recall_order)
     kinds = {row["slice"] for row in known}
     chosen = [row for kind in kinds for row in [r for r in known if r["slice"] == kind][:2]]
     rows = [
         [
             row["slice"],
             str(row["part"]),
-            with_interval(row | {"value": row["recall"]}, 2),
-            said(row.get("blobs")),
+            format_interval(row | {"value": row["recall"]}, 2),
+            format_value(row.get("blobs")),
         ]
-        for row in sorted(chosen, key=recall)
+        for row in sorted(chosen, key=recall_order)
     ]
-    return table(["slice", "part", "recall", "blobs"], rows)
+    return markdown_table(["slice", "part", "recall", "blobs"], rows)
 
 
-def recall(row: dict) -> tuple:
+def recall_order(row: dict) -> tuple:
     """Return what rows of the slices are ordered by; equal recalls must not fall as they please."""
-    return number(row["recall"]), row["slice"], row["part"]
+    return to_number(row["recall"]), row["slice"], row["part"]
 
 
-def exposures_of(rows: list[dict]) -> set[str]:
+def list_exposures(rows: list[dict]) -> set[str]:
     """Return the rootnames of the exposures in difference images, the ones of their stacks too."""
     return {name for row in rows for name in (row["rootname"], *row["stack"].split())}
 
 
-def of_index(index: list[dict]) -> dict[str, str]:
+def index_fields(index: list[dict]) -> dict[str, str]:
     """Return the fields of the template that the index of the subframes gives."""
     splits = {row["split"]: [r for r in index if r["split"] == row["split"]] for row in index}
     head = ["split", "dates", "MJD", "difference images", "exposures", "subframes", "with a blob", "blobs"]
-    apart = [exposures_of(splits.get(split, [])) for split in ("train", "val", "test")]
+    apart = [list_exposures(splits.get(split, [])) for split in ("train", "val", "test")]
     twice = sum(map(len, apart)) - len(set.union(*apart))
     val = {key: sum(int(row[key]) for row in splits.get("val", [])) for key in ("subframes", "positive")}
     return {
-        "origin": origin("Exposures", exposures_of(index)),
-        "judged": origin("Judged exposures", exposures_of(splits.get("test", []))),
-        "shared": said(twice if index else None),
-        "splits": table(head, [counts(split, rows) for split, rows in splits.items()]),
-        "depth": said(min((len(row["stack"].split()) for row in index), default=None)),
+        "origin": describe_origin("Exposures", list_exposures(index)),
+        "judged": describe_origin("Test exposures", list_exposures(splits.get("test", []))),
+        "shared": format_value(twice if index else None),
+        "splits": markdown_table(head, [split_row(split, rows) for split, rows in splits.items()]),
+        "depth": format_value(min((len(row["stack"].split()) for row in index), default=None)),
         "prevalence": f"{val['positive'] / val['subframes']:.2f}" if val["subframes"] else NOT_MEASURED,
     }
 
 
-def origin(what: str, names: set[str]) -> str:
+def describe_origin(what: str, names: set[str]) -> str:
     """Say how many exposures are simulated and how many are real, by their rootnames."""
     if not names:
         return f"{what}: {NOT_MEASURED}."
-    real = sum(not name.startswith(SIMULATED) for name in names)
-    return f"{what}: {len(names) - real} **simulated** (rootnames `{SIMULATED}...`), {real} **real**."
+    real = sum(not name.startswith(SIMULATED_PREFIX) for name in names)
+    return f"{what}: {len(names) - real} **simulated** (rootnames `{SIMULATED_PREFIX}...`), {real} **real**."
 
 
-def counts(split: str, rows: list[dict]) -> list[str]:
+def split_row(split: str, rows: list[dict]) -> list[str]:
     """Return a split's row of the table: days, moments, counts."""
     from astropy.time import Time
 
@@ -289,5 +296,5 @@ def counts(split: str, rows: list[dict]) -> list[str]:
     ends = [min(moments), max(moments)]
     days = Time(ends, format="mjd", scale="utc").strftime("%Y-%m-%d")
     sums = [sum(int(row[key]) for row in rows) for key in ("subframes", "positive", "blobs")]
-    numbers = [len(rows), len(exposures_of(rows)), *sums]
-    return [split, " to ".join(days), " to ".join(f"{end:.2f}" for end in ends), *map(said, numbers)]
+    numbers = [len(rows), len(list_exposures(rows)), *sums]
+    return [split, " to ".join(days), " to ".join(f"{end:.2f}" for end in ends), *map(format_value, numbers)]

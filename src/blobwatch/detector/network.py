@@ -21,7 +21,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1, dilation:
     return nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False)
 
 
-def step(inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
+def conv_block(inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
     """Return convolution, batch normalisation and rectifier."""
     return nn.Sequential(
         convolution(inputs, outputs, size, **how), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
@@ -34,7 +34,7 @@ class Residual(nn.Module):
     def __init__(self, channels: int, dilation: int):
         super().__init__()
         self.body = nn.Sequential(
-            *step(channels, channels, 3, dilation=dilation),
+            *conv_block(channels, channels, 3, dilation=dilation),
             convolution(channels, channels, 3, dilation=dilation),
             nn.BatchNorm2d(channels),
         )
@@ -118,18 +118,18 @@ class Compact(nn.Module):
         deep = 3 * width // 2
         self.small, self.large = MatchedFilters(SMALL, 2), MatchedFilters(LARGE + RINGS, 4)
         self.stem = nn.Sequential(
-            step(1, width, 6, stride=2),  # (batch, width, ny/2, nx/2)
-            step(width, width, 4, stride=2),  # (batch, width, ny/4, nx/4)
+            conv_block(1, width, 6, stride=2),  # (batch, width, ny/2, nx/2)
+            conv_block(width, width, 4, stride=2),  # (batch, width, ny/4, nx/4)
         )
-        self.merge = step(width + MAPS, width, 3)
+        self.merge = conv_block(width + MAPS, width, 3)
         self.near = Residual(width, 1)
-        self.down = step(width, deep, 4, stride=2)  # (batch, deep, ny/8, nx/8)
+        self.down = conv_block(width, deep, 4, stride=2)  # (batch, deep, ny/8, nx/8)
         self.far = nn.Sequential(*(Residual(deep, dilation) for dilation in (1, 2, 4)))
         self.up = nn.Sequential(convolution(deep, width, 1), nn.BatchNorm2d(width))
-        self.last = step(width + MAPS, width, 3)
+        self.last = conv_block(width + MAPS, width, 3)
         self.answer = nn.Conv2d(width, 3, 1)
         self.filter_logit = nn.Conv2d(MAPS, 1, 1, bias=False)
-        self.start_from_filters()
+        self.initialize_from_filters()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.clamp(-self.clip, self.clip)
@@ -146,7 +146,7 @@ class Compact(nn.Module):
         return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1)
 
     @torch.no_grad()
-    def start_from_filters(self) -> None:
+    def initialize_from_filters(self) -> None:
         """Let the logit be that of the best matched filter: even odds at the limit of white noise."""
         self.filter_logit.weight.zero_()
         self.filter_logit.weight[0, 0] = START_SLOPE * UNIT
@@ -203,7 +203,7 @@ ARCHITECTURES: dict[str, Callable[[int, float], nn.Module]] = {
 }
 
 
-def build(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
+def build_network(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
     """Return a new network; the predecessor has neither ``width`` nor ``clip`` to choose."""
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)

@@ -8,19 +8,19 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard
-from blobwatch.detector.metrics import Matches, match
+from blobwatch.detector.metrics import Matches, match_blobs
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.scaling import dequantize
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import map_in_processes
 
-LOWEST = 0.02  # probability below which a peak is not worth keeping
+MIN_PROBABILITY = 0.02  # probability below which a peak is not worth keeping
 Find = Callable[[np.ndarray], tuple[Peaks, float]]  # scaled image -> peaks, and the score of the whole
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringResult:
     """What a detector said of a set.
 
     Attributes
@@ -38,18 +38,18 @@ class Scored:
     matches: Matches
 
 
-def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Scored:
+def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> ScoringResult:
     """Run a model over a set; ``radius`` (pixels) is what still counts as the same place."""
     scores, found = [], []
     for start in range(0, len(data), batch):
         for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
-            peaks = find_peaks(output, model.stride, LOWEST)
-            scores.extend(subframe_probabilities(output, model.stride, peaks, LOWEST))
+            peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
+            scores.extend(subframe_probabilities(output, model.stride, peaks, MIN_PROBABILITY))
             found.append(peaks)
-    return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
+    return ScoringResult(np.array(scores), found, match_detections(data, found, radius, model.stride))
 
 
-def score_frames(model: Model, data: Shard, radius: float) -> Scored:
+def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
     """Run a model over whole frames, as it is served, and share its answers out to their subframes.
 
     Parameters
@@ -66,20 +66,20 @@ def score_frames(model: Model, data: Shard, radius: float) -> Scored:
         for tile in tiles():
             frame[tile.region] = data.scaled(start + tile.index)
         output = model.run(frame[None, None])[0]
-        peaks = find_peaks(output, model.stride, LOWEST)
-        scores.extend(subframe_probabilities(output, model.stride, peaks, LOWEST))
+        peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
+        scores.extend(subframe_probabilities(output, model.stride, peaks, MIN_PROBABILITY))
         for tile in tiles():
             here = [i for i in range(len(peaks)) if tile.holds(peaks.x[i], peaks.y[i])]
             found.append(Peaks(peaks.x[here] - tile.x0, peaks.y[here] - tile.y0, peaks.probability[here]))
-    return Scored(np.array(scores), found, matched(data, found, radius, model.stride))
+    return ScoringResult(np.array(scores), found, match_detections(data, found, radius, model.stride))
 
 
-def matched(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matches:
+def match_detections(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matches:
     """Match found with true blobs; a detector without positions is asked for the right subframe only."""
-    return match(data, found, radius if stride < data.images.shape[-1] else np.inf)
+    return match_blobs(data, found, radius if stride < data.images.shape[-1] else np.inf)
 
 
-def score_classical(find: Find, data: Shard, radius: float, name: str, workers: int = 1) -> Scored:
+def score_classical(find: Find, data: Shard, radius: float, name: str, workers: int = 1) -> ScoringResult:
     """Run a classical detector over a set.
 
     Parameters
@@ -94,16 +94,16 @@ def score_classical(find: Find, data: Shard, radius: float, name: str, workers: 
     workers : int
         Processes.
     """
-    answers = search(find, data, name, workers)
+    answers = run_classical(find, data, name, workers)
     found = [peaks for peaks, _ in answers]
-    return Scored(np.array([score for _, score in answers]), found, match(data, found, radius))
+    return ScoringResult(np.array([score for _, score in answers]), found, match_blobs(data, found, radius))
 
 
-def search(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[Peaks, float]]:
+def run_classical(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[Peaks, float]]:
     """Return what a classical detector says of each image of a set, of whatever size they are."""
-    return list(map_in_processes(partial(look, find), list(data.images), name, workers))
+    return list(map_in_processes(partial(run_on_steps, find), list(data.images), name, workers))
 
 
-def look(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
+def run_on_steps(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
     """Return what a classical detector says of one image as it is kept."""
     return find(dequantize(steps))

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from blobwatch.dataset.shards import Shard, orient_image, orient_position
-from blobwatch.detector.loss import loss
+from blobwatch.detector.loss import detection_loss
 from blobwatch.detector.metrics import auc
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file
@@ -86,14 +86,14 @@ def train_with_bar(
             done["steps"] = max(done["steps"] + 1, epoch * steps + 1)
             progress.update(task, completed=done["steps"], loss=value, rate=rate)
 
-        def tell(row: dict) -> None:
+        def log_epoch(row: dict) -> None:
             on_epoch(row)
             progress.console.print(
                 f"epoch {row['epoch'] + 1}: loss {row['train_loss']:.4f}, "
                 f"val loss {row['val_loss']:.4f}, val AUC {row['val_auc']:.4f}"
             )
 
-        return train(network, train_set, val_set, plan, checkpoint, on_batch, tell)
+        return train(network, train_set, val_set, plan, checkpoint, on_batch, log_epoch)
 
 
 def train(
@@ -128,18 +128,18 @@ def train(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
     )
-    progress = resume(checkpoint, network, optimizer)
+    progress = load_checkpoint(checkpoint, network, optimizer)
     steps = plan.steps(len(train_set))
     while progress.epoch < plan.epochs:
         epoch = progress.epoch
         network.train()
         torch.manual_seed(plan.seed * 1000 + epoch)  # of the dropout, where there is one
         total = 0.0
-        for step, (images, labels, blobs) in enumerate(batches(train_set, plan, epoch)):
+        for step, (images, labels, blobs) in enumerate(iterate_batches(train_set, plan, epoch)):
             rate = learning_rate(plan, (epoch * steps + step) / (plan.epochs * steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            value = loss(network(images), labels, blobs, network.stride, plan.position_weight)
+            value = detection_loss(network(images), labels, blobs, network.stride, plan.position_weight)
             if not torch.isfinite(value):
                 raise BlobwatchError(
                     f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"
@@ -158,7 +158,7 @@ def train(
         row["learning_rate"] = rate
         progress.history.append(row)
         progress.epoch += 1
-        save(checkpoint, network, optimizer, progress)
+        save_checkpoint(checkpoint, network, optimizer, progress)
         on_epoch(row)
     network.eval()
     return progress
@@ -175,7 +175,7 @@ def learning_rate(plan: Plan, done: float) -> float:
 Batch = tuple[torch.Tensor, torch.Tensor, list[np.ndarray]]
 
 
-def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
+def iterate_batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
     """Yield the batches of one epoch: crops at random places, flipped and turned at random, shuffled."""
     rng = np.random.default_rng([plan.seed, 6, epoch])
     order = rng.permutation(np.repeat(np.arange(len(data)), plan.crops))
@@ -185,7 +185,7 @@ def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
         blobs = []
         for row, index in enumerate(chosen):
             known = data.blobs_of(index)
-            x0, y0 = place_crop(rng, known, plan.crop)
+            x0, y0 = draw_crop_origin(rng, known, plan.crop)
             cut = data.images[index, y0 : y0 + plan.crop, x0 : x0 + plan.crop]
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
             images[row, 0] = orient_image(dequantize(cut), flipped, turns)
@@ -196,7 +196,7 @@ def batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
         yield to_tensor(images), labels, blobs
 
 
-def place_crop(rng: np.random.Generator, blobs: np.ndarray, size: int) -> tuple[int, int]:
+def draw_crop_origin(rng: np.random.Generator, blobs: np.ndarray, size: int) -> tuple[int, int]:
     """Draw the lower left pixel of a crop: around one of the blobs where there are any, else anywhere."""
     last = SUBFRAME - size
     if not len(blobs):
@@ -216,13 +216,13 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
     """Return the loss, the accuracy and the AUC on a set that is not trained on."""
     total, best = 0.0, []
-    for part, output in outputs(network, data, plan.batch):
+    for part, output in iterate_outputs(network, data, plan.batch):
         known = [data.blobs_of(i) for i in range(part.start, part.start + len(output))]
         blobs = [np.stack([k["x"], k["y"]], axis=1) for k in known]
         labels = torch.from_numpy(data.labels[part]).float()
-        value = loss(output, labels, blobs, network.stride, plan.position_weight)
+        value = detection_loss(output, labels, blobs, network.stride, plan.position_weight)
         total += value.item() * len(output)
-        best.append(best_cell(output))
+        best.append(max_logit(output))
     logits = np.concatenate(best)
     return {
         "val_loss": total / len(data),
@@ -231,17 +231,17 @@ def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
     }
 
 
-def best_logits(network: nn.Module, data: Shard) -> np.ndarray:
+def subframe_logits(network: nn.Module, data: Shard) -> np.ndarray:
     """Return the logit of each subframe's best cell, shape (n,)."""
-    return np.concatenate([best_cell(output) for _, output in outputs(network, data)])
+    return np.concatenate([max_logit(output) for _, output in iterate_outputs(network, data)])
 
 
-def best_cell(output: torch.Tensor) -> np.ndarray:
+def max_logit(output: torch.Tensor) -> np.ndarray:
     """Return the largest logit of each map."""
     return output[:, 0].amax(dim=(1, 2)).numpy()
 
 
-def outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
+def iterate_outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield the maps of a set batch by batch, and which subframes they are of."""
     network.eval()
     for start in range(0, len(data), batch):
@@ -251,7 +251,9 @@ def outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[
         yield part, output
 
 
-def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
     """Write a checkpoint: weights, Adam's moments; no pickle."""
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -260,7 +262,7 @@ def save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progr
         save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
 
 
-def resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Load a checkpoint where there is one; return where the training stands."""
     if not path.is_file():
         return Progress()

@@ -8,10 +8,10 @@ import numpy as np
 
 from blobwatch.artefact import ONNX
 from blobwatch.dataset.shards import Shard, read_split
-from blobwatch.detector.breakdowns import parts_of
+from blobwatch.detector.breakdowns import list_slices
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.metrics import auc
-from blobwatch.detector.scoring import Scored, score_model
+from blobwatch.detector.scoring import ScoringResult, score_model
 from blobwatch.lineage.fingerprint import differing
 from blobwatch.lineage.model_version import Known, Subject
 from blobwatch.lineage.promotion.criteria import FLOORS
@@ -121,7 +121,7 @@ def changed_exposures(first: dict[str, str], second: dict[str, str]) -> dict[str
 
 
 def results(
-    test: Shard, first: tuple[Scored, float], second: tuple[Scored, float], draw: Bootstrap
+    test: Shard, first: tuple[ScoringResult, float], second: tuple[ScoringResult, float], draw: Bootstrap
 ) -> list[dict]:
     """Return each figure of two models on the same test subframes, and their paired difference."""
     labels, exposures, where = test.labels, test.rootnames, test.rootnames[test.blobs["subframe"]]
@@ -133,7 +133,7 @@ def results(
 
     rows = [row_of("all", "subframe AUC", auc_of, exposures, draw)]
     everything = ("all", "recall", np.ones(len(test.blobs), dtype=bool))
-    parts = [everything, *parts_of(test)]
+    parts = [everything, *list_slices(test)]
     for name, part, members in track(parts, len(parts), "comparing"):
         chosen = np.flatnonzero(members)
         if len(chosen):

@@ -9,17 +9,17 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.detections import are_residuals, measure_blobs, prepare_for_model
-from blobwatch.detector.baselines import LOWEST_SNR as LOWEST_FILTER_SNR
-from blobwatch.detector.baselines import as_score, matched_filter, peaks_of
+from blobwatch.detector.baselines import MIN_SNR as MIN_FILTER_SNR
+from blobwatch.detector.baselines import find_snr_peaks, matched_filter, score_from_snr
 from blobwatch.detector.comparison import has_positions
-from blobwatch.detector.scoring import LOWEST
+from blobwatch.detector.scoring import MIN_PROBABILITY
 from blobwatch.images.peaks import Peaks, find_peaks, subframe_probabilities
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
 
 
 @dataclass(frozen=True)
-class Found:
+class FinderResult:
     """What a detector finds in one frame.
 
     Attributes
@@ -41,18 +41,18 @@ class Finder:
     Attributes
     ----------
     find : callable
-        Takes a frame, shape (1024, 1024), with NaN, and returns `Found`. It must be picklable.
+        Takes a frame, shape (1024, 1024), with NaN, and returns `FinderResult`. It must be picklable.
     threshold : float
-    located : bool
+    has_positions : bool
         Whether it returns positions.
     every : int
         Of the frames without blobs only each of so many is searched, for a detector that is slow and has a
         high rate of false blobs.
     """
 
-    find: Callable[[np.ndarray], Found]
+    find: Callable[[np.ndarray], FinderResult]
     threshold: float
-    located: bool = True
+    has_positions: bool = True
     every: int = 1
 
 
@@ -70,7 +70,7 @@ def model_finder(folder: Path, threshold: float) -> Finder:
     """Return the finder of a served model."""
     if has_positions(Model.load(folder)):
         return Finder(partial(find_by_model, folder, threshold), threshold)
-    return Finder(partial(score_by_model, folder), threshold, located=False, every=SLOW)
+    return Finder(partial(score_by_model, folder), threshold, has_positions=False, every=SLOW)
 
 
 def filter_finder(threshold: float) -> Finder:
@@ -78,12 +78,12 @@ def filter_finder(threshold: float) -> Finder:
     return Finder(find_by_filters, threshold, every=SLOW)
 
 
-def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
+def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> FinderResult:
     """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
     model = load_model(folder)
     prepared = prepare_for_model(model, image)
     output = model.run(prepared.scaled[None, None])[0]
-    peaks = find_peaks(output, model.stride, LOWEST)
+    peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
     strong = peaks.probability >= threshold
     blobs = measure_blobs(peaks.where(strong), prepared.clean)
     x, y = peaks.x.copy(), peaks.y.copy()
@@ -92,20 +92,22 @@ def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> Found:
     new[strong] = ~are_residuals(blobs)
     peaks = Peaks(x, y, peaks.probability)
     scores = subframe_probabilities(output, model.stride, peaks.where(new), threshold)
-    return Found(peaks.where(new | ~strong), scores)
+    return FinderResult(peaks.where(new | ~strong), scores)
 
 
-def score_by_model(folder: Path, image: np.ndarray) -> Found:
+def score_by_model(folder: Path, image: np.ndarray) -> FinderResult:
     """Run a model without positions over the subframes of a frame."""
     model = load_model(folder)
     scaled = prepare_for_model(model, image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
     scores = [subframe_probabilities(one, SUBFRAME, NO_PEAKS, np.inf)[0] for one in model.run(cuts)]
-    return Found(NO_PEAKS, np.array(scores))
+    return FinderResult(NO_PEAKS, np.array(scores))
 
 
-def find_by_filters(image: np.ndarray) -> Found:
+def find_by_filters(image: np.ndarray) -> FinderResult:
     """Run the bank of matched filters over a whole frame."""
     snr = matched_filter(prepare_frame(image).scaled)
     blocks = snr.reshape(PER_SIDE, SUBFRAME, PER_SIDE, SUBFRAME)
-    return Found(peaks_of(snr, LOWEST_FILTER_SNR)[0], as_score(blocks.max(axis=(1, 3)).ravel()))
+    return FinderResult(
+        find_snr_peaks(snr, MIN_FILTER_SNR)[0], score_from_snr(blocks.max(axis=(1, 3)).ravel())
+    )

@@ -60,80 +60,82 @@ def correlated_spectrum(rng: Generator) -> np.ndarray:
     """Draw the spectrum of correlated noise: smoothed in part, coupled, or resampled."""
     kind = rng.integers(3)
     if kind == 0:
-        return noise.smoothed_mixture(rng.uniform(0.25, 0.45), rng.uniform(0.6, 0.9))
+        return noise.smoothed_spectrum(rng.uniform(0.25, 0.45), rng.uniform(0.6, 0.9))
     if kind == 1:
-        return noise.coupled(rng.uniform(0.01, 0.04))
+        return noise.coupled_spectrum(rng.uniform(0.01, 0.04))
     # One of two halves of the noise is resampled: exposure and stack are aligned.
-    return noise.normalized(0.5 + 0.5 * noise.resampled(*rng.uniform(0.1, 0.5, 2)))
+    return noise.normalize_spectrum(0.5 + 0.5 * noise.resampled_spectrum(*rng.uniform(0.1, 0.5, 2)))
 
 
 def banding_spectrum(rng: Generator) -> np.ndarray:
     """Draw the spectrum of row noise and stripes."""
-    return noise.row_noise(log_uniform(rng, 0.002, 0.03), rng.uniform(0.04, 0.25), rng.uniform(0.03, 0.1))
+    return noise.row_noise_spectrum(
+        log_uniform(rng, 0.002, 0.03), rng.uniform(0.04, 0.25), rng.uniform(0.03, 0.1)
+    )
 
 
 def white_spectrum(rng: Generator) -> np.ndarray:
     """Return the spectrum of white noise."""
-    return noise.white()
+    return noise.white_spectrum()
 
 
 def usual_spectrum(rng: Generator) -> np.ndarray:
     """Return the spectrum of slightly smoothed noise, as measured."""
-    return noise.smoothed_mixture(0.37, 0.7)
+    return noise.smoothed_spectrum(0.37, 0.7)
 
 
-def nothing(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_nothing(rng: Generator, image: np.ndarray) -> None:
     """Add nothing."""
 
 
-def banding(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_banding(rng: Generator, image: np.ndarray) -> None:
     """Add bands of rows and columns, and steps between quadrants."""
     stray_light.add_bands(rng, image, int(rng.integers(2, 12)), 0.4)
     stray_light.add_steps(rng, image, 0.15)
 
 
-def bad_pixels(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_bad_pixels(rng: Generator, image: np.ndarray) -> None:
     """Add bad pixels, clusters and a fixed pattern."""
     defects.add_fixed_pattern(rng, image, rng.uniform(0.0, 0.2))
     defects.add_clusters(rng, image, int(rng.integers(5, 60)))
     defects.add_bad_pixels(rng, image, rng.uniform(0.0, 0.015), rng.uniform(0.02, 0.2))
 
 
-def old_blobs(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_old_blobs(rng: Generator, image: np.ndarray) -> None:
     """Add residuals of old blobs."""
     defects.add_old_blobs(rng, image, log_uniform(rng, 0.1, 1.0), rng.uniform(0.0, 0.04))
 
 
-def streaks(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_streaks(rng: Generator, image: np.ndarray) -> None:
     """Add streaks and satellite trails."""
     stray_light.add_streaks(rng, image, rng.uniform(0.6, 1.5))
     stray_light.add_trails(rng, image, int(rng.integers(0, 4)))
 
 
-def triplets(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_triplets(rng: Generator, image: np.ndarray) -> None:
     """Add triplets at any angle."""
     stray_light.add_triplets(rng, image, int(rng.integers(3, 12)), np.pi)
 
 
-def stars(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_stars(rng: Generator, image: np.ndarray) -> None:
     """Add stars and persistence."""
     stray_light.add_stars(rng, image, int(rng.integers(20, 120)))
     stray_light.add_persistence(rng, image, int(rng.integers(0, 30)))
 
 
-def glow(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_glow(rng: Generator, image: np.ndarray) -> None:
     """Add residual glow and light of the limb, and steps between quadrants."""
     stray_light.add_glow(rng, image, log_uniform(rng, 0.2, 1.5))
     stray_light.add_steps(rng, image, 0.1)
 
 
-def structures(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_structures(rng: Generator, image: np.ndarray) -> None:
     """Add remains of the fixed structures, and the dead zones."""
     defects.add_structures(rng, image, rng.uniform(0.5, 1.5))
     defects.mask_dead_zones(image)
 
 
-def everything(rng: Generator, image: np.ndarray) -> None:
+def contaminate_with_everything(rng: Generator, image: np.ndarray) -> None:
     """Add a moderate amount of everything."""
     stray_light.add_glow(rng, image, log_uniform(rng, 0.1, 0.5))
     stray_light.add_steps(rng, image, 0.05)
@@ -155,17 +157,17 @@ def everything(rng: Generator, image: np.ndarray) -> None:
 
 ALL = "all_together"
 SETS: dict[str, tuple[Callable[[Generator], np.ndarray], Contaminate]] = {
-    "white_noise": (white_spectrum, nothing),
-    "correlated_noise": (correlated_spectrum, nothing),
-    "row_noise": (banding_spectrum, banding),
-    "bad_pixels": (white_spectrum, bad_pixels),
-    "old_blobs": (white_spectrum, old_blobs),
-    "streaks": (white_spectrum, streaks),
-    "triplets": (white_spectrum, triplets),
-    "stars": (white_spectrum, stars),
-    "glow": (white_spectrum, glow),
-    "structures": (white_spectrum, structures),
-    ALL: (usual_spectrum, everything),
+    "white_noise": (white_spectrum, contaminate_with_nothing),
+    "correlated_noise": (correlated_spectrum, contaminate_with_nothing),
+    "row_noise": (banding_spectrum, contaminate_with_banding),
+    "bad_pixels": (white_spectrum, contaminate_with_bad_pixels),
+    "old_blobs": (white_spectrum, contaminate_with_old_blobs),
+    "streaks": (white_spectrum, contaminate_with_streaks),
+    "triplets": (white_spectrum, contaminate_with_triplets),
+    "stars": (white_spectrum, contaminate_with_stars),
+    "glow": (white_spectrum, contaminate_with_glow),
+    "structures": (white_spectrum, contaminate_with_structures),
+    ALL: (usual_spectrum, contaminate_with_everything),
 }
 
 
@@ -217,12 +219,12 @@ def draw_stamps(
             stamp = render_template(templates[int(rng.integers(len(templates)))], x, y)
         else:
             stamp = render(draw_shape(rng), x, y)
-        if usable(finite, stamp):
+        if is_usable(finite, stamp):
             stamps.append(stamp)
     return stamps
 
 
-def usable(finite: np.ndarray, stamp: Stamp) -> bool:
+def is_usable(finite: np.ndarray, stamp: Stamp) -> bool:
     """Return whether most of a shape falls on finite pixels."""
     side = len(stamp.image)
     bottom, left = max(0, stamp.bottom), max(0, stamp.left)

@@ -40,7 +40,7 @@ class Limit:
     recall: np.ndarray
 
 
-def limit_of(frame: RobustnessFrame, rate: float) -> Limit:
+def compute_limit(frame: RobustnessFrame, rate: float) -> Limit:
     """Return what the limit reaches for each blob of a frame.
 
     Parameters
@@ -49,18 +49,18 @@ def limit_of(frame: RobustnessFrame, rate: float) -> Limit:
     rate : float
         False blobs per 100 frames.
     """
-    spectrum = coarse(frame.spectrum) * frame.noise_rms**2
+    spectrum = coarse_spectrum(frame.spectrum) * frame.noise_rms**2
     area = float(np.isfinite(frame.image).sum())
     gains, thresholds = [], []
     for stamp in frame.stamps:
         power = whitened_power(stamp.image, spectrum)
-        gains.append(np.sqrt(mean_of_modes(power)))
-        thresholds.append(threshold_for(power, area, rate))
+        gains.append(np.sqrt(mean_over_modes(power)))
+        thresholds.append(noise_threshold(power, area, rate))
     snr, threshold = frame.blobs["snr"] * frame.noise_rms * np.array(gains), np.array(thresholds)
-    return Limit(snr, threshold, recall_of(snr, threshold))
+    return Limit(snr, threshold, expected_recall(snr, threshold))
 
 
-def coarse(spectrum: np.ndarray) -> np.ndarray:
+def coarse_spectrum(spectrum: np.ndarray) -> np.ndarray:
     """Return a spectrum, shape (1024, 513), on the modes of the smaller grid, shape (256, 129).
 
     Offsets of whole rows and columns are in one of 1024 modes along each axis. They cost a filter nearly
@@ -77,14 +77,14 @@ def whitened_power(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     return np.abs(np.fft.rfft2(image, s=(GRID, GRID))) ** 2 / spectrum
 
 
-def mean_of_modes(power: np.ndarray) -> float:
+def mean_over_modes(power: np.ndarray) -> float:
     """Return the mean over all modes of a half spectrum."""
     weights = np.full(power.shape[1], 2.0)
     weights[[0, -1]] = 1.0
     return float((power @ weights).sum() / GRID**2)
 
 
-def threshold_for(power: np.ndarray, area: float, rate: float) -> float:
+def noise_threshold(power: np.ndarray, area: float, rate: float) -> float:
     """Return the level above which the filtered noise has ``rate`` peaks per 100 frames.
 
     Parameters
@@ -97,9 +97,9 @@ def threshold_for(power: np.ndarray, area: float, rate: float) -> float:
     """
     fy = 2 * np.pi * np.fft.fftfreq(GRID)[:, None]
     fx = 2 * np.pi * np.fft.rfftfreq(GRID)[None, :]
-    total = mean_of_modes(power)
-    xx, yy = mean_of_modes(power * fx**2) / total, mean_of_modes(power * fy**2) / total
-    xy = mean_of_modes(power * fx * fy) / total
+    total = mean_over_modes(power)
+    xx, yy = mean_over_modes(power * fx**2) / total, mean_over_modes(power * fy**2) / total
+    xy = mean_over_modes(power * fx * fy) / total
     peaks = area * np.sqrt(max(xx * yy - xy**2, 1e-12)) / (2 * np.pi) ** 1.5
     level = 5.0
     for _ in range(20):
@@ -107,7 +107,7 @@ def threshold_for(power: np.ndarray, area: float, rate: float) -> float:
     return float(level)
 
 
-def recall_of(snr: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+def expected_recall(snr: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """Return the probability that the peak of the filter at a blob passes the threshold.
 
     The square of the peak is that of the SNR plus noise, and the two coordinates of the peak add a

@@ -18,7 +18,7 @@ def frequencies() -> tuple[np.ndarray, np.ndarray]:
     return along_y, np.fft.rfftfreq(SIDE).astype(np.float32)[None, :]
 
 
-def normalized(power: np.ndarray) -> np.ndarray:
+def normalize_spectrum(power: np.ndarray) -> np.ndarray:
     """Return a spectrum of the same shape with a mean of 1 over all modes."""
     power = np.broadcast_to(power, (SIDE, SIDE // 2 + 1)).astype(np.float32)
     inner = power[:, 1:-1].sum(dtype=np.float64)  # these modes stand for two each
@@ -26,12 +26,12 @@ def normalized(power: np.ndarray) -> np.ndarray:
     return power * np.float32(SIDE**2 / total)
 
 
-def white() -> np.ndarray:
+def white_spectrum() -> np.ndarray:
     """Return the spectrum of white noise."""
     return np.ones((SIDE, SIDE // 2 + 1), dtype=np.float32)
 
 
-def smoothed_mixture(share: float, sigma: float) -> np.ndarray:
+def smoothed_spectrum(share: float, sigma: float) -> np.ndarray:
     """Return the spectrum of white noise plus a Gaussian-smoothed field.
 
     Parameters
@@ -42,25 +42,27 @@ def smoothed_mixture(share: float, sigma: float) -> np.ndarray:
         Of the Gaussian, pixels.
     """
     fy, fx = frequencies()
-    smooth = normalized(np.exp(-((2 * np.pi * sigma * fx) ** 2)) * np.exp(-((2 * np.pi * sigma * fy) ** 2)))
-    return normalized(1.0 - share**2 + share**2 * smooth)
+    smooth = normalize_spectrum(
+        np.exp(-((2 * np.pi * sigma * fx) ** 2)) * np.exp(-((2 * np.pi * sigma * fy) ** 2))
+    )
+    return normalize_spectrum(1.0 - share**2 + share**2 * smooth)
 
 
-def coupled(coupling: float) -> np.ndarray:
+def coupled_spectrum(coupling: float) -> np.ndarray:
     """Return the spectrum of noise of which a share leaks to each of the four neighbours."""
     fy, fx = frequencies()
     transfer = 1.0 - 4 * coupling + 2 * coupling * (np.cos(2 * np.pi * fx) + np.cos(2 * np.pi * fy))
-    return normalized(transfer**2)
+    return normalize_spectrum(transfer**2)
 
 
-def resampled(x: float, y: float) -> np.ndarray:
+def resampled_spectrum(x: float, y: float) -> np.ndarray:
     """Return the spectrum of white noise after a bilinear shift by fractions of a pixel."""
     fy, fx = frequencies()
     along = [1.0 - 2 * d * (1 - d) * (1 - np.cos(2 * np.pi * f)) for d, f in ((x, fx), (y, fy))]
-    return normalized(along[0] * along[1])
+    return normalize_spectrum(along[0] * along[1])
 
 
-def row_noise(knee: float, rows: float, columns: float) -> np.ndarray:
+def row_noise_spectrum(knee: float, rows: float, columns: float) -> np.ndarray:
     """Return the spectrum of white noise, 1/f noise along each row, and offsets of rows and columns.
 
     Parameters
@@ -74,7 +76,7 @@ def row_noise(knee: float, rows: float, columns: float) -> np.ndarray:
     power = np.repeat(1.0 + knee / np.maximum(fx, 1 / SIDE), SIDE, axis=0)
     power[:, 0] += SIDE * rows**2
     power[0, :] += SIDE * columns**2
-    return normalized(power)
+    return normalize_spectrum(power)
 
 
 def draw_noise(rng: np.random.Generator, spectrum: np.ndarray) -> np.ndarray:

@@ -6,12 +6,12 @@ from functools import partial
 
 import numpy as np
 
-from blobwatch.detector.evaluation import SOUGHT, Bootstrap, median_of_finite
-from blobwatch.detector.metrics import Matches, auc, match, snr_at_half
+from blobwatch.detector.evaluation import COMPARED_SNR, Bootstrap, finite_median
+from blobwatch.detector.metrics import Matches, auc, match_blobs, snr_at_half
 from blobwatch.images.peaks import Peaks
 from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import Finder
-from blobwatch.robustness.measure import SearchedSet
+from blobwatch.robustness.search import SearchedSet
 
 LIMIT = "limit"
 RESAMPLES = 300  # at most; with so many figures more would take longer than the detectors
@@ -60,7 +60,7 @@ def report_sets(
         ``worst_…``: the same of the worst set; ``worst_sets``: its name, by figure.
     """
     draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
-    known = {key: (finder.threshold, finder.located) for key, finder in finders.items()}
+    known = {key: (finder.threshold, finder.has_positions) for key, finder in finders.items()}
     work = partial(report_set, known, radius, draw)
     reports = map_in_processes(work, list(searched.values()), "intervals", workers)
     sets = dict(zip(searched, reports, strict=True))
@@ -81,10 +81,10 @@ def report_set(
 ) -> dict:
     """Return the figures of one set: of each detector, and of the limit."""
     reports = {}
-    for key, (threshold, located) in known.items():
+    for key, (threshold, has_positions) in known.items():
         reports[key] = subframe_figures(one, key, threshold, draw)
-        if located:
-            matches = match(one.truth, one.peaks[key], radius)
+        if has_positions:
+            matches = match_blobs(one.truth, one.peaks[key], radius)
             reports[key] |= blob_figures(one, matches, threshold, draw)
             reports[key] |= false_figures(one, key, matches, threshold, draw)
     snr, frames = one.truth.blobs["snr"], frames_of(one)
@@ -102,7 +102,7 @@ def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstr
     """Return how well subframes with a blob are told from those of frames without any."""
     searched = np.isfinite(one.scores[key]).all(axis=1)
     scores, labels, empty = one.scores[key], one.labels, searched & (one.truth.labels == 0)
-    sought = (one.strongest >= SOUGHT[0]) & (one.strongest <= SOUGHT[1])
+    sought = (one.strongest >= COMPARED_SNR[0]) & (one.strongest <= COMPARED_SNR[1])
     chosen = np.flatnonzero((sought | empty[:, None]).ravel())
     frames = np.repeat(one.truth.rootnames, scores.shape[1])
     scores, labels = scores.ravel(), labels.ravel()
@@ -124,7 +124,7 @@ def blob_figures(one: SearchedSet, matches: Matches, threshold: float, draw: Boo
     return {
         "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), frames),
         "ratio_to_limit": draw(ratio, frames),
-        "position_error": draw(lambda i: median_of_finite(error[i]), frames),
+        "position_error": draw(lambda i: finite_median(error[i]), frames),
     } | recalls(snr, hit, frames, draw)
 
 
@@ -163,7 +163,7 @@ def count_far(blobs: np.ndarray, peaks: Peaks, threshold: float) -> int:
     return int(((distance > AWAY).all(axis=1) & (peaks.probability >= threshold)).sum())
 
 
-def rows_of(report: dict, names: dict[str, str]) -> list[dict]:
+def to_rows(report: dict, names: dict[str, str]) -> list[dict]:
     """Return the rows of ``robustness.csv``: one per set, detector and figure.
 
     Parameters

@@ -51,21 +51,21 @@ def add_line(
     image[bottom + y, left + x] += np.float32(amplitude) * profile
 
 
-def anywhere(rng: np.random.Generator, image: np.ndarray) -> tuple[float, float]:
+def draw_position(rng: np.random.Generator, image: np.ndarray) -> tuple[float, float]:
     """Return a position, x and y, anywhere in an image."""
     return tuple(rng.uniform(0, image.shape[::-1]))
 
 
-def sign_of(rng: np.random.Generator, in_stack: float) -> float:
+def draw_sign(rng: np.random.Generator, in_stack: float) -> float:
     """Return -1, or with the chance ``in_stack`` 0.4: what stays in a stack is fainter."""
     return 0.4 if rng.uniform() < in_stack else -1.0
 
 
 def add_streaks(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
     """Add parallel broken lines at one angle: lights of the Earth, trailed by the motion of the telescope."""
-    angle, sign = rng.uniform(0, np.pi), strength * sign_of(rng, 0.2)
+    angle, sign = rng.uniform(0, np.pi), strength * draw_sign(rng, 0.2)
     for _ in range(int(rng.integers(8, 20))):
-        x, y = anywhere(rng, image)
+        x, y = draw_position(rng, image)
         fwhm, level, place = rng.uniform(2.0, 3.5), rng.uniform(0.4, 1.2), 0.0
         for _ in range(int(rng.integers(1, 5))):
             dash = rng.uniform(40.0, 200.0)
@@ -79,8 +79,8 @@ def add_trails(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
     for _ in range(count):
         level, fwhm = np.exp(rng.uniform(np.log(0.5), np.log(30.0))), rng.uniform(2.0, 7.0)
         angle, bend = rng.uniform(0, np.pi), rng.normal(0.0, 15.0)
-        amplitude = level * sign_of(rng, 0.0 if level > 5 else 0.2)
-        add_line(image, anywhere(rng, image), rng.uniform(600.0, 2000.0), angle, fwhm, amplitude, bend)
+        amplitude = level * draw_sign(rng, 0.0 if level > 5 else 0.2)
+        add_line(image, draw_position(rng, image), rng.uniform(600.0, 2000.0), angle, fwhm, amplitude, bend)
 
 
 def add_triplets(rng: np.random.Generator, image: np.ndarray, count: int, tilt: float) -> None:
@@ -88,8 +88,12 @@ def add_triplets(rng: np.random.Generator, image: np.ndarray, count: int, tilt: 
     angle = rng.uniform(-tilt, tilt)
     sideways = np.array([-np.sin(angle), np.cos(angle)])
     for _ in range(count):
-        place, gap, length = np.array(anywhere(rng, image)), rng.uniform(8.0, 9.5), rng.uniform(120.0, 300.0)
-        fwhm, level = rng.uniform(2.0, 3.0), rng.uniform(0.6, 1.4) * sign_of(rng, 0.15)
+        place, gap, length = (
+            np.array(draw_position(rng, image)),
+            rng.uniform(8.0, 9.5),
+            rng.uniform(120.0, 300.0),
+        )
+        fwhm, level = rng.uniform(2.0, 3.0), rng.uniform(0.6, 1.4) * draw_sign(rng, 0.15)
         for start in (0.0, rng.uniform(80.0, 84.0))[: int(rng.integers(1, 3))]:
             for row, part in enumerate((1.0, 0.75, 1.0)):
                 middle = tuple(place + (start + row * gap) * sideways)
@@ -101,14 +105,14 @@ def add_stars(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
     for _ in range(count):
         level = np.exp(rng.uniform(np.log(3.0), np.log(300.0)))
         amplitude = min(level, 6.0) * 0.4 if rng.uniform() < 0.15 else -level
-        add_point(image, *anywhere(rng, image), rng.uniform(1.1, 2.2), amplitude)
+        add_point(image, *draw_position(rng, image), rng.uniform(1.1, 2.2), amplitude)
 
 
 def add_persistence(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
     """Add afterglow of saturated stars: round, larger than a star, of excess light."""
     for _ in range(count):
         level = np.exp(rng.uniform(np.log(0.5), np.log(10.0)))
-        add_point(image, *anywhere(rng, image), rng.uniform(2.0, 9.0), -level)
+        add_point(image, *draw_position(rng, image), rng.uniform(2.0, 9.0), -level)
 
 
 def add_point(image: np.ndarray, x: float, y: float, fwhm: float, amplitude: float) -> None:

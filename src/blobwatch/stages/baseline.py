@@ -8,7 +8,7 @@ import torch
 
 from blobwatch.dataset.shards import read_split
 from blobwatch.detector.export import write_artefact
-from blobwatch.detector.network import build
+from blobwatch.detector.network import build_network
 from blobwatch.detector.training import Plan, Progress, prepare_torch, train_with_bar
 from blobwatch.files import atomic_folder, write_table
 from blobwatch.params import Baseline
@@ -57,7 +57,7 @@ def baseline(
     chosen = np.random.default_rng(seed).permutation(len(train_set))[: settings.subframes]
     train_set = train_set.take(np.sort(chosen))
     torch.manual_seed(seed)
-    network = build(ARCHITECTURE["name"], ARCHITECTURE["width"])
+    network = build_network(ARCHITECTURE["name"], ARCHITECTURE["width"])
     network = network.to(memory_format=torch.channels_last)
     # Minutes are no loss worth a checkpoint that outlives them.
     with tempfile.TemporaryDirectory() as folder:

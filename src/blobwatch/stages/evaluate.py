@@ -6,12 +6,26 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard, read_split
-from blobwatch.detector.breakdowns import SNR_EDGES, completeness, confusion, roc_curve, slices
-from blobwatch.detector.calibration import reliability
-from blobwatch.detector.clean_frames import judge_clean
-from blobwatch.detector.comparison import CNN, FILTERS, LAPLACIAN, PREDECESSOR, Judged, judge, side_by_side
-from blobwatch.detector.evaluation import Bootstrap, final_report, report
-from blobwatch.detector.explain import salient, worst_errors
+from blobwatch.detector.breakdowns import (
+    SNR_EDGES,
+    completeness_table,
+    confusion_matrix,
+    roc_curve,
+    slice_table,
+)
+from blobwatch.detector.calibration import reliability_table
+from blobwatch.detector.clean_frames import evaluate_clean_frames
+from blobwatch.detector.comparison import (
+    CNN,
+    FILTERS,
+    LAPLACIAN,
+    PREDECESSOR,
+    DetectorResult,
+    evaluate_detector,
+    list_detectors,
+)
+from blobwatch.detector.evaluation import Bootstrap, detector_metrics, final_metrics
+from blobwatch.detector.explain import saliency_maps, worst_errors
 from blobwatch.detector.model_card import model_card
 from blobwatch.figures import evaluation, explain
 from blobwatch.files import atomic_folder, read_table, write_json, write_table, write_text
@@ -20,8 +34,8 @@ from blobwatch.lineage.tracking.logging import read_history, record_evaluation
 from blobwatch.params import Evaluate
 from blobwatch.progress import console
 from blobwatch.robustness.detectors import filter_finder, model_finder
-from blobwatch.robustness.measure import search_sets
-from blobwatch.robustness.report import LIMIT, report_sets, rows_of
+from blobwatch.robustness.report import LIMIT, report_sets, to_rows
+from blobwatch.robustness.search import search_sets
 
 CLEAN_STREAM = 8  # of the seed
 
@@ -60,11 +74,11 @@ def evaluate(
     """
     draw = Bootstrap(settings.bootstrap, settings.confidence, seed)
     model, rate, radius = Model.load(candidate), settings.false_per_100, settings.match_radius
-    detectors = side_by_side(model, Model.load(baseline), radius, workers)
+    detectors = list_detectors(model, Model.load(baseline), radius, workers)
     val, test, final = (read_split(subframes, split) for split in ("val", "test", "final"))
-    judged = {one.name: judge(one, val, test, final, rate) for one in detectors}
+    judged = {one.name: evaluate_detector(one, val, test, final, rate) for one in detectors}
     rng = np.random.default_rng([seed, CLEAN_STREAM])
-    clean, on_clean = judge_clean(model, rng, settings.clean_frames, radius, rate, draw, workers)
+    clean, on_clean = evaluate_clean_frames(model, rng, settings.clean_frames, radius, rate, draw, workers)
     profiles = [template.profile for template in read_templates(templates)]
     finders = {
         "cnn": model_finder(candidate, model.threshold),
@@ -81,7 +95,7 @@ def evaluate(
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
     tables = tables_of(judged, test, on_clean, draw)
-    tables["robustness"] = rows_of(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
+    tables["robustness"] = to_rows(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
     with atomic_folder(out) as folder:
         write_json(folder / "metrics.json", rounded(metrics))
         for name, rows in tables.items():
@@ -91,7 +105,7 @@ def evaluate(
         index = read_table(subframes / "index.csv")
         write_text(folder / "model_card.md", model_card(model.manifest, rounded(metrics), own, index))
         pictures = draw_figures(tables, test, judged, reports)
-        pictures["saliency"] = explain.plot_saliency(*salient(candidate, model, test, judged[CNN].test))
+        pictures["saliency"] = explain.plot_saliency(*saliency_maps(candidate, model, test, judged[CNN].test))
         pictures["learning_curves"] = evaluation.plot_learning_curves(
             read_history(train_reports / "history.csv")
         )
@@ -103,17 +117,17 @@ def evaluate(
     return metrics
 
 
-def report_on(one: Judged, test: Shard, final: Shard, draw: Bootstrap) -> dict:
+def report_on(one: DetectorResult, test: Shard, final: Shard, draw: Bootstrap) -> dict:
     """Return the metrics of one detector on the test subframes, and on the final frames where it saw them."""
     kind = one.detector
-    metrics = report(test, one.test, one.threshold, draw, kind.located, kind.calibrated)
+    metrics = detector_metrics(test, one.test, one.threshold, draw, kind.has_positions, kind.calibrated)
     if one.final is not None:
-        metrics["final"] = final_report(final, one.final, one.threshold)
+        metrics["final"] = final_metrics(final, one.final, one.threshold)
     return metrics
 
 
 def tables_of(
-    judged: dict[str, Judged], test: Shard, on_clean: dict[str, list[dict]], draw: Bootstrap
+    judged: dict[str, DetectorResult], test: Shard, on_clean: dict[str, list[dict]], draw: Bootstrap
 ) -> dict[str, list[dict]]:
     """Return the rows of each table, the detector in front."""
     tables = {"roc": [], "slices": [], "completeness": []}
@@ -121,13 +135,13 @@ def tables_of(
         who = {"detector": name}
         hit = one.test.matches.hit >= one.threshold
         tables["roc"] += [who | row for row in roc_curve(test.labels, one.test.scores)]
-        tables["slices"] += [who | row for row in slices(test, one.test, one.threshold, draw)]
-        if one.detector.located:
-            rows = completeness(test, hit, SNR_EDGES, draw)
+        tables["slices"] += [who | row for row in slice_table(test, one.test, one.threshold, draw)]
+        if one.detector.has_positions:
+            rows = completeness_table(test, hit, SNR_EDGES, draw)
             tables["completeness"] += [who | {"frames": "contaminated"} | row for row in rows]
     for name, rows in on_clean.items():
         tables["completeness"] += [{"detector": name, "frames": "clean"} | row for row in rows]
-    tables["reliability"] = reliability(test.labels, judged[CNN].test.scores, draw.confidence)
+    tables["reliability"] = reliability_table(test.labels, judged[CNN].test.scores, draw.confidence)
     return tables
 
 
@@ -140,7 +154,7 @@ def rounded(content: object) -> object:
     return content
 
 
-def write_predictions(path: Path, data: Shard, judged: dict[str, Judged]) -> None:
+def write_predictions(path: Path, data: Shard, judged: dict[str, DetectorResult]) -> None:
     """Write what was said of each test subframe, so that any metric can be made anew."""
     write_table(
         path,
@@ -154,11 +168,13 @@ def write_predictions(path: Path, data: Shard, judged: dict[str, Judged]) -> Non
 
 
 def draw_figures(
-    tables: dict[str, list[dict]], test: Shard, judged: dict[str, Judged], reports: dict[str, dict]
+    tables: dict[str, list[dict]], test: Shard, judged: dict[str, DetectorResult], reports: dict[str, dict]
 ) -> dict:
     """Return the pictures by name."""
     network = judged[CNN]
-    matrices = {name: confusion(test.labels, one.test.scores, one.threshold) for name, one in judged.items()}
+    matrices = {
+        name: confusion_matrix(test.labels, one.test.scores, one.threshold) for name, one in judged.items()
+    }
     aucs = {name: reports[name]["subframes"]["auc"] for name in judged}
     own = [row for row in tables["slices"] if row["detector"] == CNN]
     return {

@@ -9,10 +9,10 @@ from blobwatch.artefact import MANIFEST, Model
 from blobwatch.dataset.shards import Shard, read_split
 from blobwatch.detector import calibration
 from blobwatch.detector.export import write_artefact
-from blobwatch.detector.metrics import threshold_for
-from blobwatch.detector.network import build
+from blobwatch.detector.metrics import threshold_at_rate
+from blobwatch.detector.network import build_network
 from blobwatch.detector.scoring import score_model
-from blobwatch.detector.training import Plan, best_logits, prepare_torch, train_with_bar
+from blobwatch.detector.training import Plan, prepare_torch, subframe_logits, train_with_bar
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, read_table, write_json, write_table
 from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take
@@ -43,12 +43,12 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     # The run ends with an error if an input changed meanwhile, and then nothing is written.
     with runs.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
-        network = build(**get_architecture(params))
+        network = build_network(**get_architecture(params))
         network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
         plan = create_plan(params)
         progress = train_with_bar("train", network, train_set, val_set, plan, checkpoint, run.log_epoch)
-        network.calibrate(*calibration.fit(val_set.labels, best_logits(network, val_set)))
+        network.calibrate(*calibration.fit_platt_scaling(val_set.labels, subframe_logits(network, val_set)))
     about = {
         "version": __version__,
         "fingerprint": fingerprint.as_json(),
@@ -94,5 +94,5 @@ def create_plan(params: Params) -> Plan:
 def choose_threshold(folder: Path, val_set: Shard, params: Params) -> float:
     """Return the threshold that gives the wanted rate of false blobs on val, through the serving model."""
     scored = score_model(Model.load(folder), val_set, params.evaluate.match_radius)
-    threshold = threshold_for(scored.matches, len(val_set), params.evaluate.false_per_100)
+    threshold = threshold_at_rate(scored.matches, len(val_set), params.evaluate.false_per_100)
     return min(round(threshold, 6), 0.999999)  # rounded to 1, it would find nothing

@@ -11,7 +11,7 @@ from io import BytesIO, StringIO
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from blobwatch.detector.model_card import SIMULATED
+from blobwatch.detector.model_card import SIMULATED_PREFIX
 from blobwatch.figures.evaluation import plot_learning_curves
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING
 from blobwatch.lineage.audit.record_checks import Link
@@ -70,7 +70,7 @@ def page(found: Audit, checked: datetime | None = None) -> str:
         unsure=sum(link.status == MISSING for link in links),
         total=len(links),
         words=WORDS,
-        simulated=sum(row["rootname"].startswith(SIMULATED) for row in found.exposures),
+        simulated=sum(row["rootname"].startswith(SIMULATED_PREFIX) for row in found.exposures),
         counts=per_role(found.exposures),
         curves=curves,
         silence=silence,

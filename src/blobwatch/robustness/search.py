@@ -10,9 +10,9 @@ from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
 from blobwatch.progress import map_in_processes
-from blobwatch.robustness.detectors import NO_PEAKS, Finder, Found
+from blobwatch.robustness.detectors import NO_PEAKS, Finder, FinderResult
 from blobwatch.robustness.frames import SETS, draw_frame
-from blobwatch.robustness.limit import limit_of
+from blobwatch.robustness.limit import compute_limit
 
 BLOBS = 24  # in a frame that has any
 EMPTY = 3  # frames without blobs for each with blobs, since false blobs are rare
@@ -25,7 +25,7 @@ class SearchedFrame:
 
     blobs: np.ndarray
     limit: np.ndarray
-    found: dict[str, Found]
+    found: dict[str, FinderResult]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def search_sets(
     work = partial(search_frame, finders, rate, seed, templates)
     done = list(map_in_processes(work, todo, "robustness", workers, TOGETHER))
     parts = {name: done[n * total : (n + 1) * total] for n, name in enumerate(SETS)}
-    return {name: joined(part) for name, part in parts.items()}
+    return {name: join_frames(part) for name, part in parts.items()}
 
 
 def search_frame(
@@ -99,10 +99,10 @@ def search_frame(
     frame = draw_frame(name, rng, blobs, templates)
     chosen = {key: finder for key, finder in finders.items() if blobs or index % finder.every == 0}
     found = {key: finder.find(frame.image) for key, finder in chosen.items()}
-    return SearchedFrame(frame.blobs, limit_of(frame, rate).recall, found)
+    return SearchedFrame(frame.blobs, compute_limit(frame, rate).recall, found)
 
 
-def joined(frames: list[SearchedFrame]) -> SearchedSet:
+def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
     """Return the frames of one set as one."""
     counts = [len(frame.blobs) for frame in frames]
     blobs = np.zeros(sum(counts), dtype=BLOB)
@@ -113,7 +113,7 @@ def joined(frames: list[SearchedFrame]) -> SearchedSet:
     origins["label"] = np.array(counts) > 0
     names = np.array([f"frame {index:03d}" for index in range(len(frames))])
     truth = Shard(np.zeros((len(frames), 0), dtype=np.int8), origins, blobs, names)
-    keys, nothing = frames[0].found, Found(NO_PEAKS, np.full(len(tiles()), np.nan))
+    keys, nothing = frames[0].found, FinderResult(NO_PEAKS, np.full(len(tiles()), np.nan))
     found = {key: [frame.found.get(key, nothing) for frame in frames] for key in keys}
     return SearchedSet(
         truth,
