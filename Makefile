@@ -58,6 +58,7 @@ $(DOCS_READY): pyproject.toml
 	touch $@
 
 docs: $(DOCS_READY)  ## Build the documentation into docs/_build/html
+	rm -rf docs/reference/generated
 	$(DOCS_VENV)/bin/sphinx-build -q -W --keep-going -j 2 -b html docs docs/_build/html
 
 clean:  ## Remove everything that can be rebuilt: environments, caches, pipeline outputs
