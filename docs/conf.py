@@ -27,7 +27,7 @@ autodoc_mock_imports = [
 ]
 autodoc_typehints = "none"  # the numpydoc sections state the types
 autosummary_generate = True
-autodoc_default_options = {"exclude-members": "metadata, registry"}  # attributes of SQLAlchemy
+autodoc_default_options = {"exclude-members": "metadata, registry, Lock"}  # of SQLAlchemy and threading
 numpydoc_show_class_members = False
 
 myst_enable_extensions = ["deflist"]
