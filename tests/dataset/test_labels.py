@@ -10,6 +10,7 @@ from blobwatch.dataset.labels import (
     LABELS,
     Label,
     apply_labels,
+    estimate_blob,
     read_labels,
     write_labels,
 )

@@ -19,6 +19,7 @@ from blobwatch.dataset.subframes import (
     create_frame,
     cut_subframes,
     cut_whole_frame,
+    synthesize_frame,
     usable_tiles,
 )
 from blobwatch.errors import BlobwatchError
@@ -261,7 +262,7 @@ def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypa
         return "dead areas"
 
     recipe = Recipe((20.0, 20.0), (4, 4), 1.0)
-    monkeypatch.setattr(subframes, "contaminate", dead)
+    monkeypatch.setattr(subframes, "add_contaminants", dead)
     data = cut(frame_from_image(noise), 64, recipe)
     assert 0.75 < len(data.blobs) / (32 * 4) < 0.95
     for blob in data.blobs:
