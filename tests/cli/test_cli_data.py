@@ -41,7 +41,7 @@ def test_templates_are_made_and_what_is_left_out_is_said(run, tmp_path):
     save_cutouts(tmp_path / "blob_dict.npy")
     status, out, err = run("import-blobs", "blob_dict.npy")
     assert (status, out) == (0, "")
-    assert "left out, since no blob stands out of their noise: 27" in err
+    assert "skipped, no blob above the noise: 27" in err
     assert "2 templates in data/templates/blobs.fits, half-widths" in err
     read = read_templates(tmp_path / "data" / "templates")
     assert [one.name for one in read] == ["1", "2"]
@@ -67,7 +67,7 @@ def test_a_hostile_file_is_one_sentence_and_leaves_what_was_there(run, tmp_path)
     status, out, err = run("import-blobs", "hostile.npy")
     assert (status, out) == (1, "")
     assert len(err.splitlines()) == 1
-    assert err.startswith("blobwatch: hostile.npy wants io.open, which no dict of cutouts needs")
+    assert err.startswith("blobwatch: hostile.npy: not a plain dict of cutouts: it contains the name io.open")
     assert not (tmp_path / "canary").exists()
     assert (tmp_path / "data" / "templates" / FILE).read_bytes() == before
 

@@ -90,7 +90,7 @@ def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tm
     labels = [given("iaaa0301q", 303.0, 402.0), given("iaaa0201q", 300.0, 400.0)]
     labels += [given("iaaa0201q", 800.0, 40.0, "other"), given("ich219i8q", 1.0, 2.0)]
     found = apply_labels(labels, sources(tmp_path), [], lambda path: image_with_blobs([]))
-    assert [(one.moment, one.blob.x) for one in found.appearances] == [(58002.0, 300.0)]
+    assert [(one.mjd, one.blob.x) for one in found.appearances] == [(58002.0, 300.0)]
     assert {name: places.tolist() for name, places in found.others.items()} == {"iaaa0201q": [[800.0, 40.0]]}
     assert found.used == labels[:3]
 

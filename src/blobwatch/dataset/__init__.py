@@ -1,1 +1,1 @@
-"""The labelled subframes: which blobs an exposure shows, injection, cuts, splits, shards."""
+"""Labelled subframes: ground truth, labels, injection, contaminants, splits and shards."""

@@ -1,4 +1,4 @@
-"""Putting blobs into cuts of real or simulated difference images."""
+"""Injection of blobs into real or simulated difference images, and random blob shapes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,22 +10,22 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
 from blobwatch.instrument.templates import Template, TemplateBlob
 
-MIN_SEPARATION = 14.0  # pixels between the centres of injected blobs: their edges may touch
-LOBED = 0.6  # share of the shapes far wider than measured that have lobes, any orientation or both
+MIN_SEPARATION = 14.0  # pixels between the centres of injected blobs; edges may touch
+LOBED = 0.6  # share of the wide shapes that have lobes
 MAX_DEPTH = 0.6  # fraction of the background
 
-Draw = Callable[[np.random.Generator, float, float], Blob]
+BlobSampler = Callable[[np.random.Generator, float, float], Blob]
 
 
 def inject_blob(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int) -> None:
-    """Add a new blob to a cut of a difference image, in place, as the light that it takes away.
+    """Inject a new blob into a difference image in place, as lost light.
 
     Parameters
     ----------
     cut : ndarray, shape (ny, nx), fraction of the background
         Stack minus exposure.
     light : ndarray, shape (ny, nx), fraction of the background
-        The exposure's blob image: the light there is to lose.
+        The exposure's blob image, which the blob attenuates.
     blob : Blob
         In pixels of the frame.
     x0, y0 : int
@@ -37,18 +37,19 @@ def inject_blob(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int
 
 
 def draw_measured_blob(rng: np.random.Generator, x: float, y: float) -> Blob:
-    """Draw a blob of the shapes that were measured; its depth means nothing yet."""
+    """Draw a blob with a measured shape and a placeholder depth."""
     return draw_blob(rng, x, y, depth=0.01)
 
 
 def draw_wide_blob(rng: np.random.Generator, x: float, y: float) -> Blob:
-    """Draw a blob of shapes far wider than those measured, so that a network learns what a blob is.
+    """Draw a blob with a shape from ranges far wider than measured.
 
     Notes
     -----
-    Half of the sizes keep to the law of the place with twice its scatter, half to none, between the FWHM of
-    4.8 and 25 px that were measured. Ranges of the rest enclose the measured ones: exponent 0.73-1.84, edge
-    2-20, axis ratio 1.08 +- 0.05, holes only at the lower left, collars of about 0.1 of the peak.
+    Half of the sizes follow the measured size at the position with twice its scatter. The other half is
+    independent of the position. The measured FWHM is 4.8-25 px. The other ranges enclose the measured ones:
+    exponent 0.73-1.84, edge 2-20, axis ratio 1.08 +- 0.05, holes only at the lower left, collars of about 0.1
+    of the peak.
     """
     if rng.uniform() < LOBED:
         return draw_lobed(rng, x, y)
@@ -70,27 +71,32 @@ def draw_wide_blob(rng: np.random.Generator, x: float, y: float) -> Blob:
     )
 
 
-def mix_in_templates(draw: Draw, templates: list[Template], share: float) -> Draw:
-    """Return how to draw a blob that has, in a share of the cases, the shape of a template.
+def mix_in_templates(sampler: BlobSampler, templates: list[Template], share: float) -> BlobSampler:
+    """Return a sampler that uses template shapes for a share of the blobs.
 
-    A template must be of the size that its place asks for. It is shown mirrored too: no side is special.
+    Only templates whose size fits the position are used. They are mirrored at random.
     """
 
-    def drawn(rng: np.random.Generator, x: float, y: float) -> Blob:
-        fitting = [one for one in templates if one.fits(x, y)]
+    def draw(rng: np.random.Generator, x: float, y: float) -> Blob:
+        fitting = [template for template in templates if template.fits(x, y)]
         if not fitting or rng.uniform() >= share:
-            return draw(rng, x, y)
+            return sampler(rng, x, y)
         chosen = fitting[int(rng.integers(len(fitting)))]
         down, left = (-1 if rng.integers(2) else 1 for _ in range(2))
         mirrored = replace(chosen, profile=chosen.profile[::down, ::left])
         return TemplateBlob(x=x, y=y, half_width=chosen.half_width, depth=0.01, template=mirrored)
 
-    return drawn if templates and share else draw
+    return draw if templates and share else sampler
 
 
 def draw_log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a number whose logarithm is uniform."""
+    """Draw a log-uniform number."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def draw_sign(rng: np.random.Generator, negative: float = 0.7) -> float:
+    """Return -1 with probability ``negative``, else 1."""
+    return -1.0 if rng.uniform() < negative else 1.0
 
 
 def draw_blob_to_inject(
@@ -101,13 +107,13 @@ def draw_blob_to_inject(
     taken: list[Blob],
     snr: tuple[float, float],
     noise: float,
-    draw: Draw = draw_measured_blob,
+    sampler: BlobSampler = draw_measured_blob,
     margin: float = 0.0,
 ) -> Blob | None:
-    """Draw a blob of a log-uniform SNR inside a cut, apart from those already there.
+    """Draw a blob at a free position inside a subframe.
 
-    Its centre keeps ``margin`` pixels from the cut's edges, but for those that are the frame's. Returns None
-    where twenty tries found no room.
+    The centre is at least ``margin`` pixels inside the subframe, except at the edges of the frame, and
+    `MIN_SEPARATION` from the blobs in ``taken``. Return None if 20 attempts find no free position.
     """
     spans = [
         (start + margin * (start > 0), start + size - 1 - margin * (start + size < wfc3ir.SIZE))
@@ -116,8 +122,8 @@ def draw_blob_to_inject(
     for _ in range(20):
         x, y = (float(rng.uniform(*span)) for span in spans)
         if all(np.hypot(x - other.x, y - other.y) >= MIN_SEPARATION for other in taken):
-            blob = draw(rng, x, y)
-            # The square puts more than half of them where a blob is just found or missed.
-            wanted = snr[0] * (snr[1] / snr[0]) ** (rng.uniform() ** 1.5)
-            return replace(blob, depth=min(MAX_DEPTH, depth_for(blob, wanted, noise)))
+            blob = sampler(rng, x, y)
+            # The power of 1.5 puts more than half of the blobs near the detection limit.
+            target = snr[0] * (snr[1] / snr[0]) ** (rng.uniform() ** 1.5)
+            return replace(blob, depth=min(MAX_DEPTH, depth_for(blob, target, noise)))
     return None

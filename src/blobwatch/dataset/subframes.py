@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from blobwatch.dataset.contaminants import add_contaminants, add_frame_effects
+from blobwatch.dataset.contaminants import add_contaminants
+from blobwatch.dataset.frame_effects import add_frame_effects
 from blobwatch.dataset.injection import (
-    Draw,
+    BlobSampler,
     draw_blob_to_inject,
     draw_measured_blob,
     draw_wide_blob,
@@ -41,7 +42,7 @@ class Recipe:
     labelled: float = 0.0  # share of the cuts that are made around a labelled place, where there is one
 
     @property
-    def draw(self) -> Draw:
+    def draw(self) -> BlobSampler:
         """How a blob's shape is drawn."""
         shapes = draw_wide_blob if self.wide else draw_measured_blob
         return mix_in_templates(shapes, list(self.templates), self.template_share)
