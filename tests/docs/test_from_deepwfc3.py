@@ -62,7 +62,7 @@ def test_what_a_row_names_exists(cell):
 
 def test_every_command_on_the_page_exists():
     known = {(c.name or c.callback.__name__).replace("_", "-") for c in app.registered_commands}
-    assert set(re.findall(r"blobwatch ([a-z][a-z-]+)", PAGE)) - known == set()
+    assert set(re.findall(r"`blobwatch ([a-z][a-z-]+)", PAGE)) - known == set()
 
 
 def test_every_link_leads_somewhere():
