@@ -302,7 +302,7 @@ def test_an_exposure_against_a_given_stack(predictor, month):
 
 
 def test_an_exposure_alone_is_refused(predictor, month):
-    said = "is an exposure; give its median stack with --stack FILE, or the folder of earlier exposures"
+    said = "is an exposure. Pass its median stack with --stack FILE, or the folder of earlier exposures"
     with pytest.raises(BlobwatchError, match=said):
         predictor.predict_file(month[4])
 
@@ -338,7 +338,7 @@ def test_the_champion_of_the_project_in_which_one_stands_counts(box_model, tmp_p
 
 def test_no_such_model():
     with pytest.raises(
-        BlobwatchError, match="no/such is no folder of a model; give champion, a version number"
+        BlobwatchError, match=r"no/such: not a model folder\. Pass champion, a version number"
     ):
         find_model("no/such")
 

@@ -1,4 +1,4 @@
-"""Exposures in the order of time: what an exposure is compared with, and whether it is accepted."""
+"""Exposures in the order of time: their quality, their rejection and their stacks."""
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
@@ -23,10 +23,10 @@ CACHED = 64  # blob images, 4 MB each
 
 
 class History:
-    """Exposures in the order of time, their blob images and quality.
+    """Exposures in the order of time, with their blob images and quality.
 
-    Files are read when needed. A verdict depends on the exposures before it alone, so it is the same
-    whatever comes later.
+    Files are read when needed. The verdict of an exposure depends only on earlier exposures, so later ones do
+    not change it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class History:
     overrules : mapping of str to Overrule
         Decisions of people by rootname.
     flats : FlatFields, optional
-        Reference files by which the flats of each exposure are undone, so that all can be combined.
+        Reference files; with them the flats of each exposure are undone, so that all can be combined.
     """
 
     def __init__(
@@ -50,85 +50,86 @@ class History:
         self.flats = flats
         self.exposures: dict[str, Listed] = {}
         self.times: list[tuple[float, str]] = []
-        self._facts: dict[str, Quality] = {}
-        self._first: dict[str, Quality] = {}
+        self._own: dict[str, Quality] = {}
+        self._preliminary: dict[str, Quality] = {}
         self._qualities: dict[str, Quality] = {}
         self._errors: dict[str, Exception] = {}
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
-        for one in exposures:
-            self.add(one)
+        for exposure in exposures:
+            self.add(exposure)
 
-    def add(self, one: Listed, quality: Quality | None = None, error: Exception | None = None) -> None:
-        """Insert an exposure, or replace the one of its rootname.
+    def add(self, exposure: Listed, quality: Quality | None = None, error: Exception | None = None) -> None:
+        """Insert an exposure, or replace the one with its rootname.
 
         Parameters
         ----------
-        one : Listed
+        exposure : Listed
         quality : Quality, optional
-            Where it was measured before, against the same earlier exposures.
+            If already measured against the same earlier exposures.
         error : Exception, optional
-            The error of reading the file, where that is known.
+            If the file could not be read.
         """
-        self.remove(one.rootname)
-        self._forget_later(one)
-        self.exposures[one.rootname] = one
-        insort(self.times, (one.expstart, one.rootname))
+        self.remove(exposure.rootname)
+        self._forget_later(exposure)
+        self.exposures[exposure.rootname] = exposure
+        insort(self.times, (exposure.expstart, exposure.rootname))
         if quality is not None:
-            self._facts[one.rootname] = self._qualities[one.rootname] = quality
+            self._own[exposure.rootname] = self._qualities[exposure.rootname] = quality
         if error is not None:
-            self._errors[one.rootname] = error
+            self._errors[exposure.rootname] = error
 
     def remove(self, name: str) -> None:
-        """Remove the exposure of a rootname, if it is there."""
-        one = self.exposures.pop(name, None)
-        if one is None:
+        """Remove the exposure of a rootname if it exists."""
+        exposure = self.exposures.pop(name, None)
+        if exposure is None:
             return
-        self.times.remove((one.expstart, name))
-        for known in (self._facts, self._first, self._qualities, self._errors, self._images):
+        self.times.remove((exposure.expstart, name))
+        for known in (self._own, self._preliminary, self._qualities, self._errors, self._images):
             known.pop(name, None)
-        self._forget_later(one)
+        self._forget_later(exposure)
 
     @contextmanager
-    def including(self, one: Listed) -> Iterator[None]:
-        """Include an exposure, or another file of it, until the end of the block."""
-        before = self.exposures.get(one.rootname)
-        if before == one:
+    def including(self, exposure: Listed) -> Iterator[None]:
+        """Include an exposure, or replace its file, for the duration of the block."""
+        before = self.exposures.get(exposure.rootname)
+        if before == exposure:
             yield
             return
-        self.add(one)
+        self.add(exposure)
         try:
             yield
         finally:
-            self.remove(one.rootname)
+            self.remove(exposure.rootname)
             if before is not None:
                 self.add(before)
 
-    def _forget_later(self, one: Listed) -> None:
-        """Drop the measures of later exposures that may have been measured against one."""
-        for _, name in self._between(one.expstart, one.expstart + 2 * self.settings.days):
-            self._first.pop(name, None)
+    def _forget_later(self, exposure: Listed) -> None:
+        """Drop the measures of later exposures that may depend on one."""
+        for _, name in self._between(exposure.expstart, exposure.expstart + 2 * self.settings.days):
+            self._preliminary.pop(name, None)
             self._qualities.pop(name, None)
 
     def _between(self, start: float, end: float) -> list[tuple[float, str]]:
-        """Return times and rootnames from ``start`` on and before ``end``."""
+        """Return times and rootnames in the interval [start, end)."""
         return self.times[bisect_left(self.times, (start, "")) : bisect_left(self.times, (end, ""))]
 
-    def group(self, one: Listed) -> tuple[str, str, bool]:
-        """Return what exposures must have in common to be combined: filter, flats, and unit."""
-        return one.filter, "none" if self.is_undone(one) else one.calibration.flats, one.product == "raw"
+    def group(self, exposure: Listed) -> tuple[str, str, bool]:
+        """Return filter, flats and unit, which must agree in exposures that are combined."""
+        calibration = exposure.calibration
+        undone = self.flats is not None and bool(calibration.flat_files)
+        return exposure.filter, "none" if undone else calibration.flats, exposure.product == "raw"
 
-    def is_undone(self, one: Listed) -> bool:
-        """Return whether the flats of an exposure are undone."""
-        return self.flats is not None and bool(one.calibration.flat_files)
+    def earlier(self, exposure: Listed) -> list[Listed]:
+        """Return the comparable exposures of the window before one, in the order of time."""
+        name, group = exposure.rootname, self.group(exposure)
+        return [one for one in self._window(exposure) if one.rootname != name and self.group(one) == group]
 
-    def earlier(self, one: Listed) -> list[Listed]:
-        """Return the comparable exposures of the days before one, in the order of time."""
-        window = self._between(one.expstart - self.settings.days, one.expstart)
-        found = (self.exposures[name] for _, name in window)
-        group = self.group(one)
-        return [other for other in found if other.rootname != one.rootname and self.group(other) == group]
+    def _window(self, exposure: Listed) -> list[Listed]:
+        """Return the exposures of the window before one, in the order of time."""
+        names = self._between(exposure.expstart - self.settings.days, exposure.expstart)
+        return [self.exposures[name] for _, name in names]
 
-    def image(self, one: Listed) -> np.ndarray:
+    def image(self, exposure: Listed) -> np.ndarray:
         """Return the blob image of an exposure.
 
         Returns
@@ -140,157 +141,146 @@ class History:
         BlobwatchError
             If the file cannot be used.
         """
-        name = one.rootname
+        name = exposure.rootname
         if name in self._errors:
             raise self._errors[name]
         if name not in self._images:
             try:
-                self.use(one, read_exposure(one.path))
+                self.set_exposure(exposure, read_exposure(exposure.path))
             except (BlobwatchError, OSError) as error:
                 self._errors[name] = error
                 raise
         self._images.move_to_end(name)
         return self._images[name]
 
-    def use(self, one: Listed, exposure: Exposure) -> None:
-        """Take over an exposure that was read already.
-
-        Parameters
-        ----------
-        one : Listed
-            As it was added.
-        exposure : Exposure
-        """
-        if self.flats is not None and exposure.calibration.flatcorr == "COMPLETE":
-            exposure = self.flats.undo(exposure)
-        image = blob_image(exposure.image, exposure.dq, self.settings.box)
-        if one.rootname not in self._facts:
-            self._facts[one.rootname] = measure_exposure(exposure, image, self.settings.box)
-        self._images[one.rootname] = image
+    def set_exposure(self, exposure: Listed, content: Exposure) -> None:
+        """Set the content of an exposure of this history that was read already."""
+        if self.flats is not None and content.calibration.flatcorr == "COMPLETE":
+            content = self.flats.undo(content)
+        image = blob_image(content.image, content.dq, self.settings.box)
+        if exposure.rootname not in self._own:
+            self._own[exposure.rootname] = measure_exposure(content, image, self.settings.box)
+        self._images[exposure.rootname] = image
         while len(self._images) > CACHED:
             self._images.popitem(last=False)
 
-    def facts(self, one: Listed) -> Quality:
-        """Return what an exposure shows by itself."""
-        if one.rootname not in self._facts:
-            self.image(one)
-        return self._facts[one.rootname]
+    def own_quality(self, exposure: Listed) -> Quality:
+        """Return the measures that need no other exposure."""
+        if exposure.rootname not in self._own:
+            self.image(exposure)
+        return self._own[exposure.rootname]
 
-    def unusable(self, one: Listed) -> str:
-        """Return why an exposure is unusable whatever its season; empty where it is usable."""
-        overrule = self.overrules.get(one.rootname)
+    def unusable_reason(self, exposure: Listed) -> str:
+        """Return why an exposure is unusable in any season; empty if it is usable."""
+        overrule = self.overrules.get(exposure.rootname)
         if overrule is not None and overrule.verdict != ACCEPT:
             return f"overruled by {overrule.who}: {overrule.reason}"
         try:
-            facts = self.facts(one)
+            own = self.own_quality(exposure)
         except (BlobwatchError, OSError) as error:
             return str(error)
-        return "" if overrule else unusable_reason(facts, one.target, self.settings.quality)
+        return "" if overrule else unusable_reason(own, exposure.target, self.settings.quality)
 
-    def quality(self, one: Listed) -> Quality:
-        """Return the measures of an exposure, against the latest good ones before it.
+    def quality(self, exposure: Listed) -> Quality:
+        """Return the measures of an exposure, compared with the latest good ones before it.
 
         Raises
         ------
         BlobwatchError
             If the file cannot be used.
         """
-        if one.rootname not in self._qualities:
-            references = self._latest(one, self.is_reference)
-            self._qualities[one.rootname] = self._measured(one, references)
-        return self._qualities[one.rootname]
+        if exposure.rootname not in self._qualities:
+            references = self._latest(exposure, self.is_reference)
+            self._qualities[exposure.rootname] = self._measure(exposure, references)
+        return self._qualities[exposure.rootname]
 
-    def is_reference(self, one: Listed) -> bool:
-        """Return whether others are measured against an exposure: it must be no outlier at first sight.
+    def is_reference(self, exposure: Listed) -> bool:
+        """Return whether an exposure is good enough as a reference for others.
 
-        At first sight an exposure is measured against whatever is usable before it, and compared with the
-        prior alone. So the answer reaches no further back than two windows.
+        It is compared with the usable exposures before it and judged by the prior, so that the result depends
+        on at most two windows.
         """
-        if self.unusable(one):
+        if self.unusable_reason(exposure):
             return False
-        if one.rootname not in self._first:
-            usable = self._latest(one, lambda other: not self.unusable(other))
-            self._first[one.rootname] = self._measured(one, usable)
-        return not outlier_reason(self._first[one.rootname], [], self.settings.quality)
+        if exposure.rootname not in self._preliminary:
+            usable = self._latest(exposure, lambda other: not self.unusable_reason(other))
+            self._preliminary[exposure.rootname] = self._measure(exposure, usable)
+        return not outlier_reason(self._preliminary[exposure.rootname], [], self.settings.quality)
 
-    def _measured(self, one: Listed, references: list[Listed]) -> Quality:
-        """Return the measures of an exposure against some references."""
-        facts = self.facts(one)
-        if unusable_reason(facts, one.target, self.settings.quality):
-            return facts
+    def _measure(self, exposure: Listed, references: list[Listed]) -> Quality:
+        """Return the measures of an exposure relative to references."""
+        own = self.own_quality(exposure)
+        if unusable_reason(own, exposure.target, self.settings.quality):
+            return own
         images = [self.image(other) for other in references]
-        lights = [self.facts(other).light for other in references]
-        return measure_difference(facts, self.image(one), images, lights)
+        lights = [self.own_quality(other).light for other in references]
+        return measure_difference(own, self.image(exposure), images, lights)
 
-    def _latest(self, one: Listed, suits: Callable[[Listed], bool]) -> list[Listed]:
-        """Return the latest suitable exposures before one, as many as references are wanted."""
-        return list(islice(filter(suits, reversed(self.earlier(one))), self.settings.quality.references))
+    def _latest(self, exposure: Listed, suits: Callable[[Listed], bool]) -> list[Listed]:
+        """Return the latest suitable exposures before one, at most the number of references."""
+        return list(islice(filter(suits, reversed(self.earlier(exposure))), self.settings.quality.references))
 
-    def rejection(self, one: Listed) -> str:
-        """Return why an exposure is rejected; empty where it is accepted."""
-        overrule = self.overrules.get(one.rootname)
-        if reason := self.unusable(one):
+    def rejection(self, exposure: Listed) -> str:
+        """Return why an exposure is rejected; empty if it is accepted."""
+        reason = self.unusable_reason(exposure)
+        if reason or exposure.rootname in self.overrules:
             return reason
-        if overrule is not None:
-            return ""
-        season = [other for other in self.earlier(one) if other.samp_seq == one.samp_seq]
-        qualities = [self.quality(other) for other in season if not self.unusable(other)]
-        return outlier_reason(self.quality(one), qualities, self.settings.quality)
+        season = [other for other in self.earlier(exposure) if other.samp_seq == exposure.samp_seq]
+        qualities = [self.quality(other) for other in season if not self.unusable_reason(other)]
+        return outlier_reason(self.quality(exposure), qualities, self.settings.quality)
 
-    def members(self, one: Listed) -> list[Listed]:
-        """Return the accepted exposures of the stack of one, in the order of time.
+    def members(self, exposure: Listed) -> list[Listed]:
+        """Return the accepted exposures of a stack, in the order of time.
 
         Raises
         ------
         BlobwatchError
-            If there are too few.
+            If there are fewer than ``settings.minimum``.
         """
-        earlier = self.earlier(one)
+        earlier = self.earlier(exposure)
         rejected = [other.rootname for other in earlier if self.rejection(other)]
         members = [other for other in earlier if other.rootname not in rejected]
         if len(members) < self.settings.minimum:
-            raise BlobwatchError(self._too_few(one, len(members), rejected))
+            raise BlobwatchError(self._too_few_message(exposure, len(members), rejected))
         return members
 
-    def stack(self, one: Listed, members: Sequence[Listed] | None = None) -> np.ndarray:
+    def stack(self, exposure: Listed, members: Sequence[Listed] | None = None) -> np.ndarray:
         """Return the median stack for an exposure.
 
         Returns
         -------
         ndarray, shape (1024, 1024), float32, fraction of the background
         """
-        return median_stack([self.image(other) for other in members or self.members(one)])
+        return median_stack([self.image(other) for other in members or self.members(exposure)])
 
-    def _too_few(self, one: Listed, count: int, rejected: list[str]) -> str:
-        """Return the message where a stack has too few members."""
-        settings = self.settings
+    def _too_few_message(self, exposure: Listed, count: int, rejected: list[str]) -> str:
+        """Return the error message for a stack with too few members."""
+        days, minimum = self.settings.days, self.settings.minimum
         parts = [
-            f"{one.rootname}: {count} accepted exposures in the {settings.days:g} days before it, "
-            f"a stack needs {settings.minimum}"
+            f"{exposure.rootname}: {count} accepted exposures in the {days:g} days before it, "
+            f"a stack needs {minimum}"
         ]
         if rejected:
             parts.append(f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)})")
-        other_flats = self._other_flats(one)
-        if other_flats:
-            flats = self.group(one)[1]
+        if other_flats := self.other_flats(exposure):
             parts.append(
-                f"the flats changed from {other_flats} to {flats}, so the stack starts anew; "
+                f"the flats changed from {other_flats} to {self.group(exposure)[1]}, so a new stack begins; "
                 "pass --flats DIR or raw files to combine them"
             )
         else:
             parts.append("add earlier exposures")
         return "; ".join(parts)
 
-    def _other_flats(self, one: Listed) -> str:
-        """Return the flats of the latest exposure of the window in the same filter, if they are others."""
-        filter_, flats, raw = self.group(one)
-        for _, name in reversed(self._between(one.expstart - self.settings.days, one.expstart)):
-            other_filter, other_flats, other_raw = self.group(self.exposures[name])
+    def other_flats(self, exposure: Listed) -> str:
+        """Return the flats of the latest earlier exposure in the same filter, if they differ."""
+        filter_, flats, raw = self.group(exposure)
+        for other in reversed(self._window(exposure)):
+            other_filter, other_flats, other_raw = self.group(other)
             if other_filter == filter_ and other_raw == raw and other_flats != flats:
                 return other_flats
         return ""
 
 
-def strip_directory(message: str, one: Listed) -> str:
+def strip_directory(message: str, exposure: Listed) -> str:
     """Return an error message without the directory, so that stored messages are portable."""
-    return message.replace(str(one.path), one.path.name)
+    return message.replace(str(exposure.path), exposure.path.name)

@@ -151,7 +151,7 @@ def inspect_difference(facts: tuple, image: np.ndarray) -> Inspection:
 def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
     """Return what an exposure is; its quality is judged without earlier exposures."""
     path, extensions, header = facts
-    history.use(listed, exposure)
+    history.set_exposure(listed, exposure)
     rejection = history.rejection(listed)
     use = (
         f"not used: rejected ({rejection})"

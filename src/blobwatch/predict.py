@@ -1,6 +1,6 @@
-"""The predictor: a difference image in, blobs and sixteen probabilities out.
+"""The predictor: it finds new blobs in difference images and exposures.
 
-Needs numpy, astropy and onnxruntime; no torch, no MLflow, no DVC.
+It needs numpy, astropy and onnxruntime, but not torch, MLflow or DVC.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -24,14 +24,14 @@ from blobwatch.instrument.fitsfile import open_fits
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image; `as_json` is the contract.
+    """The result for one image; `as_json` is its stable form.
 
     Attributes
     ----------
     image : str
-        Path as given, or what the caller calls it.
+        Path or name of the image.
     rootname, kind : str
-        ``kind`` is ``difference``, or ``exposure`` where a stack was subtracted first.
+        ``kind`` is ``difference``, or ``exposure`` if a stack was subtracted first.
     model : dict
         ``name``, ``version``, ``run_id``, ``sha256``.
     threshold : float
@@ -40,11 +40,11 @@ class Prediction:
     blobs : list of FoundBlob
         The most probable first.
     frame : ndarray, shape (1024, 1024), float32
-        The difference image that was judged.
+        The difference image.
     masked : ndarray, shape (1024, 1024), bool
-        Its bad pixels, which are known only from the image itself.
+        Bad pixels that were found in the image.
     residuals : list of FoundBlob
-        Found at an old blob and faint beside it: what is left where its place or depth changed.
+        Faint residuals of old blobs, whose position or depth changed.
     """
 
     image: str
@@ -59,7 +59,7 @@ class Prediction:
     residuals: list[FoundBlob] = field(default_factory=list)
 
     def as_json(self) -> dict:
-        """Return the answer as plain data."""
+        """Return the result as plain data."""
         subframes = [
             {**asdict(tile), "probability": round(float(p), 6), "blob": bool(p >= self.threshold)}
             for tile, p in zip(tiles(), self.probabilities, strict=True)
@@ -77,31 +77,27 @@ class Prediction:
         }
 
 
-def find_model(name: str = "champion") -> Path:
+def find_model(name: str | Path = "champion") -> Path:
     """Return the folder of a model: ``champion``, or a path.
 
-    The champion of the project in which one stands counts; elsewhere the one that came with the package.
+    The champion of the current project comes first, then the one of the installed package.
     """
-    if name != "champion":
+    if str(name) != "champion":
         if Path(name).is_dir():
             return Path(name)
-        if name.isdigit():
-            from blobwatch.lineage.tracking.registry import fetch_version
-
-            return fetch_version(int(name))
-        raise BlobwatchError(f"{name} is no folder of a model; give champion, a version number or a path")
+        raise BlobwatchError(f"{name}: not a model folder. Pass champion, a version number or a path")
     shipped = Path(__file__).parent / "champion"
     checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
-    # A promotion that was cut short between two renames has left the champion where it was made ready.
-    ready = [Path(STAGING) / "next"] if (Path(STAGING) / "old").is_dir() else []
-    for folder in (Path(CHAMPION), *ready, shipped, checkout):
+    # An interrupted promotion can leave the champion in the staging folder.
+    staged = [Path(STAGING) / "next"] if (Path(STAGING) / "old").is_dir() else []
+    for folder in (Path(CHAMPION), *staged, shipped, checkout):
         if (folder / MANIFEST).is_file():
             return folder
-    raise BlobwatchError(f"there is no {CHAMPION} here; run `make repro`, or give a model with --model PATH")
+    raise BlobwatchError(f"{CHAMPION}: no such model. Run `make repro`, or pass a model with --model PATH")
 
 
 class Predictor:
-    """Judges difference images with one model.
+    """Finds new blobs in difference images with one model.
 
     Examples
     --------
@@ -114,24 +110,24 @@ class Predictor:
 
     @classmethod
     def load(cls, name: str | Path = "champion") -> "Predictor":
-        """Return the predictor of ``champion``, of a registered version, or of a folder."""
-        return cls(Model.load(find_model(str(name))))
+        """Return the predictor of ``champion`` or of a model folder."""
+        return cls(Model.load(find_model(name)))
 
     def __call__(
         self, image: np.ndarray, *, name: str = "", rootname: str = "", kind: str = "difference"
     ) -> Prediction:
-        """Judge one difference image.
+        """Find new blobs in one difference image.
 
         Parameters
         ----------
         image : ndarray, shape (1024, 1024) or (1014, 1014), any unit, new blob positive
         name, rootname, kind : str
-            Passed on to the answer.
+            Copied to the result.
 
         Raises
         ------
         BlobwatchError
-            If the image is of another shape, or holds too little.
+            If the shape is wrong, or too few pixels are finite.
         """
         image = wfc3ir.embed(np.ma.filled(np.ma.asarray(image, dtype=np.float32), np.nan))
         prepared = prepare_for_model(self.model, image)
@@ -160,7 +156,7 @@ class Predictor:
         history: History | None = None,
         stack_flats: str = "",
     ) -> Prediction:
-        """Judge one FITS file: a difference image as it is, an exposure against its stack.
+        """Find new blobs in a FITS file: a difference image, or an exposure and its stack.
 
         Parameters
         ----------
@@ -168,37 +164,39 @@ class Predictor:
         stack : ndarray, optional
             Median stack, fractions of the background.
         history : History, optional
-            Earlier exposures. The quality of the exposure is judged against them, and the stack is made of
-            them where none is given.
+            Earlier exposures, to which the quality of the exposure is compared. The stack is made from them
+            unless ``stack`` is given.
         stack_flats : str
-            Key of the flats of the given stack, as of `Calibration.flats`; empty where unknown.
+            `Calibration.flats` of the given stack; empty if unknown.
 
         Raises
         ------
-        Rejected
-            If the quality of the exposure is insufficient. `OverruledExposure`, if a person rejects it.
+        RejectedExposure
+            If the quality of the exposure is insufficient.
+        OverruledExposure
+            If a person rejects the exposure.
         BlobwatchError
-            If the file cannot be used, there is neither a stack nor enough earlier exposures, or the stack
-            has other flats.
+            If the file cannot be used, there are too few earlier exposures for a stack, or the flats of the
+            stack differ.
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus, path):
                 known = read_difference(path, hdus, only_image=True)
-                return self._judge(known.image, str(path), known.rootname, "difference")
+                return self._predict_named(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
             listed = listed_of(Path(path), hdus)
         if stack is None and history is None:
             raise BlobwatchError(
-                f"{path} is an exposure; give its median stack with --stack FILE, "
+                f"{path} is an exposure. Pass its median stack with --stack FILE, "
                 "or the folder of earlier exposures with --history DIR"
             )
         history = history or History()
         with history.including(listed):
-            history.use(listed, exposure)
+            history.set_exposure(listed, exposure)
             image = make_difference(listed, history, stack, stack_flats)
-        return self._judge(image, str(path), exposure.rootname, "exposure")
+        return self._predict_named(image, str(path), exposure.rootname, "exposure")
 
-    def _judge(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
+    def _predict_named(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
         try:
             return self(image, name=name, rootname=rootname, kind=kind)
         except BlobwatchError as error:
@@ -208,7 +206,7 @@ class Predictor:
 def make_difference(
     listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str
 ) -> np.ndarray:
-    """Return the difference image of an exposure of a history against a stack, given or made of it."""
+    """Return the difference image of an exposure; without ``stack``, the history makes it."""
     if reason := history.rejection(listed):
         overruled = listed.rootname in history.overrules
         raise (OverruledExposure if overruled else RejectedExposure)(

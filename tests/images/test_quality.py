@@ -176,7 +176,7 @@ def test_exposures_of_the_simulator(params):
         image, dq = wfc3ir.embed(planes["SCI"]), wfc3ir.embed(planes["DQ"], fill=0)
         one = Listed(Path(f"{pointing.rootname}_flt.fits"), pointing.rootname, pointing.expstart, "F153M")
         history.add(one)
-        history.use(one, exposure(image, dq, pointing.exptime))
+        history.set_exposure(one, exposure(image, dq, pointing.exptime))
     reasons = {name: history.rejection(one) for name, one in history.exposures.items()}
     kinds = {one.rootname: one.fault for one in pointings}
     assert sorted(kinds.values())[:25] == [""] * 25

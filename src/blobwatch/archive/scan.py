@@ -73,7 +73,7 @@ class Chunk:
 def scan(
     source: Path,
     out: Path,
-    model: str = "champion",
+    model: Path | str = "champion",
     history: Path | None = None,
     scheduler: str | None = None,
     workers: int = 2,
@@ -92,7 +92,7 @@ def scan(
         A folder of FITS files, or a table (.csv) whose column ``path`` names some, as `fetch` writes it.
     out : Path
         A parquet table, one row per file.
-    model : str
+    model : Path or str
         As for `Predictor.load`.
     history : Path, optional
         Folder of the exposures that stacks are made of; else those of the source.

@@ -48,9 +48,11 @@ def scan(
     import time
 
     from blobwatch.archive.scan import scan as run
+    from blobwatch.cli.models import find_model_or_version
 
     start = time.perf_counter()
-    found = run(source, out, model, history, scheduler, workers, settings, flats, overrules)
+    folder = find_model_or_version(model)
+    found = run(source, out, folder, history, scheduler, workers, settings, flats, overrules)
     seconds = time.perf_counter() - start
     rate = f" ({found['judged'] / seconds:.1f} a second)" if found["judged"] else ""
     typer.echo(

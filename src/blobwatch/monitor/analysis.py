@@ -117,7 +117,7 @@ def analyze_exposure(
     flats = history.group(listed)[1]
     try:
         exposure = read_exposure(listed.path)
-        history.use(listed, exposure)
+        history.set_exposure(listed, exposure)
     except UnusableFile as error:
         return ExposureAnalysis(listed, md5, flats, UNFIT, strip_directory(str(error), listed))
     rejection = history.rejection(listed)

@@ -54,7 +54,7 @@ class JudgedHistory(History):
         self.overrules = overrules
         self.judged = {one.listed.rootname: one for one in rows}
         self.exposures, self.times = {}, []
-        self._facts, self._first, self._qualities, self._errors = {}, {}, {}, {}
+        self._own, self._preliminary, self._qualities, self._errors = {}, {}, {}, {}
         for one in sorted(rows, key=lambda one: one.listed.expstart):  # an addition drops later measures
             self.keep_image(one.listed)
             self.add_known(one.listed, one.quality)
@@ -99,7 +99,3 @@ class JudgedHistory(History):
         """Return the measures of exposures whose measures the ledger does not have."""
         old = [name for name, one in self.judged.items() if one.quality is None]
         return {name: self._qualities[name] for name in old if name in self._qualities}
-
-    def other_flats(self, one: Listed) -> str:
-        """Return the flats of the latest exposure before one in its filter, if they are others."""
-        return self._other_flats(one)

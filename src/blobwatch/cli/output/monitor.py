@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
 
+from blobwatch.cli.models import find_model_or_version
 from blobwatch.cli.output.monitor_run import print_changes, print_report
 from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError
@@ -67,7 +68,7 @@ def answer_monitor(
     Files that cannot be used and notices that were not sent count as failures.
     """
     options = options or MonitorOptions()
-    channels, predictor = channels_of(addresses), Predictor.load(model)
+    channels, predictor = channels_of(addresses), Predictor.load(find_model_or_version(model))
     if not folder.is_dir():
         raise BlobwatchError(f"{folder}: not a directory. Pass the directory that receives new exposures")
     if options.since is not None and not options.rejudge:

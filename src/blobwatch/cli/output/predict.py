@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from blobwatch.cli.models import find_model_or_version
 from blobwatch.errors import BlobwatchError, RejectedExposure
 from blobwatch.history import History
 from blobwatch.images.rejection import LABELS, suspect_message
@@ -39,7 +40,7 @@ def answer_files(
 ) -> bool:
     """Judge files one after the other; print an answer for each; return whether all could be used."""
     used = load_settings(settings).difference
-    predictor = Predictor.load(model)
+    predictor = Predictor.load(find_model_or_version(model))
     if plot:
         make_folder(plot)
     known_stack, stack_flats = read_stack(stack) if stack else (None, "")
