@@ -105,19 +105,19 @@ def test_what_holds_no_blob_is_left_out_and_named():
     assert "1" not in left_out
     assert {"flat", "edge", "dark"} <= set(left_out)
     assert len(templates) <= 4  # some noise looks like a faint blob
-    with pytest.raises(BlobwatchError, match="no cutout holds a blob that stands out"):
+    with pytest.raises(BlobwatchError, match="no cutout contains a blob above the noise"):
         create_templates({"flat": np.zeros((15, 15))})
 
 
 @pytest.mark.parametrize(
     ("cutout", "said"),
     [
-        (np.ones((9, 11)), "cutout a is 9 x 11; give squares"),
-        (np.ones(81), "cutout a is 81; give squares"),
-        (np.ones((9, 9, 9)), "cutout a is 9 x 9 x 9; give squares"),
-        (np.array(1.0), "cutout a is a single number; give squares"),
-        (np.ones((SIDES[0] - 1,) * 2), "is 6 pixels wide; give 7 to 41"),
-        (np.ones((SIDES[1] + 1,) * 2), "is 42 pixels wide; give 7 to 41"),
+        (np.ones((9, 11)), "cutout a: shape 9 x 11\\. Cutouts must be square"),
+        (np.ones(81), "cutout a: shape 81\\."),
+        (np.ones((9, 9, 9)), "cutout a: shape 9 x 9 x 9\\."),
+        (np.array(1.0), "cutout a: shape a single number\\."),
+        (np.ones((SIDES[0] - 1,) * 2), "6 pixels wide\\. Use 7 to 41"),
+        (np.ones((SIDES[1] + 1,) * 2), "42 pixels wide\\. Use 7 to 41"),
         (np.full((9, 9), np.nan), "values that are not finite"),
         (np.full((9, 9), np.inf), "values that are not finite"),
     ],

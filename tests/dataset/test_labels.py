@@ -66,11 +66,11 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
 
 def test_other_columns_and_no_text_at_all(tmp_path):
     with pytest.raises(
-        BlobwatchError, match=r"has the columns x, y; give rootname, x, y, radius, label, who"
+        BlobwatchError, match=r"unexpected columns x, y\. Use rootname, x, y, radius, label, who"
     ):
         read_labels(table(tmp_path, "1,2", columns="x,y"))
     (tmp_path / LABELS).write_bytes(b"\xff\xfe\x00" * 9)
-    with pytest.raises(BlobwatchError, match="is no text; write it as CSV in UTF-8"):
+    with pytest.raises(BlobwatchError, match="not a text file\\. Write it as CSV in UTF-8"):
         read_labels(tmp_path)
 
 

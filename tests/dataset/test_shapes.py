@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blobwatch.dataset.shapes import FADED, Lobe, LobedBlob, draw_lobed, render_lobes
+from blobwatch.dataset.shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
 from blobwatch.instrument.blobs import depth_for, overlap, shape, snr_of
 
 X, Y = 300.3, 500.7
@@ -38,7 +38,7 @@ def test_shapes_have_unit_peak_and_no_faint_rest(blobs):
         stamp = shape(blob)[0]
         assert stamp.max() == 1.0
         assert stamp.min() == 0.0
-        assert stamp[stamp > 0].min() >= FADED
+        assert stamp[stamp > 0].min() >= CUTOFF
 
 
 def test_sizes_and_forms_go_from_the_smallest_to_the_largest(blobs):

@@ -59,7 +59,9 @@ def test_the_stack_counts_and_not_the_exposure_alone():
     ("shares", "empty"), [((0.97, 0.01), "val"), ((0.5, 0.5), "test"), ((0.0, 0.5), "train")]
 )
 def test_a_split_that_gets_nothing_is_named(sources, shares, empty):
-    with pytest.raises(BlobwatchError, match=f"inside the span of {empty}; add exposures or change"):
+    with pytest.raises(
+        BlobwatchError, match=f"inside the span of {empty} with its whole stack. Add exposures"
+    ):
         split_by_time(sources, shares)
 
 
@@ -74,5 +76,7 @@ def test_the_index_of_difference_is_read(tmp_path):
 
 
 def test_without_an_index(tmp_path):
-    with pytest.raises(BlobwatchError, match=r"index\.csv does not exist; run `blobwatch difference` first"):
+    with pytest.raises(
+        BlobwatchError, match=r"index\.csv: file not found\. Run `blobwatch difference` first"
+    ):
         read_sources(tmp_path)

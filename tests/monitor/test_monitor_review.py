@@ -164,7 +164,7 @@ def test_a_label_by_hand_is_replaced_at_the_place_and_kept_elsewhere(ledger, lab
 
 def test_a_broken_table_is_refused_and_left_as_it_is(ledger, labels):
     (labels / LABELS).write_text("rootname,x\nich219i8q,3\n")
-    with pytest.raises(BlobwatchError, match=r"labels\.csv has the columns rootname, x; give rootname"):
+    with pytest.raises(BlobwatchError, match=r"labels\.csv: unexpected columns rootname, x\. Use rootname"):
         review(ledger, labels, 1, "confirmed", "seen", "Ann")
     assert (labels / LABELS).read_text() == "rootname,x\nich219i8q,3\n"
     assert reviews_of(ledger) == []

@@ -139,5 +139,5 @@ def test_as_many_subframes_as_asked_are_drawn_from_all_of_train(subframes, tmp_p
 
 
 def test_without_subframes(tmp_path):
-    with pytest.raises(BlobwatchError, match="holds no train subframes; run `dvc repro subframes`"):
+    with pytest.raises(BlobwatchError, match=r"no train subframes\. Run `dvc repro subframes`"):
         run(tmp_path / "nowhere", tmp_path / "out")

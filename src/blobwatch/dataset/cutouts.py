@@ -1,7 +1,7 @@
-"""Cutouts of real blobs, made into shapes that can be injected.
+"""Conversion of cutouts of real blobs to templates that can be injected.
 
-A cutout ends in a hard-edged square and holds noise. A shape must have neither, or a network learns the
-square: so the level of its border is taken off, it is smoothed, and it fades in a circle to nothing.
+A cutout has noise and a hard-edged square border, which a network would learn. Therefore the border level is
+subtracted, and the image is smoothed and faded to zero in a circle.
 """
 
 from dataclasses import replace
@@ -12,19 +12,16 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, overlap, shape
 from blobwatch.instrument.templates import Template
 
-# Pixels. Blobs are 10-20 across: a smaller cutout holds no border to take its level from, a larger one more
-# than a blob. Odd or even makes no difference, since a shape is centred on the blob, not on the cutout.
+# Pixels. Blobs are 10-20 pixels wide: smaller cutouts have no border, larger ones contain more than a blob.
 SIDES = (7, 41)
-SMOOTHING = (
-    0.07,
-    0.11,
-)  # of the side: sigma of the Gaussian, the second where the first leaves too much noise
-LEVELS = 3.0  # times the noise that smoothing leaves: the least peak of a blob
-LIKENESS = 0.85  # the least correlation with the nearest superellipse; below, most of a shape is noise
+# Sigma of the Gaussian, fraction of the side. The second is used if the first leaves too much noise.
+SMOOTHING = (0.07, 0.11)
+MIN_PEAK = 3.0  # of a blob, in units of the noise after smoothing
+MIN_CORRELATION = 0.85  # with the best-fitting superellipse; below, most of the shape is noise
 
 
 def create_templates(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], list[str]]:
-    """Make cutouts into templates.
+    """Convert cutouts to templates.
 
     Parameters
     ----------
@@ -34,38 +31,38 @@ def create_templates(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], li
     Returns
     -------
     templates : list of Template
-    left_out : list of str
-        Those that hold no blob that stands out of the noise, or one at their edge.
+    skipped : list of str
+        Names of cutouts without a blob above the noise, or with a blob at the edge.
 
     Raises
     ------
     BlobwatchError
-        If one is not square, not finite, or of a side that no cutout of a blob has; or if none is left.
+        If a cutout is not square, not finite or of an unusual size, or if no template is left.
     """
     for name, cutout in cutouts.items():
         check_cutout(name, cutout)
-    made = {name: create_template(name, cutout) for name, cutout in cutouts.items()}
-    templates = [one for one in made.values() if one is not None]
+    created = {name: create_template(name, cutout) for name, cutout in cutouts.items()}
+    templates = [template for template in created.values() if template is not None]
     if not templates:
-        raise BlobwatchError("no cutout holds a blob that stands out of the noise; new blobs are positive")
-    return templates, [name for name, one in made.items() if one is None]
+        raise BlobwatchError("no cutout contains a blob above the noise. New blobs must be positive")
+    return templates, [name for name, template in created.items() if template is None]
 
 
 def check_cutout(name: str, cutout: np.ndarray) -> None:
-    """Raise if an array cannot be a cutout of a blob."""
+    """Raise an error if an array cannot be a cutout of a blob."""
     if cutout.ndim != 2 or cutout.shape[0] != cutout.shape[1]:
         sides = " x ".join(map(str, cutout.shape)) or "a single number"
-        raise BlobwatchError(f"cutout {name} is {sides}; give squares")
+        raise BlobwatchError(f"cutout {name}: shape {sides}. Cutouts must be square")
     if not SIDES[0] <= cutout.shape[0] <= SIDES[1]:
         raise BlobwatchError(
-            f"cutout {name} is {cutout.shape[0]} pixels wide; give {SIDES[0]} to {SIDES[1]}, a blob is 10-20"
+            f"cutout {name}: {cutout.shape[0]} pixels wide. Use {SIDES[0]} to {SIDES[1]} pixels"
         )
     if not np.isfinite(cutout).all():
-        raise BlobwatchError(f"cutout {name} has values that are not finite; leave it out")
+        raise BlobwatchError(f"cutout {name}: values that are not finite. Remove it")
 
 
 def create_template(name: str, cutout: np.ndarray) -> Template | None:
-    """Make a cutout into a shape; None if it holds no blob that stands out, or one at its edge."""
+    """Convert a cutout to a template; return None if it has no usable blob."""
     for width in SMOOTHING:
         template = smooth_to_template(
             name, cutout - estimate_border_level(cutout), width * max(10, cutout.shape[0])
@@ -76,11 +73,11 @@ def create_template(name: str, cutout: np.ndarray) -> Template | None:
 
 
 def smooth_to_template(name: str, cutout: np.ndarray, width: float) -> Template | None:
-    """Make a cutout into a shape with a Gaussian of ``width`` pixels; None if that leaves it too noisy."""
+    """Smooth a cutout by ``width`` pixels; return None if it has no usable blob."""
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(cutout, width, mode="nearest")
-    if smooth.max() < LEVELS / (2 * np.sqrt(np.pi) * width):
+    if smooth.max() < MIN_PEAK / (2 * np.sqrt(np.pi) * width):
         return None
     x, y = find_centre(gaussian_filter(cutout, 2 * width, mode="nearest"))
     last = cutout.shape[0] - 1
@@ -88,21 +85,21 @@ def smooth_to_template(name: str, cutout: np.ndarray, width: float) -> Template 
     if reach < SIDES[0] // 2:
         return None
     image = fade_to_zero(smooth, x, y, reach)
-    known = fit_superellipse(image)
-    if np.corrcoef(image.ravel(), render_blob(known, image.shape).ravel())[0, 1] < LIKENESS:
+    fitted = fit_superellipse(image)
+    if np.corrcoef(image.ravel(), render_blob(fitted, image.shape).ravel())[0, 1] < MIN_CORRELATION:
         return None
-    return Template(name, image, known.half_width)
+    return Template(name, image, fitted.half_width)
 
 
 def estimate_border_level(cutout: np.ndarray) -> float:
-    """Return the level of a cutout's border, without the middle of each side: the tips of a blob reach it."""
+    """Return the median of the border, without the blob at the middle of each side."""
     v, u = np.abs(np.indices(cutout.shape) - (cutout.shape[0] - 1) / 2)
     border = np.maximum(u, v) == u.max()
     return float(np.median(cutout[border & (np.minimum(u, v) > 0.4 * u.max())]))
 
 
 def find_centre(image: np.ndarray) -> tuple[float, float]:
-    """Return the centroid ``x, y`` of the largest part that is above half of the peak."""
+    """Return the centroid ``x, y`` of the largest region above half of the peak."""
     from scipy.ndimage import center_of_mass, label, sum_labels
 
     parts, count = label(image > 0.5 * image.max())
@@ -112,10 +109,10 @@ def find_centre(image: np.ndarray) -> tuple[float, float]:
 
 
 def fade_to_zero(image: np.ndarray, x: float, y: float, reach: float) -> np.ndarray:
-    """Return an image centred on a place, fading in a circle to nothing, of unit peak.
+    """Return an image of unit peak, centred on a position and faded to zero in a circle.
 
-    It fades from 0.8 to 1.4 ``reach``, where ``reach`` pixels from the place the cutout ends: blobs nearly
-    fill their cutouts, and what is beyond is the border, continued.
+    The cutout ends ``reach`` pixels from the position. The image fades from 0.8 to 1.4 ``reach``; beyond the
+    cutout, the border is repeated.
     """
     from scipy.ndimage import map_coordinates
 
@@ -128,7 +125,7 @@ def fade_to_zero(image: np.ndarray, x: float, y: float, reach: float) -> np.ndar
 
 
 def fit_superellipse(image: np.ndarray) -> Blob:
-    """Return the superellipse nearest to a centred shape; its half-width is the shape's."""
+    """Fit a superellipse to a centred shape."""
     from scipy.optimize import least_squares
 
     middle = image.shape[0] // 2
@@ -146,7 +143,7 @@ def fit_superellipse(image: np.ndarray) -> Blob:
 
 
 def render_blob(blob: Blob, image_shape: tuple[int, int]) -> np.ndarray:
-    """Return an image of a blob on nothing."""
+    """Return an image of a blob on a zero background."""
     image = np.zeros(image_shape)
     stamp, x0, y0 = shape(replace(blob, depth=1.0))
     region, part = overlap(stamp, x0, y0, image_shape)

@@ -1,6 +1,6 @@
-"""What is known of the blobs of a season, and which of them a difference image shows as new."""
+"""Ground truth: when blobs appear, and which of them a difference image shows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erfc, sqrt
 from pathlib import Path
 
@@ -12,19 +12,19 @@ FRAME_NOISE = 0.0076  # per pixel of one exposure, fraction of the background; m
 
 @dataclass(frozen=True)
 class Appearance:
-    """A blob and the moment (MJD) at which it appeared."""
+    """A blob and the time (MJD) at which it appeared."""
 
     mjd: float
     blob: Blob
 
 
 def read_truth(path: Path) -> list[Appearance]:
-    """Read the new blobs of a simulated season; real exposures have no such table, so none.
+    """Read the new blobs of a simulated season, or none if there is no table.
 
     Parameters
     ----------
     path : Path
-        The ``truth.csv`` that ``simulate`` writes beside the exposures.
+        The ``truth.csv`` that ``simulate`` writes next to the exposures.
     """
     if not path.is_file():
         return []
@@ -40,24 +40,24 @@ def read_truth(path: Path) -> list[Appearance]:
 
 
 def visible_fraction(depth: float, inside: int, total: int, noise: float) -> float:
-    """Return how much of a new blob's depth a difference image shows.
+    """Return the fraction of a new blob's depth that a difference image shows.
 
-    Nearly all of it while few of the stack's exposures hold it, nearly nothing once most do; between,
-    the median of the stack lies between the two levels.
+    It decreases from 1 to 0 with the share of the stack's exposures that contain the blob, because the stack
+    is a median.
 
     Parameters
     ----------
     depth : float
         Of the blob, fraction of the background.
     inside, total : int
-        Exposures of the stack that hold it, and all.
+        Exposures of the stack that contain the blob, and all exposures of the stack.
     noise : float
         Per pixel of one exposure, fraction of the background.
     """
     share = inside / total
 
     def below(level: float) -> float:
-        """Share of the exposures' pixels below a level, when the blob takes ``depth`` from some."""
+        """Return the share of the pixels below a level."""
         with_blob = 0.5 * erfc(-(level + depth) / noise / sqrt(2))
         without = 0.5 * erfc(-level / noise / sqrt(2))
         return share * with_blob + (1 - share) * without
@@ -70,13 +70,14 @@ def visible_fraction(depth: float, inside: int, total: int, noise: float) -> flo
 
 
 def visible_new_blobs(truth: list[Appearance], expstart: float, stack_times: list[float]) -> list[Blob]:
-    """Return the blobs that a difference image shows as new, with the depth they show there."""
-    shown = []
-    for one in truth:
-        if expstart < one.mjd:
+    """Return the blobs that a difference image shows, with their visible depth."""
+    visible = []
+    for appearance in truth:
+        blob = appearance.blob
+        if expstart < appearance.mjd:
             continue
-        inside = sum(time >= one.mjd for time in stack_times)
-        share = visible_fraction(one.blob.depth, inside, len(stack_times), FRAME_NOISE)
+        inside = sum(time >= appearance.mjd for time in stack_times)
+        share = visible_fraction(blob.depth, inside, len(stack_times), FRAME_NOISE)
         if share > 0.01:
-            shown.append(Blob(**(one.blob.as_dict() | {"depth": share * one.blob.depth})))
-    return shown
+            visible.append(replace(blob, depth=share * blob.depth))
+    return visible

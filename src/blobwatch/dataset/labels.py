@@ -1,7 +1,7 @@
-"""What people saw in real exposures: ``data/labels/labels.csv``, one row per place in one exposure.
+"""Labels of real exposures: ``data/labels/labels.csv``, one row per position and exposure.
 
-A blob stays once it is there. So a place that was labelled ``blob`` holds one in every later exposure; in
-earlier ones nobody knows. A place labelled ``other`` holds none in that exposure, whatever it looks like.
+Blobs are permanent. A position labelled ``blob`` therefore contains a blob in every later exposure; earlier
+exposures are ambiguous. A position labelled ``other`` contains no blob in that exposure.
 """
 
 import re
@@ -23,13 +23,13 @@ from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 
 LABELS = "labels.csv"
 BLOB, OTHER = "blob", "other"
-LARGEST = 60.0  # pixels; a larger radius is a slip, blobs are 10-20 pixels across
+MAX_RADIUS = 60.0  # pixels; blobs are 10-20 pixels wide, so a larger radius is a mistake
 ROOTNAME = re.compile(r"[a-z0-9]{9}")
 
 
 @dataclass(frozen=True)
 class Label:
-    """What one person saw at one place of one exposure.
+    """One person's label of one position in one exposure.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Label:
     x, y, radius : float
         Pixels of the 1024 frame.
     label : str
-        ``blob``, or ``other`` for what could be taken for one.
+        ``blob``, or ``other`` for a feature that can be mistaken for one.
     who : str
     when : str
         ISO date, with or without a time.
@@ -52,7 +52,7 @@ class Label:
     when: str
 
     def holds(self, x: float, y: float) -> bool:
-        """Tell whether a place is within the radius."""
+        """Return whether a position is within the radius."""
         return float(np.hypot(self.x - x, self.y - y)) <= self.radius
 
 
@@ -60,12 +60,12 @@ COLUMNS = [field.name for field in fields(Label)]
 
 
 def read_labels(folder: Path) -> list[Label]:
-    """Return the labels of a folder; none where it holds no table.
+    """Read the labels of a folder; a missing table means no labels.
 
     Raises
     ------
     BlobwatchError
-        If a row is wrong: names the file, the line and what is wrong in it.
+        If a row is invalid. The message contains the file and the line.
     """
     path = folder / LABELS
     if not path.is_file():
@@ -73,22 +73,22 @@ def read_labels(folder: Path) -> list[Label]:
     try:
         rows = read_table(path)
     except UnicodeDecodeError:
-        raise BlobwatchError(f"{path} is no text; write it as CSV in UTF-8") from None
+        raise BlobwatchError(f"{path}: not a text file. Write it as CSV in UTF-8") from None
     if rows and set(rows[0]) != set(COLUMNS):
-        given = ", ".join(map(str, rows[0]))
-        raise BlobwatchError(f"{path} has the columns {given}; give {', '.join(COLUMNS)}")
+        found = ", ".join(map(str, rows[0]))
+        raise BlobwatchError(f"{path}: unexpected columns {found}. Use {', '.join(COLUMNS)}")
     labels = []
     for line, row in enumerate(rows, start=2):
         try:
             labels.append(parse_label(row))
             check_duplicate(labels[-1], labels[:-1])
-        except ValueError as wrong:
-            raise BlobwatchError(f"{path}, line {line}: {wrong}") from None
+        except ValueError as error:
+            raise BlobwatchError(f"{path}, line {line}: {error}") from None
     return labels
 
 
 def parse_label(row: dict[str, str]) -> Label:
-    """Return the label of a row, or raise a ValueError that says what is wrong in it."""
+    """Convert a row to a label; raise a ValueError if it is invalid."""
     if None in row or None in row.values():
         raise ValueError(f"give {len(COLUMNS)} cells: {', '.join(COLUMNS)}")
     row = {key: value.strip() for key, value in row.items()}
@@ -100,8 +100,8 @@ def parse_label(row: dict[str, str]) -> Label:
             raise ValueError(f"{key} is {row[key]!r}; give pixels of the 1024 frame") from None
     if not all(-0.5 <= numbers[key] < wfc3ir.SIZE - 0.5 for key in ("x", "y")):
         raise ValueError(f"the place ({row['x']}, {row['y']}) lies outside the 1024 frame, which begins at 0")
-    if not 0 < numbers["radius"] <= LARGEST:
-        raise ValueError(f"radius is {row['radius']}; give pixels, above 0 and up to {LARGEST:g}")
+    if not 0 < numbers["radius"] <= MAX_RADIUS:
+        raise ValueError(f"radius is {row['radius']}; give pixels, above 0 and up to {MAX_RADIUS:g}")
     if not ROOTNAME.fullmatch(row["rootname"]):
         raise ValueError(f"rootname is {row['rootname']!r}; give the nine characters, like ich219i8q")
     if row["label"] not in (BLOB, OTHER):
@@ -116,7 +116,7 @@ def parse_label(row: dict[str, str]) -> Label:
 
 
 def check_duplicate(label: Label, before: list[Label]) -> None:
-    """Raise a ValueError if an earlier row says otherwise, or the same, of this place."""
+    """Raise a ValueError if an earlier row labels the same position."""
     for other in before:
         same_place = other.holds(label.x, label.y) or label.holds(other.x, other.y)
         if other.rootname == label.rootname and same_place:
@@ -128,22 +128,22 @@ def check_duplicate(label: Label, before: list[Label]) -> None:
 
 
 def write_labels(folder: Path, labels: list[Label]) -> None:
-    """Write the table, whole or not at all."""
+    """Write the table of labels atomically."""
     write_table(folder / LABELS, [asdict(label) for label in labels], COLUMNS)
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """What the labels say of the exposures that are used.
+class LabelledSources:
+    """Labels joined with the exposures that are used.
 
     Attributes
     ----------
     appearances : list of Appearance
-        Each blob once, from its first label on.
+        Each labelled blob once, with the time of its first label.
     others : dict of str to ndarray, shape (k, 2)
-        Places ``x, y`` of each exposure that hold no blob.
+        Positions ``x, y`` without a blob, by rootname.
     used : list of Label
-        Those whose exposure is among the sources; labels of other exposures say nothing here.
+        Labels whose exposure is among the sources.
     """
 
     appearances: list[Appearance]
@@ -156,17 +156,17 @@ def apply_labels(
     sources: list[Source],
     truth: list[Appearance],
     read: Callable[[Path], np.ndarray],
-) -> Labelled:
-    """Join the labels with the difference images that are used.
+) -> LabelledSources:
+    """Join labels with the difference images that are used.
 
     Parameters
     ----------
     labels : list of Label
     sources : list of Source
     truth : list of Appearance
-        What is known of a simulated season; a label on one of its blobs adds nothing.
+        Blobs of a simulated season. A label on one of them is ignored.
     read : callable
-        Gives the difference image, fractions of the background, of a path.
+        Function that returns the difference image of a path, fraction of the background.
     """
     by_name = {source.rootname: source for source in sources}
     used = [label for label in labels if label.rootname in by_name]
@@ -180,11 +180,11 @@ def apply_labels(
         name: np.array([(one.x, one.y) for one in used if one.rootname == name and one.label == OTHER])
         for name in {one.rootname for one in used if one.label == OTHER}
     }
-    return Labelled(appearances, others, used)
+    return LabelledSources(appearances, others, used)
 
 
 def estimate_blob(label: Label, image: np.ndarray) -> Blob:
-    """Return the blob at a label: of the size that the label gives, as deep as the image shows it there."""
+    """Return the blob at a label, with the label's size and the measured depth."""
     level, noise = level_and_noise(image)
     found = fit_blob(image, label.x, label.y, level, noise)
     half_width = half_width_at(label.x, label.y) * label.radius / radius_at(label.x, label.y)

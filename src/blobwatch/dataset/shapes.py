@@ -1,4 +1,4 @@
-"""Irregular blob shapes for training: several lobes, rings, any orientation, soft and hard edges."""
+"""Irregular blob shapes for training: lobes and rings of any orientation and edge."""
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -7,18 +7,18 @@ import numpy as np
 
 from blobwatch.instrument.blobs import OVERSAMPLE, Blob
 
-FADED = 0.002  # of the peak: below it a shape is cut off
-LARGE_SHARE = 0.6  # of half-width 4-14 px, uniform; the others 2.2-8 px, log-uniform
-MOST = 48  # pixels; the largest radius of a stamp
+CUTOFF = 0.002  # fraction of the peak; fainter pixels are set to zero
+LARGE_SHARE = 0.6  # of the blobs: half-width 4-14 px, uniform; others 2.2-8 px, log-uniform
+MAX_STAMP_RADIUS = 48  # pixels
 
 
 @dataclass(frozen=True)
 class Lobe:
-    """A rotated superellipse with a hole where ``hole`` is not 0.
+    """A rotated superellipse, with a hole if ``hole`` is not 0.
 
-    Centre and half-width are in pixels, the angle in radians, the edge as in `Blob`. The radius of the hole
-    is a fraction of the half-width, its depth a fraction of the light there, and the dot is the share of the
-    middle of the hole that is filled.
+    Centre and half-width are in pixels, the angle is in radians, the edge is defined as in `Blob`. ``hole``
+    is the radius of the hole as a fraction of the half-width. ``hole_depth`` is a fraction of the local
+    light. ``dot`` is the filled share of the hole's centre.
     """
 
     x: float
@@ -36,37 +36,37 @@ class Lobe:
 
 @dataclass(frozen=True)
 class LobedBlob(Blob):
-    """A blob made of lobes, centred on its light; its half-width is that of a single lobe."""
+    """A blob made of lobes, centred on its light. Its half-width describes a single lobe."""
 
     lobes: tuple[Lobe, ...] = field(default=(), kw_only=True)
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
-        """Return the sum of the lobes, of unit peak, averaged over each pixel."""
+        """Return the pixel-averaged sum of the lobes with unit peak."""
         return render_lobes(replace(self, depth=1.0))
 
 
 @lru_cache(maxsize=64)
 def render_lobes(blob: LobedBlob) -> tuple[np.ndarray, int, int]:
-    """Return the shape of a blob; cached, since drawing, measuring and injecting a blob all ask for it."""
+    """Return the shape of a blob; cached, since it is needed several times per blob."""
     reach = max(
-        np.hypot(one.x, one.y) + one.half_width * max(1, one.axis_ratio) * 9.0 ** (1 / one.edge)
-        for one in blob.lobes
+        np.hypot(lobe.x, lobe.y) + lobe.half_width * max(1, lobe.axis_ratio) * 9.0 ** (1 / lobe.edge)
+        for lobe in blob.lobes
     )
-    radius = int(np.ceil(min(reach, MOST))) + 1
+    radius = int(np.ceil(min(reach, MAX_STAMP_RADIUS))) + 1
     x0, y0 = round(blob.x) - radius, round(blob.y) - radius
     side = 2 * radius + 1
     samples = (np.arange(side * OVERSAMPLE) + 0.5) / OVERSAMPLE - 0.5
     u, v = (x0 + samples - blob.x)[None, :], (y0 + samples - blob.y)[:, None]
-    light = sum(profile(one, u, v) for one in blob.lobes)
+    light = sum(lobe_profile(lobe, u, v) for lobe in blob.lobes)
     stamp = light.reshape(side, OVERSAMPLE, side, OVERSAMPLE).mean(axis=(1, 3))
     stamp /= stamp.max()
-    stamp[stamp < FADED] = 0.0
+    stamp[stamp < CUTOFF] = 0.0
     stamp.setflags(write=False)
     return stamp, x0, y0
 
 
-def profile(lobe: Lobe, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return the light of a lobe at offsets from the centre of its blob."""
+def lobe_profile(lobe: Lobe, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return the light of a lobe at offsets from the blob's centre."""
     cos, sin = np.cos(lobe.angle), np.sin(lobe.angle)
     along = np.abs((u - lobe.x) * cos + (v - lobe.y) * sin) / lobe.half_width
     across = np.abs((v - lobe.y) * cos - (u - lobe.x) * sin) / (lobe.half_width * lobe.axis_ratio)
@@ -80,12 +80,12 @@ def profile(lobe: Lobe, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
-    """Draw a blob of one to three lobes at a place; its depth means nothing yet.
+    """Draw a blob of one to three lobes with a placeholder depth.
 
     Notes
     -----
-    Ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter of them rings). Most are large:
-    shapes of low surface brightness are the hardest to learn.
+    The ranges enclose those measured on 27 real blobs (FWHM 4.8-25 px, a quarter of them rings). Most blobs
+    are large, because shapes of low surface brightness are the hardest to learn.
     """
     large = rng.uniform() < LARGE_SHARE
     size = float(rng.uniform(4.0, 14.0) if large else np.exp(rng.uniform(np.log(2.2), np.log(8.0))))
@@ -110,24 +110,24 @@ def draw_lobed(rng: np.random.Generator, x: float, y: float) -> LobedBlob:
                 dot=rng.uniform(0.0, 1.0) * (rng.uniform() < 0.5),
             )
         )
-    return centred(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))
+    return centre_lobes(LobedBlob(x=x, y=y, half_width=size, depth=0.01, lobes=tuple(lobes)))
 
 
-def centred(blob: LobedBlob) -> LobedBlob:
-    """Return a blob whose lobes are moved so that the centre of light is its centre."""
+def centre_lobes(blob: LobedBlob) -> LobedBlob:
+    """Shift the lobes so that the centre of light is the blob's centre."""
     stamp, x0, y0 = blob.unit_shape()
     v, u = np.indices(stamp.shape)
     dx, dy = ((stamp * u).sum() / stamp.sum() + x0 - blob.x, (stamp * v).sum() / stamp.sum() + y0 - blob.y)
-    return replace(blob, lobes=tuple(replace(one, x=one.x - dx, y=one.y - dy) for one in blob.lobes))
+    return replace(blob, lobes=tuple(replace(lobe, x=lobe.x - dx, y=lobe.y - dy) for lobe in blob.lobes))
 
 
 def rescale_blob(blob: Blob, ratio: float) -> Blob:
-    """Return a blob of the same shape whose size is multiplied by ``ratio``."""
+    """Return a blob of the same shape with its size multiplied by ``ratio``."""
     larger = replace(blob, half_width=blob.half_width * ratio)
     if not isinstance(blob, LobedBlob):
         return larger
     lobes = (
-        replace(one, x=one.x * ratio, y=one.y * ratio, half_width=one.half_width * ratio)
-        for one in blob.lobes
+        replace(lobe, x=lobe.x * ratio, y=lobe.y * ratio, half_width=lobe.half_width * ratio)
+        for lobe in blob.lobes
     )
     return replace(larger, lobes=tuple(lobes))

@@ -1,4 +1,4 @@
-"""Shards: the subframes of one exposure in one file, image, label, blobs and origin together."""
+"""Shards: one file per exposure with its subframes, labels, blobs and origin."""
 
 import zipfile
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SUBFRAME = np.dtype(
         ("y0", "i2"),
         ("flipped", "i1"),  # left to right, before the turns
         ("turns", "i1"),  # quarter turns, counterclockwise
-        ("contaminant", "U13"),  # what was added, if anything
+        ("contaminant", "U13"),  # name of the added contaminant, or empty
     ]
 )
 BLOB = np.dtype(
@@ -28,7 +28,7 @@ BLOB = np.dtype(
         ("frame_x", "f4"),  # centre in the 1024 frame, pixels
         ("frame_y", "f4"),
         ("snr", "f4"),
-        ("injected", "i1"),  # 0: the season's own
+        ("injected", "i1"),  # 0: in the exposure itself
         ("half_width", "f4"),  # pixels; the shape's parameters as in `Blob`
         ("depth", "f4"),  # fraction of the background
         ("axis_ratio", "f4"),
@@ -42,7 +42,7 @@ BLOB = np.dtype(
 
 @dataclass(frozen=True)
 class Shard:
-    """Subframes of one exposure, or of several put together.
+    """Subframes of one or more exposures.
 
     Attributes
     ----------
@@ -72,11 +72,9 @@ class Shard:
         return dequantize(self.images[index])
 
     def take(self, chosen: np.ndarray) -> "Shard":
-        """Return some of the subframes, in the order of their sorted indices ``chosen``."""
-        place = np.searchsorted(chosen, self.blobs["subframe"])
-        kept = np.isin(self.blobs["subframe"], chosen)
-        blobs = self.blobs[kept].copy()
-        blobs["subframe"] = place[kept]
+        """Return the subframes with the sorted indices ``chosen``."""
+        blobs = self.blobs[np.isin(self.blobs["subframe"], chosen)]
+        blobs["subframe"] = np.searchsorted(chosen, blobs["subframe"])
         return Shard(self.images[chosen], self.subframes[chosen], blobs, self.rootnames[chosen])
 
     def blobs_of(self, index: int) -> np.ndarray:
@@ -88,7 +86,7 @@ class Shard:
 def orient_position(
     x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where positions go when an image is flipped left to right and then turned by ``numpy.rot90``."""
+    """Transform positions as `orient_image` transforms the pixels."""
     if flipped:
         x = size - 1 - x
     for _ in range(turns % 4):
@@ -97,59 +95,51 @@ def orient_position(
 
 
 def orient_image(image: np.ndarray, flipped: bool, turns: int) -> np.ndarray:
-    """Return an image flipped left to right and then turned counterclockwise."""
+    """Flip an image left to right if ``flipped``, then rotate it by quarter turns."""
     return np.rot90(image[..., ::-1] if flipped else image, turns, axes=(-2, -1))
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Write a shard, whole or not at all."""
+    """Write a shard atomically."""
     with atomic_file(path) as partial:
-        np.savez(
-            partial,
-            images=shard.images,
-            subframes=shard.subframes,
-            blobs=shard.blobs,
-            rootnames=shard.rootnames,
-        )
+        np.savez(partial, **vars(shard))  # images, subframes, blobs, rootnames
 
 
 def read_split(folder: Path, split: str) -> Shard:
-    """Read all shards of one split, in the order of their names, as one.
+    """Read all shards of one split, sorted by name, as one shard.
 
     Parameters
     ----------
     folder : Path
-        What the ``subframes`` stage wrote.
+        Output of the ``subframes`` stage.
     split : str
         ``train``, ``val``, ``test`` or ``final``.
 
     Raises
     ------
     BlobwatchError
-        If there is none, or one is damaged.
+        If there is no shard or one is damaged.
     """
     paths = sorted((Path(folder) / split).glob("*.npz"))
     if not paths:
-        raise BlobwatchError(f"{folder} holds no {split} subframes; run `dvc repro subframes`")
+        raise BlobwatchError(f"{folder}: no {split} subframes. Run `dvc repro subframes`")
     shards = [read_shard(path) for path in paths]
     starts = np.cumsum([0, *(len(shard) for shard in shards)])
     blobs = []
     for start, shard in zip(starts, shards, strict=False):
-        moved = shard.blobs.copy()
-        moved["subframe"] += start
-        blobs.append(moved)
-    return Shard(
-        np.concatenate([shard.images for shard in shards]),
-        np.concatenate([shard.subframes for shard in shards]),
-        np.concatenate(blobs),
-        np.concatenate([shard.rootnames for shard in shards]),
+        blobs.append(shard.blobs.copy())
+        blobs[-1]["subframe"] += start
+    images, subframes, rootnames = (
+        np.concatenate([getattr(shard, name) for shard in shards])
+        for name in ("images", "subframes", "rootnames")
     )
+    return Shard(images, subframes, np.concatenate(blobs), rootnames)
 
 
 def read_shard(path: Path) -> Shard:
-    """Read one shard; nothing in it can run code."""
+    """Read one shard without unpickling objects."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return Shard(file["images"], file["subframes"], file["blobs"], file["rootnames"])
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise BlobwatchError(f"{path} is damaged; run `dvc repro subframes` ({error})") from None
+        raise BlobwatchError(f"{path}: damaged ({error}). Run `dvc repro subframes`") from None

@@ -1,4 +1,4 @@
-"""Train, validation and test by time: no exposure, and no exposure inside a stack, in two of them."""
+"""Splits by time: no exposure is in two splits, neither itself nor in a stack."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """One difference image, as the index of the ``difference`` stage lists it."""
+    """One difference image in the index of the ``difference`` stage."""
 
     rootname: str
     expstart: float
@@ -21,15 +21,15 @@ class Source:
 
     @property
     def earliest(self) -> float:
-        """The earliest moment (MJD) that this difference image knows of."""
+        """Return the earliest time (MJD) of the exposure and its stack."""
         return min((self.expstart, *self.stack_times))
 
 
 def read_sources(folder: Path) -> list[Source]:
-    """Return the difference images of a folder in the order of time."""
+    """Return the difference images of a folder, sorted by time."""
     index = folder / "index.csv"
     if not index.is_file():
-        raise BlobwatchError(f"{index} does not exist; run `blobwatch difference` first")
+        raise BlobwatchError(f"{index}: file not found. Run `blobwatch difference` first")
     rows = read_table(index)
     times = {row["rootname"]: float(row["expstart"]) for row in rows}
     return [
@@ -46,23 +46,25 @@ def read_sources(folder: Path) -> list[Source]:
 
 
 def split_by_time(sources: list[Source], shares: tuple[float, float]) -> dict[str, list[Source]]:
-    """Cut the season into three spans of days and keep what lies in one of them with its whole stack.
+    """Split the difference images into three time spans.
+
+    Difference images whose stack begins in an earlier span are dropped.
 
     Parameters
     ----------
     sources : list of Source
     shares : (float, float)
-        Shares of the season's days for train and val; the rest is for test.
+        Shares of the season's days for train and val; test gets the rest.
 
     Raises
     ------
     BlobwatchError
-        If a split gets nothing.
+        If a split is empty.
     """
     first = min(source.earliest for source in sources)
     last = max(source.expstart for source in sources)
-    marks = [0.0, shares[0], shares[0] + shares[1], 1.0]
-    bounds = [first + mark * (last - first) for mark in marks]
+    fractions = [0.0, shares[0], shares[0] + shares[1], 1.0]
+    bounds = [first + fraction * (last - first) for fraction in fractions]
     bounds[-1] += 1.0  # the last exposure belongs to test
     splits = {
         name: [s for s in sources if bounds[i] <= s.earliest and s.expstart < bounds[i + 1]]
@@ -71,27 +73,29 @@ def split_by_time(sources: list[Source], shares: tuple[float, float]) -> dict[st
     for name, members in splits.items():
         if not members:
             raise BlobwatchError(
-                f"no difference image has its whole stack inside the span of {name}; "
-                "add exposures or change subframes.shares"
+                f"no difference image lies inside the span of {name} with its whole stack. "
+                "Add exposures or change subframes.shares"
             )
     return splits
 
 
 def list_split_exposures(differences: Path, exposures: Path, splits: dict[str, list[Source]]) -> list[dict]:
-    """Return the raw exposures that are in a split, itself or in a stack, in the order of time.
+    """Return the raw exposures used by a split, sorted by time.
+
+    An exposure is used if it has a difference image in a split or is in the stack of one.
 
     Parameters
     ----------
     differences, exposures : Path
-        What the ``difference`` stage wrote, and the folder of exposures that it read.
+        Output and input folder of the ``difference`` stage.
     splits : dict
-        As `split_by_time` gives them: no exposure is in two.
+        Result of `split_by_time`.
 
     Returns
     -------
     list of dict
-        ``rootname``, ``role`` (train, val or test), ``path``, ``md5`` as it was when its difference image was
-        made, ``expstart`` (MJD), ``filter``, ``programme``.
+        ``rootname``, ``role`` (train, val or test), ``path``, ``md5`` at the time of differencing,
+        ``expstart`` (MJD), ``filter``, ``programme``.
     """
     roles = {
         name: split

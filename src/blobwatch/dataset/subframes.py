@@ -1,4 +1,4 @@
-"""Cutting labelled subframes out of one difference image."""
+"""Labelled subframes, cut out of one difference image."""
 
 from dataclasses import dataclass, field, replace
 
@@ -24,33 +24,33 @@ from blobwatch.instrument.blobs import Blob, depth_for, snr_of
 from blobwatch.instrument.differences import Difference
 from blobwatch.instrument.templates import Template
 
-FAINT = 4.0  # SNR below which a blob that enters the stack counts neither as there nor as absent
-EDGE = 15  # pixels; a blob this far outside a cut still shows in it
-MARGIN = 14  # pixels; a blob this far inside a cut shows whole enough
+FAINT = 4.0  # SNR below which a fading blob counts neither as present nor as absent
+EDGE = 15  # pixels; a blob this far outside a subframe is still visible in it
+MARGIN = 14  # pixels; a blob this far inside a subframe is sufficiently complete
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How subframes are drawn; ``params.yaml`` explains each."""
+    """Settings of subframes; ``params.yaml`` explains each."""
 
     snr: tuple[float, float]
     blobs: tuple[int, int]
     contaminated: float
-    wide: bool = False  # blob shapes and noise far wider than the instrument's, for training
-    templates: tuple[Template, ...] = ()  # shapes of real blobs, beside the drawn ones
+    wide: bool = False  # blob shapes and noise far beyond the instrument's, for training
+    templates: tuple[Template, ...] = ()  # shapes of real blobs, in addition to the drawn ones
     template_share: float = 0.0
-    labelled: float = 0.0  # share of the cuts that are made around a labelled place, where there is one
+    labelled: float = 0.0  # share of the subframes replaced by one with a labelled position, if any
 
     @property
     def draw(self) -> BlobSampler:
-        """How a blob's shape is drawn."""
+        """Return the sampler of blob shapes."""
         shapes = draw_wide_blob if self.wide else draw_measured_blob
         return mix_in_templates(shapes, list(self.templates), self.template_share)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A difference image made ready for cutting.
+    """A difference image with its blobs, ready for cutting.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class Frame:
     level, noise : float
         Median and noise per pixel of the image.
     new : list of Blob
-        The season's own new blobs in it.
+        New blobs in the exposure itself.
     faint : list of Blob
-        Those that are all but gone, taken in by the stack; whether they are new is nobody's to say.
+        New blobs that have nearly vanished into the stack, and ambiguous ones.
     rootname : str
     labelled : ndarray, shape (k, 2)
-        Places ``x, y`` of which somebody said what they hold.
+        Positions ``x, y`` with a label.
     """
 
     image: np.ndarray
@@ -81,17 +81,17 @@ class Frame:
 def create_frame(
     difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray | None = None
 ) -> Frame:
-    """Make a difference image ready for cutting.
+    """Combine a difference image and its blobs into a frame.
 
     Parameters
     ----------
     difference : Difference
     new : list of Blob
-        Those that it shows, with the depth that it shows.
+        New blobs with their visible depth.
     unclear : list of Blob
-        Places of blobs of which nobody knows whether they are there yet.
+        Blobs that may or may not have appeared yet.
     labelled : ndarray, shape (k, 2), optional
-        Places ``x, y`` of which somebody said what they hold.
+        Positions ``x, y`` with a label.
     """
     level, noise = level_and_noise(difference.image)
     stack = difference.stack
@@ -108,7 +108,7 @@ def cut_subframes(
 ) -> Shard:
     """Cut labelled subframes out of one difference image, half of them with blobs.
 
-    Each sixteen come from one copy of the whole frame, contaminated anew and prepared as for the network.
+    Every sixteen subframes come from one copy of the frame with new contaminants and blobs.
 
     Parameters
     ----------
@@ -117,12 +117,13 @@ def cut_subframes(
     count : int
     recipe : Recipe
     start : int
-        How many of its split come before; even ones get blobs, so odd counts leave the split balanced.
+        Number of earlier subframes in the split. Subframes with an even number get blobs, so that the whole
+        split is balanced.
 
     Raises
     ------
     BlobwatchError
-        If new blobs leave no subframe of which it is clear what it holds.
+        If no subframe is unambiguous.
     """
     usable = usable_tiles(frame)
     images = np.empty((count, SIZE, SIZE), dtype=np.int8)
@@ -131,29 +132,29 @@ def cut_subframes(
     for first in range(0, count, len(usable)):
         chosen = choose_tiles(rng, frame, usable, recipe.labelled)[: count - first]
         with_blobs = {tile.index for n, tile in enumerate(chosen) if (start + first + n) % 2 == 0}
-        made = synthesize_frame(rng, frame, recipe, {tile.index for tile in chosen}, with_blobs)
+        synthetic = synthesize_frame(rng, frame, recipe, {tile.index for tile in chosen}, with_blobs)
         for index, tile in enumerate(chosen, start=first):
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
-            images[index] = orient_image(made.steps[tile.region], flipped, turns)
-            held = made.blobs.get(tile.index, [])
+            images[index] = orient_image(synthetic.steps[tile.region], flipped, turns)
+            contained = synthetic.blobs.get(tile.index, [])
             subframes[index] = (
-                bool(held),
+                bool(contained),
                 tile.x0,
                 tile.y0,
                 flipped,
                 turns,
-                made.contaminants.get(tile.index, ""),
+                synthetic.contaminants.get(tile.index, ""),
             )
-            for blob, injected in held:
+            for blob, injected in contained:
                 x, y = orient_position(blob.x - tile.x0, blob.y - tile.y0, flipped, turns, SIZE)
-                blobs.append(make_blob_row(index, x, y, blob, made.noise, injected))
+                blobs.append(make_blob_row(index, x, y, blob, synthetic.noise, injected))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(count, frame.rootname))
 
 
 def usable_tiles(frame: Frame) -> list[Tile]:
-    """Return the subframes of which it is clear what they hold.
+    """Return the unambiguous subframes.
 
-    Left out are those with a faint blob and those into which a blob reaches from outside.
+    Subframes with a faint blob, or with part of a blob from outside, are excluded.
     """
     usable = []
     for tile in tiles():
@@ -162,13 +163,13 @@ def usable_tiles(frame: Frame) -> list[Tile]:
             usable.append(tile)
     if not usable:
         raise BlobwatchError(
-            f"{frame.rootname} has so many new blobs that no clear subframe is left; leave it out"
+            f"{frame.rootname}: no unambiguous subframe, too many new blobs. Remove this exposure"
         )
     return usable
 
 
 def choose_tiles(rng: np.random.Generator, frame: Frame, usable: list[Tile], labelled: float) -> list[Tile]:
-    """Return the subframes to cut, in random order; a share of them is replaced by ones with a label."""
+    """Return tiles in random order; replace a share by tiles with a label."""
     chosen = [usable[n] for n in rng.permutation(len(usable))]
     with_label = [tile for tile in usable if any(tile.holds(x, y) for x, y in frame.labelled)]
     if not with_label:
@@ -180,7 +181,7 @@ def choose_tiles(rng: np.random.Generator, frame: Frame, usable: list[Tile], lab
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """A contaminated copy of a frame, prepared for the network.
+    """A copy of a frame with contaminants and blobs, prepared for the network.
 
     Attributes
     ----------
@@ -188,9 +189,9 @@ class SyntheticFrame:
     noise : float
         Per pixel, fraction of the background.
     blobs : dict of int to list of (Blob, bool)
-        By subframe, each blob and whether it was injected.
+        Blobs of each subframe, and whether each was injected.
     contaminants : dict of int to str
-        By subframe.
+        Name of the contaminant of each subframe.
     """
 
     steps: np.ndarray
@@ -202,7 +203,7 @@ class SyntheticFrame:
 def synthesize_frame(
     rng: np.random.Generator, frame: Frame, recipe: Recipe, chosen: set[int], with_blobs: set[int]
 ) -> SyntheticFrame:
-    """Contaminate a copy of a frame and inject blobs into it.
+    """Add contaminants and blobs to a copy of a frame.
 
     Parameters
     ----------
@@ -210,11 +211,11 @@ def synthesize_frame(
     frame : Frame
     recipe : Recipe
     chosen, with_blobs : set of int
-        Subframes that are to be cut, and those of them that get blobs.
+        Indices of the subframes to cut, and of those that get blobs.
 
     Notes
     -----
-    The noise is measured before blobs are injected: they are many more than in a real frame.
+    The noise is measured before the injection, since a real frame has far fewer blobs.
     """
     image = frame.image.astype(np.float64)
     if recipe.wide:
@@ -227,18 +228,20 @@ def synthesize_frame(
     noise = before.clean.noise
     blobs = {}
     for tile in tiles():
-        held = [(blob, False) for blob in frame.new if tile.holds(blob.x, blob.y)]
+        contained = [(blob, False) for blob in frame.new if tile.holds(blob.x, blob.y)]
         if tile.index in with_blobs:
-            own = [blob for blob, _ in held]
-            held += [(blob, True) for blob in inject_blobs(rng, image, frame.light, noise, own, tile, recipe)]
-        if held:
-            blobs[tile.index] = held
+            own = [blob for blob, _ in contained]
+            contained += [
+                (blob, True) for blob in inject_blobs(rng, image, frame.light, noise, own, tile, recipe)
+            ]
+        if contained:
+            blobs[tile.index] = contained
     steps = quantize(prepare_frame(image, before.spectrum).scaled)
     return SyntheticFrame(steps, noise, blobs, contaminants)
 
 
 def contains_centre(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:
-    """Tell whether a blob's centre lies in the cut, or within ``margin`` pixels of it."""
+    """Return whether a blob's centre is within ``margin`` pixels of a subframe."""
     low, high = -0.5 - margin, SIZE - 0.5 + margin
     return low <= blob.x - x0 < high and low <= blob.y - y0 < high
 
@@ -252,13 +255,13 @@ def inject_blobs(
     tile: Tile,
     recipe: Recipe,
 ) -> list[Blob]:
-    """Inject blobs into one subframe of a frame in place and return them."""
+    """Inject blobs into one subframe of an image in place and return them."""
     added: list[Blob] = []
     for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
         blob = draw_blob_to_inject(
             rng, SIZE, tile.x0, tile.y0, own + added, recipe.snr, noise, recipe.draw, MARGIN
         )
-        # A blob on dead pixels would be a label without a blob.
+        # On dead pixels, the label would have no visible blob.
         if blob is not None and np.isfinite(image[round(blob.y), round(blob.x)]):
             inject_blob(image, light, blob, 0, 0)
             added.append(blob)
@@ -266,16 +269,16 @@ def inject_blobs(
 
 
 def make_blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
-    """Return a row of dtype `BLOB`."""
+    """Return a blob as a row of dtype `BLOB`."""
     snr = snr_of(blob, noise)
     shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole, blob.collar)
     return (index, x, y, blob.x, blob.y, snr, injected, *shape)
 
 
 def cut_whole_frame(frame: Frame) -> Shard:
-    """Return the sixteen subframes of a whole frame as they are, with the season's own new blobs.
+    """Return the sixteen unmodified subframes of a frame.
 
-    Faint ones are listed too, but make no subframe positive.
+    Faint blobs are listed, but do not make a subframe positive.
     """
     scaled = quantize(prepare_frame(frame.image.astype(np.float64)).scaled)
     images = np.stack([scaled[tile.region] for tile in tiles()])

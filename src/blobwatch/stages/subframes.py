@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.dataset.ground_truth import Appearance, read_truth, visible_new_blobs
-from blobwatch.dataset.labels import Labelled, apply_labels, read_labels, write_labels
+from blobwatch.dataset.labels import LabelledSources, apply_labels, read_labels, write_labels
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.splits import SPLITS, Source, list_split_exposures, read_sources, split_by_time
 from blobwatch.dataset.subframes import Recipe, create_frame, cut_subframes, cut_whole_frame
@@ -71,7 +71,7 @@ def divide_evenly(total: int, parts: int) -> list[int]:
 def make_shard(
     folder: Path,
     truth: list[Appearance],
-    labelled: Labelled,
+    labelled: LabelledSources,
     templates: tuple[Template, ...],
     settings: Subframes,
     seed: int,

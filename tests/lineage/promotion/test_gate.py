@@ -47,7 +47,7 @@ def test_without_test_subframes_nothing_is_compared_and_that_is_said(project):
     (check,) = gate.beside(project.root, model, model, settings())
     assert not check.passed
     assert "could not be compared with the champion" in check.sentence
-    assert "holds no test subframes" in check.sentence
+    assert "no test subframes" in check.sentence
 
 
 def test_inputs_that_are_not_committed_are_named(project):
