@@ -216,7 +216,7 @@ def test_a_stack_that_is_none_is_refused(run, month, box_model):
     """Electrons per second would silently give a wrong difference."""
     status, _, err = run("predict", month[4], "--model", box_model, "--json", "--stack", month[0])
     assert status == 1
-    assert "is no median stack" in err
+    assert "not a median stack" in err
     assert "Traceback" not in err
 
 

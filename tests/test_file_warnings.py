@@ -13,8 +13,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from instrument.oddfiles import card, edited, primary, write
 from synthetic import image_with_blobs, parse_json_lines, write_image
 
-from blobwatch.archive.headers import files_of, survey
-from blobwatch.archive.scan import Chunk, Judge, answer
+from blobwatch.archive.headers import list_files, read_headers
+from blobwatch.archive.worker import Chunk, ScanConfig, predict_chunk
 from blobwatch.artefact import Model
 from blobwatch.errors import FileWarning, collect_file_warnings, warn_file
 from blobwatch.instrument.blobs import Blob
@@ -63,9 +63,9 @@ def test_inspect_lists_warnings_and_calibration(tmp_path, odd):
 
 def test_a_worker_of_a_scan_returns_the_row_and_the_warning(odd, box_model):
     with pytest.warns(FileWarning, match=SAID):
-        (file,) = survey(files_of(odd.parent))
-    judge = Judge.of(Model.load(box_model), DifferenceSettings())
-    (row,) = answer(Chunk(judge, ((file, "identity"),), ()))
+        (file,) = read_headers(list_files(odd.parent))
+    config = ScanConfig(Model.load(box_model), DifferenceSettings())
+    (row,) = predict_chunk(Chunk(config, ((file, "identity"),), ()))
     assert (row["error"], row["count"], row["filter"]) == (None, 1, "F153M")
     (text,) = row["warnings"]
     assert text.startswith(f"{odd}: extension 0")
@@ -118,6 +118,6 @@ def test_a_card_that_names_the_filter_wrongly_is_still_the_filter(tmp_path):
         path
     )
     with pytest.warns(FileWarning, match=r"\(FILTER\): a value that is malformed"):
-        (file,) = survey([path])
+        (file,) = read_headers([path])
     assert file.filter == "F105W"
     assert fits.getval(path, "ROOTNAME") == "ich219i8q"

@@ -9,7 +9,7 @@ from astropy.io import fits
 from instrument.test_exposures import group, primary, ramp, raw, written
 from synthetic import image_with_blobs, write_exposure, write_image
 
-from blobwatch.cli.output.predict import answer_inspect
+from blobwatch.cli.output.predict import run_inspect
 from blobwatch.errors import BlobwatchError
 from blobwatch.figures.inspection import histogram, plot_inspection
 from blobwatch.inspection import inspect
@@ -29,7 +29,7 @@ def test_a_flt(flt, capsys):
     assert found.statistics["percentiles"]["50"] == pytest.approx(np.median(fits.getdata(flt)))
     assert found.quality.flagged < 0.05
 
-    assert answer_inspect([flt], None, Path("absent"), as_json=False, plot=None)
+    assert run_inspect([flt], None, Path("absent"), as_json=False, plot=None)
     said = capsys.readouterr().out
     assert "light, electrons per pixel" in said
     assert "sigma about the level" in said
@@ -65,7 +65,7 @@ def test_what_would_not_be_used_is_an_answer_all_the_same(tmp_path, capsys):
     assert found[0].use.startswith("not used: rejected (glow gradient ")
     assert "is a grism exposure (G141)" in found[1].use
     assert "has no noise" in found[2].use
-    assert answer_inspect([bad, grism, flat], None, Path("absent"), as_json=True, plot=tmp_path / "p")
+    assert run_inspect([bad, grism, flat], None, Path("absent"), as_json=True, plot=tmp_path / "p")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["use"] for line in lines] == [one.use for one in found]
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["iaaa0101q_flt.png"]
@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(flt, tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no")
     with pytest.raises(BlobwatchError, match="is not a readable FITS file"):
         inspect(tmp_path / "bad.fits")
-    assert not answer_inspect([tmp_path / "bad.fits", flt], None, Path("absent"), as_json=True, plot=None)
+    assert not run_inspect([tmp_path / "bad.fits", flt], None, Path("absent"), as_json=True, plot=None)
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert "is not a readable FITS file" in first["error"]
     assert second["kind"] == "flt"

@@ -1,4 +1,4 @@
-"""The one door to Dask: processes here, or a cluster elsewhere, and work given to them piece by piece."""
+"""Access to Dask: local processes or a remote cluster, and jobs that run there."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,41 +9,41 @@ from uuid import uuid4
 from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
 
-WAIT = 20.0  # seconds until a scheduler must have answered; one that starts needs a few
-LOST = "the Dask scheduler was lost; what was done is kept, and the same command goes on"
-QUIET = 50  # level of Dask's own messages: what is lost is said in a sentence, or by the files it costs
-MESSAGES = 10  # that are remembered of each connection; Dask's own 1,000, each with a model, are a gigabyte
+WAIT = 20.0  # seconds; a scheduler needs a few to start
+LOST = "the Dask scheduler was lost. Run the same command again to resume"
+QUIET = 50  # log level; blobwatch itself reports lost schedulers and workers
+MESSAGES = 10  # per connection; Dask keeps 1,000, each with a model, which takes a gigabyte
 SETTINGS = {
-    # Workers that a job may lose before it is blamed; one may die of something else.
+    # Number of workers that a job may lose before it fails; a single worker may end for other reasons.
     "distributed.scheduler.allowed-failures": 1,
-    # Past jobs that the scheduler remembers, each with its model: a hundred of them would fill the memory.
+    # Finished jobs that the scheduler keeps, each with its model.
     "distributed.diagnostics.computations.max-history": 1,
     "distributed.admin.low-level-log-length": MESSAGES,
 }
 
 Job = TypeVar("Job")
-Outcome = TypeVar("Outcome")
+Result = TypeVar("Result")
 
 
-class Killed:
-    """What stands for the outcome of a job that took its workers with it."""
+class KilledJob:
+    """Result of a job that ended its workers."""
 
 
 @contextmanager
-def cluster(scheduler: str | None, workers: int) -> Iterator:
-    """Yield a client of a scheduler, or of processes on this machine that end with the block.
+def open_cluster(scheduler: str | None, workers: int) -> Iterator:
+    """Yield a client of a scheduler, or of local processes that end with the block.
 
     Parameters
     ----------
     scheduler : str or None
         Like ``tcp://host:8786``.
     workers : int
-        Processes on this machine, where no scheduler is given.
+        Number of local processes without a scheduler.
 
     Raises
     ------
     BlobwatchError
-        If the scheduler does not answer, or has no worker, or one of another release.
+        If the scheduler does not answer, has no worker, or has a worker with another release.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -57,7 +57,7 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                memory_limit=0,  # what a worker holds is bounded by its work
+                memory_limit=0,  # the size of a chunk limits the memory
                 silence_logs=QUIET,
             ) as local,
             Client(local) as client,
@@ -65,51 +65,51 @@ def cluster(scheduler: str | None, workers: int) -> Iterator:
             yield client
         return
     try:
-        with dask.config.set(SETTINGS):  # what this side remembers
+        with dask.config.set(SETTINGS):  # for this side of the connection
             client = Client(scheduler, timeout=WAIT)
     except (OSError, TimeoutError, ValueError) as error:
         raise BlobwatchError(
-            f"no Dask scheduler answers at {scheduler} ({error}); start one with `dask scheduler`"
+            f"{scheduler}: no Dask scheduler answers ({error}). Start one with `dask scheduler`"
         ) from None
     with silence_logging_cmgr(QUIET), client:
         try:
             client.wait_for_workers(1, timeout=WAIT)
         except TimeoutError:
             raise BlobwatchError(
-                f"the scheduler at {scheduler} has no worker; start one with `dask worker {scheduler}`"
+                f"{scheduler}: the scheduler has no worker. Start one with `dask worker {scheduler}`"
             ) from None
         check_workers(client)
         yield client
 
 
 def check_workers(client) -> None:
-    """Refuse workers that could not do the work: one that cannot load what it is sent would end of it."""
+    """Raise unless each worker can import the same release of blobwatch."""
 
-    def release() -> str:  # inside, so that it travels as code and not by its name in blobwatch
+    def find_release() -> str:  # nested, so that Dask sends its code instead of its import path
         try:
-            import blobwatch.archive.scan
+            import blobwatch.archive.worker
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return blobwatch.__version__
 
-    for address, found in client.run(release).items():
+    for address, found in client.run(find_release).items():
         if found != __version__:
             raise BlobwatchError(
-                f"the worker at {address} has not blobwatch {__version__} ({found}); install the same there"
+                f"worker {address}: blobwatch {__version__} not found ({found}). Install this release there"
             )
 
 
 def count_workers(client) -> int:
-    """Return how many workers there are now, at least one: some may be on their way."""
+    """Return the current number of workers, at least one."""
     return max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
 
 
-def compute(
-    client, work: Callable[[Job], Outcome], jobs: Iterable[Job], most: Callable[[], int]
-) -> Iterator[tuple[Job, Outcome | Killed]]:
-    """Yield each job with its outcome as it is done, with no more than ``most()`` given out at a time.
+def run_jobs(
+    client, work: Callable[[Job], Result], jobs: Iterable[Job], max_pending: Callable[[], int]
+) -> Iterator[tuple[Job, Result | KilledJob]]:
+    """Yield each job with its result when it ends; at most ``max_pending()`` jobs are pending.
 
-    A job whose worker dies is done by another; one that takes several with it has the outcome `Killed`.
+    If a worker dies, another one repeats its job. A job that ends several workers yields `KilledJob`.
 
     Raises
     ------
@@ -118,33 +118,33 @@ def compute(
     """
     from distributed import as_completed
 
-    jobs, given, pool = iter(jobs), {}, as_completed(with_results=False)
+    jobs, pending, pool = iter(jobs), {}, as_completed(with_results=False)
 
-    def give() -> None:
-        for job in islice(jobs, max(0, most() - len(given))):
+    def submit() -> None:
+        for job in islice(jobs, max(0, max_pending() - len(pending))):
             future = client.submit(work, job, pure=False, key=f"blobwatch-{uuid4()}")
-            given[future.key] = job
+            pending[future.key] = job
             pool.add(future)
 
     try:
-        give()
+        submit()
         for future in pool:
-            job, outcome = given.pop(future.key), outcome_of(future)
+            job, result = pending.pop(future.key), get_result(future)
             future.release()
-            give()  # cluster and caller work at the same time
-            yield job, outcome
+            submit()  # before the yield, so that workers and caller run at the same time
+            yield job, result
     except ConnectionError:
         raise BlobwatchError(LOST) from None
 
 
-def outcome_of(future):
-    """Return what came of a job that has ended."""
+def get_result(future):
+    """Return the result of a job that has ended."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
     try:
         return future.result()
     except KilledWorker:
-        return Killed()
+        return KilledJob()
     except FutureCancelledError:
         raise BlobwatchError(LOST) from None

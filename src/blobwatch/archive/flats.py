@@ -10,7 +10,7 @@ from pathlib import Path
 from blobwatch.archive import mast
 from blobwatch.archive.download import WAIT, PartialFile, fetch_file
 from blobwatch.archive.fetch import FetchResult, datasum_matches, fetch_files
-from blobwatch.archive.headers import warn
+from blobwatch.archive.headers import print_warning
 from blobwatch.archive.manifest import check_output, lock_output
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
@@ -58,20 +58,20 @@ def find_flats(folder: Path, names: Iterable[str] | None = None) -> list[Flat]:
         If the directory is absent or contains no exposure.
     """
     check_output(folder)
-    paths = find_exposures(folder, warn) if names is None else [folder / name for name in names]
+    paths = find_exposures(folder, print_warning) if names is None else [folder / name for name in names]
     found: set[str] = set()
     for path in paths:
         try:
             with open_fits(path, only_image=True) as hdus:
                 flats = read_calibration(keywords_of(hdus)).flat_files
         except BlobwatchError as error:
-            warn(str(error))
+            print_warning(str(error))
             continue
         for name in flats:
             if NAME.fullmatch(name):
                 found.add(name)
             else:
-                warn(
+                print_warning(
                     f"{path}: {name!r} is not a file name of a flat. Restore PFLTFILE, DFLTFILE and LFLTFILE"
                 )
     return [Flat(name) for name in sorted(found)]

@@ -1,4 +1,4 @@
-"""The program: its options that many verbs share, and how it ends where something is wrong."""
+"""The command line application: options shared by commands, errors and exit statuses."""
 
 import sys
 import warnings
@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# Which extra of the package brings a library that is not there.
+# The extra of the package that installs a library.
 EXTRAS = {
     "archive": ("astroquery", "boto3", "dask", "distributed", "pyarrow", "requests", "tenacity"),
     "monitor": ("sqlalchemy", "alembic", "apprise", "fastapi", "uvicorn", "jinja2"),
@@ -27,16 +27,19 @@ EXTRAS = {
 Folder = Annotated[Path, typer.Argument(show_default=False)]
 Flats = Annotated[
     Path | None,
-    typer.Option(show_default=False, help="Folder of flat reference files; the flats are undone first."),
+    typer.Option(show_default=False, help="Directory of flat reference files; the flats are undone first."),
 ]
 SettingsFile = Annotated[
     Path | None,
-    typer.Option("--settings", show_default=False, help="Sections difference and monitor, as params.yaml."),
+    typer.Option(
+        "--settings", show_default=False, help="Sections difference and monitor, as in params.yaml."
+    ),
 ]
 OverrulesFolder = Annotated[
-    Path, typer.Option("--overrules", help="Folder of the decisions of people about exposures.")
+    Path, typer.Option("--overrules", help="Directory of the overrules of exposures.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
+ModelName = Annotated[str, typer.Option(help="champion, a version, or the directory of a model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 
 
@@ -50,21 +53,18 @@ def main() -> None:
         sys.exit(1)
     except ModuleNotFoundError as error:
         library = (error.name or "").split(".")[0]
-        extra = next((extra for extra, brought in EXTRAS.items() if library in brought), "train")
-        typer.echo(
-            f"blobwatch: this verb needs {library}; install it with: pip install 'blobwatch[{extra}]'",
-            err=True,
-        )
+        extra = next((extra for extra, libraries in EXTRAS.items() if library in libraries), "train")
+        typer.echo(f"blobwatch: {library} is not installed. Run: pip install 'blobwatch[{extra}]'", err=True)
         sys.exit(1)
 
 
 def print_file_warnings() -> None:
-    """Let Python's warnings print each `FileWarning` once, as one line; others stay as they are."""
-    usual = warnings.showwarning
+    """Print each `FileWarning` once, as one line; other warnings are unchanged."""
+    default = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
         if not issubclass(category, FileWarning):
-            usual(message, category, filename, lineno, file, line)
+            default(message, category, filename, lineno, file, line)
             return
         from blobwatch.progress import print_file_warning
 
@@ -76,7 +76,7 @@ def print_file_warnings() -> None:
 
 @contextmanager
 def errors_as(status: int) -> Iterator[None]:
-    """Let what the user can mend end with another exit status than an answer has."""
+    """Print a `BlobwatchError` of the block and exit with a status."""
     try:
         yield
     except BlobwatchError as error:

@@ -1,4 +1,4 @@
-"""What an astronomer brings: files looked at, shapes of blobs taken over."""
+"""The commands ``inspect`` and ``import-blobs``: files of an astronomer."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,21 +17,21 @@ def inspect(
     settings: SettingsFile = None,
     overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Directory for a figure of each file.")] = None,
 ) -> None:
-    """Say what FITS files are, and whether and how blobwatch would use them."""
-    from blobwatch.cli.output.predict import answer_inspect
+    """Describe FITS files, and how blobwatch would use them."""
+    from blobwatch.cli.output.predict import run_inspect
 
-    if not answer_inspect(files, settings, overrules, as_json, plot):
+    if not run_inspect(files, settings, overrules, as_json, plot):
         raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=PANEL)
 def import_blobs(
     file: Annotated[Path, typer.Argument(show_default=False, help="The predecessor's blob_dict.npy.")],
-    out: Annotated[Path, typer.Option(help="Folder of the templates.")] = Path("data/templates"),
+    out: Annotated[Path, typer.Option(help="Directory of the templates.")] = Path("data/templates"),
 ) -> None:
-    """Take over cutouts of real blobs as templates for injection, reading them safely."""
+    """Import cutouts of real blobs as templates for injection."""
     from blobwatch.dataset.blob_dict import import_blobs as run
 
     run(file, out)

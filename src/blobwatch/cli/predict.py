@@ -1,11 +1,11 @@
-"""What an analyst asks: is there a new blob?"""
+"""The commands ``predict`` and ``scan``: new blobs in FITS files."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import AsJson, Flats, OverrulesFolder, SettingsFile, Workers, app
+from blobwatch.cli.app import AsJson, Flats, ModelName, OverrulesFolder, SettingsFile, Workers, app
 from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Use"
@@ -14,28 +14,28 @@ PANEL = "Use"
 @app.command(rich_help_panel=PANEL)
 def predict(
     files: Annotated[list[Path], typer.Argument(show_default=False, help="Difference images or exposures.")],
-    model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
+    model: ModelName = "champion",
     stack: Annotated[Path | None, typer.Option(help="Median stack for exposures.")] = None,
-    history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Directory of earlier exposures.")] = None,
     settings: SettingsFile = None,
     flats: Flats = None,
     overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per file.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Directory for a figure of each result.")] = None,
 ) -> None:
-    """Tell whether there are new blobs in FITS files, and where."""
-    from blobwatch.cli.output.predict import answer_files
+    """Find new blobs in FITS files."""
+    from blobwatch.cli.output.predict import run_predict
 
-    if not answer_files(files, model, stack, history, settings, flats, overrules, as_json, plot):
+    if not run_predict(files, model, stack, history, settings, flats, overrules, as_json, plot):
         raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=PANEL)
 def scan(
-    source: Annotated[Path, typer.Argument(show_default=False, help="A folder, or a manifest of fetch.")],
-    out: Annotated[Path, typer.Option(show_default=False, help="The table, as parquet; goes on with it.")],
-    model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
-    history: Annotated[Path | None, typer.Option(help="Folder of earlier exposures, if elsewhere.")] = None,
+    source: Annotated[Path, typer.Argument(show_default=False, help="A directory, or a manifest of fetch.")],
+    out: Annotated[Path, typer.Option(show_default=False, help="Table (.parquet); may exist already.")],
+    model: ModelName = "champion",
+    history: Annotated[Path | None, typer.Option(help="Earlier exposures; default: SOURCE.")] = None,
     settings: SettingsFile = None,
     flats: Flats = None,
     overrules: OverrulesFolder = OVERRULES,
@@ -43,23 +43,24 @@ def scan(
     workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Judge thousands of files, here or on a Dask cluster, and write a table of the answers."""
-    import json
+    """Find new blobs in thousands of files, on this machine or on a Dask cluster, and write a table."""
     import time
 
     from blobwatch.archive.scan import scan as run
     from blobwatch.cli.models import find_model_or_version
+    from blobwatch.cli.output.printing import print_json
 
     start = time.perf_counter()
     folder = find_model_or_version(model)
     found = run(source, out, folder, history, scheduler, workers, settings, flats, overrules)
     seconds = time.perf_counter() - start
-    rate = f" ({found['judged'] / seconds:.1f} a second)" if found["judged"] else ""
-    typer.echo(
-        json.dumps(found | {"seconds": round(seconds, 3), "out": str(out)})
-        if as_json
-        else f"{found['files']} files, {found['judged']} judged now{rate}: {found['blobs']} blobs, "
-        f"{found['errors']} files could not be used; {out} has a row for each"
-    )
+    if as_json:
+        print_json(found | {"seconds": round(seconds, 3), "out": str(out)})
+    else:
+        rate = f" ({found['judged'] / seconds:.1f} per second)" if found["judged"] else ""
+        typer.echo(
+            f"{found['files']} files, {found['judged']} new predictions{rate}: {found['blobs']} blobs, "
+            f"{found['errors']} unusable files; table: {out}"
+        )
     if found["errors"]:
         raise typer.Exit(1)

@@ -1,15 +1,18 @@
-"""The answers of ``predict`` and ``inspect``: JSON or tables per file; a bad file stops no other."""
+"""Output of ``blobwatch predict`` and ``blobwatch inspect``: JSON, tables and figures per file."""
 
-import json
 from collections import Counter
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
 
 from blobwatch.cli.models import find_model_or_version
+from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError, RejectedExposure
+from blobwatch.files import atomic_file
 from blobwatch.history import History
 from blobwatch.images.rejection import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
@@ -27,7 +30,7 @@ from blobwatch.progress import print_file_warning, print_message
 from blobwatch.settings import load_settings
 
 
-def answer_files(
+def run_predict(
     files: list[Path],
     model: str,
     stack: Path | None,
@@ -38,16 +41,16 @@ def answer_files(
     as_json: bool,
     plot: Path | None,
 ) -> bool:
-    """Judge files one after the other; print an answer for each; return whether all could be used."""
+    """Print the prediction for each file; return whether all files were usable."""
     used = load_settings(settings).difference
     predictor = Predictor.load(find_model_or_version(model))
     if plot:
-        make_folder(plot)
-    known_stack, stack_flats = read_stack(stack) if stack else (None, "")
+        make_figure_folder(plot)
+    stack_image, stack_flats = read_stack(stack) if stack else (None, "")
     fields = FlatFields(flats) if flats else None
 
-    @cache  # the headers of the folder are read once, and only if an exposure needs them
-    def earlier() -> History | None:
+    @cache  # the headers are read once, and only if a file is an exposure
+    def load_history() -> History | None:
         listed = list_exposures(history, report=print_message, strict=False) if history else []
         calibrations.extend(one.calibration for one in listed)
         return History(listed, used, read_overrules(overrules), fields) if history or stack else None
@@ -55,22 +58,22 @@ def answer_files(
     problems, exposures, calibrations = Counter(), 0, []
     for path in files:
         try:
-            kind, calibration = describe(path)
+            kind, calibration = read_kind(path)
             calibrations.append(calibration)
             exposures += kind == EXPOSURE
-            past = earlier() if kind == EXPOSURE else None
-            answer = predictor.predict_file(path, known_stack, past, stack_flats)
+            past = load_history() if kind == EXPOSURE else None
+            prediction = predictor.predict_file(path, stack_image, past, stack_flats)
             if plot:
-                save_picture(answer, plot)
+                from blobwatch.figures.prediction import plot_prediction
+
+                write_figure(plot_prediction(prediction), plot, path)
             if as_json:
-                print(json.dumps(answer.as_json()))
+                print_json(prediction.as_json())
             else:
-                print_table(answer)
+                print_prediction(prediction)
         except BlobwatchError as error:
             problems[type(error)] += 1
-            if as_json:
-                print(json.dumps({"image": str(path), "error": str(error)}))
-            print_message(f"blobwatch: {error}", "red")
+            print_error(error, "image", path, as_json)
     if flats is None and (warning := dflat_warning(calibrations)):
         print_message(warning, "yellow")
     if warning := suspect_message(problems[RejectedExposure], exposures, used.quality):
@@ -78,139 +81,124 @@ def answer_files(
     return not problems
 
 
-def describe(path: Path) -> tuple[str, Calibration]:
-    """Return the kind of a file, and its calibration."""
+def print_error(error: BlobwatchError, key: str, path: Path, as_json: bool) -> None:
+    """Print the error of a file."""
+    if as_json:
+        print_json({key: str(path), "error": str(error)})
+    print_message(f"blobwatch: {error}", "red")
+
+
+def read_kind(path: Path) -> tuple[str, Calibration]:
+    """Return the kind of a file and its calibration."""
     with open_fits(path, only_image=True) as hdus:
         return kind_of(hdus, path), read_calibration(merged(*hdus[:2]))
 
 
 def read_stack(path: Path) -> tuple[np.ndarray, str]:
-    """Return the median stack of a file, its STACK extension or first image, and the key of its flats."""
+    """Return the median stack of a file (extension STACK or first image) and the key of its flats."""
     found = read_difference(path)
     stack = found.stack if found.stack is not None else found.image
     level = float(np.nanmedian(stack))
-    if not abs(level) < 1.5:  # electrons: the answer would be wrong without a sign of it
+    if not abs(level) < 1.5:  # a stack in electrons would give a wrong difference without an error
         raise BlobwatchError(
-            f"{path} is no median stack: its median is {level:.3g}, that of a stack in fractions of the "
-            "background is about 1 or, where 1 was taken off, 0; give a stack, or --history"
+            f"{path}: not a median stack, its median is {level:.3g}. Pass a stack in fractions of the "
+            "background (median about 1, or 0 if 1 is subtracted), or --history"
         )
     return stack, "none" if found.header.get("FLATUNDO") else read_calibration(found.header).flats
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder for the pictures, before any work is done."""
+def make_figure_folder(folder: Path) -> None:
+    """Create the directory of the figures."""
     if find_spec("matplotlib") is None:
-        raise BlobwatchError("--plot needs matplotlib; install it with: pip install matplotlib")
+        raise BlobwatchError("--plot requires matplotlib. Run: pip install matplotlib")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BlobwatchError(f"{folder} cannot be made a folder for pictures: {error.strerror}") from None
+        raise BlobwatchError(
+            f"{folder}: cannot be created ({error.strerror}). Pass another directory with --plot"
+        ) from None
 
 
-def save_picture(answer: Prediction, folder: Path) -> None:
-    """Write the picture of an answer under the name of its file."""
-    from blobwatch.figures.prediction import plot_prediction
-
-    write_picture(plot_prediction(answer), folder, Path(answer.image))
-
-
-def write_picture(figure, folder: Path, image: Path) -> None:
-    """Write a figure under the name of its file, and say where."""
-    from blobwatch.files import atomic_file
-
+def write_figure(figure, folder: Path, image: Path) -> None:
+    """Write a figure under the name of its file."""
     path = folder / f"{image.name.split('.')[0]}.png"
     with atomic_file(path) as partial:
         figure.savefig(partial, dpi=100)
-    print_message(f"picture: {path}")
+    print_message(f"figure: {path}")
 
 
-def print_table(answer: Prediction) -> None:
-    """Print an answer for people: the blobs, and the sixteen probabilities as they lie in the frame."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def print_prediction(prediction: Prediction) -> None:
+    """Print the blobs, and the probabilities of the subframes at their positions in the frame."""
     out = Console()
-    version = answer.model["version"]
+    version = prediction.model["version"]
     out.print(
-        f"\n[bold]{escape(answer.image)}[/bold]  {answer.kind}, model "
-        f"{'version ' + str(version) if version else answer.model['sha256'][:12]}, "
-        f"threshold {answer.threshold:.2f}, {answer.masked.sum()} bad pixels masked",
+        f"\n[bold]{escape(prediction.image)}[/bold]  {prediction.kind}, model "
+        f"{'version ' + str(version) if version else prediction.model['sha256'][:12]}, "
+        f"threshold {prediction.threshold:.2f}, {prediction.masked.sum()} bad pixels masked",
         soft_wrap=True,
     )
-    if answer.blobs:
-        blobs = Table("x", "y", "radius", "probability", "SNR", "depth")
-        for b in answer.blobs:
-            cells = [b.x, b.y, b.radius, b.probability, b.snr]
-            texts = [f"{value:.{3 if i == 3 else 1}f}" for i, value in enumerate(cells)]
-            blobs.add_row(*texts, f"{100 * b.depth:.2f} %")
-        out.print(blobs)
+    if prediction.blobs:
+        rows = []
+        for b in prediction.blobs:
+            cells = (f"{b.x:.1f}", f"{b.y:.1f}", f"{b.radius:.1f}", f"{b.probability:.3f}", f"{b.snr:.1f}")
+            rows.append((*cells, f"{100 * b.depth:.2f} %"))
+        print_table(("x", "y", "radius", "probability", "SNR", "depth"), rows, border=True)
     else:
         out.print("no new blob")
-    if answer.residuals:
-        out.print(f"{len(answer.residuals)} left out: at an old blob and faint beside it, so its residual")
-    grid = Table(title="probability per subframe, top row first", show_header=False)
+    if prediction.residuals:
+        out.print(f"{len(prediction.residuals)} detections left out as residuals of old blobs")
+    grid = []
     for row in reversed(range(PER_SIDE)):
-        chances = answer.probabilities[row * PER_SIDE : (row + 1) * PER_SIDE]
-        grid.add_row(*(f"[bold]{p:.2f}[/bold]" if p >= answer.threshold else f"{p:.2f}" for p in chances))
-    out.print(grid)
+        values = prediction.probabilities[row * PER_SIDE : (row + 1) * PER_SIDE]
+        grid.append([f"[bold]{p:.2f}[/bold]" if p >= prediction.threshold else f"{p:.2f}" for p in values])
+    title = "probability per subframe, top row first"
+    print_table([""] * PER_SIDE, grid, border=True, title=title, show_header=False)
 
 
-def answer_inspect(
+def run_inspect(
     files: list[Path], settings: Path | None, overrules: Path, as_json: bool, plot: Path | None
 ) -> bool:
-    """Look at files one after the other; print what each is; return whether all could be read."""
+    """Print a description of each file; return whether all files were readable."""
     used, decisions = load_settings(settings).difference, read_overrules(overrules)
     if plot:
-        make_folder(plot)
-    all_well = True
+        make_figure_folder(plot)
+    readable = True
     for path in files:
         try:
             found = inspect(path, used, decisions)
         except BlobwatchError as error:
-            all_well = False
-            if as_json:
-                print(json.dumps({"file": str(path), "error": str(error)}))
-            print_message(f"blobwatch: {error}", "red")
+            readable = False
+            print_error(error, "file", path, as_json)
             continue
         if plot and found.image is not None and found.statistics:
             from blobwatch.figures.inspection import plot_inspection
 
-            write_picture(plot_inspection(found), plot, path)
+            write_figure(plot_inspection(found), plot, path)
         if as_json:
             for text in found.warnings:
                 print_file_warning(f"{path}: {text}")
-            print(json.dumps(found.as_json()))
+            print_json(found.as_json())
         else:
             print_inspection(found)
-    return all_well
+    return readable
 
 
 def print_inspection(found: Inspection) -> None:
-    """Print what a file is, for people."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Print the description of a file."""
     out = Console()
     out.print(f"\n[bold]{escape(str(found.path))}[/bold]  {found.kind}", soft_wrap=True)
     out.print(escape(found.use), soft_wrap=True, style="green" if found.usable else "red")
     for text in found.warnings:
         out.print(escape(f"warning: {text}"), soft_wrap=True, style="yellow")
-    extensions = Table("", "extension", "shape", "stored as", title="extensions", title_justify="left")
+    rows = []
     for one in found.extensions:
         shape = " x ".join(map(str, one["shape"])) or "-"
-        extensions.add_row(str(one["number"]), f"{one['name']},{one['version']}", shape, one["stored"])
-    out.print(extensions)
-    header = Table(title="header", show_header=False, title_justify="left")
-    for key, value in found.header.items():
-        header.add_row(key, escape(str(value)))
-    out.print(header)
-    for title, rows in tables_of(found):
-        table = Table(title=title, show_header=False, title_justify="left")
-        for name, value in rows:
-            table.add_row(name, value)
-        out.print(table)
+        rows.append((str(one["number"]), f"{one['name']},{one['version']}", shape, one["stored"]))
+    columns = ("", "extension", "shape", "stored as")
+    print_table(columns, rows, border=True, title="extensions", title_justify="left")
+    header = [(key, escape(str(value))) for key, value in found.header.items()]
+    for title, rows in [("header", header), *list_statistics(found)]:
+        print_table(("", ""), rows, border=True, title=title, title_justify="left", show_header=False)
     if found.statistics:
         from blobwatch.figures.inspection import REACH, histogram
 
@@ -218,21 +206,24 @@ def print_inspection(found: Inspection) -> None:
         bars = "▁▂▃▄▅▆▇█"
         heights = np.log1p(counts) / np.log1p(counts.max()) * (len(bars) - 1)
         out.print("".join(bars[round(height)] for height in heights))
-        out.print(f"pixels, logarithmic, {-REACH:g} to {REACH:g} sigma about the level, ends with all beyond")
+        out.print(
+            f"pixels (logarithmic), {-REACH:g} to {REACH:g} sigma about the level; outliers in the ends"
+        )
 
 
-def tables_of(found: Inspection) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the tables of numbers of an inspected file: title and rows."""
+def list_statistics(found: Inspection) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the tables of numbers of a file: title and rows."""
     tables = []
-    if known := found.statistics:
-        rows = [("level", f"{known['level']:.5g}"), ("noise per pixel", f"{known['noise']:.3g}")]
-        rows += [("finite", f"{100 * known['finite']:.2f} %")]
-        rows += [(f"{step} % below", f"{value:.5g}") for step, value in known["percentiles"].items()]
-        tables.append((f"pixels, {known['unit'] or 'no unit'}", rows))
+    if values := found.statistics:
+        rows = [("level", f"{values['level']:.5g}"), ("noise per pixel", f"{values['noise']:.3g}")]
+        rows += [("finite", f"{100 * values['finite']:.2f} %")]
+        rows += [(f"{step} % below", f"{value:.5g}") for step, value in values["percentiles"].items()]
+        tables.append((f"pixels, {values['unit'] or 'no unit'}", rows))
     if found.quality:
-        known = found.quality.as_dict().items()
-        rows = [(LABELS[name], f"{value:.4g}") for name, value in known if not np.isnan(value)]
-        tables.append(("quality", rows))
+        values = found.quality.as_dict().items()
+        tables.append(
+            ("quality", [(LABELS[name], f"{value:.4g}") for name, value in values if not np.isnan(value)])
+        )
     if found.flags:
         rows = [(str(bit), f"{count} ({100 * count / 1014**2:.2f} %)") for bit, count in found.flags.items()]
         tables.append(("data-quality bits", rows))
