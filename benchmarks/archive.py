@@ -1,7 +1,7 @@
 """Measure reading, stacking and scanning on this machine: a table for docs/performance.md.
 
-Run it with ``.venv/bin/python benchmarks/archive.py [files]`` (2,000 by default). It makes a few
-real-size files in a temporary folder and gives them many names. Ratios come from one run.
+Run it with ``.venv/bin/python benchmarks/archive.py [files]`` (2,000 by default). It writes a few files of
+real size to a temporary directory and hard-links them many times. Ratios come from one run.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from astropy.io import fits
-from measure import timed
+from measure import median_milliseconds
 
 from blobwatch.history import History
 from blobwatch.images.flatten import blob_image
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def write_files(folder: Path) -> Path:
-    """Write one exposure as the archive has it (plain), and five differences; return the exposure."""
+    """Write an uncompressed exposure and five differences; return the exposure."""
     own = load_params(ROOT / "params.yaml").simulate
     sky = Sky(**own.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
     season = plan_season(7, own.start, own.days, 6, sky)
@@ -36,8 +36,8 @@ def write_files(folder: Path) -> Path:
     path = folder / "a_flt.fits"
     hdus = [fits.PrimaryHDU(header=taken[0][0])]
     for name, plane in taken[0][1].items():
-        kept = plane.astype(np.int16 if name in ("DQ", "SAMP") else np.float32)
-        hdus.append(fits.ImageHDU(kept, name=name, ver=1))
+        stored = plane.astype(np.int16 if name in ("DQ", "SAMP") else np.float32)
+        hdus.append(fits.ImageHDU(stored, name=name, ver=1))
     hdus[1].header["BUNIT"] = "ELECTRONS/S"
     fits.HDUList(hdus).writeto(path)
     images = []
@@ -53,8 +53,8 @@ def write_files(folder: Path) -> Path:
     return path
 
 
-def scan(folder: Path, out: Path, workers: int) -> tuple[float, float]:
-    """Return the seconds of a scan as a whole process, and the peak memory (MB) of all its processes."""
+def measure_scan(folder: Path, out: Path, workers: int) -> tuple[float, float]:
+    """Return the run time (s) of a scan and the peak memory (MB) of its processes."""
     command = [sys.executable, "-m", "blobwatch.cli", "scan", str(folder), "--out", str(out)]
     start, peak = time.perf_counter(), 0
     with subprocess.Popen([*command, "--workers", str(workers)], stderr=subprocess.DEVNULL) as process:
@@ -69,8 +69,8 @@ def scan(folder: Path, out: Path, workers: int) -> tuple[float, float]:
     return time.perf_counter() - start, peak / 2**20
 
 
-def named(folder: Path, many: Path, count: int) -> Path:
-    """Give the differences of a folder ``count`` names."""
+def link_copies(folder: Path, many: Path, count: int) -> Path:
+    """Hard-link the files of a directory until there are ``count``."""
     many.mkdir()
     files = sorted(folder.iterdir())
     for number in range(count):
@@ -79,17 +79,17 @@ def named(folder: Path, many: Path, count: int) -> Path:
 
 
 def main(count: int) -> None:
-    """Measure and print."""
+    """Print the measurements."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         exposure = write_files(folder)
-        scaled = timed(lambda: scale_frame(read_exposure(exposure).image))
+        scaled = median_milliseconds(lambda: scale_frame(read_exposure(exposure).image))
         print(f"reading an flt and scaling it: {scaled:.0f} ms")
-        image = timed(lambda: blob_image(*(lambda e: (e.image, e.dq))(read_exposure(exposure))))
+        image = median_milliseconds(lambda: blob_image(*(lambda e: (e.image, e.dq))(read_exposure(exposure))))
         print(f"the same up to the blob image: {image:.0f} ms")
         month = [replace(listed_of(exposure), rootname=f"i{n:08d}", expstart=58000.0 + n) for n in range(31)]
         history = History(month)
-        quality = timed(lambda: History(month[:1]).rejection(month[0]))
+        quality = median_milliseconds(lambda: History(month[:1]).rejection(month[0]))
         print(f"the same with the quality of the exposure alone: {quality:.0f} ms")
         start = time.perf_counter()
         history.stack(month[30])
@@ -97,14 +97,14 @@ def main(count: int) -> None:
         print(
             f"a stack of 30 exposures, read and checked: {time.perf_counter() - start:.2f} s, {memory:.0f} MB"
         )
-        few = named(folder / "differences", folder / "few", count // 10)
-        many = named(folder / "differences", folder / "many", count)
+        few = link_copies(folder / "differences", folder / "few", count // 10)
+        many = link_copies(folder / "differences", folder / "many", count)
         results = {}
         for label, files, workers in (("few", few, 2), ("many", many, 2), ("one worker", many, 1)):
-            seconds, peak = scan(files, folder / f"{label}.parquet", workers)
+            seconds, peak = measure_scan(files, folder / f"{label}.parquet", workers)
             total = len(list(files.iterdir()))
             results[label] = total / seconds, peak
-            print(f"scan, {total} files, {workers} workers: {total / seconds:.1f} a second, {peak:.0f} MB")
+            print(f"scan, {total} files, {workers} workers: {total / seconds:.1f} per second, {peak:.0f} MB")
         print(f"two workers over one: {results['many'][0] / results['one worker'][0]:.2f}")
         print(f"memory, {count} files over {count // 10}: {results['many'][1] / results['few'][1]:.3f}")
 

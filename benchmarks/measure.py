@@ -1,7 +1,7 @@
-"""Measure the figures of docs/performance.md on this machine, and print them as a table.
+"""Measure the numbers of docs/performance.md on this machine, and print them as a table.
 
-Run it with ``make benchmarks`` after ``make repro``. Whole processes are timed by the operating system;
-medians of several runs are given. Nothing is written into the project.
+Run it with ``make benchmarks`` after ``make repro``. The results are medians of several runs of complete
+processes. The project directory is not changed.
 """
 
 import os
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
 
-def run(command: list[str], cwd: Path = ROOT) -> tuple[float, float]:
+def measure_process(command: list[str], cwd: Path = ROOT) -> tuple[float, float]:
     """Return wall seconds and peak memory (MB) of a process."""
     read, write = os.pipe()
     start = time.perf_counter()
@@ -41,58 +42,58 @@ def run(command: list[str], cwd: Path = ROOT) -> tuple[float, float]:
     return seconds, float(os.read(read, 64) or "nan")
 
 
-def repeated(command: list[str], cwd: Path = ROOT, runs: int = 5) -> tuple[float, float]:
+def measure_runs(command: list[str], cwd: Path = ROOT, runs: int = 5) -> tuple[float, float]:
     """Return the medians of several runs after a warm-up."""
-    run(command, cwd)
-    results = [run(command, cwd) for _ in range(runs)]
+    measure_process(command, cwd)
+    results = [measure_process(command, cwd) for _ in range(runs)]
     return tuple(statistics.median(column) for column in zip(*results, strict=True))
 
 
-def timed(work, runs: int = 15) -> float:
+def median_milliseconds(
+    work: Callable[[], object], runs: int = 15, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Return the median milliseconds of a call after a warm-up."""
     work()
     spans = []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = clock()
         work()
-        spans.append(1000 * (time.perf_counter() - start))
+        spans.append(1000 * (clock() - start))
     return statistics.median(spans)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the measurements."""
     image_path = sorted((ROOT / "data/difference").glob("*.fits"))[-1]
     image = read_difference(image_path).image
     predictor = Predictor.load("champion")
     print(f"machine: {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    print("| what | measured |\n| --- | --- |")
-    print(f"| scaling a 1024 x 1024 frame | {timed(lambda: scale_frame(image)):.1f} ms |")
-    warm = timed(lambda: predictor.predict_file(image_path))
+    print("| operation | measured |\n| --- | --- |")
+    print(f"| scaling a 1024 x 1024 frame | {median_milliseconds(lambda: scale_frame(image)):.1f} ms |")
+    warm = median_milliseconds(lambda: predictor.predict_file(image_path))
     print(f"| predict, warm, per frame with reading | {warm:.0f} ms |")
-    seconds, peak = repeated([str(BIN / "blobwatch"), "predict", str(image_path), "--json"])
+    seconds, peak = measure_runs([str(BIN / "blobwatch"), "predict", str(image_path), "--json"])
     print(f"| `blobwatch predict`, cold, one file | {seconds:.2f} s, {peak:.0f} MB |")
-    seconds, _ = repeated([str(BIN / "blobwatch"), "--help"])
+    seconds, _ = measure_runs([str(BIN / "blobwatch"), "--help"])
     print(f"| `blobwatch --help` | {seconds:.2f} s |")
-    seconds, _ = repeated([str(BIN / "dvc"), "repro"], runs=3)
-    print(f"| `dvc repro`, nothing to do | {seconds:.1f} s |")
+    seconds, _ = measure_runs([str(BIN / "dvc"), "repro"], runs=3)
+    print(f"| `dvc repro`, everything up to date | {seconds:.1f} s |")
     folders = ("data/raw/simulated", "data/difference", "data/subframes")
     size = sum(one.stat().st_size for name in folders for one in (ROOT / name).rglob("*") if one.is_file())
-    seconds, peak = repeated([str(BIN / "blobwatch"), "audit", "--json"])
+    seconds, peak = measure_runs([str(BIN / "blobwatch"), "audit", "--json"])
     print(f"| `blobwatch audit`, {size / 1e6:.0f} MB hashed | {seconds:.1f} s, {peak:.0f} MB |")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), folder], check=True)
-        seconds, _ = repeated([str(BIN / "blobwatch"), "audit", "--json"], Path(folder))
-        print(f"| the same in a fresh clone, where no data are | {seconds:.2f} s |")
-    seconds, _ = repeated([str(BIN / "blobwatch"), "models", "--json"])
+        seconds, _ = measure_runs([str(BIN / "blobwatch"), "audit", "--json"], Path(folder))
+        print(f"| the same in a fresh clone without data | {seconds:.2f} s |")
+    seconds, _ = measure_runs([str(BIN / "blobwatch"), "models", "--json"])
     print(f"| `blobwatch models` | {seconds:.2f} s |")
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "subframes")
         command = [str(BIN / "blobwatch"), "subframes", "data/difference", "data/raw/simulated", out]
-        seconds, peak = run(command)
+        seconds, peak = measure_process(command)
         count = sum(len(np.load(p)["images"]) for p in Path(out).glob("*/*.npz"))
-        print(
-            f"| `subframes`: written a second, start included | {count / seconds:.0f}; peak {peak:.0f} MB |"
-        )
+        print(f"| `subframes`: subframes per second with start | {count / seconds:.0f}; peak {peak:.0f} MB |")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Measure ``blobwatch monitor`` on a ledger of 10,000 exposures and 200 blobs.
 
-Run ``python benchmarks/monitor_large.py``. It prints the seconds of a pass with nothing new, of a new
-exposure, of one that arrives 45 days late, and how many exposures each analyzes. The newest 80 exposures are
-real files.
+Run ``python benchmarks/monitor_large.py``. It prints the run time and the number of analyzed exposures of a
+search without new exposures, of a new exposure, and of one that arrives 45 days late. The newest 80
+exposures are complete files.
 """
 
 import sys
@@ -34,31 +34,31 @@ QUALITY |= {
 }
 
 
-def day(number: int) -> float:
+def exposure_time(number: int) -> float:
     return 50000.0 + number
 
 
-def exposure(folder: Path, number: int, model: Model) -> Exposure:
-    """Return the row of an exposure whose file has no content."""
+def make_exposure(folder: Path, number: int, model: Model) -> Exposure:
+    """Return the row of an exposure with an empty file."""
     path = folder / f"i{number:06d}q_flt.fits"
     path.write_bytes(b"")
     row = Exposure(
         rootname=path.name[:8], path=str(path), stamp=stamp_of(path), md5=f"{number:032d}", model=model
     )
-    row.expstart, row.filter, row.programme, row.outcome = day(number), "F153M", "1", "judged"
+    row.expstart, row.filter, row.programme, row.outcome = exposure_time(number), "F153M", "1", "judged"
     row.judged_at, row.flats, row.inputs = "", "unknown", "1"
     for name, value in QUALITY.items():
         setattr(row, name, value)
     return row
 
 
-def fill(ledger: Ledger, folder: Path) -> None:
-    """Make the ledger."""
+def write_ledger(ledger: Ledger, folder: Path) -> None:
+    """Fill the ledger."""
     rng = np.random.default_rng(0)
     with ledger.writing() as session:
         model = Model(version=None, sha256="1" * 64, fingerprint="", threshold=0.5)
         session.add(model)
-        session.add_all(exposure(folder, number, model) for number in range(1, EXPOSURES + 1))
+        session.add_all(make_exposure(folder, number, model) for number in range(1, EXPOSURES + 1))
         session.flush()
         for number in range(1, BLOBS + 1):
             first, place = 40 * number, {"x": rng.uniform(30, 990), "y": rng.uniform(30, 990)}
@@ -76,10 +76,10 @@ def fill(ledger: Ledger, folder: Path) -> None:
             session.execute(Light.__table__.insert(), points)
 
 
-def timed(words: str, monitor: Monitor, watching: bool = True) -> None:
+def print_time(label: str, monitor: Monitor, watching: bool = True) -> None:
     begin = time.perf_counter()
     count = len(list(monitor.run(watching)))
-    print(f"{words}: {time.perf_counter() - begin:.2f} s, {count} analyzed")
+    print(f"{label}: {time.perf_counter() - begin:.2f} s, {count} analyzed")
 
 
 def main() -> None:
@@ -88,18 +88,18 @@ def main() -> None:
         folder.mkdir()
         predictor = Predictor.load(str(write_model(Path(name) / "model")))
         ledger = open_ledger(f"sqlite:///{name}/ledger.db", create=True)
-        fill(ledger, folder)
+        write_ledger(ledger, folder)
         monitor = Monitor(folder, ledger, predictor)
         for number in range(1, REAL + 1):
-            write_exposure(folder, number, EXPSTART=day(EXPOSURES + 31 + number))
-        timed("the newest exposures", monitor)
-        timed("nothing new, next pass", monitor)
-        timed("nothing new, a new process", Monitor(folder, ledger, predictor))
+            write_exposure(folder, number, EXPSTART=exposure_time(EXPOSURES + 31 + number))
+        print_time("the newest exposures", monitor)
+        print_time("no new exposure, next search", monitor)
+        print_time("no new exposure, new process", Monitor(folder, ledger, predictor))
         for number in (91, 92, 93):
-            write_exposure(folder, number, EXPSTART=day(EXPOSURES + 31 + number))
-            timed("a new exposure", monitor)
-        write_exposure(folder, 90, EXPSTART=day(EXPOSURES + 31 + REAL - 45) + 0.5)
-        timed("an exposure 45 days late", monitor)
+            write_exposure(folder, number, EXPSTART=exposure_time(EXPOSURES + 31 + number))
+            print_time("a new exposure", monitor)
+        write_exposure(folder, 90, EXPSTART=exposure_time(EXPOSURES + 31 + REAL - 45) + 0.5)
+        print_time("an exposure 45 days late", monitor)
 
 
 if __name__ == "__main__":

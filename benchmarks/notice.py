@@ -1,9 +1,9 @@
-"""Measure how long it takes from an exposure's file to the notice of the blob that it confirms.
+"""Measure the time from the arrival of an exposure to the notice of its confirmed blob.
 
-Run ``python benchmarks/notice.py [SEED]`` (default 1). A season of `other_season` comes in, one exposure
-after the other; a webhook on this machine takes the notices. Once the monitor goes on watching (``--watch
---every 0.1``), once it is started anew for each exposure that confirms a blob, as cron would. Prints a table;
-the exit status is 1 if the watching monitor took longer than 2 s.
+Run ``python benchmarks/notice.py [SEED]`` (default 1). The exposures of a season of `other_season` arrive
+one by one, and a webhook on this machine receives the notices. The first monitor runs continuously
+(``--watch --every 0.1``). The second is started for each exposure that confirms a blob, as by cron. Prints
+a table. The exit status is 1 if a notice of the continuous monitor took longer than 2 s.
 """
 
 import json
@@ -25,21 +25,21 @@ arrived = []
 
 
 class Webhook(BaseHTTPRequestHandler):
-    """Takes notices, and when they came."""
+    """Webhook that records the arrival times of notices."""
 
     def do_POST(self):
-        """Take one."""
+        """Record one notice."""
         self.rfile.read(int(self.headers["Content-Length"]))
         arrived.append(time.perf_counter())
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Print no log."""
 
 
-def bring(path, folder):
-    """Put a file into the watched folder, whole at once; return when."""
+def deliver(path, folder):
+    """Copy a file atomically into the watched directory; return the time."""
     part = folder / f"{path.name}.part"
     shutil.copy(path, part)
     start = time.perf_counter()
@@ -47,13 +47,13 @@ def bring(path, folder):
     return start
 
 
-def watched(paths, folder, address):
-    """Return the times of a monitor that goes on; each exposure comes when the one before it is done."""
+def time_watching(paths, folder, address):
+    """Return the delays of a continuous monitor; exposures arrive one by one."""
     taken, options = [], ["--watch", "--every", "0.1", "--json", "--notify", address]
-    command = [*MONITOR, folder, "--ledger", f"sqlite:///{folder.parent}/watched.db", *options]
+    command = [*MONITOR, folder, "--ledger", f"sqlite:///{folder.parent}/watch.db", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as monitor:
         for path in paths:
-            start, count = bring(path, folder), len(arrived)
+            start, count = deliver(path, folder), len(arrived)
             expected = len(json.loads(monitor.stdout.readline())["confirmed"])
             while len(arrived) < count + expected:
                 time.sleep(0.002)
@@ -63,12 +63,12 @@ def watched(paths, folder, address):
     return taken
 
 
-def started_anew(paths, folder, address, confirming):
-    """Return the times of monitors that are started for one exposure each."""
+def time_restarts(paths, folder, address, confirming):
+    """Return the delays of monitors that are started for one exposure each."""
     taken = []
-    command = [*MONITOR, folder, "--ledger", f"sqlite:///{folder.parent}/anew.db", "--notify", address]
+    command = [*MONITOR, folder, "--ledger", f"sqlite:///{folder.parent}/restarts.db", "--notify", address]
     for path in paths:
-        start, count = bring(path, folder), len(arrived)
+        start, count = deliver(path, folder), len(arrived)
         if path in confirming:
             subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
             if len(arrived) > count:
@@ -77,7 +77,7 @@ def started_anew(paths, folder, address, confirming):
 
 
 def main(seed):
-    """Measure and print."""
+    """Print the delays; return the exit status."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"json://127.0.0.1:{server.server_port}/"
@@ -89,8 +89,8 @@ def main(seed):
         paths = [next(season.glob(f"{rootname}*")) for rootname in truth.rootnames]
         # A run just before each appearance, and one for the exposure that shows the blob the second time.
         confirming = {paths[blob.first + step] for blob in truth.blobs for step in (-1, 0, 1)}
-        rows = [("goes on watching", watched(paths, one, address))]
-        rows.append(("started for each exposure", started_anew(paths, two, address, confirming)))
+        rows = [("runs continuously", time_watching(paths, one, address))]
+        rows.append(("started for each exposure", time_restarts(paths, two, address, confirming)))
     print("| monitor | notices | median, s | worst, s |\n| --- | --- | --- | --- |")
     for what, taken in rows:
         print(f"| {what} | {len(taken)} | {np.median(taken):.2f} | {max(taken):.2f} |")

@@ -1,8 +1,8 @@
 """Count the 108 measured old blobs that a model finds, at their measured positions and depths.
 
 Run ``python benchmarks/old_blobs.py [MODEL...]`` (default: the champion). Each frame is white noise of 1 % of
-the background as measured in a real difference, with the 108 blobs of ``instrument/data/old_blobs.csv`` as if
-they were all new. Prints recall, recall of those above SNR 10, false blobs and the median position error.
+the background, as in a real difference. The 108 blobs of ``instrument/data/old_blobs.csv`` appear as new
+blobs. Prints recall, recall of those above SNR 10, false blobs and the median position error.
 """
 
 import sys
@@ -17,7 +17,7 @@ FRAMES, NOISE, RADIUS = 10, 0.01, 6.0
 
 
 def main(models):
-    """Judge each model on the same frames and print a table."""
+    """Apply each model to the same frames and print a table."""
     print("| model | blobs | recall | recall above SNR 10 | false per frame | position error [pixel] |")
     print("| --- " * 6 + "|")
     for model in models:

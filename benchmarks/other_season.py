@@ -1,10 +1,10 @@
-"""Judge ``blobwatch monitor`` on seasons that share nothing with the simulator but the shapes of blobs.
+"""Measure ``blobwatch monitor`` on seasons that share only blob shapes with the simulator.
 
 Run ``python benchmarks/other_season.py [SEED...]`` (default: 1 2 3). A season is 60 ``flt`` files of real
-size: flat, glow, noise, contaminants and bad pixels are coded here anew, from the measured figures; what
-nobody has measured is chosen, and said so. 10-14 blobs of SNR 12-40 appear. Prints what the monitor made of
-them; the status is 1 unless each was confirmed within three exposures, dated to the right one and to the
-right one before it, and placed within 2 px, and nothing else was confirmed.
+size. Flat, glow, noise, contaminants and bad pixels have their own code here, based on measured values.
+Comments mark values that are chosen because no measurement exists. 10-14 blobs of SNR 12-40 appear. The
+exit status is 0 if each blob is confirmed within three exposures, with both dates of its onset correct and
+a position error below 2 px, and no other blob is confirmed.
 """
 
 import json
@@ -40,7 +40,7 @@ U, V, EDGE = X / 512 - 1, Y / 512 - 1, np.minimum.reduce([X, Y, SIZE - 1 - X, SI
 
 @dataclass(frozen=True)
 class NewBlob:
-    """A new blob: where, how strong; index, name, start of the first exposure with it; the one before."""
+    """A new blob: position, SNR, the first exposure that contains it, and the one before."""
 
     x: float
     y: float
@@ -54,7 +54,7 @@ class NewBlob:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a season holds; exposures in the order of time."""
+    """The true content of a season; exposures in the order of time."""
 
     blobs: list[NewBlob]
     rootnames: list[str]
@@ -62,12 +62,12 @@ class Truth:
 
 
 class Detector:
-    """What stays from exposure to exposure: flat, dead areas, old blobs; bad pixels, which grow in number."""
+    """Permanent features: flat, dead areas, old blobs, and a growing number of bad pixels."""
 
     def __init__(self, rng, exposures):
-        self.lifeless, self.masked = dead_areas(rng)
+        self.lifeless, self.masked = draw_dead_areas(rng)
         self.flat = rng.normal(1.0, 0.001, (SIZE, SIZE)) - 0.003 * np.clip(13 - EDGE, 0, 8)
-        for _ in range(12):  # chosen: what flat-fielding leaves
+        for _ in range(12):  # chosen: residuals of flat-fielding
             kx, ky, phase = *rng.uniform(-0.12, 0.12, 2), rng.uniform(0, 2 * np.pi)
             self.flat += 0.0004 * np.sin(kx * X + ky * Y + phase)
         scratch = (np.abs(X - 880 - (Y - 350) / 58) < 1) & ((Y > 350) & (Y < 500) | (Y > 600) & (Y < 930))
@@ -75,11 +75,11 @@ class Detector:
         self.old, self.flags = old_blobs(rng), np.where(self.masked, 4, 0)
         for blob in self.old:
             self.flags[np.hypot(X - blob.x, Y - blob.y) < radius_at(blob.x, blob.y)] |= 512
-        # With the dead areas 0.9 to 1.1 % of the pixels; alone, or hard-edged clusters of two and three.
+        # Single pixels or clusters of two and three; with the dead areas, 0.9 to 1.1 % of the pixels.
         n = int(0.008 * SIZE**2 / 1.45)
         base, count = rng.integers(5, SIZE - 6, (2, n)), rng.choice([1, 2, 3], n, p=[0.7, 0.15, 0.15])
         since = np.where(rng.uniform(size=n) < 0.75, -99, rng.uniform(0, exposures, n))
-        # Chosen: nine of ten are flagged in the end, new ones 3-20 exposures late, and few of these are dead.
+        # Chosen: nine of ten are finally flagged, new ones 3-20 exposures late, and few of these are dead.
         known = np.where(rng.uniform(size=n) < 0.9, since + rng.uniform(3, 20, n), np.inf)
         past, recent = (rng.choice([4, 16, 32, 64], n, p=[p, 0.5 - p, 0.2, 0.3]) for p in (0.15, 0.06))
         kind = np.where(since < 0, past, recent)
@@ -99,8 +99,8 @@ class Detector:
         return excess, flags
 
 
-def dead_areas(rng):
-    """Return the pixels that give no signal, and those that are flagged for it."""
+def draw_dead_areas(rng):
+    """Return the pixels without signal, and those that are flagged as dead."""
     star = np.hypot(X - 361.8, Y - 59.1)
     lifeless = (Y > 1010) & (X > 400) & (X < 560)
     lifeless |= (X + SIZE - 1 - Y < 25) | (2 * SIZE - 2 - X - Y < 22)
@@ -111,46 +111,46 @@ def dead_areas(rng):
     return lifeless, masked
 
 
-def trace(frame, x, y, angle, value):
-    """Add a line 2-3 px wide along whole ``x``; ``y`` and ``value`` for each ``x``."""
+def add_line(frame, x, y, angle, value):
+    """Add a line 2-3 px wide, with one ``y`` and ``value`` per integer ``x``."""
     rows = np.rint(y).astype(int) + np.arange(-4, 5)[:, None]
     inside = (rows >= 0) & (rows < SIZE) & (x < SIZE)
     light = value * np.exp2(-(np.abs((rows - y) * np.cos(angle) / 1.25) ** 3))
     np.add.at(frame, (np.where(inside, rows, 0), np.where(inside, x, 0)), np.where(inside, light, 0.0))
 
 
-def triplets(rng):
-    """Return the excess light of persistent triplets, often in pairs; in half of the exposures none."""
+def draw_triplets(rng):
+    """Return the excess light of triplets, often in pairs; half of the exposures have none."""
     frame = np.zeros((SIZE, SIZE))
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.5, 0.2, 0.2, 0.1])):
         x, y = np.arange(round(rng.uniform(150, 280))) + rng.integers(0, 800), rng.uniform(20, 1000)
         gap, angle, depth = rng.uniform(8.5, 9), np.radians(rng.uniform(0.5, 0.9)), rng.uniform(0.8, 1.3)
         for start in (y, y + rng.uniform(81, 83))[: rng.integers(1, 3)]:
             for row, weight in ((-gap, 1.0), (0.0, 0.85), (gap, 1.0)):
-                trace(frame, x, start + row + np.tan(angle) * (x - x[0]), angle, NOISE * depth * weight)
+                add_line(frame, x, start + row + np.tan(angle) * (x - x[0]), angle, NOISE * depth * weight)
     return frame
 
 
-def streaks(rng):
-    """Return the excess light of broken parallel lines, one direction a frame."""
+def draw_streaks(rng):
+    """Return the excess light of broken parallel lines, one direction per frame."""
     frame, angle, x = np.zeros((SIZE, SIZE)), np.radians(rng.uniform(-45, 45)), np.arange(SIZE)
     turned = frame.T if rng.uniform() < 0.5 else frame
-    for start in rng.uniform(-600, 1600, rng.integers(16, 30)):  # half of them and more cross the frame
+    for start in rng.uniform(-600, 1600, rng.integers(16, 30)):  # at least half of them cross the frame
         lengths = np.stack([rng.uniform(40, 200, 30), rng.uniform(20, 150, 30)], axis=1).ravel()
         on = np.searchsorted(np.cumsum(lengths), x / np.cos(angle) + rng.uniform(0, 300)) % 2 == 0
-        trace(turned, x, start + np.tan(angle) * x, angle, NOISE * rng.uniform(0.5, 0.7) * on)
+        add_line(turned, x, start + np.tan(angle) * x, angle, NOISE * rng.uniform(0.5, 0.7) * on)
     return frame
 
 
-def glow(rng):
-    """Return the light of the Earth: tilted, curved (both chosen), at times the limb's at the left."""
+def draw_glow(rng):
+    """Return the light of the Earth: tilted and curved (chosen), sometimes with the limb."""
     a, b, c, d, e = rng.uniform(-1, 1, 5) * (0.08, 0.08, 0.05, 0.05, 0.05)
     limb = (rng.uniform() < 0.12) * rng.uniform(0.2, 1.0) * np.clip(1 - X / 200, 0, 1) ** 2
     return 1 + a * U + b * V + c * (U**2 - 1 / 3) + d * U * V + e * (V**2 - 1 / 3) + limb
 
 
-def cosmic_rays(rng, seconds):
-    """Return electrons and flags of the hits; calibration misses 6 % (chosen: the tail then fits)."""
+def draw_cosmic_rays(rng, seconds):
+    """Return electrons and flags of the hits; 6 % are unflagged (chosen to match the tail)."""
     hits = rng.poisson(rng.normal(11.0, 1.5) * seconds)
     frame, flags = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE), dtype=int)
     (y, x), (dy, dx) = rng.integers(0, SIZE, (2, hits)), rng.integers(-1, 2, (2, hits))
@@ -164,17 +164,17 @@ def cosmic_rays(rng, seconds):
     return frame, flags
 
 
-def planes_of(rng, detector, number, new, persistent, nsamp):
+def make_planes(rng, detector, number, new, persistent, nsamp):
     """Return the planes of one exposure; ``new`` are the new blobs in it."""
-    shift = rng.normal(0, 0.08, 2)  # of the mirror: leaves a few per cent of an old blob in a difference
+    shift = rng.normal(0, 0.08, 2)  # of the mirror; a few per cent of an old blob remain in a difference
     seen = [replace(blob, x=blob.x + shift[0], y=blob.y + shift[1]) for blob in (*detector.old, *new)]
-    light = glow(rng) * (1 + persistent + (streaks(rng) if rng.uniform() < 0.4 else 0.0))
+    light = draw_glow(rng) * (1 + persistent + (draw_streaks(rng) if rng.uniform() < 0.4 else 0.0))
     excess, flags = detector.bad_pixels(rng, number)
     light = np.clip(light * transmission(seen) * detector.flat + excess, 0.0, None)
     electrons = rng.uniform(14000, 18000) * np.where(detector.lifeless, 0.01, light)
     heavy = rng.standard_t(4, X.shape) / np.sqrt(2) if number % 2 else rng.standard_normal(X.shape)
     seconds = TIMES[nsamp]
-    hits, struck = cosmic_rays(rng, seconds)
+    hits, struck = draw_cosmic_rays(rng, seconds)
     stripes = 0.0003 * (rng.standard_normal(SIZE) + rng.standard_normal((SIZE, 1)))
     counts = rng.poisson(electrons) + electrons * stripes + rng.uniform(20, 21) * heavy + hits
     error, samples = np.sqrt(electrons + 20.5**2), np.full(X.shape, nsamp - 1)
@@ -183,8 +183,8 @@ def planes_of(rng, detector, number, new, persistent, nsamp):
     return {name: plane[5:-5, 5:-5] for name, plane in planes.items()}
 
 
-def header_of(rootname, expstart, nsamp):
-    """Return the primary header, in the forms of a real one."""
+def make_header(rootname, expstart, nsamp):
+    """Return the primary header in the format of a real one."""
     begin, seconds = datetime(1858, 11, 17) + timedelta(days=expstart), TIMES[nsamp]
     cards = dict(word.split("=") for word in CARDS.split())
     cards |= {"ROOTNAME": rootname, "FILENAME": f"{rootname}_flt.fits", "SUBARRAY": False, "PROPOSID": 14392}
@@ -195,8 +195,8 @@ def header_of(rootname, expstart, nsamp):
     return header
 
 
-def draw_new(rng, detector, exposures):
-    """Return the new blobs and in which exposure each appears; the first is a ring, two come at once."""
+def draw_new_blobs(rng, detector, exposures):
+    """Return the new blobs and their first exposures; the first blob is a ring, two coincide."""
     blobs, blocked, count = [], detector.masked | (EDGE < 5), rng.integers(10, 15)
     while len(blobs) < count:
         x, y = rng.uniform(30, 994 if blobs else 480), rng.uniform(30, 994 if blobs else 660)
@@ -212,22 +212,22 @@ def draw_new(rng, detector, exposures):
 
 
 def write_season(folder: Path, seed: int, exposures: int = 60) -> Truth:
-    """Write a season's exposures as ``flt`` files and return what is in them."""
+    """Write a season of ``flt`` files and return its true content."""
     rng = np.random.default_rng([7, seed])
     detector = Detector(rng, exposures)
-    blobs, first = draw_new(rng, detector, exposures)
+    blobs, first = draw_new_blobs(rng, detector, exposures)
     gaps = rng.choice([0.15, 3.0, 6.0], exposures, p=[0.12, 0.78, 0.1]) * rng.uniform(0.7, 1.1, exposures)
     times = np.round(57400.0 + rng.uniform() + np.cumsum(gaps), 8).tolist()
-    # Visits of a programme are not in the order of time.
+    # The names of visits are not in the order of time.
     start, visits = "i" + "".join(rng.choice(list("abcdefgh"), 3)), rng.permutation(exposures)
     names = [f"{start}{n // 10:02d}{'abcdefghij'[n % 10]}0q" for n in visits]
     persistent = np.zeros((SIZE, SIZE))
     for n in track(range(exposures), exposures, f"season {seed}"):
-        left = rng.uniform(0.3, 0.6) * (rng.uniform() < 0.5)  # chosen: of the triplets of the exposure before
-        persistent = left * np.where(persistent > NOISE / 5, persistent, 0.0) + triplets(rng)
+        left = rng.uniform(0.3, 0.6) * (rng.uniform() < 0.5)  # chosen: rest of the previous triplets
+        persistent = left * np.where(persistent > NOISE / 5, persistent, 0.0) + draw_triplets(rng)
         seen, nsamp = [b for b, f in zip(blobs, first, strict=True) if f <= n], int(rng.choice(list(TIMES)))
-        planes = planes_of(rng, detector, n, seen, persistent, nsamp)
-        write_flt(folder / f"{names[n]}_flt.fits", header_of(names[n], times[n], nsamp), planes)
+        planes = make_planes(rng, detector, n, seen, persistent, nsamp)
+        write_flt(folder / f"{names[n]}_flt.fits", make_header(names[n], times[n], nsamp), planes)
     known = [
         NewBlob(b.x, b.y, b.depth / depth_for(b, 1, NOISE), n, names[n], times[n], names[n - 1], times[n - 1])
         for b, n in zip(blobs, first, strict=True)
@@ -235,8 +235,8 @@ def write_season(folder: Path, seed: int, exposures: int = 60) -> Truth:
     return Truth(known, names, times)
 
 
-def blobwatch(*arguments):
-    """Run a verb and return its standard output; status 1 says that some exposure could not be judged."""
+def run_blobwatch(*arguments):
+    """Run a command and return its output; status 1 means that some exposures are unusable."""
     command = [sys.executable, "-m", "blobwatch.cli", *map(str, arguments), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode > 1:
@@ -244,8 +244,8 @@ def blobwatch(*arguments):
     return done.stdout
 
 
-def judge(truth, lines, found):
-    """Return the cells of a season's row, and whether no figure is missed."""
+def compare_with_truth(truth, lines, found):
+    """Return the table cells of a season, and whether every target is met."""
     when = {name: n for n, name in enumerate(truth.rootnames)}
     at = {key: when[line["rootname"]] for line in lines for key in line["confirmed"]}
     confirmed = {one["id"]: one for one in found if one["status"] == "confirmed"}
@@ -270,7 +270,7 @@ def judge(truth, lines, found):
 
 
 def main(seeds):
-    """Write, watch and judge a season for each seed; return the exit status."""
+    """Measure a season for each seed; return the exit status."""
     rows, status = [HEAD], 0
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
@@ -278,10 +278,10 @@ def main(seeds):
             exposures.mkdir()
             truth = write_season(exposures, seed)
             start = time.perf_counter()
-            lines = blobwatch("monitor", exposures, "--ledger", ledger).splitlines()
+            lines = run_blobwatch("monitor", exposures, "--ledger", ledger).splitlines()
             seconds = (time.perf_counter() - start) / len(truth.rootnames)
-            found = json.loads(blobwatch("blobs", "--ledger", ledger))
-        cells, good = judge(truth, [json.loads(line) for line in lines], found)
+            found = json.loads(run_blobwatch("blobs", "--ledger", ledger))
+        cells, good = compare_with_truth(truth, [json.loads(line) for line in lines], found)
         rows.append("| " + " | ".join(map(str, (seed, *cells, f"{seconds:.2f}"))) + " |")
         status |= not good
     print("\n".join(rows))

@@ -1,10 +1,10 @@
-"""Judge exposure quality on independent seasons: every good exposure accepted, nearly every bad one rejected.
+"""Measure the quality check on independent seasons.
 
 Run ``python benchmarks/quality.py [--seed N] [--short]``. The seasons come from ``tests/seasons``, which
-shares no code with the simulator and was written without regard to the limits. 42 seasons of 5 to 200 good
-exposures, in all conditions, hold 16 bad exposures per 100 good ones, in eleven kinds. Prints a table by
-season and one by kind; on stderr each wrong verdict with its measures. The status is 1 if a good exposure is
-rejected or fewer than 95 % of the bad ones are.
+shares no code with the simulator and was not fitted to the limits. 42 seasons of 5 to 200 good exposures,
+in all conditions, contain 16 bad exposures of eleven kinds per 100 good ones. Prints a table by season and
+one by kind. Wrong decisions and their measures go to stderr. The exit status is 1 if a good exposure is
+rejected, or if fewer than 95 % of the bad ones are rejected.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from seasons.series import deal_faults, write_season
 from seasons.sky import Conditions, draw_conditions
 
 LENGTHS = 2 * (5, 5, 6, 8, 10, 12, 14, 16, 18, 20, 20, 22, 25, 25, 30, 30, 40, 50, 60, 100, 200)
-SHARE, ENOUGH = 0.16, 0.95  # bad ones per good one; of the bad ones that must be rejected
+SHARE, ENOUGH = 0.16, 0.95  # bad exposures per good one; required share of rejected bad ones
 SEASON = (
     "| season | filter | flat error, % | noise | background | flats | NSAMP | good | rejected | bad "
     f"| missed | s/exposure |\n{'| --- ' * 12}|"
@@ -32,8 +32,8 @@ SEASON = (
 KIND = f"| kind | bad | rejected | most frequent reason |\n{'| --- ' * 4}|"
 
 
-def run(own: Conditions, faults: list[str]) -> tuple[list[Verdict], str]:
-    """Write and judge a season; return the verdicts and its row."""
+def run_season(own: Conditions, faults: list[str]) -> tuple[list[Verdict], str]:
+    """Write and check a season; return the verdicts and a table row."""
     with tempfile.TemporaryDirectory() as folder:
         taken = write_season(Path(folder), own, faults)
         start = time.perf_counter()
@@ -45,22 +45,22 @@ def run(own: Conditions, faults: list[str]) -> tuple[list[Verdict], str]:
     background = "0.3-3" if own.restless else f"{own.level:.2f}"
     cells = own.seed, own.filter, f"{100 * own.fixed:.2f}", f"{own.noise:.2f}", background
     cells += 2020 if own.modern else 2010, "/".join(map(str, own.nsamps)), len(good), wrong[0]
-    return verdicts, row(*cells, len(bad), wrong[1], f"{seconds:.2f}")
+    return verdicts, format_row(*cells, len(bad), wrong[1], f"{seconds:.2f}")
 
 
-def row(*cells: object) -> str:
+def format_row(*cells: object) -> str:
     """Return a row of a table."""
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def kinds(verdicts: list[Verdict]) -> list[str]:
+def tabulate_kinds(verdicts: list[Verdict]) -> list[str]:
     """Return the table by kind of bad exposure."""
     rows = [KIND]
     for kind in FAULTS:
         found = [one for one in verdicts if one.taken.fault == kind]
         reasons = Counter(" ".join(one.reason.replace(one.taken.rootname, "").split()[:5]) for one in found)
         usual = next((reason for reason, _ in reasons.most_common() if reason), "")
-        rows.append(row(kind, len(found), sum(one.right for one in found), usual))
+        rows.append(format_row(kind, len(found), sum(one.right for one in found), usual))
     return rows
 
 
@@ -71,13 +71,13 @@ def main(seed: int, short: bool) -> int:
     every: list[Verdict] = []
     print(SEASON, flush=True)
     for number, (length, faults) in enumerate(zip(lengths, dealt, strict=True)):
-        verdicts, cells = run(draw_conditions(100 * seed + number, length), faults)
+        verdicts, cells = run_season(draw_conditions(100 * seed + number, length), faults)
         print(cells, flush=True)
         for one in verdicts:
             if not one.right:
                 print(describe(one, verdicts), file=sys.stderr, flush=True)
         every += verdicts
-    print("\n".join(["", *kinds(every)]))
+    print("\n".join(["", *tabulate_kinds(every)]))
     good = [one.right for one in every if not one.taken.fault]
     bad = [one.right for one in every if one.taken.fault]
     print(f"\n{len(good) - sum(good)} of {len(good)} good ones rejected, {sum(bad)} of {len(bad)} bad ones")
@@ -87,6 +87,6 @@ def main(seed: int, short: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--short", action="store_true", help="Only seasons of up to 30 exposures.")
+    parser.add_argument("--short", action="store_true", help="Use only seasons of up to 30 exposures.")
     arguments = parser.parse_args()
     sys.exit(main(arguments.seed, arguments.short))

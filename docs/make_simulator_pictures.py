@@ -1,8 +1,8 @@
-"""Make the pictures of simulator.md: ``python docs/make_simulator_pictures.py FOLDER_OF_THE_REAL_FILES``.
+"""Make the pictures of simulator.md: ``python docs/make_simulator_pictures.py DIRECTORY_OF_REAL_FILES``.
 
-The folder holds three public files, which are not part of the project: ``g141_master_sky.fits`` (master sky
-of the G141 grism), ``bad_pixels.fits`` (a real bad-pixel map) and ``dq_mask_2009-10-03.fits`` (0 where the
-DQ array of a real exposure is flagged, else 1). Run it in the project's folder.
+The directory contains three public files, which are not part of the project: ``g141_master_sky.fits``
+(master sky of the G141 grism), ``bad_pixels.fits`` (a real bad-pixel map) and ``dq_mask_2009-10-03.fits``
+(0 where the DQ array of a real exposure is flagged, else 1). Run it in the project directory.
 """
 
 import sys
@@ -34,7 +34,7 @@ def main(real: Path) -> None:
 
 
 def detector_picture(season: Season, real: Path):
-    """Return the detector's features beside those of the real files."""
+    """Return the detector's features next to those of the real files."""
     sky, bad, flagged = (
         wfc3ir.embed(fits.getdata(real / name).astype(float))
         for name in ("g141_master_sky.fits", "bad_pixels.fits", "dq_mask_2009-10-03.fits")
@@ -59,7 +59,7 @@ def detector_picture(season: Season, real: Path):
 def difference_picture(season: Season):
     """Return an exposure in which a strong new blob has just appeared, its stack, and the difference."""
     times = [pointing.expstart for pointing in season.pointings]
-    # Away from the wagon wheel, where a reader sees it.
+    # Outside the wagon wheel, where the blob is easy to see.
     moment, _ = max(
         ((moment, blob) for moment, blob in season.new if times[12] < moment < times[-1] and blob.x < 850),
         key=lambda pair: pair[1].depth,

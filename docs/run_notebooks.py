@@ -1,4 +1,4 @@
-"""Run the notebooks anew and keep what they show: ``python docs/run_notebooks.py``."""
+"""Run the notebooks and save their outputs: ``python docs/run_notebooks.py``."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,11 +7,11 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
-LIMIT = 300  # seconds that a cell may take
+CELL_SECONDS = 300  # time limit per cell
 
 
 def run(path: Path) -> nbformat.NotebookNode:
-    """Return a notebook as it is after running it, in its own folder, from the top.
+    """Return a notebook after running all cells in its own directory.
 
     Raises
     ------
@@ -19,11 +19,11 @@ def run(path: Path) -> nbformat.NotebookNode:
         If a cell fails.
     """
     notebook = nbformat.read(path, as_version=4)
-    # Without the moments at which cells ran, a notebook that shows the same is the same.
+    # Without execution times, equal outputs give equal files.
     client = NotebookClient(
-        notebook, timeout=LIMIT, kernel_name="python3", record_timing=False, coalesce_streams=True
+        notebook, timeout=CELL_SECONDS, kernel_name="python3", record_timing=False, coalesce_streams=True
     )
-    with TemporaryDirectory() as sockets:  # rather than ports, which others on the machine can reach
+    with TemporaryDirectory() as sockets:  # other users can reach ports, but not these sockets
         manager = client.create_kernel_manager()
         manager.transport, manager.ip = "ipc", f"{sockets}/kernel"
         return client.execute(cwd=str(path.parent))
