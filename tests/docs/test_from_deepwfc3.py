@@ -1,4 +1,4 @@
-"""What the page for users of the predecessor names is there."""
+"""The page for users of the predecessor names existing functions, commands and files."""
 
 import re
 from importlib import import_module
@@ -22,8 +22,8 @@ confusion_matrix saliency_map check_incorrect_image BLOB_DICT
 )
 
 
-def named(cell: str) -> list[str]:
-    """Return the names in code of a cell; a second name of the same module stands without it."""
+def read_names(cell: str) -> list[str]:
+    """Return the dotted names in a cell; a later name of the same module omits the module."""
     names, module = [], ""
     for name in re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+|[A-Za-z_]+)(?:\(.*?\))?`", cell):
         module = name.rsplit(".", 1)[0] if "." in name else module
@@ -32,7 +32,7 @@ def named(cell: str) -> list[str]:
 
 
 def resolve(name: str):
-    """Return what a dotted name of the package stands for: in a module, or in a class of one."""
+    """Return the object of a dotted name of the package."""
     parts = name.split(".")
     count = next(n for n in range(len(parts), -1, -1) if is_module(parts[:n]))
     found = import_module(".".join(["blobwatch", *parts[:count]]))
@@ -49,23 +49,23 @@ def is_module(parts: list[str]) -> bool:
     return True
 
 
-def test_every_function_of_the_predecessor_has_its_row():
+def test_each_predecessor_function_has_a_row():
     theirs = " ".join(row[0] for row in ROWS)
     assert [name for name in FUNCTIONS if f"`{name}`" not in theirs] == []
 
 
 @pytest.mark.parametrize("cell", [row[1] for row in ROWS])
-def test_what_a_row_names_exists(cell):
-    for name in named(re.sub(r"`blobwatch [^`]*`|`reports/[^`]*`", "", cell)):
+def test_names_in_row_exist(cell):
+    for name in read_names(re.sub(r"`blobwatch [^`]*`|`reports/[^`]*`", "", cell)):
         assert resolve(name) is not None
 
 
-def test_every_command_on_the_page_exists():
+def test_commands_on_page_exist():
     known = {(c.name or c.callback.__name__).replace("_", "-") for c in app.registered_commands}
     assert set(re.findall(r"`blobwatch ([a-z][a-z-]+)", PAGE)) - known == set()
 
 
-def test_every_link_leads_somewhere():
+def test_links_exist():
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", PAGE)
     assert links
     assert [link for link in links if not (DOCS / link).exists()] == []

@@ -1,4 +1,4 @@
-"""The notebooks run from their first cell to their last, and were committed with what they show."""
+"""The notebooks run without errors and are committed with their outputs."""
 
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
@@ -13,15 +13,15 @@ NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 PICTURES = {"data_processing.ipynb": 8, "modelling_and_evaluation.ipynb": 6}
 
 
-def test_both_are_there():
+def test_both_notebooks_exist():
     assert sorted(PICTURES) == NOTEBOOKS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_runs_and_shows_what_was_committed(name, tmp_path):
-    for given in ("labels", "templates"):
-        shutil.copytree(ROOT / "data" / given, tmp_path / "data" / given)
+def test_notebook_reproduces_committed_outputs(name, tmp_path):
+    for directory in ("labels", "templates"):
+        shutil.copytree(ROOT / "data" / directory, tmp_path / "data" / directory)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     copy = tmp_path / "docs" / "notebooks" / name
     copy.parent.mkdir(parents=True)
@@ -33,18 +33,17 @@ def test_a_notebook_runs_and_shows_what_was_committed(name, tmp_path):
     spec = spec_from_file_location("run_notebooks", ROOT / "docs" / "run_notebooks.py")
     program = module_from_spec(spec)
     spec.loader.exec_module(program)
-    done = program.run(copy)
-    assert kinds(done) == kinds(nbformat.read(FOLDER / name, as_version=4))
+    assert output_kinds(program.run(copy)) == output_kinds(nbformat.read(FOLDER / name, as_version=4))
     assert [path.name for path in copy.parent.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_is_committed_as_it_ran(name):
+def test_notebook_is_committed_with_outputs(name):
     notebook = nbformat.read(FOLDER / name, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    shown = kinds(notebook)
+    shown = output_kinds(notebook)
     assert sum(kind.startswith("image/") for kind in shown) == PICTURES[name]
     assert not {"error", "stderr"} & set(shown)
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -53,8 +52,8 @@ def test_a_notebook_is_committed_as_it_ran(name):
         assert machine not in text
 
 
-def kinds(notebook) -> list[str]:
-    """Return what kind of thing each output is, in order."""
+def output_kinds(notebook) -> list[str]:
+    """Return the kind of each output, in order."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs") or []]
     return [
         max(output.data, key=lambda kind: kind.startswith("image/"))
