@@ -1,4 +1,4 @@
-"""The command line: help at once, answers on stdout, sentences on stderr, never a traceback."""
+"""The command line: help, results on stdout, messages on stderr, exit statuses, no tracebacks."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ from blobwatch.cli import app, main
 from blobwatch.instrument.blobs import Blob
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
-VERBS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
-# The stages come first; how many places each takes.
-PLACES = {
+COMMANDS = [command.callback.__name__.replace("_", "-") for command in app.registered_commands]
+# Number of paths of each stage.
+PATHS = {
     "simulate": 1,
     "difference": 3,
     "subframes": 5,
@@ -30,31 +30,30 @@ PLACES = {
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the program as from a shell; return exit status, stdout and stderr."""
+    """A function that runs a command and returns exit status, stdout and stderr."""
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        code = ended.value.code
-        return (0 if code is None else code), said.out, said.err
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
 
     return run
 
 
-def one_sentence(said: str) -> str:
-    lines = said.strip().splitlines()
-    assert len(lines) == 1, said
-    assert lines[0].startswith("blobwatch: ")
-    return lines[0]
+def read_error(text: str) -> str:
+    """Return the error message, which must be a single line."""
+    (line,) = text.strip().splitlines()
+    assert line.startswith("blobwatch: ")
+    return line
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """Two good difference images, and between them one that is none."""
+    """Two difference images, and between them a file that is not FITS."""
     folder = tmp_path_factory.mktemp("images")
-    (folder / "b.fits").write_text("no FITS")
+    (folder / "b.fits").write_text("not FITS")
     return [
         write_image(folder / "a.fits", image_with_blobs([LOUD]), ROOTNAME="izzz0000q"),
         folder / "b.fits",
@@ -69,27 +68,23 @@ def month(tmp_path_factory):
     return [*paths, write_exposure(folder, 4, [LOUD])]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(run, verb):
-    status, out, _ = run(verb, "--help")
+@pytest.mark.parametrize("command", app.registered_commands, ids=COMMANDS)
+def test_each_command_has_help(run, command):
+    name = command.callback.__name__.replace("_", "-")
+    status, out, _ = run(name, "--help")
     assert status == 0
-    assert f"blobwatch {verb}" in out
-    assert (
-        next(
-            c for c in app.registered_commands if c.callback.__name__.replace("_", "-") == verb
-        ).callback.__doc__.split()[0]
-        in out
-    )
+    assert f"blobwatch {name}" in out
+    assert command.callback.__doc__.split()[0] in out
 
 
-def test_help_lists_the_verbs_in_the_order_of_the_flow(run):
+def test_help_lists_the_commands_in_order(run):
     status, out, _ = run("--help")
     assert status == 0
-    places = [out.index(f"│ {verb} ") for verb in VERBS]
-    assert places == sorted(places)
+    positions = [out.index(f"│ {name} ") for name in COMMANDS]
+    assert positions == sorted(positions)
 
 
-def test_help_loads_nothing_heavy():
+def test_help_imports_no_heavy_library():
     heavy = ["numpy", "torch", "mlflow", "astropy", "matplotlib", "pydantic", "dask", "onnxruntime"]
     heavy += ["astroquery", "boto3", "requests", "tenacity"]
     code = f"import sys; import blobwatch.cli; print(*[n for n in {heavy!r} if n in sys.modules])"
@@ -99,15 +94,14 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.split() == []
 
 
-def test_an_unknown_verb_or_option(run):
-    for arguments in (["predikt"], ["predict"], ["predict", "a.fits", "--modell", "x"]):
-        status, out, err = run(*arguments)
-        assert status == 2
-        assert out == ""
-        assert "Usage: blobwatch" in err
+@pytest.mark.parametrize("arguments", [["predikt"], ["predict"], ["predict", "a.fits", "--modell", "x"]])
+def test_unknown_command_or_option_is_a_usage_error(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "Usage: blobwatch" in err
 
 
-def test_answers_are_lines_of_json_and_a_bad_file_stops_no_other(run, images, box_model):
+def test_unusable_file_does_not_stop_the_others(run, images, box_model):
     status, out, err = run("predict", *images, "--model", box_model, "--json")
     first, bad, last = parse_json_lines(out)
     assert status == 1
@@ -116,43 +110,41 @@ def test_answers_are_lines_of_json_and_a_bad_file_stops_no_other(run, images, bo
     assert len(last["subframes"]) == 16
     assert list(bad) == ["image", "error"]
     assert "is not a readable FITS file; fetch or copy it again" in bad["error"]
-    assert one_sentence(err) == f"blobwatch: {bad['error']}"
+    assert read_error(err) == f"blobwatch: {bad['error']}"
 
 
-def test_all_well_is_status_0_and_silent_on_stderr(run, images, box_model):
+def test_success_is_status_0_without_messages(run, images, box_model):
     status, out, err = run("predict", images[0], images[2], "--model", box_model, "--json")
     assert (status, err) == (0, "")
     assert [line["rootname"] for line in parse_json_lines(out)] == ["izzz0000q", "izzz0001q"]
 
 
 @pytest.mark.parametrize(
-    "fault", ["absent", "empty", "folder", "truncated", "nan", "flat", "subarray", "table"]
+    "problem", ["absent", "empty", "folder", "truncated", "nan", "flat", "subarray", "table"]
 )
-def test_each_bad_file_is_one_sentence(run, images, box_model, tmp_path, fault):
+def test_unusable_file_is_a_one_line_error(run, images, box_model, tmp_path, problem):
     path = tmp_path / "bad.fits"
-    if fault == "empty":
+    pixels = {"nan": (1024, np.nan), "flat": (1024, 1.0), "subarray": (512, 1.0)}
+    if problem == "empty":
         path.touch()
-    elif fault == "folder":
+    elif problem == "folder":
         path.mkdir()
-    elif fault == "truncated":
+    elif problem == "truncated":
         path.write_bytes(images[0].read_bytes()[:2_000_000])
-    elif fault == "nan":
-        write_image(path, np.full((1024, 1024), np.nan, np.float32))
-    elif fault == "flat":
-        write_image(path, np.ones((1024, 1024), np.float32))
-    elif fault == "subarray":
-        write_image(path, np.ones((512, 512), np.float32))
-    elif fault == "table":
+    elif problem == "table":
         path.write_text("x,y\n1,2\n")
+    elif problem in pixels:
+        size, value = pixels[problem]
+        write_image(path, np.full((size, size), value, np.float32))
     status, out, err = run("predict", path, "--model", box_model, "--json")
     (line,) = parse_json_lines(out)
     assert status == 1
     assert line["error"].count(str(path)) == 1
     assert "Traceback" not in err
-    assert one_sentence(err) == f"blobwatch: {line['error']}"
+    assert read_error(err) == f"blobwatch: {line['error']}"
 
 
-def test_a_table_for_people(run, images, box_model):
+def test_tables(run, images, box_model):
     status, out, _ = run("predict", images[0], images[2], "--model", box_model)
     assert status == 0
     assert str(images[0]) in out
@@ -163,7 +155,7 @@ def test_a_table_for_people(run, images, box_model):
 
 
 @pytest.mark.parametrize("name", ["a[red].fits", "a[/].fits", "a [1].fits"])
-def test_a_path_is_printed_as_it_is(run, images, box_model, tmp_path, name):
+def test_path_is_printed_without_markup(run, images, box_model, tmp_path, name):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(images[2].read_bytes())
@@ -172,7 +164,7 @@ def test_a_path_is_printed_as_it_is(run, images, box_model, tmp_path, name):
     assert name in out
 
 
-def test_pictures(run, images, box_model, tmp_path):
+def test_figures_are_written(run, images, box_model, tmp_path):
     status, out, err = run(
         "predict", images[0], images[2], "--model", box_model, "--json", "--plot", tmp_path / "p"
     )
@@ -185,7 +177,7 @@ def test_pictures(run, images, box_model, tmp_path):
 
 
 @pytest.mark.parametrize("rootname", ["../outside", "/tmp/blobwatch-outside", ""])
-def test_a_picture_never_leaves_its_folder(run, box_model, tmp_path, rootname):
+def test_figure_is_written_into_its_directory(run, box_model, tmp_path, rootname):
     path = write_image(tmp_path / "a.fits", image_with_blobs([]), ROOTNAME=rootname)
     run("predict", path, "--model", box_model, "--json", "--plot", tmp_path / "deep" / "p")
     pictures = list(tmp_path.rglob("*.png"))
@@ -194,7 +186,7 @@ def test_a_picture_never_leaves_its_folder(run, box_model, tmp_path, rootname):
     assert not pictures[0].name.startswith(".")
 
 
-def test_an_exposure_with_its_history(run, month, box_model):
+def test_exposure_with_history(run, month, box_model):
     status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--history", month[0].parent)
     (line,) = parse_json_lines(out)
     assert status == 0
@@ -202,8 +194,8 @@ def test_an_exposure_with_its_history(run, month, box_model):
     assert [round(blob["x"] / 10) for blob in line["blobs"]] == [41]
 
 
-def test_an_exposure_with_a_stack(run, month, box_model, tmp_path):
-    for level in (1.0, 0.0):  # the predecessor's stacks are fractions around 0
+def test_exposure_with_stack(run, month, box_model, tmp_path):
+    for level in (1.0, 0.0):  # stacks of the predecessor are fractions around 0
         stack = write_image(tmp_path / f"stack{level}.fits", np.full((1024, 1024), level, np.float32))
         status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--stack", stack)
         assert status == 0
@@ -212,15 +204,14 @@ def test_an_exposure_with_a_stack(run, month, box_model, tmp_path):
         assert (line["blobs"][0]["x"], line["blobs"][0]["y"]) == pytest.approx((411.8, 89.1), abs=3.0)
 
 
-def test_a_stack_that_is_none_is_refused(run, month, box_model):
-    """Electrons per second would silently give a wrong difference."""
+def test_stack_in_electrons_is_refused(run, month, box_model):
     status, _, err = run("predict", month[4], "--model", box_model, "--json", "--stack", month[0])
     assert status == 1
     assert "not a median stack" in err
     assert "Traceback" not in err
 
 
-def test_an_exposure_alone_or_with_too_few(run, month, box_model):
+def test_exposure_needs_a_stack_or_enough_history(run, month, box_model):
     status, out, _ = run("predict", month[4], "--model", box_model, "--json")
     assert status == 1
     assert (
@@ -235,7 +226,6 @@ def test_an_exposure_alone_or_with_too_few(run, month, box_model):
 
 
 def test_difference_images_and_exposures_in_one_call(run, month, images, box_model):
-    """A difference image is used as it is; a history beside it changes nothing."""
     status, out, err = run(
         "predict", images[0], month[4], "--model", box_model, "--json", "--history", month[0].parent
     )
@@ -243,46 +233,45 @@ def test_difference_images_and_exposures_in_one_call(run, month, images, box_mod
     assert [line["kind"] == "difference" for line in parse_json_lines(out)] == [True, False]
 
 
-@pytest.mark.parametrize("fault", ["absent", "altered", "no folder"])
-def test_a_model_that_cannot_be_used(run, images, box_model, tmp_path, fault):
+@pytest.mark.parametrize("problem", ["absent", "altered", "no folder"])
+def test_unusable_model_is_a_one_line_error(run, images, box_model, tmp_path, problem):
     folder = tmp_path / "model"
-    if fault != "no folder":
+    if problem != "no folder":
         folder.mkdir()
         for path in box_model.iterdir():
             (folder / path.name).write_bytes(path.read_bytes())
-    if fault == "absent":
+    if problem == "absent":
         (folder / "model.onnx").unlink()
-    elif fault == "altered":
+    elif problem == "altered":
         (folder / "model.onnx").write_bytes(b"x")
     status, out, err = run("predict", images[0], "--model", folder, "--json")
     assert (status, out) == (1, "")
-    assert str(folder) in one_sentence(err)
+    assert str(folder) in read_error(err)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in PLACES if verb != "simulate"])
-def test_stages_say_what_is_missing(run, tmp_path, monkeypatch, verb):
+@pytest.mark.parametrize("stage", [stage for stage in PATHS if stage != "simulate"])
+def test_missing_input_of_a_stage_is_a_one_line_error(run, tmp_path, monkeypatch, stage):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    status, out, err = run(verb, *(f"place{n}" for n in range(PLACES[verb])))
+    status, out, err = run(stage, *(f"path{n}" for n in range(PATHS[stage])))
     assert (status, out) == (1, "")
-    one_sentence(err)
+    read_error(err)
 
 
-@pytest.mark.parametrize("verb", PLACES)
-def test_an_unknown_key_of_params(run, tmp_path, monkeypatch, verb):
+@pytest.mark.parametrize("stage", PATHS)
+def test_unknown_key_of_params_is_an_error(run, tmp_path, monkeypatch, stage):
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["train"]["epoch"] = 3
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    status, out, err = run(verb, *(f"place{n}" for n in range(PLACES[verb])))
+    status, out, err = run(stage, *(f"path{n}" for n in range(PATHS[stage])))
     assert (status, out) == (1, "")
-    assert "train.epoch is not a known key; remove it or correct its name" in one_sentence(err)
+    assert "train.epoch is not a known key; remove it or correct its name" in read_error(err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
 
 
-def test_the_program_itself(images, box_model):
-    """As a process: status, streams, no traceback."""
+def test_command_as_a_process(images, box_model):
     command = [sys.executable, "-m", "blobwatch.cli", "predict", *map(str, images), "--model", str(box_model)]
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

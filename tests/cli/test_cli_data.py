@@ -1,4 +1,4 @@
-"""``blobwatch import-blobs``: a predecessor's file in, templates out, or a sentence."""
+"""``blobwatch import-blobs``: templates from a file of the predecessor."""
 
 import sys
 
@@ -13,21 +13,21 @@ from blobwatch.instrument.templates import FILE, read_templates
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """Run the program in an empty folder; return exit status, stdout and stderr."""
+    """A function that runs a command in an empty directory; returns exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
 
     return run
 
 
 def save_cutouts(path, seed: int = 0) -> None:
-    """Write a ``blob_dict.npy`` of three cutouts, one of which holds only noise."""
+    """Write a ``blob_dict.npy`` of three cutouts; the last one contains only noise."""
     rng = np.random.default_rng(seed)
     cutouts = {}
     for name, half_width in (("1", 4.0), ("2", 6.5)):
@@ -37,7 +37,7 @@ def save_cutouts(path, seed: int = 0) -> None:
     np.save(path, cutouts)
 
 
-def test_templates_are_made_and_what_is_left_out_is_said(run, tmp_path):
+def test_templates_are_written_and_noise_is_left_out(run, tmp_path):
     save_cutouts(tmp_path / "blob_dict.npy")
     status, out, err = run("import-blobs", "blob_dict.npy")
     assert (status, out) == (0, "")
@@ -52,18 +52,18 @@ def test_templates_are_made_and_what_is_left_out_is_said(run, tmp_path):
     assert (tmp_path / "elsewhere" / FILE).read_bytes() == content
 
 
-class Touch:
-    """What a pickle would run."""
+class Exploit:
+    """An object whose unpickling runs code."""
 
     def __reduce__(self):
         return (open, ("canary", "w"))
 
 
-def test_a_hostile_file_is_one_sentence_and_leaves_what_was_there(run, tmp_path):
+def test_hostile_pickle_is_an_error_and_changes_nothing(run, tmp_path):
     save_cutouts(tmp_path / "blob_dict.npy")
     run("import-blobs", "blob_dict.npy")
     before = (tmp_path / "data" / "templates" / FILE).read_bytes()
-    np.save("hostile.npy", {"1": np.ones((9, 9)), "2": Touch()})
+    np.save("hostile.npy", {"1": np.ones((9, 9)), "2": Exploit()})
     status, out, err = run("import-blobs", "hostile.npy")
     assert (status, out) == (1, "")
     assert len(err.splitlines()) == 1
@@ -73,7 +73,7 @@ def test_a_hostile_file_is_one_sentence_and_leaves_what_was_there(run, tmp_path)
 
 
 @pytest.mark.parametrize("cutout", [np.ones((9, 11)), np.zeros((15, 15)), np.full((9, 9), np.nan)])
-def test_cutouts_that_are_none(run, cutout):
+def test_invalid_cutout_is_an_error(run, cutout):
     np.save("blob_dict.npy", {"1": cutout})
     status, _, err = run("import-blobs", "blob_dict.npy")
     assert status == 1

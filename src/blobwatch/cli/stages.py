@@ -1,39 +1,46 @@
-"""The stages of the pipeline, as ``dvc.yaml`` calls them."""
+"""The stages of the pipeline, as commands for ``dvc.yaml``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blobwatch.cli.app import Flats, Folder, Workers, app
+
+if TYPE_CHECKING:  # pydantic is slow to import
+    from blobwatch.params import Params
 
 PANEL = "Stages of the pipeline (dvc repro runs them)"
 
 
-@app.command(rich_help_panel=PANEL)
-def simulate(out: Folder, workers: Workers = 2) -> None:
-    """Make a season of dark-Earth exposures, as flt files, with a table of the truth."""
+@contextmanager
+def record_stage(name: str, *folders: Path) -> "Iterator[Params]":
+    """Yield the parameters, and record the inputs and outputs of a stage."""
     from blobwatch.lineage.fingerprint import witnessed
     from blobwatch.params import load_params
-    from blobwatch.stages.simulate import simulate as run
 
     params = load_params()
-    with witnessed(Path.cwd(), "simulate", out):
+    with witnessed(Path.cwd(), name, *folders):
+        yield params
+
+
+@app.command(rich_help_panel=PANEL)
+def simulate(out: Folder, workers: Workers = 2) -> None:
+    """Simulate a season of dark-Earth exposures as flt files, with a truth table."""
+    from blobwatch.stages.simulate import simulate as run
+
+    with record_stage("simulate", out) as params:
         run(out, params.simulate, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)
 def difference(
-    exposures: Folder,
-    overrules: Folder,
-    out: Folder,
-    workers: Workers = 2,
-    flats: Flats = None,
+    exposures: Folder, overrules: Folder, out: Folder, workers: Workers = 2, flats: Flats = None
 ) -> None:
-    """Make the difference image of each exposure against the median stack of the trailing days."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Make the difference image of each exposure and the median stack of the preceding days."""
     from blobwatch.stages.difference import difference as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "difference", exposures, overrules, out):
+    with record_stage("difference", exposures, overrules, out) as params:
         run(exposures, overrules, out, params.difference, params.data.filter, workers, flats)
 
 
@@ -46,37 +53,29 @@ def subframes(
     out: Folder,
     workers: Workers = 2,
 ) -> None:
-    """Cut labelled subframes for train, val and test out of the difference images."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Cut labelled subframes for train, val and test from the difference images."""
     from blobwatch.stages.subframes import subframes as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "subframes", differences, exposures, labels, templates, out):
-        run(differences, exposures, labels, templates, out, params.subframes, params.seed, workers)
+    folders = (differences, exposures, labels, templates, out)
+    with record_stage("subframes", *folders) as params:
+        run(*folders, params.subframes, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)
 def train(subframes: Folder, candidate: Folder, reports: Folder) -> None:
     """Train the network; write the candidate and log the run."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
     from blobwatch.stages.train import train as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "train", subframes, candidate, reports):
+    with record_stage("train", subframes, candidate, reports) as params:
         run(Path.cwd(), subframes, candidate, reports, params)
 
 
 @app.command(rich_help_panel=PANEL)
 def baseline(subframes: Folder, out: Folder, reports: Folder) -> None:
-    """Train the public predecessor's network on the same subframes, for comparison."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Train the network of the public predecessor on the same subframes."""
     from blobwatch.stages.baseline import baseline as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "baseline", subframes, out, reports):
+    with record_stage("baseline", subframes, out, reports) as params:
         run(subframes, out, reports, params.baseline, params.seed, params.threads)
 
 
@@ -90,14 +89,11 @@ def evaluate(
     out: Folder,
     workers: Workers = 2,
 ) -> None:
-    """Judge the candidate beside the baselines, with intervals, by slice, in pictures, and a model card."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Evaluate the candidate and the baselines: scores with intervals and slices, figures, model card."""
     from blobwatch.stages.evaluate import evaluate as run
 
-    params = load_params()
     folders = (candidate, baseline, subframes, templates, train_reports, out)
-    with witnessed(Path.cwd(), "evaluate", *folders):
+    with record_stage("evaluate", *folders) as params:
         run(Path.cwd(), *folders, params.evaluate, params.seed, workers)
 
 
@@ -105,23 +101,18 @@ def evaluate(
 def reference(
     candidate: Folder, differences: Folder, subframes: Folder, out: Folder, workers: Workers = 2
 ) -> None:
-    """Measure what the candidate sees in the exposures that trained it, to tell drift by later."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Compute statistics of the candidate on the training exposures, as reference for drift."""
     from blobwatch.stages.reference import reference as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "reference", candidate, differences, subframes, out):
-        run(candidate, differences, subframes, out, params.reference, params.seed, workers)
+    folders = (candidate, differences, subframes, out)
+    with record_stage("reference", *folders) as params:
+        run(*folders, params.reference, params.seed, workers)
 
 
 @app.command(rich_help_panel=PANEL)
 def register(candidate: Folder, reports: Folder, out: Folder) -> None:
-    """Register the candidate; promote it to champion if it passes the gates."""
-    from blobwatch.lineage.fingerprint import witnessed
-    from blobwatch.params import load_params
+    """Register the candidate; promote it to champion if it meets the criteria."""
     from blobwatch.stages.register import register as run
 
-    params = load_params()
-    with witnessed(Path.cwd(), "register", candidate, reports, out):
+    with record_stage("register", candidate, reports, out) as params:
         run(Path.cwd(), candidate, reports, out, params)
