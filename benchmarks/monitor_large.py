@@ -17,8 +17,8 @@ from synthetic import write_exposure, write_model
 
 from blobwatch.instrument.exposure_files import stamp_of
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model
-from blobwatch.monitor.watch import Monitor
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, LightCurvePoint, Model
+from blobwatch.monitor.monitor import Monitor
 from blobwatch.predict import Predictor
 
 EXPOSURES, BLOBS, REAL = 10_000, 200, 80
@@ -73,7 +73,7 @@ def write_ledger(ledger: Ledger, folder: Path) -> None:
                 {"blob_id": number, "exposure_id": one, "depth": 0.04, "error": 0.002, "model_id": model.id}
                 for one in range(max(1, first - 30), EXPOSURES + 1)
             ]
-            session.execute(Light.__table__.insert(), points)
+            session.execute(LightCurvePoint.__table__.insert(), points)
 
 
 def print_time(label: str, monitor: Monitor, watching: bool = True) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import insert
 from blobwatch.artefact import Model as Artefact
 from blobwatch.monitor.analysis import CUTOUT
 from blobwatch.monitor.ledger.database import now, open_ledger
-from blobwatch.monitor.ledger.tables import JUDGED, Blob, Detection, Exposure, Light, Model
+from blobwatch.monitor.ledger.tables import JUDGED, Blob, Detection, Exposure, LightCurvePoint, Model
 from blobwatch.predict import find_model
 
 EXPOSURES, BLOBS, BEFORE, FOUND, YEARS = 10_000, 200, 30, 5, 15
@@ -53,7 +53,7 @@ def write_ledger(url: str) -> None:
             light += make_light_curve(rng, blobs[-1], start)
         session.execute(insert(Blob), blobs)
         session.execute(insert(Detection), found)
-        session.execute(insert(Light), light)
+        session.execute(insert(LightCurvePoint), light)
     print(f"{EXPOSURES} exposures, {BLOBS} blobs, {len(found)} detections, {len(light)} light-curve points\n")
 
 

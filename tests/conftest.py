@@ -8,7 +8,7 @@ import pytest
 from archive.fetch_command import archive, command  # noqa: F401
 from filelock import FileLock
 from lineage.project import blank_database, project, ungated  # noqa: F401
-from monitor.sky import seen, sky, watched  # noqa: F401
+from monitor.example_exposures import seen, sky, watched  # noqa: F401
 from small_project import SmallProject, add_second_version, build_project, copy_project
 
 from blobwatch.images.flatten import blob_image

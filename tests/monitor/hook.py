@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from monitor.channels import running
+from monitor.notice_servers import running
 
 
 class Hook(ThreadingHTTPServer):

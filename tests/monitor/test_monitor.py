@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from monitor.sky import APPEARED, COUNT, LOUD, NAMES, PASSED, blobwatch
+from monitor.example_exposures import APPEARED, COUNT, LOUD, NAMES, PASSED, blobwatch
 from synthetic import parse_json_lines, write_exposure
 
 

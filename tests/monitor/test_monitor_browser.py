@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monitor.shown import CANDIDATE, REFERENCE, audited, fill, labels_in, serving
+from monitor.example_ledger import CANDIDATE, REFERENCE, audited, fill, labels_in, serving
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from blobwatch.monitor import web
-from blobwatch.monitor.ledger.reviewers import admit
+from blobwatch.monitor.ledger.reviewers import add_reviewer
 
 CHROMIUM = "/usr/bin/chromium"  # Debian's; Playwright's own browsers are not downloaded
 PATHS = ["/", "/blob/1", "/blob/3", "/exposures?page=3", "/drift", "/model", "/sign-in", "/nowhere"]
@@ -34,9 +34,9 @@ def site(tmp_path_factory):
     ledger = fill(f"sqlite:///{work}/ledger.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web, "find_deployed", lambda root: audited())
-        app = web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
+        app = web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
         with serving(app) as address:
-            yield address, admit(ledger, "Ada Lovelace")
+            yield address, add_reviewer(ledger, "Ada Lovelace")
 
 
 @pytest.fixture(scope="module")

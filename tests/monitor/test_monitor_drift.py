@@ -10,20 +10,20 @@ from conftest import ROOT
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import (
     REFERENCE,
-    Drift,
+    MeanStatistic,
     Reference,
-    begun,
-    newest_means,
-    outside,
+    describe_drift,
+    find_drift,
+    mean_statistics,
+    new_drift,
     read_reference,
-    sentence,
 )
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.queries import notices_of
+from blobwatch.monitor.ledger.queries import list_notices
 from blobwatch.monitor.ledger.tables import JUDGED, UNFIT, Exposure, Model
-from blobwatch.monitor.notices import Channel, announce, send_pending
-from blobwatch.monitor.traits import WORDS
+from blobwatch.monitor.notices import Channel, queue_notices, send_notices
+from blobwatch.monitor.statistics import STATISTICS
 
 USUAL = {"noise": 0.01, "contaminants": 0.001, "score": -3.0, "found": 1.0}
 RANGES = {name: {"mean": v, "low": v - abs(v) / 10, "high": v + abs(v) / 10} for name, v in USUAL.items()}
@@ -65,7 +65,7 @@ def take(session, day: float, outcome: str = JUDGED, sha256: str = MINE.model, *
 def watched_days(ledger, noises: list[float]) -> list[dict[str, str]]:
     """Return what begins with each of some days, by their noise."""
     with ledger.writing() as session:
-        return [begun(session, take(session, day, noise=value), MINE) for day, value in enumerate(noises)]
+        return [new_drift(session, take(session, day, noise=value), MINE) for day, value in enumerate(noises)]
 
 
 def test_a_trait_is_told_once_when_it_leaves_and_again_after_it_came_back(ledger):
@@ -83,17 +83,17 @@ def test_too_few_exposures_tell_nothing(ledger):
     assert watched_days(ledger, [0.05, 0.05]) == [{}, {}]
     with ledger.writing() as session:
         model = model_in(session)
-        assert newest_means(session, model, 3) == []
-        assert set(begun(session, take(session, 2, noise=0.05), MINE)) == {"noise"}
+        assert mean_statistics(session, model, 3) == []
+        assert set(new_drift(session, take(session, 2, noise=0.05), MINE)) == {"noise"}
 
 
 def test_the_reference_of_another_model_or_none_tells_nothing(ledger):
     with ledger.writing() as session:
         newest = [take(session, day, noise=0.05) for day in range(3)][-1]
-        assert set(begun(session, newest, MINE)) == {"noise"}
-        assert begun(session, newest, replace(MINE, model="b" * 64)) == {}
-        assert begun(session, newest, None) == {}
-        assert outside(session, newest.model, None) == []
+        assert set(new_drift(session, newest, MINE)) == {"noise"}
+        assert new_drift(session, newest, replace(MINE, model="b" * 64)) == {}
+        assert new_drift(session, newest, None) == {}
+        assert find_drift(session, newest.model, None) == []
 
 
 def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
@@ -101,11 +101,11 @@ def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
         for day in range(5):
             take(session, day, sha256="b" * 64, noise=0.05)
         take(session, 5, outcome=UNFIT, noise=0.05)
-        days = [begun(session, take(session, day), MINE) for day in range(6, 8)]
-        assert newest_means(session, model_in(session), 3) == []
-        days.append(begun(session, take(session, 8), MINE))
+        days = [new_drift(session, take(session, day), MINE) for day in range(6, 8)]
+        assert mean_statistics(session, model_in(session), 3) == []
+        days.append(new_drift(session, take(session, 8), MINE))
         assert days == [{}, {}, {}]
-        (mean, *_) = newest_means(session, model_in(session), 3)
+        (mean, *_) = mean_statistics(session, model_in(session), 3)
         assert (mean.name, mean.mean) == ("noise", pytest.approx(0.01))
 
 
@@ -113,29 +113,31 @@ def test_a_late_exposure_raises_no_old_alarm(ledger):
     with ledger.writing() as session:
         for day in range(6):
             take(session, day)
-        days = [begun(session, take(session, day, noise=0.05), MINE) for day in range(10, 13)]
+        days = [new_drift(session, take(session, day, noise=0.05), MINE) for day in range(10, 13)]
         assert [set(day) for day in days] == [{"noise"}, set(), set()]
-        assert begun(session, take(session, 9, noise=0.05), MINE) == {}
-        assert begun(session, take(session, 13, noise=0.05), MINE) == {}
+        assert new_drift(session, take(session, 9, noise=0.05), MINE) == {}
+        assert new_drift(session, take(session, 13, noise=0.05), MINE) == {}
 
 
 def test_each_trait_is_held_against_its_own_range_on_both_sides(ledger):
     with ledger.writing() as session:
         for day in range(3):
             newest = take(session, day, contaminants=0.0005, score=-1.0, found=1.1)
-        told = begun(session, newest, MINE)
+        told = new_drift(session, newest, MINE)
         assert list(told) == ["contaminants", "score"]
-        assert told["score"].startswith(f"{WORDS['score']}: -1 ± ")
+        assert told["score"].startswith(f"{STATISTICS['score']}: -1 ± ")
 
 
 def test_the_sentence_has_mean_error_and_range(ledger):
     with ledger.writing() as session:
         for day, noise in enumerate((0.5, 0.015, 0.016, 0.02)):
             newest = take(session, day, noise=noise)
-        (one,) = outside(session, newest.model, MINE)
+        (one,) = find_drift(session, newest.model, MINE)
     values = np.array([0.015, 0.016, 0.02])
-    assert one == Drift("noise", pytest.approx(values.mean()), pytest.approx(values.std(ddof=1) / np.sqrt(3)))
-    assert sentence(one, MINE) == (
+    assert one == MeanStatistic(
+        "noise", pytest.approx(values.mean()), pytest.approx(values.std(ddof=1) / np.sqrt(3))
+    )
+    assert describe_drift(one, MINE) == (
         "noise per pixel: 0.0170 ± 0.0015 over the last 3 exposures, "
         "outside 0.009 to 0.011 of the training data (mean 0.01)"
     )
@@ -144,7 +146,7 @@ def test_the_sentence_has_mean_error_and_range(ledger):
 def test_a_mean_of_one_exposure_has_no_error(ledger):
     with ledger.writing() as session:
         take(session, 0, noise=0.03)
-        assert newest_means(session, model_in(session), 1)[0] == Drift("noise", 0.03, 0.0)
+        assert mean_statistics(session, model_in(session), 1)[0] == MeanStatistic("noise", 0.03, 0.0)
 
 
 def test_drift_goes_out_as_a_notice_of_its_own(ledger):
@@ -157,15 +159,15 @@ def test_drift_goes_out_as_a_notice_of_its_own(ledger):
     with ledger.writing() as session:
         for day in range(3):
             newest = take(session, day, noise=0.05)
-        announce(session, IngestResult(newest, [], [], []), [channel], begun(session, newest, MINE))
-    assert send_pending(ledger, [channel]) == [("drift of noise since iday00200", "")]
+        queue_notices(session, IngestResult(newest, [], [], []), [channel], new_drift(session, newest, MINE))
+    assert send_notices(ledger, [channel]) == [("drift of noise since iday00200", "")]
     ((title, body, picture),) = channel.service
     assert (title, picture) == ("blobwatch: drift", None)
     said, since = body.splitlines()
     assert said.startswith("noise per pixel: 0.05 ± ")
     assert since == "Since iday00200. Judged by version 1 of blobwatch. Notice 1."
     with ledger.reading() as session:
-        assert notices_of(session, 1) == []
+        assert list_notices(session, 1) == []
 
 
 def written(path, **changes):
@@ -200,12 +202,10 @@ def test_the_reference_of_the_folder_in_which_one_stands_comes_first(tmp_path, m
 def test_a_damaged_reference_is_named(tmp_path, text):
     path = tmp_path / "reference.json"
     path.write_text(text)
-    with pytest.raises(
-        BlobwatchError, match=r"reference\.json is damaged; restore it, or run `dvc repro ref"
-    ):
+    with pytest.raises(BlobwatchError, match=r"reference\.json: damaged. Restore it, or run `dvc repro ref"):
         read_reference(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(BlobwatchError, match="is damaged"):
+    with pytest.raises(BlobwatchError, match="damaged"):
         read_reference(path)
 
 
@@ -217,7 +217,7 @@ def test_the_share_of_false_warnings_is_the_stated_one(params):
     count, length, stated = len(rows), settings.together, 1 - settings.confidence
     assert known.together == settings.exposures == 2 * length
     runs = (np.arange(count)[:, None] + np.arange(length)) % count
-    for name in WORDS:
+    for name in STATISTICS:
         half = np.array([row[name] for row in rows])[runs].mean(axis=1)
         means = (half[:, None] + half) / 2
         digit = 1e-5 * np.abs(means).max()  # as the file is rounded

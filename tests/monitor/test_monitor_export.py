@@ -9,11 +9,11 @@ import pytest
 from astropy.table import Table
 from astropy.time import Time
 
-from blobwatch.cli.output.monitor import answer_blobs
+from blobwatch.cli.output.ledger import show_blobs
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.export import COLOURS, MEANINGS, UNITS, WRITERS, write_export
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.rows import COLUMNS, appeared, list_blobs, utc, with_error
+from blobwatch.monitor.ledger.rows import COLUMNS, describe_onset, format_utc, format_value, list_blobs
 
 NUMBERS = {"x", "y", "radius", "depth", "snr", "probability", "first_seen", "last_seen"}
 
@@ -41,7 +41,7 @@ def nothing(tmp_path) -> str:
 
 
 def test_json_has_the_keys_of_the_contract_with_their_types(url, capsys):
-    answer_blobs(url, True, None)
+    show_blobs(url, True, None)
     out, err = capsys.readouterr()
     listed = json.loads(out)
     assert (len(listed), err) == (2, "")
@@ -102,7 +102,7 @@ def test_regions_are_circles_that_ds9_counts_from_one(rows, tmp_path):
 
 @pytest.mark.parametrize("form", WRITERS)
 def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, capsys, form):
-    answer_blobs(nothing, True, tmp_path / f"blobs{form}")
+    show_blobs(nothing, True, tmp_path / f"blobs{form}")
     out, err = capsys.readouterr()
     assert (out, err) == ("[]\n", f"0 blobs: {tmp_path / f'blobs{form}'}\n")
     text = (tmp_path / f"blobs{form}").read_text()
@@ -115,7 +115,7 @@ def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, ca
 
 @pytest.mark.parametrize("name", ["blobs.txt", "blobs", "blobs.csv.gz", ".csv"])
 def test_an_unknown_ending_is_refused(rows, tmp_path, name):
-    with pytest.raises(BlobwatchError, match=r"names no known form; end it in \.csv, \.ecsv, \.reg"):
+    with pytest.raises(BlobwatchError, match=r"unknown format. Use the suffix \.csv, \.ecsv, \.reg"):
         write_export(tmp_path / name, rows)
     assert list(tmp_path.iterdir()) == []
 
@@ -124,52 +124,54 @@ def test_a_place_that_cannot_be_written_is_said(rows, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "blobs.reg").mkdir()
     for place, why in (
-        ("file/blobs.csv", "is no folder"),
-        ("no/b.csv", "is no folder"),
-        ("blobs.reg", "written"),
+        ("file/blobs.csv", "not a directory"),
+        ("no/b.csv", "not a directory"),
+        ("blobs.reg", "not writable"),
     ):
-        with pytest.raises(BlobwatchError, match=f"{why}.*; .*give another place"):
+        with pytest.raises(BlobwatchError, match=f"{why}.*ass another path"):
             write_export(tmp_path / place, rows)
     assert not (tmp_path / "no").exists()
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_an_export_leaves_stdout_to_json(url, tmp_path, capsys):
-    answer_blobs(url, False, tmp_path / "blobs.csv")
+    show_blobs(url, False, tmp_path / "blobs.csv")
     assert capsys.readouterr() == ("", f"2 blobs: {tmp_path / 'blobs.csv'}\n")
 
 
 @pytest.mark.parametrize("columns", [80, 200])
 def test_people_see_the_whole_table(url, rows, capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    answer_blobs(url, False, None)
+    show_blobs(url, False, None)
     out, _ = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= columns
     assert "…" not in out
     for row in rows[:2]:
-        depth = with_error(100 * row["depth"], 100 * row["depth_error"], 2)
+        depth = format_value(100 * row["depth"], 100 * row["depth_error"], 2)
         (line,) = [line for line in out.splitlines() if row["status"] in line]
-        cells = (with_error(row["x"], row["x_error"]), f"{row['snr']:.1f}", depth, f"{row['detections']} x")
+        cells = (format_value(row["x"], row["x_error"]), f"{row['snr']:.1f}", depth, f"{row['detections']} x")
         assert all(cell in line for cell in cells)
-        assert all(utc(row[name])[:10] in out for name in ("last_without", "first_seen"))
-    one_line = f"{utc(rows[0]['last_without'])[:10]} - {utc(rows[0]['first_seen'])[:10]}"
+        assert all(format_utc(row[name])[:10] in out for name in ("last_without", "first_seen"))
+    one_line = f"{format_utc(rows[0]['last_without'])[:10]} - {format_utc(rows[0]['first_seen'])[:10]}"
     assert (one_line in out) == (columns == 200)
 
 
 def test_people_see_that_there_is_none(nothing, capsys):
-    answer_blobs(nothing, False, None)
+    show_blobs(nothing, False, None)
     assert capsys.readouterr().out == "no blob yet\n"
 
 
 def test_a_blob_of_which_little_is_known_is_listed_too(rows, capsys):
-    from blobwatch.cli.output.monitor import print_blobs
+    from blobwatch.cli.output.ledger import print_blobs
 
     print_blobs([rows[2]])
-    assert f"- {utc(rows[2]['first_seen'])[:10]}" in capsys.readouterr().out
-    assert appeared(rows[2]) == f"before {utc(rows[2]['first_seen'])} ({rows[2]['first_rootname']})"
+    assert f"- {format_utc(rows[2]['first_seen'])[:10]}" in capsys.readouterr().out
+    assert (
+        describe_onset(rows[2]) == f"before {format_utc(rows[2]['first_seen'])} ({rows[2]['first_rootname']})"
+    )
 
 
 def test_dates_are_those_of_astropy():
     days = np.concatenate([58000 + np.arange(1440) / 1440, np.random.default_rng(1).uniform(5e4, 5.9e4, 500)])
     known = Time([*days, 58000.1, 58000.3, 57844.6], format="mjd", scale="utc", precision=0)
-    assert [utc(mjd) for mjd in known.mjd] == [iso[:16] for iso in known.iso]
+    assert [format_utc(mjd) for mjd in known.mjd] == [iso[:16] for iso in known.iso]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monitor.sky import canonical
+from monitor.example_exposures import canonical
 from sqlalchemy import select, update
 
 from blobwatch.detections import FoundBlob
@@ -14,7 +14,7 @@ from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.ingest import ingest
-from blobwatch.monitor.ledger.rows import light_of, list_blobs
+from blobwatch.monitor.ledger.rows import light_curve_of, list_blobs
 from blobwatch.monitor.ledger.tables import (
     JUDGED,
     NO_STACK,
@@ -22,12 +22,12 @@ from blobwatch.monitor.ledger.tables import (
     UNFIT,
     Blob,
     Exposure,
-    Light,
+    LightCurvePoint,
     Model,
     Notice,
     Review,
 )
-from blobwatch.monitor.notices import Channel, announce
+from blobwatch.monitor.notices import Channel, queue_notices
 from blobwatch.predict import Prediction
 from blobwatch.settings import Settings
 
@@ -88,7 +88,7 @@ class Season:
             session.flush()
             result = ingest(session, analysis, model, lambda row: self.skies[row.rootname], Settings())
             session.execute(update(Exposure).values(due=""))
-            announce(session, result, list(self.channels), {})
+            queue_notices(session, result, list(self.channels), {})
         return result
 
     def blobs(self) -> list[dict]:
@@ -249,7 +249,7 @@ def test_the_light_history_is_that_of_one_filter(season):
     season.take(4, PLACE, light=WHOLE)
     season.take(5, light=WHOLE, filter="F160W")
     with season.ledger.reading() as session:
-        light = light_of(session, session.get(Blob, 1))
+        light = light_curve_of(session, session.get(Blob, 1))
     assert light["mjd"].tolist() == [1, 4]
 
 
@@ -315,7 +315,7 @@ def test_an_exposure_that_had_no_stack_is_entered_once(season):
     season.take(3, PLACE, light=WHOLE)
     assert season.dates() == (1, 3, 4)
     with season.ledger.reading() as session:
-        light = [(one.blob_id, one.exposure_id) for one in session.scalars(select(Light))]
+        light = [(one.blob_id, one.exposure_id) for one in session.scalars(select(LightCurvePoint))]
     assert sorted(light) == [(1, 1), (1, 2), (1, 3)]
 
 

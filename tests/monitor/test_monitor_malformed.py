@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from monitor.shown import REFERENCE, audited, fill, labels_in, serving
+from monitor.example_ledger import REFERENCE, audited, fill, labels_in, serving
 
 from blobwatch.monitor import web
-from blobwatch.monitor.ledger.reviewers import admit
+from blobwatch.monitor.ledger.reviewers import add_reviewer
 
 COUNT, SEED = 1000, 6
 NUMBERS = ["0", "-1", "1.5", "1e9", "٣", "0x10", "1_000", str(2**31), str(2**63), str(-(2**63)), "9" * 5000]
@@ -206,10 +206,10 @@ def answers(tmp_path_factory) -> dict:
     """The first line of each answer with the request, and what a page says after all of them."""
     work = tmp_path_factory.mktemp("malformed")
     ledger = fill(f"sqlite:///{work}/ledger.db")
-    token, rng = admit(ledger, "Ada"), random.Random(SEED)
+    token, rng = add_reviewer(ledger, "Ada"), random.Random(SEED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web, "find_deployed", lambda root: audited())
-        app = web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
+        app = web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
         with serving(app) as address:
             host = urlsplit(address).netloc
             requested = [request(rng, host, token) for _ in range(COUNT)]

@@ -11,7 +11,8 @@ from threading import Event
 
 import numpy as np
 import pytest
-from monitor.channels import (
+from monitor.example_exposures import APPEARED, LOUD, NAMES, PASSED
+from monitor.notice_servers import (
     HOST,
     PASSWORD,
     PATH,
@@ -23,23 +24,22 @@ from monitor.channels import (
     running,
     words_of,
 )
-from monitor.sky import APPEARED, LOUD, NAMES, PASSED
 
-from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
+from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import now, open_ledger
-from blobwatch.monitor.ledger.queries import newest_judged, notices_of
-from blobwatch.monitor.ledger.rows import find_blob, list_blobs, utc
+from blobwatch.monitor.ledger.queries import list_notices, newest_judged
+from blobwatch.monitor.ledger.rows import format_utc, get_blob, list_blobs
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, REJECTED, SENDING, SENT, Notice, Review
 from blobwatch.monitor.notices import (
     Channel,
-    announce,
-    announce_reviews,
-    channels_of,
-    is_due,
-    masked,
-    send_pending,
+    is_retry_due,
+    open_channels,
+    queue_notices,
+    queue_review_notices,
+    redact_address,
+    send_notices,
 )
 
 
@@ -63,8 +63,8 @@ def ledger(watched):
 def note(ledger, channels: list[Channel], blob: int | None = None, **drifts: str) -> None:
     """Write down what is to be sent: of a blob, or cheaper, of drift."""
     with ledger.writing() as session:
-        confirmed = [find_blob(session, blob)] if blob else []
-        announce(session, IngestResult(newest_judged(session), [], [], confirmed), channels, drifts)
+        confirmed = [get_blob(session, blob)] if blob else []
+        queue_notices(session, IngestResult(newest_judged(session), [], [], confirmed), channels, drifts)
 
 
 def state(ledger) -> list[tuple]:
@@ -91,7 +91,7 @@ def told(sky, box_model, tmp_path_factory):
             for _ in range(2):
                 addresses = [mail.address, hook.address]
                 url = f"sqlite:///{folder}/ledger.db"
-                assert answer_monitor(
+                assert run_monitor(
                     folder / "sky", url, addresses, str(box_model), MonitorOptions(as_json=True)
                 )
         yield mail.mood, hook.mood, folder / "ledger.db", said.getvalue()
@@ -102,9 +102,9 @@ def test_a_confirmed_blob_is_told_once_to_each_channel_and_a_candidate_to_none(t
     assert (len(mail.got), len(hook.got)) == (1, 1)
     with open_ledger(f"sqlite:///{database}").reading() as session:
         (row, passing) = list_blobs(session)
-        assert [one.state for one in notices_of(session, row["id"])] == [SENT, SENT]
+        assert [one.state for one in list_notices(session, row["id"])] == [SENT, SENT]
     assert passing["status"] == "candidate"
-    first, last = (f"{utc(58000.0 + n)} ({NAMES[n]})" for n in (APPEARED - 1, APPEARED))
+    first, last = (f"{format_utc(58000.0 + n)} ({NAMES[n]})" for n in (APPEARED - 1, APPEARED))
     for words in map(words_of, (mail.got[0], hook.got[0])):
         x, y = (float(one) for one in re.search(r"new blob 1 at \((.*), (.*)\)", words).groups())
         assert np.hypot(x - LOUD.x, y - LOUD.y) < 2
@@ -161,12 +161,12 @@ def test_no_secret_of_an_address_is_kept_sent_or_said(told):
 @pytest.mark.parametrize("failing", ["refuse", "hang up", "error"])
 @pytest.mark.parametrize("bad", ["mail", "hook"])
 def test_a_failing_channel_hides_nothing_and_gets_its_notice_later_once(ledger, mail, hook, bad, failing):
-    channels = channels_of([mail.address, hook.address])
+    channels = open_channels([mail.address, hook.address])
     moods = {"mail": mail.mood, "hook": hook.mood}
     sick, well = moods.pop(bad), *moods.values()
     note(ledger, channels, noise="noise is up")
     sick.failing = failing
-    tried = send_pending(ledger, channels)
+    tried = send_notices(ledger, channels)
     assert sorted(went(tried)) == [False, True]
     (error,) = [error for _, error in tried if error]
     assert error.startswith(f"{'mailto' if bad == 'mail' else 'json'}://{HOST}:")
@@ -174,8 +174,8 @@ def test_a_failing_channel_hides_nothing_and_gets_its_notice_later_once(ledger, 
     assert (len(sick.got), len(well.got)) == (0, 1)
     assert sorted(state(ledger)) == [(PENDING, 1, True), (SENT, 1, False)]
     sick.failing = ""
-    assert went(send_pending(ledger, channels)) == [True]
-    assert send_pending(ledger, channels) == []
+    assert went(send_notices(ledger, channels)) == [True]
+    assert send_notices(ledger, channels) == []
     assert (len(sick.got), len(well.got)) == (1, 1)
     assert "noise is up" in words_of(sick.got[0])
     assert sorted(state(ledger)) == [(SENT, 1, False), (SENT, 2, False)]
@@ -184,20 +184,20 @@ def test_a_failing_channel_hides_nothing_and_gets_its_notice_later_once(ledger, 
 def test_a_server_that_is_down_gets_its_notice_when_it_is_up(ledger):
     with running(Webhook()) as once:
         port = once.server_address[1]
-        channels = channels_of([once.address])
+        channels = open_channels([once.address])
     note(ledger, channels, noise="noise is up")
-    assert went(send_pending(ledger, channels)) == [False]
+    assert went(send_notices(ledger, channels)) == [False]
     with running(Webhook(port)) as again:
-        assert went(send_pending(ledger, channels)) == [True]
+        assert went(send_notices(ledger, channels)) == [True]
         assert len(again.mood.got) == 1
 
 
 def test_a_slow_channel_delays_no_other(ledger, mail, hook):
     """The mail server answers only after the webhook has got its notice; if that does not come, it fails."""
     mail.mood.hold = hook.mood.arrived
-    channels = channels_of([mail.address, hook.address])
+    channels = open_channels([mail.address, hook.address])
     note(ledger, channels, noise="noise is up", score="score is down")
-    assert went(send_pending(ledger, channels)) == [True] * 4
+    assert went(send_notices(ledger, channels)) == [True] * 4
     assert (len(mail.mood.got), len(hook.mood.got)) == (2, 2)
 
 
@@ -211,18 +211,18 @@ def test_others_can_write_to_the_ledger_while_a_channel_is_slow(ledger):
 
     channel = Slow("d" * 64, "slow://…", None)
     note(ledger, [channel], blob=1)
-    assert went(send_pending(ledger, [channel])) == [True]
+    assert went(send_notices(ledger, [channel])) == [True]
     with ledger.reading() as session:
-        assert find_blob(session, 2).status == REJECTED
+        assert get_blob(session, 2).status == REJECTED
 
 
 def test_a_channel_that_never_answers_is_given_up_and_the_watch_goes_on(ledger, hook, monkeypatch):
     hook.mood.hold = Event()
-    channels = channels_of([hook.address])
+    channels = open_channels([hook.address])
     channels[0].service.socket_read_timeout = 0.05
     note(ledger, channels, noise="noise is up")
     try:
-        assert went(send_pending(ledger, channels)) == [False]
+        assert went(send_notices(ledger, channels)) == [False]
     finally:
         hook.mood.hold.set()
     assert state(ledger) == [(PENDING, 1, True)]
@@ -246,7 +246,7 @@ def test_a_notice_that_is_never_taken_holds_up_no_other(ledger):
     channel = said_channel()
     note(ledger, [channel], noise="not for you", score="score is down")
     for _ in range(2):  # each a run of its own
-        send_pending(ledger, [channel])
+        send_notices(ledger, [channel])
     assert [body.splitlines()[0] for _, body in channel.service] == ["score is down"]
     assert state(ledger) == [(PENDING, 2, True), (SENT, 1, False)]
 
@@ -261,22 +261,22 @@ def test_what_was_being_sent_at_a_kill_is_sent_again_and_says_so(ledger, monkeyp
     with monkeypatch.context() as during:
         during.setattr(Said, "send", killed)
         with pytest.raises(SystemExit):
-            send_pending(ledger, [channel])
+            send_notices(ledger, [channel])
     assert state(ledger) == [(SENDING, 1, False)]
-    assert went(send_pending(ledger, [channel])) == [True]
+    assert went(send_notices(ledger, [channel])) == [True]
     said = channel.service[0][1].splitlines()
     assert said[-2].endswith("Notice 1.")
     assert said[-1] == "This may be a repeat: the program ended while it was sent before."
-    assert send_pending(ledger, [channel]) == []
+    assert send_notices(ledger, [channel]) == []
 
 
 def test_a_notice_that_merely_failed_does_not_call_itself_a_repeat(ledger, monkeypatch):
     channel = said_channel()
     note(ledger, [channel], noise="noise is up")
     monkeypatch.setattr(Said, "send", lambda *_: "down")
-    send_pending(ledger, [channel])
+    send_notices(ledger, [channel])
     monkeypatch.undo()
-    send_pending(ledger, [channel])
+    send_notices(ledger, [channel])
     assert "repeat" not in channel.service[0][1]
 
 
@@ -284,54 +284,54 @@ def test_a_blob_that_was_rejected_before_its_notice_went_out_makes_none(ledger):
     channel = said_channel()
     note(ledger, [channel], blob=1, noise="noise is up")
     with ledger.writing() as session:
-        find_blob(session, 1).status = REJECTED
-    send_pending(ledger, [channel])
+        get_blob(session, 1).status = REJECTED
+    send_notices(ledger, [channel])
     assert [title for title, _ in channel.service] == ["blobwatch: drift"]
 
 
 def test_what_a_person_confirms_is_told_once_and_what_was_told_is_not(ledger):
     channel = said_channel()
     note(ledger, [channel], blob=1)
-    send_pending(ledger, [channel])
+    send_notices(ledger, [channel])
     with ledger.writing() as session:
         for number in (1, 2, 2):
-            blob = find_blob(session, number)
+            blob = get_blob(session, number)
             blob.status = CONFIRMED
             reviewed = {"verdict": CONFIRMED, "reason": "round", "who": "Ada", "at": now()}
             session.add(Review(blob=blob, model=blob.model, **reviewed))
     for _ in range(2):
-        announce_reviews(ledger, [channel])
-        send_pending(ledger, [channel])
+        queue_review_notices(ledger, [channel])
+        send_notices(ledger, [channel])
     assert [title[:21] for title, _ in channel.service] == ["blobwatch: new blob 1", "blobwatch: new blob 2"]
     assert "confirmed by Ada: round" in channel.service[1][1]
 
 
 def test_what_a_person_confirms_while_there_is_no_channel_is_told_to_nobody(ledger):
     with ledger.writing() as session:
-        blob = find_blob(session, 2)
+        blob = get_blob(session, 2)
         blob.status = CONFIRMED
         session.add(Review(blob=blob, model=blob.model, verdict=CONFIRMED, reason="x", who="Ada", at=now()))
-    announce_reviews(ledger, [])
-    announce_reviews(ledger, [said_channel()])
+    queue_review_notices(ledger, [])
+    queue_review_notices(ledger, [said_channel()])
     assert state(ledger) == []
 
 
 def test_notices_wait_for_the_channel_that_they_are_for(ledger):
     mine, other = said_channel(), Said("e" * 64, "other://…", [])
     note(ledger, [mine], noise="noise is up")
-    assert send_pending(ledger, [other]) == send_pending(ledger, []) == []
-    assert went(send_pending(ledger, [other, mine])) == [True]
+    assert send_notices(ledger, [other]) == send_notices(ledger, []) == []
+    assert went(send_notices(ledger, [other, mine])) == [True]
     assert other.service == []
 
 
 def test_a_watch_is_patient_with_a_channel_that_failed_just_now(ledger, monkeypatch):
     channel = said_channel()
     note(ledger, [channel], noise="not for you")
-    assert went(send_pending(ledger, [channel], patient=True)) == [False]
+    assert went(send_notices(ledger, [channel], backoff=True)) == [False]
     with monkeypatch.context() as during:
         during.setattr(ledger, "lock", None)  # nor does it keep other monitors waiting
-        assert send_pending(ledger, [channel], patient=True) == []
-    assert went(send_pending(ledger, [channel])) == [False]
+        assert send_notices(ledger, [channel], backoff=True) == []
+    assert went(send_notices(ledger, [channel])) == [False]
 
 
 @pytest.mark.parametrize(
@@ -345,8 +345,8 @@ def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
     tried = None
     if ago is not None:
         tried = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="seconds")
-    assert is_due(Notice(attempts=attempts, tried_at=tried)) == due
-    assert not is_due(Notice(attempts=1, tried_at=now()))
+    assert is_retry_due(Notice(attempts=attempts, tried_at=tried)) == due
+    assert not is_retry_due(Notice(attempts=1, tried_at=now()))
 
 
 @pytest.mark.parametrize(
@@ -365,8 +365,8 @@ def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
 )
 def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, address):
     url = f"sqlite:///{tmp_path}/ledger.db"
-    with pytest.raises(BlobwatchError, match=r"channel 2.* is none that notices can go to; give an") as wrong:
-        answer_monitor(
+    with pytest.raises(BlobwatchError, match=r"channel 2.*: not an address of apprise") as wrong:
+        run_monitor(
             tmp_path / "none", url, [f"json://{HOST}", address], "no model", MonitorOptions(as_json=True)
         )
     assert not any(secret in str(wrong.value) for secret in ("hunter2", "joe"))
@@ -375,11 +375,11 @@ def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, add
 
 
 def test_an_address_given_twice_is_one_channel(mail, hook):
-    channels = channels_of([mail.address, hook.address, mail.address])
+    channels = open_channels([mail.address, hook.address, mail.address])
     assert [one.key for one in channels] == [
         hashlib.sha256(address.encode()).hexdigest() for address in (mail.address, hook.address)
     ]
-    assert channels_of([]) == []
+    assert open_channels([]) == []
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_an_address_given_twice_is_one_channel(mail, hook):
     ],
 )
 def test_of_an_address_its_kind_and_its_host_are_shown(address, shown):
-    assert masked(address) == shown
+    assert redact_address(address) == shown
 
 
 def test_slack_gets_the_message(ledger, monkeypatch):
@@ -411,9 +411,9 @@ def test_slack_gets_the_message(ledger, monkeypatch):
     monkeypatch.setattr(requests, "post", post)
     monkeypatch.setattr(requests, "request", lambda method, url, **how: post(url, **how))
     tokens = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
-    (channel,) = channels_of([f"slack://{tokens}/#quicklook"])
+    (channel,) = open_channels([f"slack://{tokens}/#quicklook"])
     note(ledger, [channel], blob=1)
-    assert send_pending(ledger, [channel]) == [("blob 1", "")]
+    assert send_notices(ledger, [channel]) == [("blob 1", "")]
     ((url, content),) = posts
     assert url == f"https://hooks.slack.com/services/{tokens}"
     assert content["channel"] == "#quicklook"
@@ -421,5 +421,8 @@ def test_slack_gets_the_message(ledger, monkeypatch):
         row = list_blobs(session)[0]
     said = json.dumps(content, ensure_ascii=False)
     assert f"new blob 1 at ({row['x']:.1f}, {row['y']:.1f})" in said
-    assert f"between {utc(58003.0)} ({NAMES[APPEARED - 1]}) and {utc(58004.0)} ({NAMES[APPEARED]})" in said
-    assert "TIiajk" not in said + channel.shown
+    assert (
+        f"between {format_utc(58003.0)} ({NAMES[APPEARED - 1]}) and {format_utc(58004.0)} ({NAMES[APPEARED]})"
+        in said
+    )
+    assert "TIiajk" not in said + channel.label

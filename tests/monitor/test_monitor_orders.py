@@ -10,17 +10,18 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from monitor.sky import LOUD, PASSING, canonical, relative
+from monitor.example_exposures import LOUD, PASSING, canonical, relative
 from synthetic import write_exposure
 
 from blobwatch import history
 from blobwatch.images.flatten import blob_image
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.monitor import analysis, watch
+from blobwatch.monitor import analysis
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.overrule import overrule
-from blobwatch.monitor.watch import Monitor
+from blobwatch.monitor.monitor import Monitor
+from blobwatch.monitor.notices import queue_notices
+from blobwatch.monitor.overrules import overrule_exposure
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.settings import DifferenceSettings, MonitorSettings, Settings
 
@@ -81,7 +82,7 @@ def write_files(folder: Path) -> list[str]:
 
 
 def reject(ledger: Ledger, folder: Path) -> None:
-    overrule(ledger, folder / "overrules", OVERRULED, "reject", "Earth's limb", "Ada")
+    overrule_exposure(ledger, folder / "overrules", OVERRULED, "reject", "Earth's limb", "Ada")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,6 +107,9 @@ def remembered() -> Iterator[None]:
         mock.patch.object(history, "blob_image", image),
     ):
         yield
+
+
+QUEUE = "blobwatch.monitor.monitor.queue_notices"
 
 
 class RememberingPredictor(Predictor):
@@ -138,18 +142,18 @@ def new_ledger(folder: Path) -> Ledger:
 
 def passes(monitor: Monitor, rng: np.random.Generator) -> Iterator[bool]:
     """Run a monitor; yield whether it was killed: in a transaction, after some, or not at all."""
-    announce, left = watch.announce, int(rng.integers(0, 3))
+    left = int(rng.integers(0, 3))
 
-    def dying(*arguments) -> None:
+    def fail_later(*arguments) -> None:
         nonlocal left
-        announce(*arguments)
+        queue_notices(*arguments)
         left -= 1
         if left < 0:
             raise Killed
 
     how = rng.integers(3)
     try:
-        with mock.patch.object(watch, "announce", dying if how == 0 else announce):
+        with mock.patch(QUEUE, fail_later if how == 0 else queue_notices):
             for number, _ in enumerate(monitor.run(watching=True)):
                 if how == 1 and number == left:
                     raise Killed

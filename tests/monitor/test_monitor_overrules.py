@@ -7,22 +7,26 @@ from pathlib import Path
 
 import pytest
 import requests
-from monitor.shown import Page, labels_in, serving
-from monitor.sky import APPEARED, COUNT, LOUD, NAMES, canonical, monitor_of
+from monitor.example_exposures import APPEARED, COUNT, LOUD, NAMES, canonical, monitor_of
+from monitor.example_ledger import Page, labels_in, serving
 from sqlalchemy import select
 from synthetic import write_exposure
 
 from blobwatch.cli import main
 from blobwatch.errors import BlobwatchError
-from blobwatch.monitor import overrule as verbs
-from blobwatch.monitor import web
+from blobwatch.monitor import overrules, web
 from blobwatch.monitor.ledger.database import open_ledger
-from blobwatch.monitor.ledger.exposures import exposure_named
+from blobwatch.monitor.ledger.exposures import find_exposure
 from blobwatch.monitor.ledger.overrules import overrules_in_force
-from blobwatch.monitor.ledger.reviewers import admit
+from blobwatch.monitor.ledger.reviewers import add_reviewer
 from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import OverruleRow
-from blobwatch.monitor.overrule import LONGEST, overrule, synchronize, write_pending
+from blobwatch.monitor.overrules import (
+    MAX_REASON,
+    overrule_exposure,
+    synchronize_overrules,
+    write_pending_overrules,
+)
 from blobwatch.overrules import read_overrules
 
 FIRST = NAMES[APPEARED]
@@ -87,7 +91,9 @@ def test_an_exposure_that_the_limits_reject_is_used_when_it_is_accepted(watched,
     monitor = monitor_of(folder, ledger, watched.model)
     (result,) = monitor.run()
     assert result.exposure.outcome == "unfit"
-    overrule(ledger, tmp_path / "overrules", result.exposure.rootname, "accept", "good enough", "Ada")
+    overrule_exposure(
+        ledger, tmp_path / "overrules", result.exposure.rootname, "accept", "good enough", "Ada"
+    )
     (result,) = monitor.run()
     assert (result.exposure.outcome, result.why) == ("judged", "overruled: accept")
 
@@ -100,20 +106,22 @@ def test_without_a_ledger_the_table_is_written_and_the_next_monitor_imports_it(
     where = ("--ledger", absent, "--overrules", folder)
     assert run("overrule", FIRST, "--reject", "--reason", "x", *where)[0] == 0
     assert not (tmp_path / "absent.db").exists()
-    assert (synchronize(ledger, folder), synchronize(ledger, folder)) == (1, 0)
+    assert (synchronize_overrules(ledger, folder), synchronize_overrules(ledger, folder)) == (1, 0)
     with ledger.reading() as session:
         assert overrules_in_force(session)[FIRST].verdict == "reject"
-        assert exposure_named(session, FIRST).due == "overruled: reject"
+        assert find_exposure(session, FIRST).due == "overruled: reject"
     assert len(rows_of(folder)) == 1
 
 
 def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, tmp_path, monkeypatch):
     folder = tmp_path / "overrules"
     with monkeypatch.context() as during:
-        during.setattr(verbs, "append_overrules", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
-        with pytest.raises(BlobwatchError, match="cannot be written"):
-            overrule(ledger, folder, FIRST, "reject", "x", "Ada")
-    assert [write_pending(ledger, folder), write_pending(ledger, folder)] == [1, 0]
+        during.setattr(
+            overrules, "append_overrules", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full"))
+        )
+        with pytest.raises(BlobwatchError, match="not writable"):
+            overrule_exposure(ledger, folder, FIRST, "reject", "x", "Ada")
+    assert [write_pending_overrules(ledger, folder), write_pending_overrules(ledger, folder)] == [1, 0]
     assert len(rows_of(folder)) == 1
 
 
@@ -123,7 +131,7 @@ def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, 
         ({"verdict": "maybe"}, "verdict 'maybe' is unknown"),
         ({"rootname": "a b"}, "is not a rootname"),
         ({"reason": " "}, "the reason must have 1 to"),
-        ({"reason": "x" * (LONGEST + 1)}, "the reason must have 1 to"),
+        ({"reason": "x" * (MAX_REASON + 1)}, "the reason must have 1 to"),
         ({"who": ""}, "name of the person is missing"),
         ({"verdict": "clear"}, "no decision to clear"),
     ],
@@ -131,7 +139,7 @@ def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, 
 def test_an_invalid_decision_changes_nothing(ledger, tmp_path, change, message):
     decision = {"rootname": FIRST, "verdict": "reject", "reason": "x", "who": "Ada"} | change
     with pytest.raises(BlobwatchError, match=message):
-        overrule(ledger, tmp_path / "overrules", **decision)
+        overrule_exposure(ledger, tmp_path / "overrules", **decision)
     with ledger.reading() as session:
         assert session.scalars(select(OverruleRow)).all() == []
     assert not (tmp_path / "overrules").exists()
@@ -145,9 +153,9 @@ def test_exactly_one_verdict_is_asked_for(run):
 @pytest.fixture
 def site(ledger, tmp_path):
     """The address of a server, the token of a reviewer, and the folder of the table."""
-    folder, token = tmp_path / "overrules", admit(ledger, "Ada")
+    folder, token = tmp_path / "overrules", add_reviewer(ledger, "Ada")
     hosts = ["127.0.0.1"]
-    app = web.make_app(ledger, tmp_path, labels_in(tmp_path / "labels"), None, hosts, folder)
+    app = web.create_app(ledger, tmp_path, labels_in(tmp_path / "labels"), None, hosts, folder)
     with serving(app) as address:
         yield address, token, folder
 
@@ -165,7 +173,7 @@ def test_on_the_page_a_reviewer_overrules_and_all_see_who_when_and_why(site):
     cookie = {"Cookie": f"{web.COOKIE}={token}"}
     page = Page(requests.get(f"{address}/exposures", headers=cookie, timeout=10).text)
     assert page.addresses.count(f"/exposure/{FIRST}/overrule") == 1
-    assert "Clear: let its quality decide again" not in page.words
+    assert "Clear: use its quality again" not in page.words
     answer = send(address, token)
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/exposures?page=1#{FIRST}")
     (row,) = rows_of(folder)
@@ -176,7 +184,7 @@ def test_on_the_page_a_reviewer_overrules_and_all_see_who_when_and_why(site):
     assert "to be analyzed again: overruled: reject" in page.words
     assert f"/exposure/{FIRST}/overrule" not in page.addresses  # not signed in
     page = Page(requests.get(f"{address}/exposures", headers=cookie, timeout=10).text)
-    assert page.words.count("Clear: let its quality decide again") == 1
+    assert page.words.count("Clear: use its quality again") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import html5lib
 import numpy as np
 import pytest
 import requests
-from monitor.shown import (
+from monitor.example_ledger import (
     BEGAN,
     CANDIDATE,
     CONFIRMED,
@@ -29,11 +29,11 @@ from monitor.shown import (
 
 from blobwatch.artefact import Model as Artefact
 from blobwatch.monitor import charts, web
+from blobwatch.monitor.charts import light_chart
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.tables import Exposure
-from blobwatch.monitor.model_status import Deployed, Renewed, find_deployed
+from blobwatch.monitor.model_status import Deployed, DeployedCache, find_deployed
 from blobwatch.monitor.pages import PER_PAGE, Pages, Reader
-from blobwatch.monitor.panels import light_chart
 
 ALL = ["/", "/blob/1", "/blob/2", "/blob/3", "/exposures", "/exposures?page=2", "/exposures?page=3"]
 ALL += ["/drift", "/model", "/sign-in", "/sign-in?back=2"]
@@ -61,7 +61,7 @@ def empty(work):
 def server(work, ledger):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(web, "find_deployed", lambda root: audited())
-        with serving(web.make_app(ledger, work, labels_in(work / "labels"), REFERENCE, HOSTS)) as address:
+        with serving(web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, HOSTS)) as address:
             yield address
 
 
@@ -137,7 +137,7 @@ def test_the_style_asks_for_nothing_of_outside(got):
 def test_the_first_page_counts_and_lists_the_blobs_and_leads_to_each(page):
     seen = page("/")
     assert "1 new blob confirmed, 1 candidate, 1 rejected, in 120 exposures" in seen.words
-    assert "the last was taken 2018-01-02 06:00" in seen.words
+    assert "the newest was taken 2018-01-02 06:00" in seen.words
     for number in (CONFIRMED, CANDIDATE, REJECTED):
         assert seen.links.count(f"/blob/{number}") == 2  # on the map and in the list
     assert "100.5 ± 0.1" in seen.words
@@ -176,7 +176,7 @@ def test_the_light_of_a_blob_is_shown_through_all_exposures(got):
 
 
 def test_points_of_before_and_after_an_appearance_are_never_joined():
-    count = 5 * charts.MOST
+    count = 5 * charts.MAX_POINTS
     mjd = np.arange(float(count))
     light = {"mjd": mjd, "depth": np.where(mjd >= 7, 0.04, 0.0), "error": np.full(count, 0.001)}
     chart = light_chart(light, {"first_seen": 7.0, "last_without": 6.0}, 0.02)
@@ -186,15 +186,15 @@ def test_points_of_before_and_after_an_appearance_are_never_joined():
 
 
 def test_of_many_points_neighbours_are_joined_each_by_its_error():
-    count = 2 * charts.MOST
-    value, error = np.tile([0.0, 10.0], charts.MOST), np.tile([1.0, 2.0], charts.MOST)
-    points = charts.joined(np.arange(float(count)), value, error)
-    assert len(points) == charts.MOST
+    count = 2 * charts.MAX_POINTS
+    value, error = np.tile([0.0, 10.0], charts.MAX_POINTS), np.tile([1.0, 2.0], charts.MAX_POINTS)
+    points = charts.average_neighbours(np.arange(float(count)), value, error)
+    assert len(points) == charts.MAX_POINTS
     assert points[3]["mjd"] == 6.5
     assert points[3]["value"] == pytest.approx(10.0 * 0.25 / 1.25)
     assert points[3]["error"] == pytest.approx(1.25**-0.5)
-    assert sum(one["count"] for one in charts.joined(np.arange(1001.0), np.ones(1001))) == 1001
-    assert charts.joined(np.array([]), np.array([])) == []
+    assert sum(one["count"] for one in charts.average_neighbours(np.arange(1001.0), np.ones(1001))) == 1001
+    assert charts.average_neighbours(np.array([]), np.array([])) == []
 
 
 def test_a_count_has_ticks_at_whole_numbers_alone():
@@ -261,7 +261,7 @@ def test_drift_outside_the_range_is_warned_of_on_every_page(drawn):
     assert "warning" in drawn("drift", reference=reference).words
     for name, arguments in (("index", ()), ("blob", (1,)), ("exposures", (1,)), ("model", ())):
         seen = drawn(name, *arguments, reference=reference)
-        assert "are not like those that trained the model" in seen.words
+        assert "differ from those that trained the model" in seen.words
         assert "/drift" in seen.links
     assert "outside -0.1 to 0.1 of the training data" in drawn("index", reference=reference).words
 
@@ -306,10 +306,10 @@ def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
 def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
     done = Event()
     monkeypatch.setattr(web, "find_deployed", lambda root: done.wait(30) and audited())
-    with serving(web.make_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
+    with serving(web.create_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
         try:
             answer = requests.get(f"{address}/model", timeout=10)
-            assert "look again in a moment" in answer.text
+            assert "reload the page in a moment" in answer.text
             assert requests.get(f"{address}/audit", timeout=10).status_code == 404
         finally:
             done.set()
@@ -326,9 +326,9 @@ def test_an_audit_that_breaks_off_is_said_and_not_hidden():
     def fail():
         raise RuntimeError("out of order")
 
-    kept = Renewed(fail)
-    kept.renew()
-    assert "out of order" in kept.known.note
+    cache = DeployedCache(fail)
+    cache.refresh()
+    assert "out of order" in cache.newest.note
 
 
 @pytest.mark.parametrize("name", ["index", "exposures", "drift", "model"])
@@ -355,7 +355,7 @@ def test_what_is_not_there_is_said_on_a_page(got, path):
 def test_what_is_no_number_of_anything_is_not_understood(got, path):
     answer = got(path)
     assert answer.status_code == 422
-    assert "Not understood" in Page(answer.text).words
+    assert "Invalid request" in Page(answer.text).words
 
 
 def test_a_method_that_a_page_does_not_know_is_told_those_that_it_knows(server):
@@ -374,12 +374,12 @@ def test_the_blobs_are_there_for_programs(got):
 def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     gone = fill(f"sqlite:///{tmp_path}/gone.db")
-    with serving(web.make_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
+    with serving(web.create_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
         gone.engine.dispose()
         (tmp_path / "gone.db").write_bytes(b"no database" * 1000)
         answer = requests.get(f"{address}/", timeout=10)
     assert answer.status_code == 400
-    assert "the ledger at" in answer.text
+    assert "ledger not usable" in answer.text
     assert "Traceback" not in answer.text
 
 
@@ -394,4 +394,4 @@ def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
     ],
 )
 def test_a_server_is_asked_under_the_names_of_this_machine_and_those_given(host, further, names):
-    assert set(web.names_of(host, further)) == names
+    assert set(web.allowed_hosts(host, further)) == names

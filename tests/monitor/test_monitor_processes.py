@@ -10,9 +10,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from monitor.child_process import ended, start
+from monitor.example_exposures import COUNT, canonical, contents, linked, relative
 from monitor.hook import webhook
-from monitor.processes import ended, start
-from monitor.sky import COUNT, canonical, contents, linked, relative
 from sqlalchemy import delete, select, text
 from synthetic import parse_json_lines
 from team.servers import Postgres, poll, postgres
@@ -22,7 +22,7 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Blob, Reviewer
-from blobwatch.monitor.notices import Channel, announce
+from blobwatch.monitor.notices import Channel, queue_notices
 
 KILLS, REPEAT = 6, "may be a repeat"
 
@@ -193,5 +193,5 @@ def write_notice(ledger: Ledger, address: str) -> None:
         blob = session.get(Blob, 1)
         entered = IngestResult(blob.last, [blob], [], [blob])
         channel = Channel(hashlib.sha256(address.encode()).hexdigest(), address, None)
-        announce(session, entered, [channel], {})
+        queue_notices(session, entered, [channel], {})
     ledger.engine.dispose()

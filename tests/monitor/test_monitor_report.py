@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 import html5lib
 import pytest
-from monitor.shown import COUNT, REFERENCE, Page, audited, fill
+from monitor.example_ledger import COUNT, REFERENCE, Page, audited, fill
 
-from blobwatch.cli.output.monitor import answer_report
+from blobwatch.cli.output.ledger import run_report
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import report
 from blobwatch.monitor.ledger.database import open_ledger
@@ -123,7 +123,7 @@ def test_a_place_that_holds_other_things_is_refused_and_left_as_it_is(ledger, tm
         out.mkdir()
         (out / (".mine" if kind == "hidden" else "index.html")).write_text("mine")
     before = out.read_text() if kind == "file" else content_of(out)
-    with pytest.raises(BlobwatchError, match="holds other things than a report"):
+    with pytest.raises(BlobwatchError, match="contains other files than a report"):
         write_report(ledger, out, tmp_path, None)
     assert (out.read_text() if kind == "file" else content_of(out)) == before
     assert names_in(tmp_path) == {"mine"}
@@ -148,7 +148,7 @@ def test_a_report_that_fails_leaves_nothing_half_written(written, ledger, tmp_pa
 
 def test_a_place_that_cannot_be_written_is_said_in_a_sentence(ledger, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(BlobwatchError, match=r"cannot be written: .*; give another place"):
+    with pytest.raises(BlobwatchError, match=r"not writable .*Pass another folder"):
         write_report(ledger, tmp_path / "file" / "report", tmp_path, None)
 
 
@@ -175,6 +175,6 @@ def test_a_report_is_of_one_state_of_the_ledger(tmp_path, monkeypatch):
 def test_the_verb_says_how_many_pages_there_are_and_which_to_open(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/ledger.db"
     fill(url)
-    answer_report(url, tmp_path / "out")
+    run_report(url, tmp_path / "out")
     said = " ".join(capsys.readouterr().err.split())
     assert f"{3 + BLOBS + LAST} pages; open" in said

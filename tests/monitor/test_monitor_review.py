@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-from monitor.sky import APPEARED, COUNT, LOUD, NAMES, PASSED
+from monitor.example_exposures import APPEARED, COUNT, LOUD, NAMES, PASSED
 from synthetic import image_with_blobs, write_exposure
 
 from blobwatch.cli import main
@@ -17,13 +17,13 @@ from blobwatch.dataset.labels import LABELS, Label, apply_labels, read_labels, w
 from blobwatch.dataset.splits import Source
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob
-from blobwatch.monitor import review as verbs
+from blobwatch.monitor import reviews
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.queries import unlabelled_reviews
-from blobwatch.monitor.ledger.rows import find_blob, list_blobs
+from blobwatch.monitor.ledger.rows import get_blob, list_blobs
 from blobwatch.monitor.ledger.tables import Exposure, Review
-from blobwatch.monitor.review import review, write_pending
-from blobwatch.monitor.watch import Monitor
+from blobwatch.monitor.monitor import Monitor
+from blobwatch.monitor.reviews import review_blob, write_pending_labels
 from blobwatch.predict import Predictor
 
 FAR = Label("ich219i8q", 300.0, 400.0, 9.0, "blob", "Ann", "2016-02-03")
@@ -58,7 +58,7 @@ def run(monkeypatch, capsys, watched, labels):
 def places(ledger, number: int) -> list[tuple]:
     """Return rootname and place of each detection of a blob, in the order of time."""
     with ledger.reading() as session:
-        seen = sorted(find_blob(session, number).detections, key=lambda one: one.exposure.expstart)
+        seen = sorted(get_blob(session, number).detections, key=lambda one: one.exposure.expstart)
         return [
             (one.exposure.rootname, round(one.x, 2), round(one.y, 2), round(one.radius, 2)) for one in seen
         ]
@@ -75,13 +75,13 @@ def reviews_of(ledger) -> list[Review]:
 
 def status(ledger, number: int) -> str:
     with ledger.reading() as session:
-        return find_blob(session, number).status
+        return get_blob(session, number).status
 
 
 def test_confirmed_a_blob_is_labelled_in_its_first_detection(run, ledger, labels):
     code, out, err = run(2, "--confirm", "--reason", "round, and in no map", "--json")
     assert code == 0
-    assert "blob 2 is confirmed; commit" in err
+    assert "blob 2 is confirmed. Commit" in err
     with ledger.reading() as session:
         assert json.loads(out) == next(row for row in list_blobs(session) if row["id"] == 2)
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "blob")]
@@ -103,13 +103,13 @@ def test_rejected_it_is_labelled_as_other_in_each_detection(run, ledger, labels)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((1, "--reason", "why"), "say whether it is a blob: --confirm or --reject"),
-        ((99, "--confirm", "--reason", "why"), "the ledger has no blob 99; blobwatch blobs lists them"),
-        ((1, "--confirm", "--reason", ""), "give the reason in up to 2000 characters"),
-        ((1, "--confirm", "--reason", " \n"), "give the reason"),
-        ((1, "--confirm", "--reason", "x" * 2001), "give the reason"),
-        ((1, "--confirm", "--reason", "a\x00b"), "give the reason"),
-        ((1, "--confirm", "--reason", "a\udcffb"), "give the reason"),
+        ((1, "--reason", "why"), "the verdict is missing. Pass --confirm or --reject"),
+        ((99, "--confirm", "--reason", "why"), "the ledger has no blob 99. `blobwatch blobs` lists them"),
+        ((1, "--confirm", "--reason", ""), "the reason must have 1 to 2000 characters"),
+        ((1, "--confirm", "--reason", " \n"), "the reason must have"),
+        ((1, "--confirm", "--reason", "x" * 2001), "the reason must have"),
+        ((1, "--confirm", "--reason", "a\x00b"), "the reason must have"),
+        ((1, "--confirm", "--reason", "a\udcffb"), "the reason must have"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said_and_changes_nothing(run, ledger, labels, arguments, said):
@@ -124,22 +124,22 @@ def test_what_is_missing_or_wrong_is_said_and_changes_nothing(run, ledger, label
 @pytest.mark.parametrize(
     ("verdict", "who", "where", "said"),
     [
-        ("perhaps", "Ann", "labels", "'perhaps' is no verdict; say confirmed or rejected"),
-        ("confirmed", " ", "labels", "say who reviews; set git's user.name"),
-        ("confirmed", "Ann", "elsewhere", "elsewhere is no folder, so the review cannot become a label"),
+        ("perhaps", "Ann", "labels", "verdict 'perhaps' is unknown. Use confirmed or rejected"),
+        ("confirmed", " ", "labels", "the name of the reviewer is missing. Set git's user.name"),
+        ("confirmed", "Ann", "elsewhere", "elsewhere: not a directory"),
     ],
 )
 def test_a_verdict_a_name_and_a_folder_are_needed(ledger, tmp_path, labels, verdict, who, where, said):
     with pytest.raises(BlobwatchError, match=said):
-        review(ledger, tmp_path / where, 1, verdict, "why", who)
+        review_blob(ledger, tmp_path / where, 1, verdict, "why", who)
     assert reviews_of(ledger) == []
 
 
 @pytest.mark.parametrize(("first", "then"), [("confirmed", "rejected"), ("rejected", "confirmed")])
 def test_a_second_review_replaces_the_labels_of_the_first(ledger, labels, first, then):
     write_labels(labels, [FAR])
-    review(ledger, labels, 1, first, "at first sight", "Ann")
-    review(ledger, labels, 1, then, "at second sight", "Ben")
+    review_blob(ledger, labels, 1, first, "at first sight", "Ann")
+    review_blob(ledger, labels, 1, then, "at second sight", "Ben")
     where = places(ledger, 1)
     expected = [(*where[0], "blob")] if then == "confirmed" else [(*one, "other") for one in where]
     kept, *mine = read_labels(labels)
@@ -156,7 +156,7 @@ def test_a_label_by_hand_is_replaced_at_the_place_and_kept_elsewhere(ledger, lab
     at_the_place = Label(rootname, x + 4, y - 3, 6.0, "other", "Ann", "2016-02-03")
     earlier = replace(at_the_place, rootname=NAMES[0])
     write_labels(labels, [FAR, at_the_place, beside, earlier])
-    review(ledger, labels, 1, "confirmed", "seen", "Ben")
+    review_blob(ledger, labels, 1, "confirmed", "seen", "Ben")
     table = read_labels(labels)
     assert table[:3] == [FAR, beside, earlier]
     assert told(table[3:]) == [(*places(ledger, 1)[0], "blob")]
@@ -165,29 +165,27 @@ def test_a_label_by_hand_is_replaced_at_the_place_and_kept_elsewhere(ledger, lab
 def test_a_broken_table_is_refused_and_left_as_it_is(ledger, labels):
     (labels / LABELS).write_text("rootname,x\nich219i8q,3\n")
     with pytest.raises(BlobwatchError, match=r"labels\.csv: unexpected columns rootname, x\. Use rootname"):
-        review(ledger, labels, 1, "confirmed", "seen", "Ann")
+        review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
     assert (labels / LABELS).read_text() == "rootname,x\nich219i8q,3\n"
     assert reviews_of(ledger) == []
 
 
 def test_a_table_that_cannot_be_written_is_said_and_made_up_for(ledger, labels):
     (labels / LABELS).mkdir()
-    with pytest.raises(
-        BlobwatchError, match=r"labels\.csv cannot be read or written .*makes this one a label"
-    ):
-        review(ledger, labels, 2, "confirmed", "seen", "Ann")
+    with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible .*writes this label"):
+        review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
     (labels / LABELS).rmdir()
-    assert write_pending(ledger, labels) == 1
+    assert write_pending_labels(ledger, labels) == 1
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "blob")]
 
 
 def test_a_table_that_cannot_be_held_alone_is_said_and_made_up_for(ledger, labels):
     lock = labels.with_name(".labels.partial-lock")
     lock.mkdir()
-    with pytest.raises(BlobwatchError, match=r"labels\.csv cannot be read or written"):
-        review(ledger, labels, 2, "confirmed", "seen", "Ann")
+    with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible"):
+        review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
     lock.rmdir()
-    assert write_pending(ledger, labels) == 1
+    assert write_pending_labels(ledger, labels) == 1
 
 
 def test_a_review_cut_short_before_its_label_is_made_up_for_by_the_next(ledger, labels, monkeypatch):
@@ -195,26 +193,26 @@ def test_a_review_cut_short_before_its_label_is_made_up_for_by_the_next(ledger, 
         raise SystemExit
 
     with monkeypatch.context() as during:
-        during.setattr(verbs, "write_labels", killed)
+        during.setattr(reviews, "write_labels", killed)
         with pytest.raises(SystemExit):
-            review(ledger, labels, 2, "rejected", "a ghost", "Ann")
+            review_blob(ledger, labels, 2, "rejected", "a ghost", "Ann")
     assert list(labels.iterdir()) == []
     assert (status(ledger, 2), [one.labelled for one in reviews_of(ledger)]) == ("rejected", [False])
-    review(ledger, labels, 1, "confirmed", "seen", "Ben")
+    review_blob(ledger, labels, 1, "confirmed", "seen", "Ben")
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "other"), (*places(ledger, 1)[0], "blob")]
     with ledger.reading() as session:
         assert unlabelled_reviews(session) == []
     before = (labels / LABELS).read_bytes()
-    assert write_pending(ledger, labels) == 0
+    assert write_pending_labels(ledger, labels) == 0
     assert (labels / LABELS).read_bytes() == before
 
 
 def test_a_review_cut_short_after_its_label_gives_no_second_one(ledger, labels):
-    review(ledger, labels, 1, "rejected", "a ghost", "Ann")
+    review_blob(ledger, labels, 1, "rejected", "a ghost", "Ann")
     before = (labels / LABELS).read_bytes()
     with ledger.writing() as session:
         session.query(Review).one().labelled = False
-    assert write_pending(ledger, labels) == 1
+    assert write_pending_labels(ledger, labels) == 1
     assert (labels / LABELS).read_bytes() == before
 
 
@@ -222,16 +220,16 @@ def test_an_exposure_that_is_not_of_hubble_makes_no_label_and_no_change(ledger, 
     with ledger.writing() as session:
         session.query(Exposure).filter_by(rootname=NAMES[PASSED]).one().rootname = "my exposure"
     with pytest.raises(BlobwatchError, match="blob 2 cannot become a label: rootname is 'my exposure'; give"):
-        review(ledger, labels, 2, "confirmed", "seen", "Ann")
+        review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
     assert (reviews_of(ledger), status(ledger, 2)) == ([], "candidate")
     assert list(labels.iterdir()) == []
 
 
 def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
     """The second begins while the first has read the table and not yet written it."""
-    second = Thread(target=lambda: review(ledger, labels, 2, "rejected", "a ghost", "Ben"))
+    second = Thread(target=lambda: review_blob(ledger, labels, 2, "rejected", "a ghost", "Ben"))
     as_far_as_it_gets = Event()
-    write, lock = verbs.write_labels, verbs.lock_labels
+    write, lock = reviews.write_labels, reviews.lock_labels
 
     def write_late(*arguments):
         if not second.ident:
@@ -246,23 +244,23 @@ def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
         with lock(folder):
             yield
 
-    monkeypatch.setattr(verbs, "write_labels", write_late)
-    monkeypatch.setattr(verbs, "lock_labels", noticed)
-    review(ledger, labels, 1, "confirmed", "seen", "Ann")
+    monkeypatch.setattr(reviews, "write_labels", write_late)
+    monkeypatch.setattr(reviews, "lock_labels", noticed)
+    review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
     second.join()
     assert {(one.label, one.who) for one in read_labels(labels)} == {("blob", "Ann"), ("other", "Ben")}
     assert [one.labelled for one in reviews_of(ledger)] == [True, True]
 
 
 def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
-    review(ledger, labels, 1, "confirmed", "seen", "Ann")
-    review(ledger, labels, 2, "rejected", "a ghost", "Ann")
+    review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
+    review_blob(ledger, labels, 2, "rejected", "a ghost", "Ann")
     sources = [
         Source(name, 58000.0 + day, Path(f"{name}_diff.fits"), (), ()) for day, name in enumerate(NAMES)
     ]
     taken = apply_labels(read_labels(labels), sources, [], lambda path: image_with_blobs([LOUD]))
     (appeared,) = taken.appearances
-    assert appeared.mjd == 58000.0 + APPEARED
+    assert appeared.moment == 58000.0 + APPEARED
     assert np.hypot(appeared.blob.x - LOUD.x, appeared.blob.y - LOUD.y) < 2
     assert list(taken.others) == [NAMES[PASSED]]
     assert len(taken.used) == 2
@@ -270,8 +268,8 @@ def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
 
 def test_what_was_reviewed_stays_so_whatever_is_detected(ledger, labels, tmp_path, box_model):
     """The blob comes back deeper, so the model finds it again; the other is not found any more."""
-    review(ledger, labels, 1, "rejected", "a ghost", "Ann")
-    review(ledger, labels, 2, "confirmed", "seen", "Ann")
+    review_blob(ledger, labels, 1, "rejected", "a ghost", "Ann")
+    review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
     write_exposure(tmp_path, COUNT, [Blob(LOUD.x, LOUD.y, 4.0, 0.1)])
     (came,) = Monitor(tmp_path, ledger, Predictor.load(box_model)).run()
     assert [one.id for one in came.found] == [1]

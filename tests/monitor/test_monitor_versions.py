@@ -8,27 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from alembic import command
-from monitor.shown import Page
-from monitor.sky import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
+from monitor.example_exposures import COUNT, LOUD, NAMES, PASSED, PASSING, canonical, linked, monitor_of
+from monitor.example_ledger import Page
 from seasons.fitsfiles import write_flat
 from sqlalchemy import create_engine, inspect, select, text
 from synthetic import parse_json_lines, write_exposure, write_model
 
-from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
+from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
-from blobwatch.monitor.ledger.exposures import exposure_named
+from blobwatch.monitor.ledger.exposures import find_exposure
 from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
 from blobwatch.monitor.model_status import Deployed
-from blobwatch.monitor.notices import Channel, post
+from blobwatch.monitor.monitor import Monitor
+from blobwatch.monitor.notices import Channel, queue_notice
 from blobwatch.monitor.pages import Pages, Reader
-from blobwatch.monitor.quality_warning import Batch, newest_warning
-from blobwatch.monitor.review import review
-from blobwatch.monitor.watch import Monitor
+from blobwatch.monitor.quality_warning import RejectionCheck, newest_warning
+from blobwatch.monitor.reviews import review_blob
 from blobwatch.predict import Predictor
 from blobwatch.settings import QualitySettings
 
@@ -44,7 +44,7 @@ class Place:
     def run(self, capsys, model: Path | None = None, **options) -> tuple[list[dict], str]:
         """Run the command once; return its lines of JSON and its messages."""
         options = MonitorOptions(as_json=True, overrules=self.folder.parent / "overrules", **options)
-        answer_monitor(self.folder, str(self.ledger.engine.url), [], str(model or self.model), options)
+        run_monitor(self.folder, str(self.ledger.engine.url), [], str(model or self.model), options)
         printed = capsys.readouterr()
         return parse_json_lines(printed.out), printed.err
 
@@ -60,7 +60,7 @@ class Place:
 
     def exposure(self, number: int) -> tables.Exposure:
         with self.ledger.reading() as session:
-            return exposure_named(session, NAMES[number])
+            return find_exposure(session, NAMES[number])
 
 
 @pytest.fixture
@@ -128,10 +128,10 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     channel, labels = Channel("k" * 64, "json://host", None), tmp_path / "labels"
     labels.mkdir()
     (labels / "labels.csv").write_text("rootname,x,y,radius,label,who,when\n")
-    review(place.ledger, labels, 2, "rejected", "a satellite", "Ada")
+    review_blob(place.ledger, labels, 2, "rejected", "a satellite", "Ada")
     with place.ledger.writing() as session:
         blob = session.get_one(tables.Blob, 1)
-        post(session, [channel], "blob 1", blob.last, "confirmed", blob)
+        queue_notice(session, [channel], "blob 1", blob.last, "confirmed", blob)
     before, state = place.blobs(), canonical(place.ledger)
     lines, messages = place.run(capsys, write_model(tmp_path / "blind", threshold=1.0), rejudge=True)
     assert (lines[-1]["rejudged"], len(lines)) == (COUNT, COUNT + 1)
@@ -140,7 +140,7 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     assert "blob 1 at (41" in messages
     assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
     page = Page(Pages(place.ledger, None, Deployed).blob(1, Reader()))
-    assert "Withdrawn: no exposure shows it any more" in page.words
+    assert "Withdrawn: after a new analysis, no exposure shows it" in page.words
     page = Page(Pages(place.ledger, None, Deployed).exposures(1, Reader()))
     assert page.words.count("1 earlier result") == COUNT
 
@@ -172,7 +172,7 @@ def test_a_judgement_that_was_interrupted_is_completed_by_the_next_run(place, ca
             raise KeyboardInterrupt
 
     with monkeypatch.context() as during:
-        during.setattr("blobwatch.monitor.watch.announce", stop)
+        during.setattr("blobwatch.monitor.monitor.queue_notices", stop)
         with pytest.raises(KeyboardInterrupt):
             place.run(capsys, rejudge=True)
     capsys.readouterr()
@@ -229,13 +229,13 @@ def test_many_rejected_exposures_make_the_limits_suspect(tmp_path, box_model):
     for number in range(6):
         write_exposure(folder, number, EXPTIME=802.9 if number < 3 else 5.0)  # three without light
     channel = Channel("k" * 64, "json://host", None)
-    batch = Batch(ledger, [channel], QualitySettings())
+    check = RejectionCheck(ledger, [channel], QualitySettings())
     results = list(monitor_of(folder, ledger, box_model).run())
     assert [one.exposure.reason[:9] for one in results[3:]] == ["rejected:"] * 3
-    warning = batch.check(results)
+    warning = check.update(results)
     assert warning.startswith("3 of 6 exposures are rejected. The limits are suspect")
-    assert batch.check(results) == ""  # said once
-    assert Batch(ledger, [channel], QualitySettings()).check(results[:3]) == warning  # another run
+    assert check.update(results) == ""  # said once
+    assert RejectionCheck(ledger, [channel], QualitySettings()).update(results[:3]) == warning  # another run
     with ledger.reading() as session:
         assert [one.subject for one in session.scalars(select(Notice))] == [
             f"suspect limits since {NAMES[0]}"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from monitor.sky import COUNT, NAMES, linked, monitor_of
+from monitor.example_exposures import COUNT, NAMES, linked, monitor_of
 from sqlalchemy import select, text
 from synthetic import parse_json_lines
 
-from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
+from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposure_files import find_exposures
 from blobwatch.instrument.file_search import FileProblem
@@ -38,7 +38,7 @@ class Place:
 
     def run(self, capsys) -> tuple[bool, list[dict], str]:
         """Run the verb once; return whether all went well, its lines, and what it says."""
-        well = answer_monitor(
+        well = run_monitor(
             self.folder, str(self.ledger.engine.url), [], str(self.model), MonitorOptions(as_json=True)
         )
         said = capsys.readouterr()
@@ -294,11 +294,11 @@ def test_nested_folders_are_searched_and_a_dangling_link_is_reported(place):
 def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_model):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match="not a directory"):
-        answer_monitor(tmp_path / "absent", url, [], str(box_model), MonitorOptions(every=1.0))
+        run_monitor(tmp_path / "absent", url, [], str(box_model), MonitorOptions(every=1.0))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_json_nothing_is_on_stdout(known, capsys):
     known.put(0)
-    answer_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model))
+    run_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model))
     assert capsys.readouterr().out == ""

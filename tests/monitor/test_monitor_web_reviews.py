@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 import requests
-from monitor.shown import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
+from monitor.example_ledger import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
 from sqlalchemy import func, select
 
-from blobwatch.cli.output.monitor import answer_reviewer
+from blobwatch.cli.output.ledger import run_reviewer
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import web
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.reviewers import admit, dismiss
-from blobwatch.monitor.ledger.reviewers import name_of as owner_of
+from blobwatch.monitor.ledger.reviewers import add_reviewer, find_reviewer, remove_reviewer
 from blobwatch.monitor.ledger.tables import Blob, Review, Reviewer, Table
-from blobwatch.monitor.review import LONGEST, review
+from blobwatch.monitor.overrules import MAX_REASON
+from blobwatch.monitor.reviews import review_blob
 
 GOOD = {"verdict": "confirmed", "reason": "round, dark, and it stays"}
 NAME = "Ada Łovelace"
@@ -71,8 +71,8 @@ def own(made, tmp_path) -> Ledger:
 def site(own, tmp_path, monkeypatch):
     monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     labels = labels_in(tmp_path / "labels")
-    with serving(web.make_app(own, tmp_path, labels, None, ["127.0.0.1"])) as address:
-        yield Site(address, own, labels, admit(own, NAME))
+    with serving(web.create_app(own, tmp_path, labels, None, ["127.0.0.1"])) as address:
+        yield Site(address, own, labels, add_reviewer(own, NAME))
 
 
 @pytest.mark.parametrize("size", [None, "", "-1", "1e3", "100001", "9" * 30])
@@ -225,7 +225,7 @@ def test_looking_changes_nothing(site):
 
 def test_a_reviewer_who_was_removed_cannot_write(site):
     assert site.review(bearer=site.token).status_code == 303
-    assert dismiss(site.ledger, NAME) == 1
+    assert remove_reviewer(site.ledger, NAME) == 1
     before = site.state()
     assert site.review(bearer=site.token).status_code == 401
     assert site.review(cookie=site.token).status_code == 401
@@ -238,7 +238,7 @@ def test_a_reviewer_who_was_removed_cannot_write(site):
         ({"verdict": "confirmed"}, 422),
         ({"reason": "so"}, 422),
         ({"verdict": "confirmed", "reason": " \n\t"}, 400),
-        ({"verdict": "confirmed", "reason": "x" * (LONGEST + 1)}, 400),
+        ({"verdict": "confirmed", "reason": "x" * (MAX_REASON + 1)}, 400),
         ({"verdict": "confirmed", "reason": "a\x00b"}, 400),
         ({"verdict": "candidate", "reason": "so"}, 400),
         ({"verdict": "", "reason": "so"}, 422),
@@ -254,15 +254,15 @@ def test_a_review_that_lacks_something_is_refused_and_changes_nothing(site, data
 
 
 def test_a_reason_of_two_thousand_letters_is_kept(site):
-    reason = "ж" * LONGEST
+    reason = "ж" * MAX_REASON
     assert site.review(data={"verdict": "rejected", "reason": reason}, bearer=site.token).status_code == 303
     with site.ledger.reading() as session:
         assert session.scalar(select(Review.reason).filter_by(blob_id=CANDIDATE)) == reason
 
 
 def test_what_no_database_can_keep_is_no_reason(own, tmp_path):
-    with pytest.raises(BlobwatchError, match="give the reason"):
-        review(own, labels_in(tmp_path / "labels"), CANDIDATE, "confirmed", "a\udcffb", "Ada")
+    with pytest.raises(BlobwatchError, match="the reason must have"):
+        review_blob(own, labels_in(tmp_path / "labels"), CANDIDATE, "confirmed", "a\udcffb", "Ada")
 
 
 def test_a_review_of_a_blob_that_is_not_there_is_not_found(site):
@@ -276,7 +276,7 @@ def test_without_a_folder_of_labels_a_review_is_refused_in_a_sentence(site):
     before = site.state()
     answer = site.review(bearer=site.token)
     assert answer.status_code == 400
-    assert f"{site.labels} is no folder" in answer.text
+    assert f"{site.labels}: not a directory" in answer.text
     assert site.state() == before
     assert "Sign in" not in requests.get(site.address, timeout=10).text
 
@@ -287,7 +287,7 @@ def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_wri
     table.mkdir()
     answer = site.review(bearer=site.token)
     assert answer.status_code == 400
-    assert f"{table} cannot be read or written (Is a directory)" in answer.text
+    assert f"{table}: not accessible (Is a directory)" in answer.text
     table.rmdir()
     assert site.review(1, bearer=site.token).status_code == 303
     assert table.read_text(encoding="utf-8").count(NAME) == 2
@@ -296,8 +296,8 @@ def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_wri
 def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch):
     """Also by its address of IPv6, whose colons are no port."""
     monkeypatch.setattr(web, "find_deployed", lambda root: audited())
-    names, token = web.names_of("::1", []), admit(own, NAME)
-    with serving(web.make_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
+    names, token = web.allowed_hosts("::1", []), add_reviewer(own, NAME)
+    with serving(web.create_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
         port = address.rpartition(":")[2]
         for host in (f"localhost:{port}", f"[::1]:{port}"):
             connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
@@ -309,35 +309,35 @@ def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch)
 
 
 def test_a_token_is_kept_as_its_hash_alone_and_shown_once(own, capsys):
-    answer_reviewer(str(own.engine.url), NAME, False)
+    run_reviewer(str(own.engine.url), NAME, False)
     shown = capsys.readouterr()
     token = shown.out.strip()
     assert token not in shown.err
-    assert owner_of(own, token) == NAME
+    assert find_reviewer(own, token) == NAME
     with own.reading() as session:
         (row,) = session.scalars(select(Reviewer)).all()
     assert token not in json.dumps([row.name, row.token_sha256, row.since])
-    answer_reviewer(str(own.engine.url), NAME, True)
-    assert owner_of(own, token) == ""
+    run_reviewer(str(own.engine.url), NAME, True)
+    assert find_reviewer(own, token) == ""
 
 
 def test_a_person_may_have_several_tokens_and_loses_all_at_once(own):
-    tokens = [admit(own, NAME) for _ in range(3)]
-    other = admit(own, "Another")
+    tokens = [add_reviewer(own, NAME) for _ in range(3)]
+    other = add_reviewer(own, "Another")
     assert len(set(tokens)) == 3
-    assert dismiss(own, f" {NAME} ") == 3
-    assert [owner_of(own, one) for one in (*tokens, other)] == ["", "", "", "Another"]
+    assert remove_reviewer(own, f" {NAME} ") == 3
+    assert [find_reviewer(own, one) for one in (*tokens, other)] == ["", "", "", "Another"]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00b", "a\udcffb", "x" * 201])
 def test_what_is_no_name_of_a_person_is_refused(own, name):
-    for change in (admit, dismiss):
-        with pytest.raises(BlobwatchError, match="give the name of a person"):
+    for change in (add_reviewer, remove_reviewer):
+        with pytest.raises(BlobwatchError, match="the name of the person must have"):
             change(own, name)
     with own.reading() as session:
         assert session.scalar(select(func.count()).select_from(Reviewer)) == 0
 
 
 def test_one_whom_nobody_knows_cannot_be_removed(own):
-    with pytest.raises(BlobwatchError, match="no reviewer is called Ada"):
-        dismiss(own, "Ada")
+    with pytest.raises(BlobwatchError, match="reviewer Ada is unknown"):
+        remove_reviewer(own, "Ada")

@@ -12,7 +12,7 @@ from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob
 from blobwatch.monitor.drift import read_reference
-from blobwatch.monitor.traits import WORDS, traits_of
+from blobwatch.monitor.statistics import STATISTICS, measure_statistics
 from blobwatch.params import Reference
 from blobwatch.predict import Predictor
 from blobwatch.stages.reference import REFERENCE, ranges_of, reference
@@ -56,14 +56,14 @@ def test_it_measures_the_exposures_that_trained_and_no_others(measured, box_mode
     assert (found["model"], found["together"]) == (Model.load(box_model).sha256, 3)
     assert [row["rootname"] for row in found["exposures"]] == ["izzz0000q", "izzz0001q", "izzz0003q"]
     for row, noise, blobs in zip(found["exposures"], (1.0, 1.1, 1.3), (1, 0, 0), strict=True):
-        assert set(row) == {"rootname", *WORDS}
+        assert set(row) == {"rootname", *STATISTICS}
         assert row["noise"] == pytest.approx(noise * NOISE, rel=0.02)
         assert row["found"] == blobs
 
 
 def test_the_ranges_hold_the_mean_and_lie_within_what_was_seen(measured):
     found, _ = measured
-    assert set(found["ranges"]) == set(WORDS)
+    assert set(found["ranges"]) == set(STATISTICS)
     for name, known in found["ranges"].items():
         seen = [row[name] for row in found["exposures"]]
         digit = 1e-5 * np.abs(seen).max()  # as the file is rounded
@@ -76,14 +76,14 @@ def test_the_monitor_reads_what_the_stage_wrote(measured):
     found, path = measured
     known = read_reference(path)
     assert (known.model, known.together, known.ranges) == (found["model"], 3, found["ranges"])
-    assert not any(known.outside(name, known.ranges[name]["mean"]) for name in WORDS)
-    assert known.outside("noise", 1.4 * NOISE)
+    assert not any(known.is_outside(name, known.ranges[name]["mean"]) for name in STATISTICS)
+    assert known.is_outside("noise", 1.4 * NOISE)
 
 
 def rows_of(count: int) -> list[dict]:
     rng = np.random.default_rng(3)
     return [
-        {name: float(value) for name, value in zip(WORDS, rng.normal(size=4), strict=True)}
+        {name: float(value) for name, value in zip(STATISTICS, rng.normal(size=4), strict=True)}
         for _ in range(count)
     ]
 
@@ -98,7 +98,7 @@ def test_the_ranges_follow_from_the_seed():
 
 def test_neighbours_are_drawn_together():
     """Where neighbours are alike, means of runs scatter more than those of exposures drawn singly."""
-    slow = [dict.fromkeys(WORDS, float(number // 10)) for number in range(40)]
+    slow = [dict.fromkeys(STATISTICS, float(number // 10)) for number in range(40)]
     wide, narrow = (
         ranges_of(
             slow, SETTINGS.model_copy(update={"exposures": 10, "together": n}), np.random.default_rng(1)
@@ -123,7 +123,7 @@ def test_subframes_that_train_nothing(box_model, differences, tmp_path):
 @pytest.fixture(scope="module")
 def traits(box_model):
     predictor = Predictor.load(box_model)
-    return lambda image: traits_of(predictor(image))
+    return lambda image: measure_statistics(predictor(image))
 
 
 def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
@@ -165,5 +165,5 @@ def test_probabilities_of_none_and_one_give_finite_scores(box_model):
     answer = Predictor.load(box_model)(image_with_blobs([], 5))
     for sure, sign in ((np.zeros(16), -1), (np.ones(16), 1)):
         for kind in (np.float32, np.float64):
-            score = traits_of(replace(answer, probabilities=sure.astype(kind))).score
+            score = measure_statistics(replace(answer, probabilities=sure.astype(kind))).score
             assert score == pytest.approx(sign * np.log(1e7), abs=0.3)

@@ -47,11 +47,11 @@ def monitor(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per exposure.")] = False,
 ) -> None:
     """Analyze the exposures of a folder that the ledger lacks, and announce new blobs."""
-    from blobwatch.cli.output.monitor import MonitorOptions, answer_monitor
+    from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 
     begin = None if since is None else (since - datetime(1858, 11, 17)).days
     options = MonitorOptions(every if watch else None, as_json, rejudge, begin, settings, flats, overrules)
-    if not answer_monitor(folder, ledger, notify or [], model, options):
+    if not run_monitor(folder, ledger, notify or [], model, options):
         raise typer.Exit(1)
 
 
@@ -64,9 +64,9 @@ def blobs(
     ] = None,
 ) -> None:
     """List the blobs of the ledger: where, since when, how sure."""
-    from blobwatch.cli.output.monitor import answer_blobs
+    from blobwatch.cli.output.ledger import show_blobs
 
-    answer_blobs(ledger, as_json, export)
+    show_blobs(ledger, as_json, export)
 
 
 Labels = Annotated[Path, typer.Option(help="Where reviews become labels.")]
@@ -85,9 +85,9 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Confirm or reject a blob; it becomes a label that the next training takes."""
-    from blobwatch.cli.output.monitor import answer_review
+    from blobwatch.cli.output.ledger import run_review
 
-    answer_review(ledger, labels, number, confirm, reason, as_json)
+    run_review(ledger, labels, number, confirm, reason, as_json)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -102,12 +102,12 @@ def overrule(
     as_json: AsJson = False,
 ) -> None:
     """Accept or reject an exposure; later runs and dvc repro honour it."""
-    from blobwatch.cli.output.monitor import answer_overrule
+    from blobwatch.cli.output.ledger import run_overrule
 
     chosen = [name for name, on in (("accept", accept), ("reject", reject), ("clear", clear)) if on]
     if len(chosen) != 1:
         raise typer.BadParameter("pass one of --accept, --reject and --clear")
-    answer_overrule(ledger, overrules, rootname, chosen[0], reason, as_json)
+    run_overrule(ledger, overrules, rootname, chosen[0], reason, as_json)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -117,9 +117,9 @@ def reviewer(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Make a token with which a person can review on the page; it is shown once."""
-    from blobwatch.cli.output.monitor import answer_reviewer
+    from blobwatch.cli.output.ledger import run_reviewer
 
-    answer_reviewer(ledger, name, remove)
+    run_reviewer(ledger, name, remove)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -134,9 +134,9 @@ def serve(
     overrules: OverrulesFolder = OVERRULES,
 ) -> None:
     """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
-    from blobwatch.cli.output.monitor import answer_serve
+    from blobwatch.cli.output.ledger import run_server
 
-    answer_serve(ledger, host, port, name or [], labels, overrules)
+    run_server(ledger, host, port, name or [], labels, overrules)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -145,6 +145,6 @@ def report(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Write the same pages as files, for a shared disk or an archive."""
-    from blobwatch.cli.output.monitor import answer_report
+    from blobwatch.cli.output.ledger import run_report
 
-    answer_report(ledger, out)
+    run_report(ledger, out)

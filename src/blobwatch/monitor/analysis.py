@@ -17,11 +17,11 @@ from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 from blobwatch.instrument.exposure_files import Listed
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
-from blobwatch.monitor.traits import Traits, traits_of
+from blobwatch.monitor.statistics import ExposureStatistics, measure_statistics
 from blobwatch.predict import Prediction, Predictor
 
 if TYPE_CHECKING:
-    from blobwatch.monitor.ledger_history import JudgedHistory
+    from blobwatch.monitor.ledger_history import LedgerHistory
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
 GREY = 5.0  # sigma at either end of their grey scale
@@ -72,7 +72,7 @@ class ExposureAnalysis:
     members : tuple of str
         Rootnames of its stack in the order of time.
     prediction : Prediction or None
-    statistics : Traits or None
+    statistics : ExposureStatistics or None
     cutouts : tuple of dict
         PNG pictures of each blob found: ``before``, ``after``, ``difference``.
     inputs : str
@@ -88,13 +88,13 @@ class ExposureAnalysis:
     image: BlobImage | None = None
     members: tuple[str, ...] = ()
     prediction: Prediction | None = None
-    statistics: Traits | None = None
+    statistics: ExposureStatistics | None = None
     cutouts: tuple[dict[str, bytes], ...] = ()
     inputs: str = ""
 
 
 def analyze_exposure(
-    listed: Listed, md5: str, history: "JudgedHistory", predictor: Predictor
+    listed: Listed, md5: str, history: "LedgerHistory", predictor: Predictor
 ) -> ExposureAnalysis:
     """Analyze one exposure against the earlier ones of a history.
 
@@ -103,7 +103,7 @@ def analyze_exposure(
     listed : Listed
     md5 : str
         Of its file.
-    history : JudgedHistory
+    history : LedgerHistory
         With the exposures before it.
     predictor : Predictor
 
@@ -142,7 +142,7 @@ def analyze_exposure(
         for blob in prediction.blobs
     )
     return ExposureAnalysis(
-        *about, JUDGED, "", quality, image, names, prediction, traits_of(prediction), cutouts
+        *about, JUDGED, "", quality, image, names, prediction, measure_statistics(prediction), cutouts
     )
 
 

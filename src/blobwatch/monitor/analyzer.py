@@ -1,4 +1,4 @@
-"""Analysis of an exposure against those of the ledger before it."""
+"""Analysis of an exposure against the earlier exposures of the ledger."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +9,15 @@ from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, analyze_exposure
 from blobwatch.monitor.ledger.database import Session
 from blobwatch.monitor.ledger.exposures import (
-    comparable,
-    in_same_filter,
-    inputs_of,
-    listed_of_row,
+    comparable_exposures,
+    exposures_in_filter,
+    file_of_row,
+    hash_inputs,
     quality_of,
 )
 from blobwatch.monitor.ledger.overrules import overrules_in_force
 from blobwatch.monitor.ledger.tables import UNFIT, Exposure
-from blobwatch.monitor.ledger_history import Judged, JudgedHistory
+from blobwatch.monitor.ledger_history import LedgerHistory, StoredExposure
 from blobwatch.predict import Predictor
 from blobwatch.settings import DifferenceSettings
 
@@ -30,14 +30,14 @@ class Analyzer:
     predictor : Predictor
     settings : DifferenceSettings
     flats : FlatFields or None
-        By which the flats of each exposure are undone.
+        Remove the flats of each exposure.
     """
 
     def __init__(self, predictor: Predictor, settings: DifferenceSettings, flats: FlatFields | None):
         self.predictor, self.settings = predictor, settings
-        self.history = JudgedHistory(settings, flats)
+        self.history = LedgerHistory(settings, flats)
         self.earlier: list[Exposure] = []
-        self.missing: list[Exposure] = []  # those of them whose files cannot be used
+        self.missing: list[Exposure] = []  # the earlier exposures with missing or changed files
         self.verdicts: dict[str, str] = {}
         self.other_flats = ""
 
@@ -47,13 +47,13 @@ class Analyzer:
         verdicts = overrules_in_force(session)
         self.history.load([], verdicts)
         _, flats, raw = self.history.group(file)
-        rows = comparable(session, file.filter, flats, raw, start, file.expstart)
+        rows = comparable_exposures(session, file.filter, flats, raw, start, file.expstart)
         rows = [one for one in rows if one.rootname != file.rootname]
         self.missing = [one for one in rows if stamp_of(Path(one.path)) != one.stamp]
-        judged = [judged_of(one) for one in rows if one not in self.missing]
-        others = in_same_filter(session, file.filter, raw, start, file.expstart)
-        others = [judged_of(one) for one in others if one.flats != flats and one.rootname != file.rootname]
-        self.history.load([one for one in [*judged, *others] if one is not None], verdicts)
+        others = exposures_in_filter(session, file.filter, raw, start, file.expstart)
+        others = [one for one in others if one.flats != flats and one.rootname != file.rootname]
+        used = [*(one for one in rows if one not in self.missing), *others]
+        self.history.load([one for one in map(stored_exposure, used) if one is not None], verdicts)
         self.earlier, self.verdicts = rows, {name: one.verdict for name, one in verdicts.items()}
         self.other_flats = self.history.other_flats(file)
         return self.inputs(file, md5)
@@ -64,10 +64,10 @@ class Analyzer:
             return ""
         verdict = self.verdicts.get(file.rootname, "")
         flats = self.history.group(file)[1]
-        return inputs_of(md5, flats, verdict, self.earlier, self.verdicts, self.other_flats)
+        return hash_inputs(md5, flats, verdict, self.earlier, self.verdicts, self.other_flats)
 
     def analyze(self, file: Listed, md5: str) -> ExposureAnalysis:
-        """Analyze a file; earlier exposures that cannot be read any more are left out."""
+        """Analyze a file; leave out earlier exposures that are no longer readable."""
         try:
             analysis = analyze_exposure(file, md5, self.history, self.predictor)
         except (BlobwatchError, OSError):
@@ -76,8 +76,8 @@ class Analyzer:
             if not bad:
                 raise
             self.missing = [one for one in self.earlier if one.rootname in bad]
-            kept = [one for name, one in self.history.judged.items() if name not in bad]
-            self.history.load(kept, self.history.overrules)
+            readable = [one for name, one in self.history.judged.items() if name not in bad]
+            self.history.load(readable, self.history.overrules)
             analysis = analyze_exposure(file, md5, self.history, self.predictor)
         return replace(analysis, inputs=self.inputs(file, md5))
 
@@ -90,16 +90,16 @@ class Analyzer:
         return True
 
     def image(self, row: Exposure) -> BlobImage | None:
-        """Return the image of an exposure of the ledger; None where its file is gone."""
-        listed = listed_of_row(row)
+        """Return the image of an exposure of the ledger; None if its file is missing."""
+        listed = file_of_row(row)
         if stamp_of(listed.path) != listed.stamp:
             return None
         return self.history.blob_image(listed, row.own_noise)
 
 
-def judged_of(row: Exposure) -> Judged | None:
-    """Return an exposure of the ledger with its verdict; None where it is another kind of exposure."""
+def stored_exposure(row: Exposure) -> StoredExposure | None:
+    """Return an exposure of the ledger with its verdict; None for another kind of exposure."""
     quality, is_unfit = quality_of(row), row.outcome == UNFIT
     if is_unfit and quality is None:
         return None
-    return Judged(listed_of_row(row), row.flats, quality, row.reason or "rejected" if is_unfit else "")
+    return StoredExposure(file_of_row(row), row.flats, quality, row.reason or "rejected" if is_unfit else "")

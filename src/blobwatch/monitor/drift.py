@@ -1,4 +1,4 @@
-"""Drift: are the newest exposures, and what the model says of them, still like those that trained it?"""
+"""Drift: whether the newest exposures differ from those that trained the model."""
 
 import json
 from dataclasses import dataclass
@@ -8,130 +8,125 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Session
-from blobwatch.monitor.ledger.queries import newest_judged, newest_traits
-from blobwatch.monitor.ledger.rows import with_error
+from blobwatch.monitor.ledger.queries import newest_judged, newest_statistics
+from blobwatch.monitor.ledger.rows import format_value
 from blobwatch.monitor.ledger.tables import Exposure, Model
-from blobwatch.monitor.traits import WORDS
+from blobwatch.monitor.statistics import STATISTICS
 
 REFERENCE = "reports/reference/reference.json"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The traits of the exposures that trained a model, as the stage ``reference`` wrote them.
+    """Statistics of the exposures that trained a model, written by the stage ``reference``.
 
     Attributes
     ----------
     model : str
         The sha256 of the model.
     together : int
-        How many of the newest exposures are compared at a time.
+        Number of the newest exposures that are averaged.
     ranges : dict
-        Of each trait ``mean``, ``low``, ``high``: between the last two lie nearly all means of so many
-        training exposures.
+        ``mean``, ``low`` and ``high`` of each statistic. Nearly all means of ``together`` training exposures
+        lie between ``low`` and ``high``.
     """
 
     model: str
     together: int
     ranges: dict[str, dict[str, float]]
 
-    def outside(self, name: str, mean: float) -> bool:
-        """Tell whether a mean lies outside the range of its trait."""
+    def is_outside(self, name: str, mean: float) -> bool:
+        """Return whether a mean is outside the range of its statistic."""
         return not self.ranges[name]["low"] <= mean <= self.ranges[name]["high"]
 
 
 def read_reference(path: Path | None = None) -> Reference | None:
-    """Return the reference of the project in which one stands, or the one that came with the package.
+    """Return the reference of the current project, or else of the package.
 
     Raises
     ------
     BlobwatchError
         If it is damaged.
     """
-    own = (
-        Path(REFERENCE),
-        Path(__file__).parents[1] / "reference.json",
-        Path(__file__).parents[3] / REFERENCE,
-    )
-    found = next((place for place in ([path] if path else own) if place.is_file()), None)
+    package = Path(__file__).parents[1]
+    default = [Path(REFERENCE), package / "reference.json", package.parents[1] / REFERENCE]
+    found = next((one for one in ([path] if path else default) if one.is_file()), None)
     if found is None:
         return None
     try:
         content = json.loads(found.read_text(encoding="utf-8"))
         ranges = {
             name: {key: float(content["ranges"][name][key]) for key in ("mean", "low", "high")}
-            for name in WORDS
+            for name in STATISTICS
         }
         if (together := int(content["together"])) < 1:
             raise ValueError(together)
         return Reference(str(content["model"]), together, ranges)
     except (ValueError, KeyError, TypeError):
-        raise BlobwatchError(f"{found} is damaged; restore it, or run `dvc repro reference`") from None
+        raise BlobwatchError(f"{found}: damaged. Restore it, or run `dvc repro reference`") from None
 
 
 @dataclass(frozen=True)
-class Drift:
-    """One trait of the newest exposures.
-
-    Attributes
-    ----------
-    name : str
-    mean, error : float
-        Of the newest exposures; the error is that of the mean.
-    """
+class MeanStatistic:
+    """Mean of one statistic over the newest exposures, with the error of the mean."""
 
     name: str
     mean: float
     error: float
 
 
-def newest_means(session: Session, model: Model, together: int, before: float | None = None) -> list[Drift]:
-    """Return the mean traits of the newest exposures that a model judged; of too few there are none.
+def mean_statistics(
+    session: Session, model: Model, together: int, before: float | None = None
+) -> list[MeanStatistic]:
+    """Return the mean statistics of the newest exposures that a model analyzed.
 
     Parameters
     ----------
     session : Session
     model : Model
     together : int
-        How many.
+        Number of exposures. The result is empty if there are fewer.
     before : float, optional
-        MJD; of those that were taken earlier.
+        MJD; use only exposures taken earlier.
     """
-    values = newest_traits(session, model, WORDS, together, before)
+    values = newest_statistics(session, model, STATISTICS, together, before)
     if len(values) < together:
         return []
     errors = values.std(axis=0, ddof=min(1, together - 1)) / np.sqrt(together)
-    means = zip(WORDS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)
-    return [Drift(*one) for one in means if np.isfinite(one[1])]
+    means = zip(STATISTICS, values.mean(axis=0).tolist(), errors.tolist(), strict=True)
+    return [MeanStatistic(*one) for one in means if np.isfinite(one[1])]
 
 
-def outside(
+def find_drift(
     session: Session, model: Model, reference: Reference | None, before: float | None = None
-) -> list[Drift]:
-    """Return the traits of the newest exposures, as `newest_means`, that have left the training data's range.
+) -> list[MeanStatistic]:
+    """Return the mean statistics that are outside the range of the training data.
 
-    None without a reference of the model.
+    The result is empty without a reference of the model.
     """
     if reference is None or reference.model != model.sha256:
         return []
-    means = newest_means(session, model, reference.together, before)
-    return [one for one in means if reference.outside(one.name, one.mean)]
+    means = mean_statistics(session, model, reference.together, before)
+    return [one for one in means if reference.is_outside(one.name, one.mean)]
 
 
-def begun(session: Session, exposure: Exposure, reference: Reference | None) -> dict[str, str]:
-    """Return the traits that have left their range with an exposure, the newest, each with its sentence."""
+def new_drift(session: Session, exposure: Exposure, reference: Reference | None) -> dict[str, str]:
+    """Return a message for each statistic that left its range with this exposure.
+
+    The result is empty if this is not the newest exposure.
+    """
     newest = newest_judged(session)
     if newest is None or newest.id != exposure.id:
         return {}
-    earlier = {one.name for one in outside(session, exposure.model, reference, exposure.expstart)}
-    now = outside(session, exposure.model, reference)
-    return {one.name: sentence(one, reference) for one in now if one.name not in earlier}
+    earlier = {one.name for one in find_drift(session, exposure.model, reference, exposure.expstart)}
+    current = find_drift(session, exposure.model, reference)
+    return {one.name: describe_drift(one, reference) for one in current if one.name not in earlier}
 
 
-def sentence(one: Drift, reference: Reference) -> str:
-    """Return what is to be said of a trait outside its range."""
-    known = reference.ranges[one.name]
+def describe_drift(one: MeanStatistic, reference: Reference) -> str:
+    """Return the message about a statistic outside its range."""
+    known, value = reference.ranges[one.name], format_value(one.mean, one.error)
     return (
-        f"{WORDS[one.name]}: {with_error(one.mean, one.error)} over the last {reference.together} exposures, "
+        f"{STATISTICS[one.name]}: {value} over the last {reference.together} exposures, "
         f"outside {known['low']:.4g} to {known['high']:.4g} of the training data (mean {known['mean']:.4g})"
     )

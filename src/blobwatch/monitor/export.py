@@ -1,4 +1,4 @@
-"""The ledger's blobs in files that astronomers open: CSV, ECSV with units, regions for ds9."""
+"""Export of blobs: CSV, ECSV with units, regions for ds9."""
 
 import csv
 from io import StringIO
@@ -8,16 +8,8 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_text
 from blobwatch.monitor.ledger.rows import COLUMNS
 
-UNITS = {
-    "x": "pix",
-    "y": "pix",
-    "x_error": "pix",
-    "y_error": "pix",
-    "radius": "pix",
-    "first_seen": "d",
-    "last_seen": "d",
-    "last_without": "d",
-}
+UNITS = dict.fromkeys(("x", "y", "x_error", "y_error", "radius"), "pix")
+UNITS |= dict.fromkeys(("first_seen", "last_seen", "last_without"), "d")
 MEANINGS = {
     "x": "column of the 1024 frame, from 0",
     "y": "row of the 1024 frame, from 0",
@@ -30,29 +22,32 @@ MEANINGS = {
     "x_error": "scatter of the detections",
     "y_error": "scatter of the detections",
 }
+INTEGERS = {"id", "detections", "model_version"}
+TEXTS = {"status", "reviewed_by", "first_rootname", "last_without_rootname", "last_rootname"}
+TEXTS |= {"model_sha256", "fingerprint"}
 COLOURS = {"candidate": "yellow", "confirmed": "green", "rejected": "red"}
 
 
 def write_export(path: Path, rows: list[dict]) -> None:
-    """Write blobs, as `list_blobs` gives them, in the form that the ending of the file names.
+    """Write blobs from `list_blobs` in the format of the file name's suffix.
 
     Raises
     ------
     BlobwatchError
-        If the ending is another, or the place cannot be written.
+        If the suffix is unknown or the file is not writable.
     """
     if path.suffix not in WRITERS:
-        raise BlobwatchError(f"{path} names no known form; end it in {', '.join(WRITERS)}")
+        raise BlobwatchError(f"{path}: unknown format. Use the suffix {', '.join(WRITERS)}")
     if not path.parent.is_dir():
-        raise BlobwatchError(f"{path.parent} is no folder; make it, or give another place")
+        raise BlobwatchError(f"{path.parent}: not a directory. Create it, or pass another path")
     try:
         write_text(path, WRITERS[path.suffix](rows))
     except OSError as error:
-        raise BlobwatchError(f"{path} cannot be written: {error.strerror}; give another place") from None
+        raise BlobwatchError(f"{path}: not writable ({error.strerror}). Pass another path") from None
 
 
-def csv_of(rows: list[dict]) -> str:
-    """Return a plain table."""
+def to_csv(rows: list[dict]) -> str:
+    """Return blobs as CSV."""
     text = StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
@@ -60,43 +55,26 @@ def csv_of(rows: list[dict]) -> str:
     return text.getvalue()
 
 
-def ecsv_of(rows: list[dict]) -> str:
-    """Return a table of astropy, with units and what each column means; what is unknown is masked."""
-    text = StringIO()
-    table_of(rows).write(text, format="ascii.ecsv")
-    return text.getvalue()
-
-
-def table_of(rows: list[dict]):
-    """Return blobs as a table of astropy."""
+def to_ecsv(rows: list[dict]) -> str:
+    """Return blobs as an astropy table with units and descriptions; unknown values are masked."""
     import numpy as np
     from astropy.table import MaskedColumn, Table
 
-    kinds = {"id": int, "detections": int, "model_version": int}
-    texts = {
-        "status",
-        "reviewed_by",
-        "first_rootname",
-        "last_without_rootname",
-        "last_rootname",
-        "model_sha256",
-        "fingerprint",
-    }
     table = Table(meta={"comments": ["IR blobs of WFC3; x and y are pixels of the 1024 frame, from 0"]})
     for name in COLUMNS:
-        kind = str if name in texts else kinds.get(name, float)
+        kind = str if name in TEXTS else int if name in INTEGERS else float
         values = [row[name] for row in rows]
-        filled = [kind() if value is None else value for value in values]
-        column = MaskedColumn(
-            np.array(filled, dtype=kind), name=name, unit=UNITS.get(name), description=MEANINGS.get(name)
-        )
+        data = np.array([kind() if value is None else value for value in values], dtype=kind)
+        column = MaskedColumn(data, name=name, unit=UNITS.get(name), description=MEANINGS.get(name))
         column.mask = [value is None for value in values]
         table.add_column(column)
-    return table
+    text = StringIO()
+    table.write(text, format="ascii.ecsv")
+    return text.getvalue()
 
 
-def regions_of(rows: list[dict]) -> str:
-    """Return a circle for each blob, in pixels of the 1024 frame, which ds9 counts from 1."""
+def to_regions(rows: list[dict]) -> str:
+    """Return a ds9 circle for each blob, in pixels counted from 1."""
     lines = [
         "# Region file format: DS9 version 4.1",
         "# pixels of the 1024 frame, from 1 (on a flt, take 5 off x and y)",
@@ -104,11 +82,9 @@ def regions_of(rows: list[dict]) -> str:
     ]
     for row in rows:
         circle = f"circle({row['x'] + 1:.2f},{row['y'] + 1:.2f},{row['radius']:.2f})"
-        lines.append(
-            f"{circle} # color={COLOURS[row['status']]} text={{{row['id']}}} tag={{{row['status']}}}"
-        )
+        properties = f"color={COLOURS[row['status']]} text={{{row['id']}}} tag={{{row['status']}}}"
+        lines.append(f"{circle} # {properties}")
     return "\n".join(lines) + "\n"
 
 
-# The text of a file, by the ending of its name.
-WRITERS = {".csv": csv_of, ".ecsv": ecsv_of, ".reg": regions_of}
+WRITERS = {".csv": to_csv, ".ecsv": to_ecsv, ".reg": to_regions}

@@ -1,4 +1,4 @@
-"""Exposures of the ledger as a history: their verdicts stand, and their images are remembered."""
+"""History of exposures whose verdicts are in the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,19 +14,18 @@ from blobwatch.settings import DifferenceSettings
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An exposure whose verdict is in the ledger.
+class StoredExposure:
+    """An exposure with its verdict in the ledger.
 
     Attributes
     ----------
     listed : Listed
-        With the place of its file today.
     flats : str
-        Key of its flats as it was analyzed.
+        Key of its flats at the analysis.
     quality : Quality or None
-        None where it was measured by an earlier version of the program.
+        None if an earlier version of the program stored it.
     rejection : str
-        Empty where it is accepted.
+        Reason; empty if it is accepted.
     """
 
     listed: Listed
@@ -35,22 +34,16 @@ class Judged:
     rejection: str
 
 
-class JudgedHistory(History):
-    """A history whose exposures have their verdicts in the ledger: these are not judged anew."""
+class LedgerHistory(History):
+    """A history that takes verdicts from the ledger and caches images between exposures."""
 
     def __init__(self, settings: DifferenceSettings, flats: FlatFields | None = None):
         super().__init__((), settings, None, flats)
-        self.judged: dict[str, Judged] = {}
+        self.judged: dict[str, StoredExposure] = {}
         self._files: dict[str, tuple] = {}
 
-    def load(self, rows: list[Judged], overrules: Mapping[str, Overrule]) -> None:
-        """Replace the exposures of the history; images of unchanged files are kept.
-
-        Parameters
-        ----------
-        rows : list of Judged
-        overrules : mapping of str to Overrule
-        """
+    def load(self, rows: list[StoredExposure], overrules: Mapping[str, Overrule]) -> None:
+        """Replace the exposures of the history; keep images of unchanged files."""
         self.overrules = overrules
         self.judged = {one.listed.rootname: one for one in rows}
         self.exposures, self.times = {}, []
@@ -67,28 +60,28 @@ class JudgedHistory(History):
             self._images[listed.rootname] = image
 
     def keep_image(self, listed: Listed) -> None:
-        """Drop the image of an exposure if it is that of another file."""
+        """Drop the image of an exposure if its file changed."""
         key = (listed.path, listed.stamp)
         if self._files.get(listed.rootname) != key:
             self._images.pop(listed.rootname, None)
             self._files[listed.rootname] = key
 
     def group(self, one: Listed) -> tuple[str, str, bool]:
-        """Return what exposures must have in common to be combined: filter, flats, and unit."""
+        """Return filter, flats and unit: exposures are combined only if these are equal."""
         known = self.judged.get(one.rootname)
         return super().group(one) if known is None else (one.filter, known.flats, one.product == "raw")
 
     def rejection(self, one: Listed) -> str:
-        """Return why an exposure is rejected; empty where it is accepted."""
+        """Return why an exposure is rejected; empty if it is accepted."""
         known = self.judged.get(one.rootname)
         return super().rejection(one) if known is None else known.rejection
 
     def is_reference(self, one: Listed) -> bool:
-        """Return whether others are measured against an exposure: it must be accepted."""
+        """Return whether an exposure is accepted, so that others are compared with it."""
         return not self.rejection(one) if one.rootname in self.judged else super().is_reference(one)
 
     def blob_image(self, listed: Listed, noise: float | None) -> BlobImage | None:
-        """Return the image of an exposure for its light curves; None where its file cannot be used."""
+        """Return the image of an exposure for light curves; None if its file is unusable."""
         self.keep_image(listed)
         try:
             return None if noise is None else BlobImage(self.image(listed), noise)
@@ -96,6 +89,6 @@ class JudgedHistory(History):
             return None
 
     def measured(self) -> dict[str, Quality]:
-        """Return the measures of exposures whose measures the ledger does not have."""
+        """Return the measures of exposures that the ledger stores without measures."""
         old = [name for name, one in self.judged.items() if one.quality is None]
         return {name: self._qualities[name] for name in old if name in self._qualities}

@@ -1,4 +1,4 @@
-"""What is deployed and what its audit says, asked for beside the pages since an audit takes a second."""
+"""Deployed model and its audit, found in the background since an audit takes a second."""
 
 import time
 from collections.abc import Callable
@@ -11,33 +11,33 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import now
 from blobwatch.predict import find_model
 
-STALE = 600.0  # seconds after which an audit is made anew
+MAX_AGE = 600.0  # seconds after which the audit is repeated
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What is known of the deployed model.
+    """The deployed model and its audit.
 
     Attributes
     ----------
     model : Model or None
-        None where there is none, or its files are not what they were.
+        None if there is none, or its files were changed.
     verdict : str
-        That of the audit; ``unknown`` where there was none.
+        Of the audit; ``unknown`` without one.
     checked : str
-        When, UTC.
+        Time of the audit, UTC.
     note : str
-        Why there is no audit, or no model.
+        Why there is no audit or no model.
     links : tuple of dict
-        Those of the audit: ``link``, ``status``, ``note``.
+        ``link``, ``status`` and ``note`` of each link of the audit.
     page : str
-        The audit's own page, HTML.
+        The audit as an HTML page.
     """
 
     model: Model | None = None
     verdict: str = "unknown"
     checked: str = ""
-    note: str = "being checked; look again in a moment"
+    note: str = "being checked; reload the page in a moment"
     links: tuple[dict, ...] = ()
     page: str = field(default="", repr=False)
 
@@ -59,24 +59,24 @@ def find_deployed(root: Path) -> Deployed:
     return Deployed(model, answer["verdict"], now(), "", tuple(answer["links"]), page(found))
 
 
-class Renewed:
-    """What is deployed, found in the background and kept for some minutes; calling it returns the newest."""
+class DeployedCache:
+    """The deployed model, refreshed in the background; a call returns the newest result."""
 
     def __init__(self, find: Callable[[], Deployed]):
-        self.find, self.known, self.since = find, Deployed(), float("-inf")
+        self.find, self.newest, self.since = find, Deployed(), float("-inf")
         self.lock = Lock()
 
     def __call__(self) -> Deployed:
-        """Return what is known now, and have it found anew if that is old."""
+        """Return the newest result, and start a refresh if it is old."""
         with self.lock:
-            if time.monotonic() - self.since > STALE:
+            if time.monotonic() - self.since > MAX_AGE:
                 self.since = time.monotonic()
-                Thread(target=self.renew, daemon=True).start()
-        return self.known
+                Thread(target=self.refresh, daemon=True).start()
+        return self.newest
 
-    def renew(self) -> None:
-        """Find it anew."""
+    def refresh(self) -> None:
+        """Find the deployed model again."""
         try:
-            self.known = self.find()
-        except Exception as error:  # else the pages would say for ever that it is being checked
-            self.known = Deployed(note=f"the audit broke off: {type(error).__name__}: {error}", checked=now())
+            self.newest = self.find()
+        except Exception as error:  # otherwise the pages would show "being checked" permanently
+            self.newest = Deployed(note=f"the audit failed: {type(error).__name__}: {error}", checked=now())

@@ -1,4 +1,4 @@
-"""The pages: what each shows, read from the ledger, and drawn by a template; served or written as files."""
+"""HTML pages of a ledger, rendered from templates; served or written as files."""
 
 import json
 from base64 import b64encode
@@ -13,50 +13,51 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.monitor import charts
 from blobwatch.monitor.analysis import CUTOUT, corner
-from blobwatch.monitor.drift import Reference, newest_means, outside, sentence
+from blobwatch.monitor.charts import light_chart, monthly_rate, statistic_chart, timeline
+from blobwatch.monitor.drift import Reference, describe_drift, find_drift, mean_statistics
 from blobwatch.monitor.ledger.database import Ledger, Session, now
-from blobwatch.monitor.ledger.overrules import overrules_of
+from blobwatch.monitor.ledger.overrules import overrules_by_exposure
 from blobwatch.monitor.ledger.queries import (
     PICTURES,
-    detections_of,
-    models_used,
+    exposure_span,
+    list_detections,
+    list_models,
+    list_notices,
     newest_exposures,
     newest_judged,
-    notices_of,
     old_results,
-    span_of,
-    traits_over_time,
+    statistics_over_time,
 )
 from blobwatch.monitor.ledger.rows import (
-    appeared,
-    depth_of,
-    find_blob,
-    light_of,
+    blob_row,
+    describe_onset,
+    format_depth,
+    format_utc,
+    format_value,
+    get_blob,
+    light_curve_of,
     list_blobs,
-    row_of,
-    utc,
-    with_error,
 )
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Detection, Exposure, Model
 from blobwatch.monitor.model_status import Deployed
-from blobwatch.monitor.panels import light_chart, rate_of, timeline, trait_chart
 from blobwatch.monitor.quality_warning import newest_warning
-from blobwatch.monitor.traits import WORDS
+from blobwatch.monitor.statistics import STATISTICS
 from blobwatch.settings import QualitySettings
 
 PER_PAGE = 50  # exposures
 STYLE = Path(__file__).parent / "templates" / "style.css"
+NO_STATISTICS = np.empty((0, 1 + len(STATISTICS)))
 STATUSES = (CONFIRMED, CANDIDATE, REJECTED)
 
 
 @dataclass(frozen=True)
 class Links:
-    """Where the pages lie: on a server, or, with ``static``, as files beside one another."""
+    """Addresses of the pages: on a server, or, with ``static``, as files in one folder."""
 
     static: bool = False
 
     def __call__(self, name: str, number: int | str | None = None) -> str:
-        """Return the address of a page; blobs and the pages of exposures are numbered."""
+        """Return the address of a page, with the number of the blob or page of exposures."""
         if self.static:
             return f"{name}-{number}.html" if number is not None else f"{name}.html"
         if name == "index":
@@ -68,7 +69,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Reader:
-    """The reader of a page: a name after signing in, and whether reviews and overrules are possible here."""
+    """Reader of a page: name after signing in, and whether reviews and overrules are possible."""
 
     name: str = ""
     may_review: bool = False
@@ -83,12 +84,12 @@ class Pages:
     ----------
     ledger : Ledger
     reference : Reference or None
-        What the traits of exposures are held against.
+        Statistics of the training exposures.
     deployed : callable
-        Gives what is known of the deployed model and its audit.
+        Returns the deployed model and its audit.
     links : Links
     limits : QualitySettings
-        By which many rejected exposures are suspect.
+        Share of rejected exposures that makes the limits suspect.
     """
 
     ledger: Ledger
@@ -97,45 +98,35 @@ class Pages:
     links: Links = field(default_factory=Links)
     limits: QualitySettings = field(default_factory=QualitySettings)
 
-    def warm(self) -> None:
-        """Do once what the first reader of each page would wait for."""
-        charts.warm()
-        for draw in (self.index, lambda reader: self.exposures(1, reader), self.drift, self.model):
-            draw(Reader())
+    def preload(self) -> None:
+        """Render each page once, so that the first request does not wait for imports."""
+        charts.preload()
+        for render in (self.index, lambda reader: self.exposures(1, reader), self.drift, self.model):
+            render(Reader())
         environment().get_template("blob.html")
 
-    def render(self, name: str, session: Session, reader: Reader, **shown) -> str:
+    def render(self, name: str, session: Session, reader: Reader, **values) -> str:
         """Return the HTML of a page."""
-        return (
-            environment()
-            .get_template(f"{name}.html")
-            .render(
-                here=name,
-                link=self.links,
-                reader=reader,
-                drifts=self.drifts(session),
-                suspect=newest_warning(session, self.limits),
-                made=now(),
-                **shown,
-            )
-        )
+        common = {"here": name, "link": self.links, "reader": reader, "made": now()}
+        warnings = {"drifts": self.drifts(session), "suspect": newest_warning(session, self.limits)}
+        return environment().get_template(f"{name}.html").render(**common, **warnings, **values)
 
-    def plain(self, name: str, reader: Reader, **shown) -> str:
-        """Return a page that shows nothing of the ledger but what is to be warned of."""
+    def plain(self, name: str, reader: Reader, **values) -> str:
+        """Return a page without data of the ledger except warnings."""
         with self.ledger.reading() as session:
-            return self.render(name, session, reader, **shown)
+            return self.render(name, session, reader, **values)
 
     def drifts(self, session: Session) -> list[str]:
-        """Return what is to be warned of on every page."""
+        """Return the warnings of drift."""
         model = newest_model(session)
-        found = outside(session, model, self.reference) if model else []
-        return [sentence(one, self.reference) for one in found]
+        found = find_drift(session, model, self.reference) if model else []
+        return [describe_drift(one, self.reference) for one in found]
 
     def index(self, reader: Reader) -> str:
-        """Return the first page: the detector, blobs over time, and the list of blobs."""
+        """Return the page of the detector, the blobs over time, and the list of blobs."""
         with self.ledger.reading() as session:
             rows = list_blobs(session)
-            first, last, seen = span_of(session)
+            first, last, seen = exposure_span(session)
             dates = [row["first_seen"] for row in rows]
             span = (min(dates), max(dates)) if dates else (0.0, 0.0)
             confirmed = [row for row in rows if row["status"] == CONFIRMED]
@@ -150,7 +141,7 @@ class Pages:
                 seen=seen,
                 last=last,
                 timeline=timeline(confirmed, first, last) if confirmed else None,
-                rate=rate_of(len(confirmed), last - first) if seen and last > first else "",
+                rate=monthly_rate(len(confirmed), last - first) if seen and last > first else "",
                 deployed=self.deployed(),
             )
 
@@ -159,47 +150,46 @@ class Pages:
 
         Raises
         ------
-        BlobwatchError
-            If the ledger has none of that number.
+        UnknownBlob
+            If the ledger does not have this blob.
         """
         with self.ledger.reading() as session:
-            blob = find_blob(session, number)
-            detections = detections_of(session, number)
+            blob = get_blob(session, number)
+            detections = list_detections(session, number)
             first = detections[0] if detections else None
-            row = row_of(blob)
+            row = blob_row(blob)
             return self.render(
                 "blob",
                 session,
                 reader,
                 blob=blob,
                 row=row,
-                appeared=appeared(row),
+                appeared=describe_onset(row),
                 pictures={name: b64encode(getattr(first, name)).decode() for name in PICTURES}
                 if first
                 else {},
                 first=first,
-                circle=ring_of(first) if first else None,
+                circle=circle_in_picture(first) if first else None,
                 size=CUTOUT,
-                light=light_chart(light_of(session, blob), row, blob.halfway),
+                light=light_chart(light_curve_of(session, blob), row, blob.halfway),
                 detections=detections,
-                notices=notices_of(session, number),
+                notices=list_notices(session, number),
             )
 
     def exposures(self, number: int, reader: Reader) -> str:
-        """Return a page of exposures, the newest first; pages count from 1."""
+        """Return a page of exposures, the newest first; pages are numbered from 1."""
         with self.ledger.reading() as session:
-            total = span_of(session)[2]
-            last = max(1, -(-total // PER_PAGE))
+            last = count_pages(session)
             number = min(number, last)
             rows = newest_exposures(session, PER_PAGE, (number - 1) * PER_PAGE)
             return self.render(
                 "exposures",
                 session,
                 reader,
-                rows=[(one, sixteen(one), found) for one, found in rows],
-                overrules=overrules_of(session, [one.rootname for one, _ in rows]),
+                rows=[(one, probability_grid(one), found) for one, found in rows],
+                overrules=overrules_by_exposure(session, [one.rootname for one, _ in rows]),
                 history=old_results(session, [one.id for one, _ in rows]),
-                total=total,
+                total=exposure_span(session)[2],
                 number=number,
                 pages=last,
             )
@@ -209,11 +199,11 @@ class Pages:
         with self.ledger.reading() as session:
             model = newest_model(session)
             known = bool(self.reference and model and self.reference.model == model.sha256)
-            table = traits_over_time(session, model, WORDS) if model else np.empty((0, 1 + len(WORDS)))
-            means = newest_means(session, model, self.reference.together) if known else []
+            table = statistics_over_time(session, model, STATISTICS) if model else NO_STATISTICS
+            means = mean_statistics(session, model, self.reference.together) if known else []
             panels = [
-                trait_chart(name, table[:, 0], table[:, column], self.reference if known else None)
-                for column, name in enumerate(WORDS, start=1)
+                statistic_chart(name, table[:, 0], table[:, column], self.reference if known else None)
+                for column, name in enumerate(STATISTICS, start=1)
             ]
             return self.render(
                 "drift",
@@ -222,36 +212,41 @@ class Pages:
                 panels=[one for one in panels if one],
                 known=known,
                 reference=self.reference,
-                means=[(one, self.reference.outside(one.name, one.mean)) for one in means],
-                words=WORDS,
+                means=[(one, self.reference.is_outside(one.name, one.mean)) for one in means],
+                words=STATISTICS,
                 model=model,
             )
 
     def model(self, reader: Reader) -> str:
-        """Return the page of the deployed model, with its audit."""
+        """Return the page of the deployed model and its audit."""
         with self.ledger.reading() as session:
-            used = models_used(session)
+            used = list_models(session)
             return self.render("model", session, reader, deployed=self.deployed(), used=used)
 
 
 @cache
 def environment() -> Environment:
-    """Return what draws the templates."""
-    made = Environment(
+    """Return the template environment."""
+    result = Environment(
         loader=PackageLoader("blobwatch.monitor"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"utc": utc, "with_error": with_error, "depth": depth_of, "moment": moment}
-    made.filters["quality"] = quality_words
-    return made
+    result.filters |= {"utc": format_utc, "time": format_time, "format_value": format_value}
+    result.filters |= {"depth": format_depth, "quality": list_measures}
+    return result
 
 
-def moment(kept: str) -> str:
-    """Return a moment of ours, as the ledger keeps it, in words."""
-    return kept.replace("T", " ").replace("+00:00", " UTC")
+def count_pages(session: Session) -> int:
+    """Return the number of pages of exposures."""
+    return max(1, -(-exposure_span(session)[2] // PER_PAGE))
+
+
+def format_time(time: str) -> str:
+    """Format an ISO 8601 time of the ledger for readers."""
+    return time.replace("T", " ").replace("+00:00", " UTC")
 
 
 def newest_model(session: Session) -> Model | None:
@@ -260,14 +255,14 @@ def newest_model(session: Session) -> Model | None:
     return found.model if found else None
 
 
-def ring_of(first: Detection) -> tuple[float, float]:
-    """Return the place of a detection in its pictures, whose first row is at the top."""
+def circle_in_picture(first: Detection) -> tuple[float, float]:
+    """Return the place of a detection in its pictures, which start at the top row."""
     return first.x - corner(first.x) + 0.5, CUTOUT - 0.5 - (first.y - corner(first.y))
 
 
-def quality_words(exposure: Exposure) -> list[tuple[str, str]]:
-    """Return the measures of an exposure's quality that are known, each with its name."""
-    shown = [
+def list_measures(exposure: Exposure) -> list[tuple[str, str]]:
+    """Return name and value of the known quality measures of an exposure."""
+    measures = [
         ("e-", exposure.light, 1.0, 0),
         ("gradient", exposure.gradient, 1.0, 2),
         ("residual noise, %", exposure.residual, 100.0, 2),
@@ -278,14 +273,14 @@ def quality_words(exposure: Exposure) -> list[tuple[str, str]]:
         ("banding", exposure.banding, 1.0, 2),
     ]
     return [
-        (words, f"{scale * value:.{digits}f}") for words, value, scale, digits in shown if value is not None
+        (name, f"{scale * value:.{digits}f}") for name, value, scale, digits in measures if value is not None
     ]
 
 
-def sixteen(exposure: Exposure) -> list[list[tuple[float, bool]]]:
-    """Return the probabilities of an exposure as they lie in the frame, top row first, each with its flag."""
+def probability_grid(exposure: Exposure) -> list[list[tuple[float, bool]]]:
+    """Return rows of probabilities, top row first, each with whether it passes the threshold."""
     if not exposure.probabilities:
         return []
-    chances = json.loads(exposure.probabilities)
-    rows = [chances[row * PER_SIDE : (row + 1) * PER_SIDE] for row in reversed(range(PER_SIDE))]
-    return [[(chance, chance >= exposure.model.threshold) for chance in row] for row in rows]
+    values = json.loads(exposure.probabilities)
+    rows = [values[row * PER_SIDE : (row + 1) * PER_SIDE] for row in reversed(range(PER_SIDE))]
+    return [[(value, value >= exposure.model.threshold) for value in row] for row in rows]

@@ -1,4 +1,4 @@
-"""Warning that the limits of exposure quality are suspect, since they reject too many exposures."""
+"""Warning that the quality limits are suspect, since they reject too many exposures."""
 
 from collections.abc import Iterable
 
@@ -8,42 +8,38 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Session
 from blobwatch.monitor.ledger.queries import verdicts_of_newest
 from blobwatch.monitor.ledger.tables import UNFIT, Exposure
-from blobwatch.monitor.notices import SUSPECT, Channel, post
+from blobwatch.monitor.notices import SUSPECT, Channel, queue_notice
 from blobwatch.settings import QualitySettings
 
 NEWEST = 30  # exposures that the pages consider
 
 
-def is_rejected(row) -> bool:
-    """Return whether the limits, and not a person or another kind of observation, rejected an exposure."""
-    return row.outcome == UNFIT and row.reason.startswith(f"{REJECTED}:")
+def warn_of_rejections(rows: list, settings: QualitySettings) -> str:
+    """Return the warning about some exposures; empty if few are rejected by the limits.
+
+    Exposures that a person rejected, and other kinds of observation, do not count.
+    """
+    rejected = [one for one in rows if one.outcome == UNFIT and one.reason.startswith(f"{REJECTED}:")]
+    return suspect_message(len(rejected), len(rows), settings)
 
 
 def newest_warning(session: Session, settings: QualitySettings) -> str:
-    """Return the warning about the newest exposures of the ledger; empty where all is well."""
-    rows = verdicts_of_newest(session, NEWEST)
-    return suspect_message(sum(map(is_rejected, rows)), len(rows), settings)
+    """Return the warning about the newest exposures of the ledger, or an empty string."""
+    return warn_of_rejections(verdicts_of_newest(session, NEWEST), settings)
 
 
-class Batch:
-    """The exposures of a run, and whether too many of them are rejected.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    channels : list of Channel
-    settings : QualitySettings
-    """
+class RejectionCheck:
+    """Checks in each pass of a run whether too many exposures are rejected."""
 
     def __init__(self, ledger: Ledger, channels: list[Channel], settings: QualitySettings):
         self.ledger, self.channels, self.settings = ledger, channels, settings
-        self.suspected = False
+        self.is_suspect = False
 
-    def check(self, results: Iterable[IngestResult]) -> str:
-        """Return the warning for the exposures of one pass, and write its notice; empty where all is well.
+    def update(self, results: Iterable[IngestResult]) -> str:
+        """Return the warning about the exposures of a pass and queue its notice.
 
-        A pass with few exposures counts together with the newest ones before it. The warning is given once
-        as long as it holds.
+        A pass with few exposures is checked together with the newest earlier ones. The warning is returned
+        once as long as it holds.
         """
         rows = {one.exposure.rootname: one.exposure for one in results}
         if not rows:
@@ -52,12 +48,12 @@ class Batch:
             if len(rows) < SUSPECT_BATCH:
                 found = newest_warning(session, self.settings)
             else:
-                found = suspect_message(sum(map(is_rejected, rows.values())), len(rows), self.settings)
-        is_new, self.suspected = bool(found) and not self.suspected, bool(found)
+                found = warn_of_rejections(list(rows.values()), self.settings)
+        is_new, self.is_suspect = bool(found) and not self.is_suspect, bool(found)
         if not is_new:
             return ""
         first = min(rows.values(), key=lambda one: (one.expstart, one.rootname))
         with self.ledger.lock(), self.ledger.writing() as session:
             exposure = session.get_one(Exposure, first.id)
-            post(session, self.channels, f"{SUSPECT} since {first.rootname}", exposure, found)
+            queue_notice(session, self.channels, f"{SUSPECT} since {first.rootname}", exposure, found)
         return found

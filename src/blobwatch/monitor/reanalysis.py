@@ -1,4 +1,4 @@
-"""Analyzing the exposures of a ledger again, with the deployed model, settings and files."""
+"""New analysis of the exposures of a ledger, and the differences from the earlier results."""
 
 from dataclasses import dataclass
 
@@ -14,35 +14,35 @@ COMPARED = ("status", "first_rootname", "last_without_rootname", "last_rootname"
 
 @dataclass(frozen=True)
 class Summary:
-    """What a ledger says at one moment: exposures by outcome, and the rows of its blobs."""
+    """State of a ledger: number of exposures by outcome, and the rows of its blobs."""
 
     outcomes: dict[str, int]
     blobs: dict[int, dict]
 
     def as_json(self, numbers: set[int]) -> dict:
         """Return the outcomes and some of the blobs as plain data."""
-        kept = ("id", "x", "y", *COMPARED)
+        keys = ("id", "x", "y", *COMPARED)
         rows = [self.blobs[number] for number in sorted(numbers & set(self.blobs))]
-        return {"outcomes": self.outcomes, "blobs": [{name: row[name] for name in kept} for row in rows]}
+        return {"outcomes": self.outcomes, "blobs": [{name: row[name] for name in keys} for row in rows]}
 
 
 def summarize(ledger: Ledger) -> Summary:
-    """Return what a ledger says now."""
+    """Return the present state of a ledger."""
     with ledger.reading() as session:
         return Summary(count_outcomes(session), {row["id"]: row for row in list_blobs(session)})
 
 
-def mark_all(ledger: Ledger, since: float | None) -> int:
+def mark_all_due(ledger: Ledger, since: float | None) -> int:
     """Mark all exposures, or those since a date (MJD), to be analyzed again; return how many.
 
-    The marks are kept: a run that is interrupted is completed by the next one.
+    The marks are stored, so that the next run completes an interrupted one.
     """
     with ledger.lock(), ledger.writing() as session:
         return mark_due(session, REJUDGE, -np.inf if since is None else since)
 
 
 def changed_blobs(before: Summary, after: Summary) -> set[int]:
-    """Return the blobs that differ, are new, or are gone."""
+    """Return the ids of blobs that differ, are new, or were removed."""
 
     def facts(summary: Summary, number: int) -> list | None:
         row = summary.blobs.get(number)
@@ -53,7 +53,7 @@ def changed_blobs(before: Summary, after: Summary) -> set[int]:
 
 
 def describe_changes(before: Summary, after: Summary) -> list[str]:
-    """Return the differences in words, one per line."""
+    """Describe the differences, one per line."""
     lines = []
     for number in sorted(changed_blobs(before, after)):
         old, new = before.blobs.get(number), after.blobs.get(number)
@@ -61,7 +61,7 @@ def describe_changes(before: Summary, after: Summary) -> list[str]:
         if old is None:
             lines.append(f"{place}: new, {new['status']}, first in {new['first_rootname']}")
         elif new is None:
-            lines.append(f"{place}: gone, it was {old['status']}, first in {old['first_rootname']}")
+            lines.append(f"{place}: removed; it was {old['status']}, first in {old['first_rootname']}")
         else:
             changes = [f"{name} {old[name]} -> {new[name]}" for name in COMPARED if old[name] != new[name]]
             lines.append(f"{place}: {', '.join(changes)}")

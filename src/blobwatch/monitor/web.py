@@ -1,4 +1,4 @@
-"""The server: pages for everybody who can reach it, reviews for those who have a token."""
+"""Web server: pages for everyone, reviews and overrules for reviewers with a token."""
 
 import ipaddress
 import socket
@@ -17,34 +17,34 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
 from blobwatch.monitor.ledger.database import Ledger
-from blobwatch.monitor.ledger.exposures import exposure_named
-from blobwatch.monitor.ledger.reviewers import name_of
-from blobwatch.monitor.ledger.rows import NoBlob, list_blobs
-from blobwatch.monitor.model_status import Renewed, find_deployed
-from blobwatch.monitor.overrule import overrule
+from blobwatch.monitor.ledger.exposures import find_exposure
+from blobwatch.monitor.ledger.reviewers import find_reviewer
+from blobwatch.monitor.ledger.rows import UnknownBlob, list_blobs
+from blobwatch.monitor.model_status import DeployedCache, find_deployed
+from blobwatch.monitor.overrules import overrule_exposure
 from blobwatch.monitor.pages import STYLE, Pages, Reader
-from blobwatch.monitor.review import review
+from blobwatch.monitor.reviews import review_blob
 from blobwatch.overrules import DEFAULT
 from blobwatch.settings import QualitySettings
 
 COOKIE = "blobwatch_token"
-LARGEST = 2**31 - 1  # a number in any database
-LONGEST = 100_000  # bytes of a form
-Number = Annotated[int, InPath(ge=1, le=LARGEST)]
-SAFE = {
+MAX_ID = 2**31 - 1  # of a database row
+MAX_FORM = 100_000  # bytes
+BlobId = Annotated[int, InPath(ge=1, le=MAX_ID)]
+HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
-# The audit's page is one file with its own style.
-OWN_STYLE = SAFE | {
+# The page of the audit is a single file that contains its style.
+AUDIT_HEADERS = HEADERS | {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "frame-ancestors 'none'"
 }
 
 
-def make_app(
+def create_app(
     ledger: Ledger,
     root: Path,
     labels: Path,
@@ -59,105 +59,102 @@ def make_app(
     ----------
     ledger : Ledger
     root : Path
-        Of the project, whose deployed model is audited.
+        Project whose deployed model is audited.
     labels : Path
-        Where reviews become labels.
+        Folder where reviews are written as labels.
     reference : Reference or None
     hosts : list of str
-        Names under which the server is reached; requests with other names are refused.
+        Accepted host names; requests with other names are rejected.
     overrules : Path
         Folder of the table of overrules.
     limits : QualitySettings, optional
     """
     limits = limits or QualitySettings()
-    pages = Pages(ledger, reference, Renewed(lambda: find_deployed(root)), limits=limits)
-    pages.deployed()  # have it found while nobody waits
-    pages.warm()
+    pages = Pages(ledger, reference, DeployedCache(lambda: find_deployed(root)), limits=limits)
+    pages.deployed()  # starts the audit in the background
+    pages.preload()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
 
     def reader(request: Request) -> Reader:
-        return Reader(name_of(ledger, token_in(request)), labels.is_dir(), overrules.parent.is_dir())
+        return Reader(find_reviewer(ledger, get_token(request)), labels.is_dir(), overrules.parent.is_dir())
 
-    def message(request: Request, title: str, said: str, status: int) -> HTMLResponse:
+    def message(request: Request, title: str, text: str, status: int) -> Response:
         try:
-            html = pages.plain("message", reader(request), title=title, said=said)
-        except BlobwatchError:  # the ledger itself cannot be asked
-            return PlainTextResponse(f"{title}: {said}\n", status)
+            html = pages.plain("message", reader(request), title=title, text=text)
+        except BlobwatchError:  # the ledger is not accessible
+            return PlainTextResponse(f"{title}: {text}\n", status)
         return HTMLResponse(html, status)
+
+    def require_reviewer(request: Request) -> str:
+        if not (name := find_reviewer(ledger, get_token(request))):
+            raise HTTPException(401, "Sign in with your token first")
+        return name
 
     @app.middleware("http")
     async def guard(request: Request, call_next) -> Response:
         if request.method not in ("GET", "HEAD"):
-            if not is_own(request):
-                return PlainTextResponse("a change is taken only from a page of this server\n", 403, SAFE)
-            if not is_short(request):
-                return PlainTextResponse(f"a form of at most {LONGEST} bytes is taken\n", 413, SAFE)
+            if not is_same_origin(request):
+                return PlainTextResponse("changes are accepted only from this server\n", 403, HEADERS)
+            if not has_valid_length(request):
+                return PlainTextResponse(f"a form has at most {MAX_FORM} bytes\n", 413, HEADERS)
         response = await call_next(request)
-        for key, value in SAFE.items():
+        for key, value in HEADERS.items():
             response.headers.setdefault(key, value)
         return response
 
     @app.exception_handler(RequestValidationError)
-    def not_understood(request: Request, error: RequestValidationError) -> Response:
+    def on_invalid_request(request: Request, error: RequestValidationError) -> Response:
         names = sorted({str(one["loc"][-1]) for one in error.errors() if one.get("loc")})
-        said = f"The address or the form lacks something, or holds what it should not: {', '.join(names)}."
-        return message(request, "Not understood", said[:300], 422)
+        text = f"These values of the address or the form are missing or invalid: {', '.join(names)}."
+        return message(request, "Invalid request", text[:300], 422)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
+    def on_http_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return message(request, "Not found", "There is no such page.", 404)
-        answer = message(request, "Refused", f"{error.detail}.", error.status_code)
-        answer.headers.update(error.headers or {})
-        return answer
+            return message(request, "Not found", "This page does not exist.", 404)
+        response = message(request, "Request rejected", f"{error.detail}.", error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(BlobwatchError)
-    def wrong(request: Request, error: BlobwatchError) -> Response:
-        return message(request, "That cannot be done", str(error), 400)
-
-    @app.exception_handler(NoBlob)
-    def absent(request: Request, error: NoBlob) -> Response:
-        return message(request, "Not found", str(error), 404)
+    def on_error(request: Request, error: BlobwatchError) -> Response:
+        title, status = ("Not found", 404) if isinstance(error, UnknownBlob) else ("Error", 400)
+        return message(request, title, str(error), status)
 
     @app.get("/", response_class=HTMLResponse)
     def index(request: Request) -> str:
         return pages.index(reader(request))
 
     @app.get("/blob/{number}", response_class=HTMLResponse)
-    def blob(request: Request, number: Number) -> str:
+    def blob(request: Request, number: BlobId) -> str:
         return pages.blob(number, reader(request))
 
     @app.post("/blob/{number}/review")
-    def take_review(
-        request: Request, number: Number, verdict: Annotated[str, Form()], reason: Annotated[str, Form()]
+    def post_review(
+        request: Request, number: BlobId, verdict: Annotated[str, Form()], reason: Annotated[str, Form()]
     ) -> Response:
-        who = name_of(ledger, token_in(request))
-        if not who:
-            return message(request, "Refused", "Sign in with your token to review.", 401)
-        review(ledger, labels, number, verdict, reason, who)
+        review_blob(ledger, labels, number, verdict, reason, require_reviewer(request))
         return RedirectResponse(f"/blob/{number}", 303)
 
     @app.get("/exposures", response_class=HTMLResponse)
-    def exposures(request: Request, page: Annotated[int, Query(ge=1, le=LARGEST)] = 1) -> str:
+    def exposures(request: Request, page: Annotated[int, Query(ge=1, le=MAX_ID)] = 1) -> str:
         return pages.exposures(page, reader(request))
 
     @app.post("/exposure/{rootname}/overrule")
-    def take_overrule(
+    def post_overrule(
         request: Request,
         rootname: str,
         verdict: Annotated[str, Form()],
         reason: Annotated[str, Form()],
-        page: Annotated[int, Form(ge=1, le=LARGEST)] = 1,
+        page: Annotated[int, Form(ge=1, le=MAX_ID)] = 1,
     ) -> Response:
-        who = name_of(ledger, token_in(request))
-        if not who:
-            return message(request, "Refused", "Sign in with your token to overrule.", 401)
+        who = require_reviewer(request)
         with ledger.reading() as session:
-            known = exposure_named(session, rootname)
+            known = find_exposure(session, rootname)
         if known is None:
-            return message(request, "Not found", "The ledger has no such exposure.", 404)
-        overrule(ledger, overrules, rootname, verdict, reason, who)
+            return message(request, "Not found", "The ledger does not have this exposure.", 404)
+        overrule_exposure(ledger, overrules, rootname, verdict, reason, who)
         return RedirectResponse(f"/exposures?page={page}#{rootname}", 303)
 
     @app.get("/drift", response_class=HTMLResponse)
@@ -170,47 +167,43 @@ def make_app(
 
     @app.get("/audit")
     def audit(request: Request) -> Response:
-        known = pages.deployed()
-        if not known.page:
-            return message(request, "No audit", known.note, 404)
-        return HTMLResponse(known.page, headers=OWN_STYLE)
+        deployed = pages.deployed()
+        if not deployed.page:
+            return message(request, "No audit", deployed.note, 404)
+        return HTMLResponse(deployed.page, headers=AUDIT_HEADERS)
 
     @app.get("/sign-in", response_class=HTMLResponse)
-    def sign_in(request: Request, back: Annotated[int, Query(ge=0, le=LARGEST)] = 0) -> str:
-        return pages.plain("sign-in", reader(request), said="", back=back)
+    def sign_in(request: Request, back: Annotated[int, Query(ge=0, le=MAX_ID)] = 0) -> str:
+        return pages.plain("sign-in", reader(request), error="", back=back)
 
     @app.post("/sign-in")
-    def signed_in(
-        request: Request,
-        token: Annotated[str, Form()],
-        back: Annotated[int, Form(ge=0, le=LARGEST)] = 0,
+    def post_sign_in(
+        request: Request, token: Annotated[str, Form()], back: Annotated[int, Form(ge=0, le=MAX_ID)] = 0
     ) -> Response:
-        if not name_of(ledger, token.strip()):
-            said = "No reviewer has this token."
-            return HTMLResponse(pages.plain("sign-in", reader(request), said=said, back=back), 401)
-        answer = RedirectResponse(f"/blob/{back}" if back else "/", 303)
-        about = {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
-        answer.set_cookie(COOKIE, token.strip(), max_age=30 * 86400, **about)
-        return answer
+        if not find_reviewer(ledger, token.strip()):
+            error = "No reviewer has this token."
+            return HTMLResponse(pages.plain("sign-in", reader(request), error=error, back=back), 401)
+        response = RedirectResponse(f"/blob/{back}" if back else "/", 303)
+        options = {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
+        response.set_cookie(COOKIE, token.strip(), max_age=30 * 86400, **options)
+        return response
 
     @app.post("/sign-out")
     def sign_out() -> Response:
-        answer = RedirectResponse("/", 303)
-        answer.delete_cookie(COOKIE)
-        return answer
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(COOKIE)
+        return response
 
     @app.get("/blobs.json")
-    def as_json() -> list[dict]:
+    def blobs() -> list[dict]:
         with ledger.reading() as session:
             return list_blobs(session)
 
-    @app.get("/blobs.{form}")
-    def export(form: str) -> Response:
-        if f".{form}" not in WRITERS:
+    @app.get("/blobs.{suffix}")
+    def export(suffix: str) -> Response:
+        if f".{suffix}" not in WRITERS:
             raise HTTPException(404)
-        with ledger.reading() as session:
-            rows = list_blobs(session)
-        return PlainTextResponse(WRITERS[f".{form}"](rows), media_type="text/plain; charset=utf-8")
+        return PlainTextResponse(WRITERS[f".{suffix}"](blobs()), media_type="text/plain; charset=utf-8")
 
     @app.get("/style.css")
     def style() -> Response:
@@ -219,22 +212,23 @@ def make_app(
     return app
 
 
-def token_in(request: Request) -> str:
-    """Return the token of a request: of its header, or of the cookie."""
+def get_token(request: Request) -> str:
+    """Return the token from the header of a request, or from its cookie."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else request.cookies.get(COOKIE, "")
 
 
-def is_short(request: Request) -> bool:
-    """Tell whether what a request brings is said to be short; the server reads no more than is said."""
-    said = request.headers.get("content-length", "")
-    return said.isascii() and said.isdigit() and int(said[:9]) <= LONGEST and len(said) < 9
+def has_valid_length(request: Request) -> bool:
+    """Return whether the declared length is at most ``MAX_FORM``; the server reads no more than that."""
+    length = request.headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and int(length[:9]) <= MAX_FORM and len(length) < 9
 
 
-def is_own(request: Request) -> bool:
-    """Tell whether a change comes from a page of this server, or from a program that shows a token.
+def is_same_origin(request: Request) -> bool:
+    """Return whether a request comes from a page of this server, or from a program with a token.
 
-    A browser says with each change from which page it comes, and lets no page elsewhere set the header.
+    A browser sends the origin of the page with each change. Pages of other origins cannot set the
+    ``Authorization`` header.
     """
     if request.headers.get("authorization", "").lower().startswith("bearer "):
         return True
@@ -243,12 +237,12 @@ def is_own(request: Request) -> bool:
 
 
 def serve(app: FastAPI, host: str, port: int, ready: Callable[[], None]) -> None:
-    """Serve until the program is told to end; call ``ready`` once it can be asked.
+    """Serve until a signal ends the program; call ``ready`` once connections are accepted.
 
     Raises
     ------
     BlobwatchError
-        If the port is taken or the host is none of this machine.
+        If the port is in use or the host is not an address of this machine.
     """
     import uvicorn
 
@@ -257,7 +251,7 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[], None]) -> None
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise BlobwatchError(
-            f"nothing can listen at {host}:{port} ({error.strerror}); give another --port"
+            f"{host}:{port}: not available ({error.strerror}). Pass another --port"
         ) from None
     with listening:
         ready()
@@ -265,8 +259,8 @@ def serve(app: FastAPI, host: str, port: int, ready: Callable[[], None]) -> None
         uvicorn.Server(config).run([listening])
 
 
-def names_of(host: str, further: list[str]) -> list[str]:
-    """Return the names under which a server at a host may be asked."""
+def allowed_hosts(host: str, further: list[str]) -> list[str]:
+    """Return the host names that requests may use for a server at a host."""
     names = {"127.0.0.1", "localhost", "[::1]", *further}
     try:
         everywhere = ipaddress.ip_address(host).is_unspecified

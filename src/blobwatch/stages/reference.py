@@ -8,7 +8,7 @@ import numpy as np
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, read_table, write_json
-from blobwatch.monitor.traits import WORDS, traits_of
+from blobwatch.monitor.statistics import STATISTICS, measure_statistics
 from blobwatch.params import Reference
 from blobwatch.predict import Predictor
 from blobwatch.progress import console, map_in_processes
@@ -73,7 +73,7 @@ def measure(job: tuple[Path, Path]) -> dict:
     """Return rootname and traits of one difference image."""
     candidate, path = job
     answer = predictor_of(candidate).predict_file(path)
-    return {"rootname": answer.rootname} | rounded(traits_of(answer).as_dict())
+    return {"rootname": answer.rootname} | rounded(measure_statistics(answer).as_dict())
 
 
 def rounded(values: dict[str, float]) -> dict[str, float]:
@@ -98,7 +98,7 @@ def ranges_of(measured: list[dict], settings: Reference, rng: np.random.Generato
     chosen = ((starts + np.arange(length)) % count).reshape(settings.draws, -1)[:, : settings.exposures]
     tail = (1 - settings.confidence) / 2
     ranges = {}
-    for name in WORDS:
+    for name in STATISTICS:
         values = np.array([row[name] for row in measured])
         low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
         ranges[name] = rounded({"mean": values.mean(), "low": low, "high": high})

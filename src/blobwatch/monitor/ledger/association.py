@@ -1,4 +1,4 @@
-"""Which detections belong to the same blob: a function of the detections, whatever their order of arrival."""
+"""Association of detections with blobs, independent of their order of arrival."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Find:
 
     @property
     def measures(self) -> tuple[float, ...]:
-        """Return all that a detection says."""
+        """Return the values that must be equal for an unchanged detection."""
         return *self.place, self.probability, self.snr, self.depth
 
 
@@ -63,24 +63,23 @@ HasExpired = Callable[[Sequence[Find], float], bool]
 def associate(finds: Sequence[Find], reviewed: set[int], has_expired: HasExpired) -> list[Cluster]:
     """Group detections into blobs.
 
-    Exposure by exposure in the order of time, each detection joins the nearest blob within ``APART``
-    pixels of its best detection so far, else it begins a new blob. The nearest pairs are matched first, and
-    no blob is found twice in one exposure.
+    In the order of time, each detection joins the nearest blob whose best detection so far is within
+    ``APART`` pixels. Otherwise it starts a new blob. The nearest pairs are matched first, and a blob has at
+    most one detection per exposure.
 
     Parameters
     ----------
     finds : sequence of Find
     reviewed : set of int
-        Blobs that a person reviewed. These do not expire, except for detections that belong to another
-        blob already.
+        Blobs that a person reviewed. These do not expire, except for detections of another blob.
     has_expired : callable
-        Whether a cluster was a candidate that expired before a moment (MJD). What appears later at the same
+        Returns whether a cluster was an expired candidate at a time (MJD). A later detection at the same
         place is another blob.
 
     Returns
     -------
     list of list of Find
-        In the order of their first detections.
+        Clusters in the order of their first detections.
     """
     clusters: list[Cluster] = []
     places = np.empty((0, 2))
@@ -108,7 +107,7 @@ def matches(
     has_expired: HasExpired,
     when: float,
 ) -> list[int | None]:
-    """Return the number of the cluster that each detection of an exposure joins, or None."""
+    """Return the index of the cluster that each detection of an exposure joins, or None."""
     pairs = []
     for index, find in enumerate(here):
         distance = np.hypot(*(places - [find.x, find.y]).T)  # (clusters,)
@@ -123,13 +122,13 @@ def matches(
 
 
 def may_join(find: Find, cluster: Cluster, reviewed: set[int]) -> bool:
-    """Return whether a detection can join a cluster even if that has expired."""
+    """Return whether a detection can join a cluster that has expired."""
     owner = next((one.blob_id for one in cluster if one.blob_id in reviewed), None)
     return owner is not None and find.blob_id in (None, owner)
 
 
 def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]]) -> list[int | None]:
-    """Return the existing blob that each cluster continues, so that ids and reviews survive.
+    """Return the existing blob of each cluster, so that ids and reviews are kept.
 
     Parameters
     ----------
@@ -140,8 +139,8 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
     Returns
     -------
     list of int or None
-        The blob with the most detections in common, else one within ``APART`` that has lost all of its
-        detections; None for a new blob.
+        The blob with the most common detections, else one within ``APART`` without detections; None for a
+        new blob.
     """
     answer: list[int | None] = [None] * len(clusters)
     shared = [

@@ -1,4 +1,4 @@
-"""Blobs brought up to date with the detections in one exposure."""
+"""Update of the blobs of a ledger with the detections in one exposure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from blobwatch.monitor.ledger.tables import (
     Blob,
     Detection,
     Exposure,
-    Light,
+    LightCurvePoint,
     Model,
     Notice,
     Review,
@@ -30,17 +30,17 @@ Cutouts = dict[tuple[float, float], dict[str, bytes]]  # PNG pictures by the pla
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What an exposure changed.
+    """Changes of a ledger by the ingest of an exposure.
 
     Attributes
     ----------
     exposure : Exposure
     found, new, confirmed : list of Blob
-        Blobs found in it, blobs that are new, and blobs that are confirmed now and were not before.
+        Blobs found in the exposure, new blobs, and newly confirmed blobs.
     why : str
-        Why the exposure was analyzed again; empty for a new one.
+        Reason of a new analysis; empty for a new exposure.
     unreadable : tuple of str
-        Exposures in which the light at a blob could not be measured, since their files are gone.
+        Exposures missing from light curves, since their files are missing.
     withdrawn : tuple of int
         Blobs that no exposure shows any more.
     """
@@ -65,9 +65,9 @@ class BlobUpdate:
     exposure : Exposure
     model : Model
     changed : bool
-        Whether the image of the exposure is new or another one, or is accepted or rejected now.
+        Whether the image of the exposure or its acceptance changed.
     is_first : bool
-        Whether the exposure was not in the ledger before.
+        Whether the exposure is new in the ledger.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class BlobUpdate:
         before : sequence of Find
             All detections before the ingest.
         here : sequence of Find
-            Those in the exposure now.
+            The detections in the exposure now.
         cutouts : dict
-            Pictures of the latter.
+            Pictures of ``here``.
         """
         others = [one for one in before if one.exposure_id != self.exposure.id]
         reviewed = set(self.session.scalars(select(Review.blob_id).distinct()))
@@ -128,7 +128,7 @@ class BlobUpdate:
         return IngestResult(self.exposure, here, new, confirmed, withdrawn=tuple(gone))
 
     def assign(self, clusters: list[Cluster], owners: list[int | None]) -> list[Cluster]:
-        """Return clusters whose detections carry the ids of their blobs; create the new blobs."""
+        """Return clusters whose detections have their blob ids; create new blobs."""
         assigned = []
         for cluster, owner in zip(clusters, owners, strict=True):
             if owner is None:
@@ -143,7 +143,7 @@ class BlobUpdate:
         return assigned
 
     def move_detections(self, clusters: Iterable[Cluster], before: Iterable[Find]) -> None:
-        """Move stored detections to the blobs to which they belong now."""
+        """Move stored detections to their new blobs."""
         owners = {one.detection_id: one.blob_id for one in before}
         stored = [one for cluster in clusters for one in cluster if one.detection_id is not None]
         moved = {one.detection_id: one.blob_id for one in stored if owners[one.detection_id] != one.blob_id}
@@ -174,7 +174,7 @@ class BlobUpdate:
             self.session.expire(blob, ["detections"])
 
     def update(self, blob: Blob, cluster: Cluster, earlier: list[Find]) -> None:
-        """Update a blob where its detections or its light curve changed."""
+        """Update a blob if its detections or its light curve changed."""
         places, old = [one.place for one in cluster], [one.place for one in earlier]
         is_same = [one.measures for one in cluster] == [one.measures for one in earlier]
         if is_same and not (self.changed and self.is_in_curve(blob, cluster)):
@@ -195,8 +195,8 @@ class BlobUpdate:
         update_blob(self.session, blob, cluster, self.settings)
 
     def is_in_curve(self, blob: Blob, cluster: Cluster) -> bool:
-        """Return whether the exposure belongs, or belonged, to the light curve of a blob."""
-        if not self.is_newest and self.session.get(Light, (blob.id, self.exposure.id)) is not None:
+        """Return whether the exposure is, or was, in the light curve of a blob."""
+        if not self.is_newest and self.session.get(LightCurvePoint, (blob.id, self.exposure.id)) is not None:
             return True
         if not self.is_comparable(cluster[0]) or self.exposure.expstart < cluster[0].expstart - self.days:
             return False
@@ -209,7 +209,7 @@ class BlobUpdate:
         return own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
 
     def extend(self, blob: Blob, first: Find) -> bool:
-        """Store the point of an exposure after all detections; return whether that is all there is to do."""
+        """Store the point of an exposure after all detections; return whether the blob is complete."""
         point = self.store_point(blob, first)
         if point is not None and shows(blob.halfway, *point):
             later = [blob.last, self.exposure]
@@ -218,9 +218,9 @@ class BlobUpdate:
         return blob.last_id != self.exposure.id
 
     def store_point(self, blob: Blob, first: Find) -> tuple[float, float | None] | None:
-        """Store the point of a light curve in the exposure, or delete it where it is no longer comparable."""
+        """Store the light curve point of the exposure; delete it if no longer comparable."""
         key = {"blob_id": blob.id, "exposure_id": self.exposure.id}
-        stored = None if self.is_newest else self.session.get(Light, (blob.id, self.exposure.id))
+        stored = None if self.is_newest else self.session.get(LightCurvePoint, (blob.id, self.exposure.id))
         if not self.is_comparable(first) or self.exposure.expstart < first.expstart - self.days:
             point = None
         elif stored is not None and not self.changed:
@@ -231,16 +231,16 @@ class BlobUpdate:
             self.session.delete(stored)
             self.session.flush()
         if point is not None:
-            self.session.add(Light(**key, depth=point[0], error=point[1], model_id=self.model.id))
+            self.session.add(LightCurvePoint(**key, depth=point[0], error=point[1], model_id=self.model.id))
             if not self.is_newest:
                 self.session.flush()
         return point
 
     def withdraw(self, numbers: Iterable[int]) -> None:
-        """Delete blobs that no exposure shows any more; keep them rejected if people know of them."""
+        """Delete blobs that no exposure shows any more; keep reviewed and announced ones."""
         for number in numbers:
             blob = self.rows[number]
-            self.session.execute(delete(Light).where(Light.blob_id == number))
+            self.session.execute(delete(LightCurvePoint).where(LightCurvePoint.blob_id == number))
             announced = self.session.scalar(select(func.count()).where(Notice.blob_id == number))
             blob.unannounced, blob.halfway = False, None
             if blob.reviews:

@@ -18,15 +18,18 @@ from blobwatch.monitor.ledger.tables import Table
 
 DEFAULT = "sqlite:///blobwatch.db"
 REVISION = "0002"  # newest migration
-PATIENCE = 60.0  # seconds to wait for the write of another process
+BUSY_TIMEOUT = 60.0  # seconds to wait for the write of another process
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}  # by the name in the address
-OUTSIDE = ("OperationalError", "DatabaseError")  # errors of the database, not of this program
+EXTERNAL = ("OperationalError", "DatabaseError")  # errors of the database, not of this program
 DENIED = "42501"  # PostgreSQL's code of a missing privilege
 WRITES = "writes"  # execution option of a connection that will write
 
 
 class NoLedger(BlobwatchError):
-    """There is no ledger at the address."""
+    """The address has no ledger."""
+
+    def __init__(self, url: URL):
+        super().__init__(f"{redact(url)}: no ledger. `blobwatch monitor DIR` creates it")
 
 
 def now() -> str:
@@ -44,14 +47,14 @@ class Ledger:
     def reading(self) -> Iterator[Session]:
         """Yield a session that reads one consistent state of the ledger."""
         reader = self.engine
-        if reader.url.get_backend_name() == "postgresql":  # SQLite does so by itself
+        if reader.url.get_backend_name() == "postgresql":  # the default of SQLite
             reader = reader.execution_options(isolation_level="REPEATABLE READ")
         with readable_errors(self.engine.url), Session(reader) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Yield a session whose changes are committed together, or not at all."""
+        """Yield a session whose changes are committed together or not at all."""
         writer = self.engine.execution_options(**{WRITES: True})
         opened = Session(writer, expire_on_commit=False)
         with readable_errors(self.engine.url), opened as session, session.begin():
@@ -81,7 +84,8 @@ def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
     Parameters
     ----------
     url : str
-        Of SQLAlchemy, like ``sqlite:///blobwatch.db`` or ``postgresql://user@host/database``.
+        Address in the form of SQLAlchemy, like ``sqlite:///blobwatch.db`` or
+        ``postgresql://user@host/database``.
     create : bool
         Create the ledger if it does not exist.
 
@@ -96,9 +100,9 @@ def open_ledger(url: str = DEFAULT, create: bool = False) -> Ledger:
         parsed = parsed.set(drivername=DRIVERS[parsed.get_backend_name()])
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
     except (ArgumentError, NoSuchModuleError, KeyError, ValueError):
-        kind, mark, _ = url.partition("://")  # the rest may hold a password
-        said = f"{kind}://…" if mark else url.rpartition("@")[2]
-        raise BlobwatchError(f"{said!r} is no address of a database; give one like {DEFAULT}") from None
+        kind, mark, _ = url.partition("://")  # the rest may contain a password
+        redacted = f"{kind}://…" if mark else url.rpartition("@")[2]
+        raise BlobwatchError(f"{redacted!r}: not a database address. Pass one like {DEFAULT}") from None
     if parsed.get_backend_name() == "sqlite":
         configure_sqlite(engine)
         require_database(parsed, create)
@@ -114,28 +118,28 @@ def redact(url: URL) -> str:
 
 
 def require_database(url: URL, create: bool) -> None:
-    """Raise an error where SQLite would create an empty file, or cannot create one."""
+    """Raise an error if SQLite would create an empty file or cannot create one."""
     path = Path(url.database or "")
     if not url.database or url.database == ":memory:":
-        raise BlobwatchError(f"{redact(url)} keeps nothing; give a file, like {DEFAULT}")
+        raise BlobwatchError(f"{redact(url)}: not stored on disk. Pass a file, like {DEFAULT}")
     if not path.exists() and not create:
-        raise NoLedger(f"there is no ledger at {redact(url)}; blobwatch monitor DIR makes it")
+        raise NoLedger(url)
     if not path.parent.is_dir():
-        raise BlobwatchError(f"{path.parent}, where the ledger would lie, is no folder; make it")
+        raise BlobwatchError(f"{path.parent}: not a directory. Create it for the ledger")
 
 
 def configure_sqlite(engine: Engine) -> None:
-    """Let SQLite enforce foreign keys, wait for locks, and lock when a write begins."""
+    """Make SQLite enforce foreign keys, wait for locks, and lock when a write begins."""
 
     @event.listens_for(engine, "connect")
     def set_up(connection, _) -> None:
-        connection.isolation_level = None  # BEGIN is ours
+        connection.isolation_level = None  # `begin` below sends BEGIN
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute(f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
+        connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
 
     @event.listens_for(engine, "begin")
     def begin(connection) -> None:
-        # A read that turns into a write could find that another wrote meanwhile, and fail.
+        # A transaction that reads first would fail if another process writes before it does.
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -144,12 +148,12 @@ def configure_sqlite(engine: Engine) -> None:
 def lock_sqlite(path: Path) -> Iterator[None]:
     """Lock a ledger that is a file."""
     lock = path.with_name(f".{path.name}.lock")
-    with ExitStack() as locked:
+    with ExitStack() as stack:
         try:
-            locked.enter_context(file_lock(lock))
+            stack.enter_context(file_lock(lock))
         except OSError as error:
             raise BlobwatchError(
-                f"{lock}, the lock of the ledger, cannot be written ({error.strerror}). See to its folder"
+                f"{lock}: lock not writable ({error.strerror}). Check its directory"
             ) from None
         yield
 
@@ -161,13 +165,11 @@ def migrate(ledger: Ledger, create: bool) -> None:
     with ledger.lock():
         found = revision_of(ledger.engine)
         if found is None and not create:
-            raise NoLedger(
-                f"there is no ledger at {redact(ledger.engine.url)}; blobwatch monitor DIR makes it"
-            )
+            raise NoLedger(ledger.engine.url)
         if found is not None and found > REVISION:
             raise BlobwatchError(
-                f"the ledger at {redact(ledger.engine.url)} was made by a newer blobwatch (its tables are "
-                f"{found}, this knows {REVISION}); install that one"
+                f"{redact(ledger.engine.url)}: created by a newer blobwatch (revision {found}, this program "
+                f"supports {REVISION}). Install that version"
             )
         if found != REVISION:
             from alembic import command
@@ -187,7 +189,7 @@ def migrations(connection=None):
 
 
 def revision_of(engine: Engine) -> str | None:
-    """Return the revision of the tables, or None where there are none."""
+    """Return the revision of the tables; None without tables."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -196,14 +198,12 @@ def revision_of(engine: Engine) -> str | None:
 
 @contextmanager
 def readable_errors(url: URL) -> Iterator[None]:
-    """Turn errors of the database into messages; other errors pass."""
+    """Turn errors of the database into `BlobwatchError`; re-raise other errors."""
     try:
         yield
     except DBAPIError as error:
-        denied = getattr(error.orig, "sqlstate", "") in (None, DENIED)  # None: the client itself refuses
-        if error.connection_invalidated or denied or type(error).__name__ in OUTSIDE:
+        denied = getattr(error.orig, "sqlstate", "") in (None, DENIED)  # None: error of the client
+        if error.connection_invalidated or denied or type(error).__name__ in EXTERNAL:
             reason = str(error.orig).strip().splitlines()[0]
-            raise BlobwatchError(
-                f"the ledger at {redact(url)} cannot be used ({reason}); see to it"
-            ) from None
+            raise BlobwatchError(f"{redact(url)}: ledger not usable ({reason}). Repair it first") from None
         raise

@@ -65,7 +65,7 @@ def digest_of(quality: Quality | None) -> str:
     return "" if quality is None else json.dumps([repr(value) for value in asdict(quality).values()])
 
 
-def inputs_of(
+def hash_inputs(
     md5: str, flats: str, verdict: str, earlier: list, verdicts: dict[str, str], other_flats: str = ""
 ) -> str:
     """Return the hash of all that the result of an exposure depends on, besides model and settings.
@@ -215,10 +215,10 @@ def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
         "product": one.product,
         "target": one.target[:64],
         "flats": analysis.flats[:200],
-    } | calibration_columns(one.calibration)
+    } | calibration_values(one.calibration)
 
 
-def calibration_columns(calibration: Calibration) -> dict[str, str]:
+def calibration_values(calibration: Calibration) -> dict[str, str]:
     """Return the columns of a calibration, as long as the ledger keeps them."""
     own = calibration
     values = (own.flatcorr[:16], own.pflt, own.dflt, own.lflt, own.version, own.date)
@@ -230,7 +230,7 @@ def calibration_of(exposure) -> Calibration:
     return Calibration(*(getattr(exposure, name) for name in CALIBRATION))
 
 
-def in_same_filter(session: Session, filter: str, raw: bool, start: float, end: float) -> list[Exposure]:
+def exposures_in_filter(session: Session, filter: str, raw: bool, start: float, end: float) -> list[Exposure]:
     """Return the exposures in a filter, as raw or not, from a moment to before another (MJD)."""
     row = Exposure
     query = select(row).where(row.filter == filter, (row.product == "raw") == raw)
@@ -238,11 +238,11 @@ def in_same_filter(session: Session, filter: str, raw: bool, start: float, end: 
     return list(session.scalars(query.order_by(row.expstart, row.rootname)))
 
 
-def comparable(
+def comparable_exposures(
     session: Session, filter: str, flats: str, raw: bool, start: float, end: float
 ) -> list[Exposure]:
-    """Return those of `in_same_filter` with the same flats."""
-    return [one for one in in_same_filter(session, filter, raw, start, end) if one.flats == flats]
+    """Return those of `exposures_in_filter` with the same flats."""
+    return [one for one in exposures_in_filter(session, filter, raw, start, end) if one.flats == flats]
 
 
 def due_exposures(session: Session) -> list[Exposure]:
@@ -251,7 +251,7 @@ def due_exposures(session: Session) -> list[Exposure]:
     return list(session.scalars(query.order_by(Exposure.expstart, Exposure.rootname)))
 
 
-def exposure_named(session: Session, rootname: str) -> Exposure | None:
+def find_exposure(session: Session, rootname: str) -> Exposure | None:
     """Return the exposure of a rootname."""
     return session.scalars(select(Exposure).filter_by(rootname=rootname)).first()
 
@@ -279,7 +279,7 @@ def rows_without_calibration(session: Session) -> list[Exposure]:
     return list(session.scalars(select(Exposure).where(Exposure.flats == "")))
 
 
-def listed_of_row(row) -> Listed:
+def file_of_row(row) -> Listed:
     """Return the file of an exposure of the ledger."""
     own = row
     return Listed(
@@ -290,7 +290,7 @@ def listed_of_row(row) -> Listed:
 
 def store_quality(session: Session, rootname: str, quality: Quality) -> None:
     """Store the measures of an exposure that an earlier version of the program did not measure."""
-    row = exposure_named(session, rootname)
+    row = find_exposure(session, rootname)
     if row is not None and row.light is None:
         for name, value in asdict(quality).items():
             setattr(row, COLUMN_OF.get(name, name), value if np.isfinite(value) else None)

@@ -1,6 +1,6 @@
-"""Storing the analysis of one exposure in the ledger, with all that follows for blobs and light curves.
+"""Ingest of the analysis of one exposure: update exposures, blobs and light curves.
 
-The result is a function of the exposures in the ledger, whatever the order in which they were ingested.
+The result depends only on the exposures in the ledger, not on the order of their ingest.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ from blobwatch.settings import Settings
 
 
 def model_row(session: Session, predictor: Predictor) -> Model:
-    """Return the ledger's row of a model, created at its first use."""
+    """Return the row of a model; create it at the first use."""
     model = predictor.model
     values = {
         "version": model.version,
@@ -51,20 +51,19 @@ def ingest(
     settings: Settings,
     why: str = "",
 ) -> IngestResult:
-    """Store the analysis of an exposure, in place of an earlier one of the same rootname.
+    """Store the analysis of an exposure; replace an earlier one of the same rootname.
 
     Parameters
     ----------
     session : Session
-        All changes are committed together, or none.
     analysis : ExposureAnalysis
     model : Model
-        That analyzed it.
+        Model of the analysis.
     images : callable
         Returns the image of another exposure, for the light curves of new blobs.
     settings : Settings
     why : str
-        Why it is analyzed again.
+        Reason of a new analysis.
     """
     days = settings.difference.days
     exposure = session.scalars(select(Exposure).filter_by(rootname=analysis.listed.rootname)).first()
@@ -92,7 +91,7 @@ def ingest(
 
 
 def images_with(images: Images, exposure: Exposure, analysis: ExposureAnalysis) -> Images:
-    """Return images that include the one that was just analyzed."""
+    """Return ``images`` with the image of the analyzed exposure added."""
     return lambda row: analysis.image if row.id == exposure.id else images(row)
 
 
@@ -109,7 +108,7 @@ def stored_finds(session: Session) -> list[Find]:
 def replace_finds(
     session: Session, exposure: Exposure, analysis: ExposureAnalysis, finds: list[Find]
 ) -> list[Find]:
-    """Return the detections of an exposure; each keeps the blob of the earlier one at its place."""
+    """Return the new detections; each keeps the blob of the old detection at its place."""
     old = [one for one in finds if one.exposure_id == exposure.id]
     session.execute(delete(Detection).where(Detection.exposure_id == exposure.id))
     seen = analysis.prediction.blobs if analysis.prediction else []

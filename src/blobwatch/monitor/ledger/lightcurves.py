@@ -1,4 +1,4 @@
-"""Light curves of blobs: which exposures they need, measured once, whatever the order of arrival."""
+"""Light curves of blobs: the missing light in each comparable exposure, measured once."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from sqlalchemy import Row, delete, select
 from sqlalchemy.orm import Session
 
 from blobwatch.monitor.ledger.association import Find
-from blobwatch.monitor.ledger.tables import UNFIT, Blob, Exposure, Light
+from blobwatch.monitor.ledger.tables import UNFIT, Blob, Exposure, LightCurvePoint
 from blobwatch.settings import MonitorSettings
 
 Point = tuple[float, float | None]  # missing light as a fraction of the background, and its error
@@ -21,13 +21,13 @@ class Image(Protocol):
         """Return the missing light at a place, and its error."""
 
 
-Images = Callable[[Exposure], Image | None]  # None where the file cannot be read any more
+Images = Callable[[Exposure], Image | None]  # None if the file is no longer readable
 
 
 class LightCurves:
     """The light curves of a ledger during the ingest of one exposure.
 
-    A point that the ledger has already is not measured again.
+    Points in the ledger are not measured again.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class LightCurves:
         Days before the first detection at which a light curve begins.
     settings : MonitorSettings
     finds : sequence of Find
-        All detections of the ledger before the ingest: the first ones are where curves were measured.
+        All detections before the ingest. Curves were measured at the first detection of each blob.
     stale : int or None
         Exposure whose points must be measured again.
     """
@@ -80,11 +80,16 @@ class LightCurves:
         if first.place not in self.points:
             owner, found = self.owners.get(first.place), {}
             if owner is not None:
-                query = select(Light.exposure_id, Light.depth, Light.error).where(Light.blob_id == owner)
-                found = {number: (depth, error) for number, depth, error in self.session.execute(query)}
+                found = self.stored(owner)
                 found.pop(self.stale, None)
             self.points[first.place] = found
         return self.points[first.place]
+
+    def stored(self, blob_id: int) -> dict[int, Point]:
+        """Return the stored light curve of a blob, by exposure."""
+        row = LightCurvePoint
+        query = select(row.exposure_id, row.depth, row.error).where(row.blob_id == blob_id)
+        return {number: (depth, error) for number, depth, error in self.session.execute(query)}
 
     def point(self, first: Find, exposure_id: int) -> Point | None:
         """Return the missing light at the place of a detection in one exposure; None if unreadable."""
@@ -106,7 +111,7 @@ class LightCurves:
         return image.missing(first.x, first.y, first.radius)
 
     def curve(self, cluster: Sequence[Find]) -> dict[int, Point]:
-        """Return the light curve of a blob, up to its expiry if it is a candidate that expires."""
+        """Return the light curve of a blob; for a candidate, up to its expiry."""
         first = cluster[0]
         until = np.inf if self.is_confirmed(cluster) else self.last_seen(cluster) + self.settings.expiry
         points = {one.id: self.point(first, one.id) for one in self.exposures(first, until=until)}
@@ -117,13 +122,13 @@ class LightCurves:
         return len(cluster) >= self.settings.detections
 
     def has_expired(self, cluster: Sequence[Find], when: float) -> bool:
-        """Return whether a blob was a candidate that no exposure had shown for long before a moment."""
+        """Return whether a blob was an expired candidate at a time (MJD)."""
         if self.is_confirmed(cluster) or when - cluster[-1].expstart <= self.settings.expiry:
             return False
         return when - self.last_seen(cluster, when) > self.settings.expiry
 
     def last_seen(self, cluster: Sequence[Find], when: float = np.inf) -> float:
-        """Return the last moment, before another, at which the light shows that a candidate is there."""
+        """Return the last time before ``when`` at which the light curve shows a candidate (MJD)."""
         first, last = cluster[0], cluster[-1].expstart
         limit = self.halfway(cluster)
         if limit is None:
@@ -138,7 +143,7 @@ class LightCurves:
         return last
 
     def halfway(self, cluster: Sequence[Find]) -> float | None:
-        """Return the missing light between that before a blob and that in its detections."""
+        """Return the missing light halfway between before a blob and in its detections."""
         first = cluster[0]
         found = {one.exposure_id for one in cluster}
         exposures = self.exposures(first, until=cluster[-1].expstart)
@@ -152,31 +157,29 @@ class LightCurves:
         )
 
     def store(self, blob: Blob, curve: dict[int, Point], model_id: int) -> None:
-        """Store the light curve of a blob in place of an earlier one."""
-        query = select(Light.exposure_id, Light.depth, Light.error).where(Light.blob_id == blob.id)
-        stored = {number: (depth, error) for number, depth, error in self.session.execute(query)}
-        gone = [number for number, point in stored.items() if curve.get(number) != point]
-        for number in gone:
-            self.session.execute(delete(Light).where(Light.blob_id == blob.id, Light.exposure_id == number))
+        """Store the light curve of a blob; replace the points that differ."""
+        row, stored = LightCurvePoint, self.stored(blob.id)
+        for number, point in stored.items():
+            if curve.get(number) != point:
+                self.session.execute(delete(row).where(row.blob_id == blob.id, row.exposure_id == number))
         for number, (depth, error) in curve.items():
             if stored.get(number) != (depth, error):
-                self.session.add(
-                    Light(blob_id=blob.id, exposure_id=number, depth=depth, error=error, model_id=model_id)
-                )
+                key = {"blob_id": blob.id, "exposure_id": number, "model_id": model_id}
+                self.session.add(row(**key, depth=depth, error=error))
         self.session.flush()
 
 
 def middle(
     points: Sequence[tuple[float, int, float, float | None]], start: float, first: float, found: set[int]
 ) -> float | None:
-    """Return the value halfway between the median before a moment and that in some exposures.
+    """Return the value halfway between the medians before a blob and in its detections.
 
     Parameters
     ----------
     points : sequence of tuple
         Time, exposure, missing light, error.
     start, first : float
-        MJD; points between these are those before the blob.
+        MJD; the points between these precede the blob.
     found : set of int
         Exposures in which the blob was found.
     """

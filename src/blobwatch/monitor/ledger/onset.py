@@ -1,4 +1,4 @@
-"""State of a blob: its status, and the exposures between which it appeared."""
+"""Onset of a blob: its status, and the exposures between which it appeared."""
 
 from collections.abc import Sequence
 
@@ -7,23 +7,14 @@ from sqlalchemy.orm import Session
 
 from blobwatch.monitor.ledger.association import Find
 from blobwatch.monitor.ledger.lightcurves import middle
-from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Exposure, Light
+from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, Blob, Exposure, LightCurvePoint
 from blobwatch.settings import MonitorSettings
 
 MEASURES = ("x", "y", "radius", "depth", "snr", "probability")
 
 
 def update_blob(session: Session, blob: Blob, cluster: Sequence[Find], settings: MonitorSettings) -> None:
-    """Set the status of a blob and its dates from its detections and its light curve.
-
-    Parameters
-    ----------
-    session : Session
-    blob : Blob
-    cluster : sequence of Find
-        Its detections in the order of time.
-    settings : MonitorSettings
-    """
+    """Set the status and the dates of a blob from its detections and light curve."""
     blob.status = CONFIRMED if len(cluster) >= settings.detections else CANDIDATE
     if blob.reviews:
         blob.status = blob.reviews[-1].verdict
@@ -44,10 +35,10 @@ def update_blob(session: Session, blob: Blob, cluster: Sequence[Find], settings:
 
 
 def light_curve(session: Session, blob: Blob, first: Exposure) -> list[Row]:
-    """Return the points of a light curve in the order of time, in one filter and with the same flats."""
-    row = Exposure
-    query = select(row.id, row.expstart, row.rootname, Light.depth, Light.error)
-    query = query.join(Light, Light.exposure_id == row.id).where(Light.blob_id == blob.id)
+    """Return the light curve of a blob in one filter and flats, in the order of time."""
+    row, point = Exposure, LightCurvePoint
+    query = select(row.id, row.expstart, row.rootname, point.depth, point.error)
+    query = query.join(point, point.exposure_id == row.id).where(point.blob_id == blob.id)
     query = query.where(row.filter == first.filter, row.flats == first.flats)
     return list(session.execute(query.order_by(row.expstart, row.rootname)))
 
@@ -55,10 +46,10 @@ def light_curve(session: Session, blob: Blob, first: Exposure) -> list[Row]:
 def estimate_onset(
     first: Find, points: Sequence[Row], halfway: float | None, lookback: float
 ) -> tuple[int | None, int]:
-    """Return the last exposure without a blob and the first with it.
+    """Return the last exposure without a blob and the first exposure with it.
 
-    From the first detection backward in time, a blob is there as long as at least half of the light that it
-    takes is missing. This dates blobs that the model did not find at once.
+    Backward in time from the first detection, the blob is present while at least half of its missing light
+    is missing. This dates blobs that the model found late.
 
     Parameters
     ----------
@@ -74,7 +65,7 @@ def estimate_onset(
     Returns
     -------
     before : int or None
-        None where it is unknown.
+        None if unknown.
     begin : int
     """
     begin = first.exposure_id
@@ -90,5 +81,5 @@ def estimate_onset(
 
 
 def shows(halfway: float | None, depth: float, error: float | None) -> bool:
-    """Return whether at least half of the light that a blob takes is missing."""
+    """Return whether at least half of the light of a blob is missing."""
     return halfway is not None and error is not None and depth > halfway

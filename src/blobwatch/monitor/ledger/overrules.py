@@ -1,4 +1,4 @@
-"""Decisions of people about exposures, in the ledger."""
+"""Decisions of people on exposures, in the ledger."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,18 +15,18 @@ def overrule_of(row: OverruleRow) -> Overrule:
     return Overrule(*(getattr(row, name) for name in FIELDS))
 
 
-def all_rows(session: Session) -> list[OverruleRow]:
+def all_overrule_rows(session: Session) -> list[OverruleRow]:
     """Return all decisions, the oldest first."""
     return list(session.scalars(select(OverruleRow).order_by(OverruleRow.at, OverruleRow.id)))
 
 
 def overrules_in_force(session: Session) -> dict[str, Overrule]:
     """Return the decisions in force by rootname."""
-    newest = {row.rootname: overrule_of(row) for row in all_rows(session)}
+    newest = {row.rootname: overrule_of(row) for row in all_overrule_rows(session)}
     return {name: one for name, one in newest.items() if one.verdict != CLEAR}
 
 
-def overrules_of(session: Session, rootnames: list[str]) -> dict[str, list[Overrule]]:
+def overrules_by_exposure(session: Session, rootnames: list[str]) -> dict[str, list[Overrule]]:
     """Return all decisions about some exposures, the oldest first."""
     query = select(OverruleRow).where(OverruleRow.rootname.in_(rootnames))
     found: dict[str, list[Overrule]] = {}
@@ -35,8 +35,8 @@ def overrules_of(session: Session, rootnames: list[str]) -> dict[str, list[Overr
     return found
 
 
-def add_overrule(session: Session, one: Overrule, written: bool = False) -> None:
-    """Store a decision; the exposure is analyzed again by the next monitor run."""
+def store_overrule(session: Session, one: Overrule, written: bool = False) -> None:
+    """Store a decision; the next monitor run analyzes the exposure again."""
     before = overrules_in_force(session).get(one.rootname)
     session.add(OverruleRow(**{name: getattr(one, name) for name in FIELDS}, written=written))
     session.flush()
@@ -45,6 +45,6 @@ def add_overrule(session: Session, one: Overrule, written: bool = False) -> None
         mark_due(session, f"overruled: {one.verdict}", rootname=one.rootname)
 
 
-def unwritten(session: Session) -> list[OverruleRow]:
-    """Return the decisions that are not in the table of the project yet, the oldest first."""
+def unwritten_overrules(session: Session) -> list[OverruleRow]:
+    """Return the decisions that the table of the project lacks, the oldest first."""
     return list(session.scalars(select(OverruleRow).where(~OverruleRow.written).order_by(OverruleRow.id)))

@@ -1,4 +1,4 @@
-"""Who may review on the page: each with a token, of which the ledger keeps the hash."""
+"""Reviewers: people who may review on the web page, each with tokens."""
 
 import hashlib
 import secrets
@@ -9,45 +9,45 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Ledger, now
 from blobwatch.monitor.ledger.tables import Reviewer
 
-LONGEST = 200  # letters of a name
+MAX_NAME = 200  # characters
 
 
-def hash_of(token: str) -> str:
-    """Return the hash by which the ledger knows a token."""
+def hash_token(token: str) -> str:
+    """Return the stored hash of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def name_of(ledger: Ledger, token: str) -> str:
-    """Return whose token it is; empty if nobody's."""
+def find_reviewer(ledger: Ledger, token: str) -> str:
+    """Return the name of the owner of a token; empty if it is unknown."""
     if not token:
         return ""
     with ledger.reading() as session:
-        return session.scalar(select(Reviewer.name).filter_by(token_sha256=hash_of(token))) or ""
+        return session.scalar(select(Reviewer.name).filter_by(token_sha256=hash_token(token))) or ""
 
 
-def checked(name: str) -> str:
-    """Return the name of a person, without blanks around it."""
+def check_name(name: str) -> str:
+    """Return a name without surrounding spaces; raise an error if it is invalid."""
     name = name.strip()
-    if not name or not name.isprintable() or len(name) > LONGEST:
-        raise BlobwatchError(f"give the name of a person, of up to {LONGEST} letters")
+    if not name or not name.isprintable() or len(name) > MAX_NAME:
+        raise BlobwatchError(f"the name of the person must have 1 to {MAX_NAME} printable characters")
     return name
 
 
-def admit(ledger: Ledger, name: str) -> str:
-    """Let a person review on the page; return the token, of which the ledger keeps only the hash."""
-    name, token = checked(name), secrets.token_urlsafe(24)
+def add_reviewer(ledger: Ledger, name: str) -> str:
+    """Add a reviewer and return the token. The ledger stores only its hash."""
+    name, token = check_name(name), secrets.token_urlsafe(24)
     with ledger.writing() as session:
-        session.add(Reviewer(name=name, token_sha256=hash_of(token), since=now()))
+        session.add(Reviewer(name=name, token_sha256=hash_token(token), since=now()))
     return token
 
 
-def dismiss(ledger: Ledger, name: str) -> int:
-    """Take a person's tokens away; return how many there were."""
-    name = checked(name)
+def remove_reviewer(ledger: Ledger, name: str) -> int:
+    """Remove all tokens of a reviewer; return how many there were."""
+    name = check_name(name)
     with ledger.writing() as session:
         found = session.scalars(select(Reviewer).filter_by(name=name)).all()
         for one in found:
             session.delete(one)
     if not found:
-        raise BlobwatchError(f"no reviewer is called {name}")
+        raise BlobwatchError(f"reviewer {name} is unknown")
     return len(found)

@@ -1,30 +1,33 @@
-"""Tables of the ledger. Each result names its model; times of exposures are MJD, times of actions are UTC."""
+"""Tables of the ledger.
+
+Each result references its model. Times of exposures are MJD, times of actions are UTC.
+"""
 
 from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column, relationship
 
-JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # what became of an exposure
-CANDIDATE, CONFIRMED, REJECTED = "candidate", "confirmed", "rejected"  # what a blob is
-PENDING, SENDING, SENT = "pending", "sending", "sent"  # how far a notice is
+JUDGED, NO_STACK, UNFIT = "judged", "no stack", "unfit"  # outcomes of an exposure
+CANDIDATE, CONFIRMED, REJECTED = "candidate", "confirmed", "rejected"  # statuses of a blob
+PENDING, SENDING, SENT = "pending", "sending", "sent"  # states of a notice
 
 
 class Table(DeclarativeBase):
-    """What all tables share."""
+    """Base of all tables."""
 
 
-class MadeBy:
-    """A row that names the model behind it."""
+class HasModel:
+    """A row that references the model of its result."""
 
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
 
     @declared_attr
     def model(cls) -> Mapped["Model"]:
-        """The model."""
+        """Return the relationship to the model."""
         return relationship("Model", lazy="joined")
 
 
-class Measured:
-    """A row with a place in pixels of the 1024 frame, and what was measured there."""
+class HasMeasures:
+    """A row with a position (pixels of the 1024 frame) and its measures."""
 
     x: Mapped[float]
     y: Mapped[float]
@@ -35,7 +38,7 @@ class Measured:
 
 
 class Model(Table):
-    """A model that judged: its version in the registry, and the hashes of its file and of its inputs."""
+    """A model: its registered version and the hashes of its file and inputs."""
 
     __tablename__ = "models"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -45,8 +48,8 @@ class Model(Table):
     threshold: Mapped[float]
 
 
-class Calibrated:
-    """Columns of the calibration of a file; ``flats`` is the key of exposures that can be combined."""
+class HasCalibration:
+    """Columns of the calibration; exposures with equal ``flats`` can be combined."""
 
     flatcorr: Mapped[str] = mapped_column(String(16), default="", server_default="")
     pflt: Mapped[str] = mapped_column(String(64), default="", server_default="")
@@ -57,13 +60,13 @@ class Calibrated:
     flats: Mapped[str] = mapped_column(String(200), default="", server_default="")
 
 
-class Exposure(MadeBy, Calibrated, Table):
+class Exposure(HasModel, HasCalibration, Table):
     """One exposure: its file, calibration, quality, and the probabilities of its sixteen subframes.
 
-    ``stack`` has the rootnames of its median stack; ``probabilities`` sixteen figures, row-major from the
-    bottom row; the measures are those of `Quality`, whose noise is ``own_noise`` here, and of `Traits`.
-    ``inputs`` is the hash of the files and verdicts that the result depends on; empty where unknown.
-    ``due`` is why the exposure must be analyzed again; empty where the result is up to date.
+    ``stack`` lists the rootnames of its median stack. ``probabilities`` has sixteen values, row-major from
+    the bottom row. The measures are those of `Quality` (its ``noise`` is ``own_noise`` here) and of
+    `ExposureStatistics`. ``inputs`` is the hash of the files and verdicts that the result depends on; empty
+    if unknown. ``due`` is the reason for another analysis; empty if the result is up to date.
     """
 
     __tablename__ = "exposures"
@@ -102,10 +105,10 @@ class Exposure(MadeBy, Calibrated, Table):
     due: Mapped[str] = mapped_column(String(100), default="", server_default="", index=True)
 
 
-class OldResult(MadeBy, Calibrated, Table):
-    """An earlier result of an exposure, kept when a newer one replaced it.
+class OldResult(HasModel, HasCalibration, Table):
+    """An earlier result of an exposure, replaced by a newer one.
 
-    ``found`` is a JSON list of the blobs that were found (x, y, radius, probability, snr, depth).
+    ``found`` is a JSON list of the blobs found (x, y, radius, probability, snr, depth).
     """
 
     __tablename__ = "exposure_history"
@@ -126,7 +129,7 @@ class OldResult(MadeBy, Calibrated, Table):
 class OverruleRow(Table):
     """A person's decision about an exposure; the newest of a rootname counts.
 
-    ``written`` is whether it is in the table ``overrules.csv`` of the project.
+    ``written`` is true once it is in the project's table ``overrules.csv``.
     """
 
     __tablename__ = "overrules"
@@ -139,13 +142,13 @@ class OverruleRow(Table):
     written: Mapped[bool] = mapped_column(default=False)
 
 
-class Blob(MadeBy, Measured, Table):
+class Blob(HasModel, HasMeasures, Table):
     """A blob: the measures of its best detection, and the exposures between which it appeared.
 
     ``before`` is the last exposure without it, ``first`` the first with it, ``last`` the last that shows it.
-    ``halfway`` is the missing light, fraction of the background, above which an exposure shows it.
-    ``unannounced`` marks a newly confirmed blob for which no notice is written yet.
-    A blob without detections is withdrawn: it was reviewed or announced, and no exposure shows it any more.
+    ``halfway`` is the missing light (fraction of the background) above which an exposure shows it.
+    ``unannounced`` marks a newly confirmed blob without a notice.
+    A blob without detections is withdrawn: it was reviewed or announced, but no exposure shows it any more.
     """
 
     __tablename__ = "blobs"
@@ -163,8 +166,8 @@ class Blob(MadeBy, Measured, Table):
     reviews: Mapped[list["Review"]] = relationship(back_populates="blob", order_by="Review.id")
 
 
-class Detection(MadeBy, Measured, Table):
-    """What the model found at a blob's place in one exposure, with its pictures (PNG, 96 x 96)."""
+class Detection(HasModel, HasMeasures, Table):
+    """A detection of a blob in one exposure, with its pictures (PNG, 96 x 96)."""
 
     __tablename__ = "detections"
     __table_args__ = (UniqueConstraint("blob_id", "exposure_id"),)
@@ -178,15 +181,15 @@ class Detection(MadeBy, Measured, Table):
     exposure: Mapped[Exposure] = relationship(lazy="joined")
 
 
-class Light(Table):
-    """One point of a blob's light curve: the missing light as a fraction of the background, and its error.
+class LightCurvePoint(Table):
+    """One point of a light curve: missing light (fraction of the background) and its error.
 
     Measured at the place of the blob's first detection, in exposures of the same filter and flats.
-    The error is empty where no pixel there is usable.
+    The error is empty if no pixel there is usable.
     """
 
     __tablename__ = "light"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - lies in the order in which it is read
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - rows are stored in reading order
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"), primary_key=True)
     exposure_id: Mapped[int] = mapped_column(ForeignKey("exposures.id"), primary_key=True)
     depth: Mapped[float]
@@ -194,10 +197,10 @@ class Light(Table):
     model_id: Mapped[int] = mapped_column(ForeignKey("models.id"))
 
 
-class Review(MadeBy, Table):
-    """What a person said of a blob; the model is the one that the blob was found with.
+class Review(HasModel, Table):
+    """A person's verdict on a blob; the model is the one that found the blob.
 
-    ``labelled`` tells that it has become a label in ``data/labels``, ``told`` that a monitor knows of it.
+    ``labelled`` is true once it is a label in ``data/labels``, ``told`` once its notices are queued.
     """
 
     __tablename__ = "reviews"
@@ -212,10 +215,11 @@ class Review(MadeBy, Table):
     blob: Mapped[Blob] = relationship(back_populates="reviews")
 
 
-class Notice(MadeBy, Table):
-    """One message to one channel: of a blob, or of a trait that left the range of the training data.
+class Notice(HasModel, Table):
+    """One message to one channel, about a blob or a warning.
 
-    ``channel`` is the hash of the channel's address, which may hold a password; ``shown`` its masked form.
+    ``channel`` is the hash of the channel's address, which may contain a password. ``shown`` is the redacted
+    address.
     """
 
     __tablename__ = "notices"
@@ -236,7 +240,7 @@ class Notice(MadeBy, Table):
 
 
 class Reviewer(Table):
-    """Who may review on the page: a name, and the hash of the token that proves it."""
+    """A person who may review on the web page: name and hash of the token."""
 
     __tablename__ = "reviewers"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -13,25 +13,25 @@ from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.analyzer import Analyzer
-from blobwatch.monitor.drift import Reference, begun
+from blobwatch.monitor.drift import Reference, new_drift
 from blobwatch.monitor.incoming import IncomingFiles, Note, is_older, problem_of
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Row
 from blobwatch.monitor.ledger.exposures import (
     REJUDGE,
-    calibration_columns,
+    calibration_values,
     due_exposures,
-    exposure_named,
+    file_of_row,
+    find_exposure,
     is_any_due,
     known_files,
-    listed_of_row,
     mark_waiting,
     rows_without_calibration,
     store_quality,
 )
 from blobwatch.monitor.ledger.ingest import ingest, model_row
 from blobwatch.monitor.ledger.tables import Exposure
-from blobwatch.monitor.notices import Channel, announce
+from blobwatch.monitor.notices import Channel, queue_notices
 from blobwatch.predict import Predictor
 from blobwatch.progress import progress_bar
 from blobwatch.settings import Settings
@@ -104,7 +104,7 @@ class Monitor:
             elif why is not None:
                 todo[name] = file, why
         for row in self.due():
-            todo.setdefault(row.rootname, (listed_of_row(row), row.due))
+            todo.setdefault(row.rootname, (file_of_row(row), row.due))
         yield from self.warn_of_dflats([file for file, _ in todo.values()])
         yield from self.process(todo)
 
@@ -112,7 +112,7 @@ class Monitor:
         """Return the files of the ledger's rows; unchanged rows are not converted again."""
         for row in rows:
             if self.known.get(row.rootname, ((), None))[0] != row:
-                self.known[row.rootname] = row, listed_of_row(row)
+                self.known[row.rootname] = row, file_of_row(row)
         return [self.known[row.rootname][1] for row in rows]
 
     def process(self, todo: dict[str, tuple[Listed, str]]) -> Iterator[Report]:
@@ -129,7 +129,7 @@ class Monitor:
                     yield result
                 for row in self.due() if isinstance(result, IngestResult) else ():
                     if row.rootname not in todo:
-                        todo[row.rootname] = listed_of_row(row), row.due
+                        todo[row.rootname] = file_of_row(row), row.due
                         heappush(heap, (row.expstart, row.rootname))
                 progress.update(task, advance=1, total=progress.tasks[0].completed + 1 + len(heap))
 
@@ -146,7 +146,7 @@ class Monitor:
         if key in self.same:
             return None
         try:
-            known = listed_of_row(row)
+            known = file_of_row(row)
             is_moved = replace(known, path=file.path) == file  # also the same size and time of change
             is_same = is_moved or file_hash(file.path, "md5") == row.md5
         except OSError:
@@ -154,7 +154,7 @@ class Monitor:
         if is_same:
             self.same.add(key)
             with self.ledger.lock(), self.ledger.writing() as session:
-                stored = exposure_named(session, file.rootname)
+                stored = find_exposure(session, file.rootname)
                 stored.path, stored.stamp = str(file.path), file.stamp
                 mark_waiting(session, stored, self.settings.difference.days)
             return None
@@ -172,11 +172,11 @@ class Monitor:
         """Analyze one exposure and store the result; None where that is not needed any more."""
         with self.ledger.lock():
             with self.ledger.reading() as session:
-                row = exposure_named(session, file.rootname)
+                row = find_exposure(session, file.rootname)
             is_due = row is not None and row.due != "" and row.due == why
             if row is not None and not is_due and self.is_stored(row, file, why):
                 return None
-            file = listed_of_row(row) if is_due else file
+            file = file_of_row(row) if is_due else file
             if is_due and stamp_of(file.path) != file.stamp:
                 return self.give_up(file, why)
             with self.ledger.reading() as session:
@@ -203,8 +203,8 @@ class Monitor:
             result = ingest(session, analysis, model, self.analyzer.image, self.settings, why)
             for name, quality in self.analyzer.history.measured().items():
                 store_quality(session, name, quality)
-            drifts = begun(session, result.exposure, self.reference)
-            announce(session, result, self.channels, drifts, self.settings.monitor.detections)
+            drifts = new_drift(session, result.exposure, self.reference)
+            queue_notices(session, result, self.channels, drifts, self.settings.monitor.detections)
         return result
 
     def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
@@ -228,12 +228,12 @@ class Monitor:
     def clear_due(self, name: str) -> None:
         """Mark an exposure as up to date."""
         with self.ledger.writing() as session:
-            exposure_named(session, name).due = ""
+            find_exposure(session, name).due = ""
 
     def complete_rows(self) -> None:
         """Read the calibration of exposures that an earlier version of the program stored."""
         with self.ledger.reading() as session:
-            rows = [listed_of_row(one) for one in rows_without_calibration(session)]
+            rows = [file_of_row(one) for one in rows_without_calibration(session)]
         if not rows:
             return
         found: dict[str, Listed] = {}
@@ -247,7 +247,7 @@ class Monitor:
                 if one := found.get(row.rootname):
                     row.flats = one.calibration.flats[:200]
                     row.samp_seq, row.product, row.target = one.samp_seq[:16], one.product, one.target[:64]
-                    for name, value in calibration_columns(one.calibration).items():
+                    for name, value in calibration_values(one.calibration).items():
                         setattr(row, name, value)
 
     def warn_of_dflats(self, files: list[Listed]) -> Iterator[Note]:

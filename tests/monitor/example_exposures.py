@@ -16,8 +16,8 @@ from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.onset import MEASURES
 from blobwatch.monitor.ledger.queries import PICTURES
-from blobwatch.monitor.ledger.tables import Exposure, Light, Table
-from blobwatch.monitor.watch import Monitor
+from blobwatch.monitor.ledger.tables import Exposure, LightCurvePoint, Table
+from blobwatch.monitor.monitor import Monitor
 from blobwatch.predict import Predictor
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)  # there from exposure 4 on
@@ -129,7 +129,14 @@ def canonical(ledger: Ledger) -> dict[str, list]:
         exposures = sorted(tuple(row) for row in session.execute(select(*columns)))
         blobs, points = (
             [],
-            session.execute(select(Light.blob_id, Light.exposure_id, Light.depth, Light.error)),
+            session.execute(
+                select(
+                    LightCurvePoint.blob_id,
+                    LightCurvePoint.exposure_id,
+                    LightCurvePoint.depth,
+                    LightCurvePoint.error,
+                )
+            ),
         )
         curves: dict[int, list] = {}
         for number, exposure, *point in points:

@@ -81,7 +81,7 @@ class MailServer(Picky, ThreadingTCPServer):
 class Conversation(StreamRequestHandler):
     """One client's commands."""
 
-    def say(self, line: str) -> None:
+    def print_message(self, line: str) -> None:
         self.wfile.write(f"{line}\r\n".encode())
 
     def hear(self) -> str:
@@ -89,7 +89,7 @@ class Conversation(StreamRequestHandler):
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
-            self.say(f"220 {HOST} ready")
+            self.print_message(f"220 {HOST} ready")
             while (line := self.hear()) and not self.answer(*line.partition(" ")[::2]):
                 pass
 
@@ -98,26 +98,26 @@ class Conversation(StreamRequestHandler):
         failing = self.server.mood.failing
         match verb.upper():
             case "EHLO":
-                self.say(f"250-{HOST}")
-                self.say("250 AUTH PLAIN LOGIN")
+                self.print_message(f"250-{HOST}")
+                self.print_message("250 AUTH PLAIN LOGIN")
             case "AUTH":
                 self.log_in(*rest.split(" "))
             case "RCPT" if failing == "error":
-                self.say("550 nobody of that name")
+                self.print_message("550 nobody of that name")
             case "HELO" | "MAIL" | "RCPT" | "RSET" | "NOOP":
-                self.say("250 yes")
+                self.print_message("250 yes")
             case "DATA":
                 return self.read_message()
             case "QUIT":
-                self.say("221 bye")
+                self.print_message("221 bye")
                 return True
             case _:
-                self.say("502 not here")
+                self.print_message("502 not here")
         return False
 
     def log_in(self, how: str, first: str = "") -> None:
         def asked(word: str) -> str:
-            self.say(f"334 {base64.b64encode(word.encode()).decode()}")
+            self.print_message(f"334 {base64.b64encode(word.encode()).decode()}")
             return self.hear()
 
         if how == "PLAIN":
@@ -125,10 +125,10 @@ class Conversation(StreamRequestHandler):
         else:
             user, password = (base64.b64decode(one).decode() for one in (first or asked("u"), asked("p")))
         self.server.mood.logins.append((user, password))
-        self.say("235 welcome" if (user, password) == (USER, PASSWORD) else "535 wrong")
+        self.print_message("235 welcome" if (user, password) == (USER, PASSWORD) else "535 wrong")
 
     def read_message(self) -> bool:
-        self.say("354 go on")
+        self.print_message("354 go on")
         if self.server.mood.failing == "hang up":
             self.rfile.readline()
             return True
@@ -136,7 +136,7 @@ class Conversation(StreamRequestHandler):
         while (line := self.rfile.readline()) not in (b".\r\n", b""):
             lines.append(line[1:] if line.startswith(b"..") else line)
         taken = self.server.mood.take(message_from_bytes(b"".join(lines), policy=policy.default))
-        self.say("250 taken" if taken else "451 too late")
+        self.print_message("250 taken" if taken else "451 too late")
         return False
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
-from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, Light, Model, Notice, Review
+from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, LightCurvePoint, Model, Notice, Review
 from blobwatch.monitor.model_status import Deployed
-from blobwatch.monitor.traits import WORDS
+from blobwatch.monitor.statistics import STATISTICS
 
 COUNT = 120  # exposures, three pages of them
 SHA256 = "ab" * 32
@@ -30,7 +30,7 @@ NASTY_NAME = "<b>Żółć</b> & Ada"
 NASTY_ERROR = "<script>alert('550')</script> ✉"
 SCRIPT = "<script>alert('ж')</script>"
 VOID = {"meta", "link", "input", "br", "img", "hr"}
-REFERENCE = Reference(SHA256, 20, {name: {"mean": 0.0, "low": -1.0, "high": 1.0} for name in WORDS})
+REFERENCE = Reference(SHA256, 20, {name: {"mean": 0.0, "low": -1.0, "high": 1.0} for name in STATISTICS})
 
 
 def name_of(number: int) -> str:
@@ -71,7 +71,7 @@ def blob(number: int, status: str, detections: int) -> list:
         one.x, one.y, one.radius, one.depth = row.x + 0.2 * one.exposure_id, row.y, row.radius, row.depth
         one.snr, one.probability = row.snr, row.probability
     light = [
-        Light(blob_id=number, exposure_id=one, depth=0.03 * (one >= first), error=0.001, model_id=1)
+        LightCurvePoint(blob_id=number, exposure_id=one, depth=0.03 * (one >= first), error=0.001, model_id=1)
         for one in range(10, COUNT + 1)
     ]
     light[3].error = None
