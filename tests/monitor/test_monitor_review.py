@@ -260,7 +260,7 @@ def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
     ]
     taken = apply_labels(read_labels(labels), sources, [], lambda path: image_with_blobs([LOUD]))
     (appeared,) = taken.appearances
-    assert appeared.time == 58000.0 + APPEARED
+    assert appeared.mjd == 58000.0 + APPEARED
     assert np.hypot(appeared.blob.x - LOUD.x, appeared.blob.y - LOUD.y) < 2
     assert list(taken.others) == [NAMES[PASSED]]
     assert len(taken.used) == 2
