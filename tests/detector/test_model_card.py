@@ -6,7 +6,8 @@ import re
 import pytest
 
 from blobwatch.detector.export import PREPROCESSING
-from blobwatch.detector.model_card import BLOBS, DETECTORS, ROBUSTNESS, SUBFRAMES, WEAKNESSES, model_card
+from blobwatch.detector.model_card import model_card
+from blobwatch.detector.model_card_tables import BLOBS, DETECTORS, ROBUSTNESS, SUBFRAMES, WEAKNESSES
 
 
 def leaf(value: float) -> dict:
@@ -202,14 +203,14 @@ def test_dates_and_counts_of_the_splits():
         "80",
         "120",
     ]
-    assert "stacks; in more than one of train, val and test: 0." in text
-    assert "that it was trained or judged on: 3." in text
-    assert "share of subframes with one: 0.25" in text
+    assert "Exposures in more than one of train, val and test: 0." in text
+    assert "this number of exposures: 3." in " ".join(text.split())
+    assert "share of subframes with a blob: 0.25" in text
 
 
 def test_an_exposure_in_two_splits_is_counted():
     text = card(index=[*INDEX, row("test", "izzz000xq", 57602.0, "izzz000wq izzz000gq izzz000vq")])
-    assert "stacks; in more than one of train, val and test: 1." in text
+    assert "Exposures in more than one of train, val and test: 1." in text
 
 
 def test_simulated_and_real_are_told_by_their_rootnames():

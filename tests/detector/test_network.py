@@ -30,7 +30,9 @@ def test_compact_is_small_and_grows_with_its_width():
 
 
 def test_an_unknown_architecture():
-    with pytest.raises(ValueError, match="unknown architecture 'resnet'; known are compact, predecessor"):
+    with pytest.raises(
+        ValueError, match="unknown architecture 'resnet'. Known architectures: compact, predecessor"
+    ):
         build_network("resnet", 16)
 
 

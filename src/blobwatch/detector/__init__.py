@@ -1,1 +1,1 @@
-"""The network, its training and export, the baselines, and how good each of them is."""
+"""The network, its training and export, the baselines, and their evaluation."""

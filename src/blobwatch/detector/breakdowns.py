@@ -1,4 +1,4 @@
-"""The tables beside the metrics: by slice, by SNR, by threshold."""
+"""Tables of the evaluation: by slice, by SNR and by threshold."""
 
 import itertools
 
@@ -13,7 +13,7 @@ SIZE_EDGES = (2, 5, 7, 9, 14)  # half-width, pixels
 
 
 def slice_table(data: Shard, scored: ScoringResult, threshold: float, draw: Bootstrap) -> list[dict]:
-    """Return recall and position error by SNR, by size and by region of the detector.
+    """Return recall and position error by SNR, size, region and contaminant.
 
     Returns
     -------
@@ -22,53 +22,43 @@ def slice_table(data: Shard, scored: ScoringResult, threshold: float, draw: Boot
     """
     hit = scored.matches.hit >= threshold
     error = np.where(hit, scored.matches.error, np.nan)
-    exposures = data.rootnames[data.blobs["subframe"]]
     rows = []
     for name, part, members in list_slices(data):
-        chosen = np.flatnonzero(members)
-        if len(chosen) == 0:
-            continue
-        recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), exposures[chosen])
-        where = finite_median(error[chosen])
-        rows.append(
-            {"slice": name, "part": part, "blobs": len(chosen)}
-            | as_recall(recall)
-            | {"position_error": round(where, 4) if np.isfinite(where) else ""}
-        )
+        if members.any():
+            median = finite_median(error[members])
+            row = {"slice": name, "part": part} | recall_columns(data, hit, members, draw)
+            rows.append(row | {"position_error": round(median, 4) if np.isfinite(median) else ""})
     return rows
 
 
 def list_slices(data: Shard) -> list[tuple[str, str, np.ndarray]]:
-    """Return the slices: name, part, and which blobs are in it."""
+    """Return the slices: name, part, and the mask of their blobs."""
     blobs = data.blobs
-    parts = []
+    slices = []
     for name, values, edges in (
         ("snr", blobs["snr"], (*SNR_EDGES, np.inf)),
         ("half-width", blobs["half_width"], SIZE_EDGES),
     ):
         for low, high in itertools.pairwise(edges):
             label = f"{low}-{high}" if np.isfinite(high) else f"above {low}"
-            parts.append((name, label, (values >= low) & (values < high)))
-    left, lower = blobs["frame_x"] < 512, blobs["frame_y"] < 512
-    for label, members in (
-        ("lower left", left & lower),
-        ("lower right", ~left & lower),
-        ("upper left", left & ~lower),
-        ("upper right", ~left & ~lower),
-    ):
-        parts.append(("region", label, members))
-    edge = np.minimum.reduce(
-        [blobs["frame_x"], blobs["frame_y"], 1023 - blobs["frame_x"], 1023 - blobs["frame_y"]]
-    )
-    parts.append(("region", "within 20 px of the edge", edge < 20))
+            slices.append((name, label, (values >= low) & (values < high)))
+    x, y = blobs["frame_x"], blobs["frame_y"]
+    left, lower = x < 512, y < 512
+    slices += [
+        ("region", "lower left", left & lower),
+        ("region", "lower right", ~left & lower),
+        ("region", "upper left", left & ~lower),
+        ("region", "upper right", ~left & ~lower),
+        ("region", "within 20 px of the edge", np.minimum.reduce([x, y, 1023 - x, 1023 - y]) < 20),
+    ]
     contaminants = data.subframes["contaminant"][blobs["subframe"]]
     for kind in sorted(set(contaminants)):
-        parts.append(("contaminant", kind or "none added", contaminants == kind))
-    return parts
+        slices.append(("contaminant", kind or "none added", contaminants == kind))
+    return slices
 
 
 def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], draw: Bootstrap) -> list[dict]:
-    """Return the recall of blobs between each two SNRs that follow each other.
+    """Return the recall of blobs in each SNR bin.
 
     Parameters
     ----------
@@ -76,7 +66,7 @@ def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], d
     hit : ndarray, shape (m,), bool
         Which blobs were found.
     edges : tuple of float
-        SNR.
+        Edges of the SNR bins.
     draw : Bootstrap
 
     Returns
@@ -84,27 +74,26 @@ def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], d
     list of dict
         ``snr_low``, ``snr_high``, ``blobs``, ``recall`` with ``low`` and ``high``.
     """
-    snr, exposures = data.blobs["snr"], data.rootnames[data.blobs["subframe"]]
-    rows = []
+    snr, rows = data.blobs["snr"], []
     for low, high in itertools.pairwise(edges):
-        chosen = np.flatnonzero((snr >= low) & (snr < high))
-        if len(chosen):
-            recall = draw(lambda i, c=chosen: float(hit[c][i].mean()), exposures[chosen])
-            rows.append({"snr_low": low, "snr_high": high, "blobs": len(chosen)} | as_recall(recall))
+        members = (snr >= low) & (snr < high)
+        if members.any():
+            rows.append({"snr_low": low, "snr_high": high} | recall_columns(data, hit, members, draw))
     return rows
 
 
-def as_recall(value: dict[str, float]) -> dict[str, float]:
-    """Return a recall and the ends of its interval as columns."""
-    return {
-        name: round(value[key], 6) for name, key in (("recall", "value"), ("low", "low"), ("high", "high"))
-    }
+def recall_columns(data: Shard, hit: np.ndarray, members: np.ndarray, draw: Bootstrap) -> dict:
+    """Return the number of blobs in a mask, their recall and its interval."""
+    exposures = data.rootnames[data.blobs["subframe"]]
+    recall = draw(lambda i: float(hit[members][i].mean()), exposures[members])
+    columns = (("recall", "value"), ("low", "low"), ("high", "high"))
+    return {"blobs": int(members.sum())} | {name: round(recall[key], 6) for name, key in columns}
 
 
 def confusion_matrix(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the confusion matrix, shape (2, 2), int: rows are the truth, columns what was said."""
-    said = scores >= threshold
-    return np.array([[int(((labels == t) & (said == s)).sum()) for s in (0, 1)] for t in (0, 1)])
+    """Return the confusion matrix, shape (2, 2), int: rows are true, columns predicted labels."""
+    predicted = scores >= threshold
+    return np.array([[int(((labels == t) & (predicted == p)).sum()) for p in (0, 1)] for t in (0, 1)])
 
 
 def roc_curve(labels: np.ndarray, scores: np.ndarray) -> list[dict]:

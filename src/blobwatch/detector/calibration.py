@@ -1,4 +1,4 @@
-"""Whether a probability is one: of the subframes given 0.7, seven in ten should hold a blob."""
+"""Calibration: of the subframes with probability 0.7, 70 % should contain a blob."""
 
 import numpy as np
 
@@ -6,46 +6,45 @@ BINS = 15  # of equal width, from 0 to 1
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the expected calibration error: mean distance of probability and share, over the bins.
+    """Return the expected calibration error.
 
     Parameters
     ----------
     labels : ndarray, shape (n,), int
     probabilities : ndarray, shape (n,), float
     """
-    number = bin_index(probabilities)
     # Per bin: count times (mean probability - share of positives), without the division.
-    gap = np.bincount(number, weights=probabilities - labels, minlength=BINS)
+    gap = np.bincount(bin_index(probabilities), weights=probabilities - labels, minlength=BINS)
     return float(np.abs(gap).sum() / len(labels))
 
 
 def bin_index(probabilities: np.ndarray) -> np.ndarray:
-    """Return the number of the bin of each probability; 1 belongs to the last."""
+    """Return the bin of each probability; 1 belongs to the last bin."""
     return np.minimum((probabilities * BINS).astype(int), BINS - 1)
 
 
 def reliability_table(labels: np.ndarray, probabilities: np.ndarray, confidence: float) -> list[dict]:
-    """Return the reliability diagram, one row per bin that is not empty.
+    """Return the rows of the reliability diagram, one per non-empty bin.
 
     Parameters
     ----------
     labels : ndarray, shape (n,), int
     probabilities : ndarray, shape (n,), float
     confidence : float
-        Of the interval, Wilson's: resampling says nothing of the few subframes of a bin that are all alike.
+        Confidence of the Wilson interval. A bootstrap interval has no width if all labels of a bin are equal.
 
     Returns
     -------
     list of dict
-        ``bin_low``, ``bin_high``, ``subframes``, ``probability`` (mean), ``share`` that holds a blob,
+        ``bin_low``, ``bin_high``, ``subframes``, ``probability`` (mean), ``share`` with a blob,
         with ``low`` and ``high``.
     """
     from scipy.stats import binomtest
 
-    number = bin_index(probabilities)
+    index = bin_index(probabilities)
     rows = []
-    for k in np.unique(number):
-        here = number == k
+    for k in np.unique(index):
+        here = index == k
         blobs, subframes = int(labels[here].sum()), int(here.sum())
         share = binomtest(blobs, subframes).proportion_ci(confidence, method="wilson")
         row = {
@@ -62,16 +61,21 @@ def reliability_table(labels: np.ndarray, probabilities: np.ndarray, confidence:
 
 
 def fit_platt_scaling(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
-    """Return slope and shift that make ``slope * logit + shift`` the logit of a probability (Platt 1999).
+    """Return the slope and shift that calibrate logits (Platt 1999).
 
     Parameters
     ----------
     labels : ndarray, shape (n,), int
-        Of both classes.
+        Must contain both classes.
     logits : ndarray, shape (n,), float
+
+    Returns
+    -------
+    slope, shift : float
+        ``slope * logit + shift`` is the logit of a calibrated probability.
     """
     from sklearn.linear_model import LogisticRegression
 
-    # The tails are long, and a wrong one far out must not turn the slope.
+    # Clipping limits the influence of a wrong label far out in the long tails.
     model = LogisticRegression(C=1e6, tol=1e-8).fit(np.clip(logits, -15, 15)[:, None], labels)
     return float(model.coef_[0, 0]), float(model.intercept_[0])

@@ -1,4 +1,4 @@
-"""Clean frames: white noise and blobs of known SNR, where a detector may lose nothing to a plain filter."""
+"""Clean frames: white noise and blobs of known SNR, to compare detectors with the ideal observer."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from blobwatch.detector.breakdowns import completeness_table
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.ideal_observer import find_by_ideal_observer
-from blobwatch.detector.metrics import match_blobs, snr_at_half
+from blobwatch.detector.metrics import far_from_blobs, match_blobs, snr_at_half
 from blobwatch.detector.scoring import MIN_PROBABILITY, run_classical
 from blobwatch.images.peaks import Peaks, find_peaks
 from blobwatch.images.scaling import quantize, scale_frame
@@ -21,13 +21,13 @@ from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import track
 
-PER_SIDE = 8  # cells of a frame along each side, a blob in each
-JITTER = 24.0  # pixels from the middle of its cell
-AWAY = 40.0  # pixels from any blob: farther, a peak is of the noise; no two blobs are nearer than twice this
+PER_SIDE = 8  # cells along each side of a frame; each contains one blob
+JITTER = 24.0  # largest offset from the middle of the cell, pixels
+AWAY = 40.0  # peaks farther than this from each blob, in pixels, are noise; blobs are at least 2 * AWAY apart
 SNR = (3.0, 12.0)
 SNR_EDGES = (3, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9, 10, 12)
-NOISE_FRAMES = 100  # without blobs, for a rate that is stated per 100
-TAIL = 100  # highest peaks of the noise to which its tail is fitted
+NOISE_FRAMES = 100  # frames without blobs, for a rate per 100 frames
+TAIL = 100  # number of the highest noise peaks to which the tail is fitted
 SAME_RATE = f"{CNN}, same rate"
 KEYS = {SAME_RATE: "cnn", IDEAL: "ideal_observer", FILTERS: "matched_filters"}
 
@@ -39,13 +39,13 @@ def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.n
     ----------
     rng : Generator
     blobs : bool
-        Whether it has any.
+        Whether the frame contains blobs.
 
     Returns
     -------
     image : ndarray, shape (1024, 1024), float32, sigma per pixel
     blobs : list of Blob
-        On a jittered grid, so that none touches another; their depth is in sigma.
+        Blobs on a jittered grid, which do not overlap; the unit of their depth is sigma.
     """
     image = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
     drawn = []
@@ -62,13 +62,7 @@ def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.n
 
 
 def draw_clean_set(rng: np.random.Generator, frames: int) -> Shard:
-    """Draw whole clean frames, kept as subframes are, so that they are judged by the same functions.
-
-    Returns
-    -------
-    Shard
-        Its images have the shape (frames, 1024, 1024).
-    """
+    """Draw clean frames as a shard with images of shape (frames, 1024, 1024)."""
     images, rows = [], []
     for number in range(frames):
         image, blobs = draw_clean_frame(rng)
@@ -81,63 +75,57 @@ def draw_clean_set(rng: np.random.Generator, frames: int) -> Shard:
 
 
 def find_by_model(model: Model, image: np.ndarray) -> Peaks:
-    """Return what a model finds in a whole frame, scaled as it is served."""
-    return find_peaks(
-        model.run(prepare_for_model(model, image).scaled[None, None])[0], model.stride, MIN_PROBABILITY
-    )
+    """Return the detections of a model in a whole frame, scaled as in production."""
+    output = model.run(prepare_for_model(model, image).scaled[None, None])[0]
+    return find_peaks(output, model.stride, MIN_PROBABILITY)
 
 
 def noise_probabilities(data: Shard, found: list[Peaks]) -> np.ndarray:
-    """Return the probabilities of the found blobs that are far from any true one."""
-    far = []
-    for index, peaks in enumerate(found):
-        blobs = data.blobs_of(index)
-        distance = np.hypot(peaks.x[:, None] - blobs["x"], peaks.y[:, None] - blobs["y"])
-        far.append(peaks.probability[(distance > AWAY).all(axis=1)])
-    return np.concatenate(far)
+    """Return the probabilities of the detections far from any true blob."""
+    far = [far_from_blobs(peaks, data.blobs_of(index), AWAY) for index, peaks in enumerate(found)]
+    return np.concatenate([peaks.probability[mask] for peaks, mask in zip(found, far, strict=True)])
 
 
 def noise_area_fraction() -> float:
-    """Return the share of a clean frame that is far from any blob; each cell holds one such disc."""
+    """Return the fraction of a clean frame that is far from any blob."""
     return 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2
 
 
 def strength_threshold(strengths: np.ndarray, frames: float, rate: float) -> float:
-    """Return the strength above which noise has ``rate`` peaks per 100 frames.
+    """Return the strength that noise exceeds with ``rate`` peaks per 100 frames.
 
     Parameters
     ----------
     strengths : ndarray, shape (k,), float
-        Of the peaks of noise, on a scale on which the logarithm of the number above falls in a straight
-        line: the square of the SNR of a linear filter, the logit of a network.
+        Strengths of noise peaks, on a scale on which the logarithm of the number of higher peaks decreases
+        linearly: the squared SNR of a linear filter, or the logit of a network.
     frames : float
-        In which they were found.
+        Number of frames in which the peaks were found.
     rate : float
 
     Notes
     -----
-    So low a rate leaves but one or two peaks above, so a line is fitted to the highest `TAIL` of them. A
-    Gaussian field has ``t exp(-t**2 / 2)`` peaks above ``t``, of which the exponential decides. That
-    the logits of the networks fall so too was measured: the logarithm of the number is straight from one
-    to ten peaks per frame.
+    At low rates only one or two peaks remain, so a line is fitted to the `TAIL` highest peaks. A
+    Gaussian field has ``t exp(-t**2 / 2)`` peaks above ``t``, dominated by the exponential. For the logits
+    of the networks the linear decrease was measured between one and ten peaks per frame.
     """
     highest = np.sort(strengths)[::-1][:TAIL]
     if len(highest) < 3 or highest[0] == highest[-1]:
-        return -np.inf  # as good as no peak, so any strength keeps the rate
+        return -np.inf  # almost no peaks: each threshold satisfies the rate
     above = np.log(100 * (np.arange(len(highest)) + 0.5) / frames)
     slope, start = np.polyfit(highest, above, 1)
     return float((np.log(rate) - start) / slope)
 
 
 def network_threshold(noise: np.ndarray, rate: float) -> float:
-    """Return the probability above which a network has ``rate`` peaks per 100 of the `NOISE_FRAMES`."""
+    """Return the probability at which a network has ``rate`` peaks per 100 `NOISE_FRAMES`."""
     logit = strength_threshold(np.log(noise) - np.log1p(-noise), NOISE_FRAMES, rate)
-    # Less probable peaks are not kept; a network with fewer than that is quieter than the rate.
+    # Less probable peaks are dropped; a network with fewer peaks stays below the rate.
     return max(MIN_PROBABILITY, float(1 / (1 + np.exp(-logit))))
 
 
 def filter_threshold(data: Shard, found: list[Peaks], rate: float) -> float:
-    """Return the score above which a linear filter has ``rate`` peaks of noise per 100 clean frames."""
+    """Return the score at which a linear filter has ``rate`` noise peaks per 100 clean frames."""
     snr = snr_from_score(noise_probabilities(data, found))
     squared = strength_threshold(snr**2, len(data) * noise_area_fraction(), rate)
     return float(score_from_snr(np.sqrt(max(0.0, squared))))
@@ -152,18 +140,18 @@ def evaluate_clean_frames(
     draw: Bootstrap,
     workers: int = 1,
 ) -> tuple[dict, dict[str, list[dict]]]:
-    """Judge the network, the matched filters and the ideal observer on the same clean frames.
+    """Evaluate the network, the matched filters and the ideal observer on the same clean frames.
 
     Parameters
     ----------
     model : Model
     rng : Generator
     frames : int
-        With blobs; the network sees `NOISE_FRAMES` more without.
+        Frames with blobs. The network is also run on `NOISE_FRAMES` frames without blobs.
     radius : float
-        Pixels within which a found blob is the true one.
+        Largest distance of a match, pixels.
     rate : float
-        False blobs per 100 frames at which all three are compared.
+        False blobs per 100 frames at which the detectors are compared.
     draw : Bootstrap
     workers : int
         Processes of the matched filters.
@@ -171,24 +159,24 @@ def evaluate_clean_frames(
     Returns
     -------
     report : dict
-        ``exposures``, ``blobs``; of the network at its deployed threshold ``false_per_100`` and
-        ``snr_at_half``; ``same_rate`` with ``threshold`` and ``snr_at_half`` of each.
+        ``exposures``, ``blobs``; ``false_per_100`` and ``snr_at_half`` of the network at its deployed
+        threshold; ``same_rate`` with ``threshold`` and ``snr_at_half`` of each detector.
     completeness : dict of list of dict
-        By detector, the rows of ``completeness.csv``.
+        Rows of ``completeness.csv`` by detector.
     """
     data = draw_clean_set(rng, frames)
     found = {CNN: [find_by_model(model, data.scaled(index)) for index in range(frames)]}
     found[FILTERS] = [peaks for peaks, _ in run_classical(find_by_filter, data, f"{FILTERS}, clean", workers)]
     found[IDEAL] = [peaks for peaks, _ in run_classical(find_by_ideal_observer, data, IDEAL)]
+    found[SAME_RATE] = found[CNN]
     empty = track(range(NOISE_FRAMES), NOISE_FRAMES, f"{CNN}, clean")
     noise = [find_by_model(model, draw_clean_frame(rng, blobs=False)[0]).probability for _ in empty]
     thresholds = {CNN: model.threshold, SAME_RATE: network_threshold(np.concatenate(noise), rate)}
     thresholds |= {name: filter_threshold(data, found[name], rate) for name in (FILTERS, IDEAL)}
-    found[SAME_RATE] = found[CNN]
     hits = {name: match_blobs(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
     exposures, snr = data.rootnames[data.blobs["subframe"]], data.blobs["snr"]
     half = {name: draw(lambda i, h=hit: snr_at_half(snr[i], h[i]), exposures) for name, hit in hits.items()}
-    false = np.array([(peaks >= model.threshold).sum() for peaks in noise])
+    false = np.array([(probability >= model.threshold).sum() for probability in noise])
     report = {
         "exposures": frames,
         "blobs": len(data.blobs),

@@ -1,4 +1,4 @@
-"""The detectors that are judged side by side: on the same subframes, at the same rate of false blobs."""
+"""The detectors that are compared on the same subframes at the same rate of false blobs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ IDEAL = "ideal observer"  # on clean frames only
 
 @dataclass(frozen=True)
 class Detector:
-    """One of them.
+    """One of the compared detectors.
 
     Attributes
     ----------
     name : str
-        In tables and pictures.
+        Name in tables and figures.
     key : str
-        In ``metrics.json`` and ``predictions.csv``.
+        Key in ``metrics.json`` and ``predictions.csv``.
     score : callable
-        Takes a set of subframes and returns `ScoringResult`.
+        Takes a set of subframes and returns a `ScoringResult`.
     threshold : float or None
-        Of a model that is served, set on val when it was trained; None where it is still to be set there.
+        Deployed threshold; None if it must be chosen on val.
     has_positions : bool
-        Whether it says where in the subframe a blob is.
+        Whether it returns positions of blobs.
     calibrated : bool
-        Whether its scores are meant as probabilities.
+        Whether its scores are probabilities.
     score_final : callable or None
-        As ``score``, for the season's whole frames; None where it is not asked about them.
+        Like ``score``, for the whole frames of the ``final`` split; None if it is not run on them.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class DetectorResult:
-    """A detector, its threshold, and what it said of the test subframes and of the final frames."""
+    """A detector, its threshold, and its results on the test subframes and the final frames."""
 
     detector: Detector
     threshold: float
@@ -58,54 +58,51 @@ class DetectorResult:
 
 
 def list_detectors(model: Model, predecessor: Model, radius: float, workers: int) -> list[Detector]:
-    """Return the network, and what it must beat.
+    """Return the network and its baselines.
 
     Parameters
     ----------
     model, predecessor : Model
-        The network that is judged; that of the predecessor, trained on the same subframes.
+        The network, and the predecessor's network trained on the same subframes.
     radius : float
-        Pixels within which a found blob is the true one.
+        Largest distance of a match, pixels.
     workers : int
         Processes of the classical detectors.
     """
 
+    def network(model: Model) -> dict:
+        score = partial(score_model, model, radius=radius)
+        return {"score": score, "has_positions": has_positions(model), "calibrated": True}
+
     def classical(find, name: str) -> partial:
         return partial(score_classical, find, radius=radius, name=name, workers=workers)
 
-    def network(of: Model) -> dict:
-        return {
-            "score": partial(score_model, of, radius=radius),
-            "has_positions": has_positions(of),
-            "calibrated": True,
-        }
-
-    bank = classical(find_by_filter, FILTERS)
-    on_frames = partial(score_frames, model, radius=radius)
+    filters = classical(find_by_filter, FILTERS)
+    frames = partial(score_frames, model, radius=radius)
     return [
-        Detector(CNN, "cnn", threshold=model.threshold, score_final=on_frames, **network(model)),
-        Detector(FILTERS, "matched_filter", bank, score_final=bank),
+        Detector(CNN, "cnn", threshold=model.threshold, score_final=frames, **network(model)),
+        Detector(FILTERS, "matched_filter", filters, score_final=filters),
         Detector(PREDECESSOR, "predecessor", **network(predecessor)),
         Detector(LAPLACIAN, "laplacian", classical(find_by_laplacian, LAPLACIAN)),
     ]
 
 
 def has_positions(model: Model) -> bool:
-    """Return whether a model says where in a subframe a blob is."""
+    """Return whether a model locates blobs within a subframe."""
     return model.stride < SUBFRAME
 
 
 def evaluate_detector(
     detector: Detector, val: Shard, test: Shard, final: Shard, rate: float
 ) -> DetectorResult:
-    """Run a detector over the test subframes; where it brings no threshold, set one on val.
+    """Run a detector on the test subframes and the final frames.
 
     Parameters
     ----------
     detector : Detector
     val, test, final : Shard
     rate : float
-        False blobs per 100 exposures that the threshold allows on val.
+        False blobs per 100 exposures on val, if the threshold must be chosen there.
     """
     threshold = detector.threshold
     if threshold is None:

@@ -1,4 +1,4 @@
-"""The single cases that tell most: the worst errors, and what moved the network's answer."""
+"""Individual cases: the worst errors, and the pixels that determine the output of the network."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ GALLERY = 8  # cases in a row of a gallery
 
 
 def worst_errors(data: Shard, scored: ScoringResult, threshold: float) -> tuple[list[tuple], list[tuple]]:
-    """Return the most confident false blobs, and the strongest that were missed.
+    """Return the most confident false blobs and the strongest missed blobs.
 
     Returns
     -------
@@ -25,21 +25,21 @@ def worst_errors(data: Shard, scored: ScoringResult, threshold: float) -> tuple[
         peaks = scored.found[index]
         j = int(np.argmin(np.abs(peaks.probability - probability)))
         false.append((index, peaks.x[j], peaks.y[j], probability))
-    lost = np.flatnonzero(scored.matches.hit < threshold)
-    lost = lost[np.argsort(-data.blobs["snr"][lost], kind="stable")][:GALLERY]
-    missed = [tuple(data.blobs[i][["subframe", "x", "y", "snr"]]) for i in lost]
+    missed = np.flatnonzero(scored.matches.hit < threshold)
+    missed = missed[np.argsort(-data.blobs["snr"][missed], kind="stable")][:GALLERY]
+    missed = [tuple(data.blobs[i][["subframe", "x", "y", "snr"]]) for i in missed]
     return false, missed
 
 
 def saliency_maps(
     candidate: Path, model: Model, data: Shard, scored: ScoringResult
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return subframes, from sure to wrong, and the pixels that moved their score.
+    """Return example subframes, correct and wrong, and the gradients of their scores.
 
     Parameters
     ----------
     candidate : Path
-        Folder of the model, for its weights.
+        Folder of the model, which contains its weights.
     model : Model
     data : Shard
     scored : ScoringResult

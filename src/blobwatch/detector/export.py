@@ -1,4 +1,4 @@
-"""The model artefact: weights, serving model, manifest. No pickle, no paths, stable bytes."""
+"""Export of the model artefact: weights, ONNX model and manifest, without pickle and reproducible."""
 
 import copy
 import io
@@ -23,7 +23,7 @@ PREPROCESSING = {
     "clip_sigma": CLIP,
     "unknown": 0.0,
 }
-AGREEMENT = 1e-3  # largest difference allowed between the logits of torch and of onnxruntime
+AGREEMENT = 1e-3  # largest accepted difference between the logits of torch and onnxruntime
 
 
 def write_weights(path: Path, network: nn.Module) -> None:
@@ -33,7 +33,7 @@ def write_weights(path: Path, network: nn.Module) -> None:
 
 
 def load_network(folder: Path, manifest: dict) -> nn.Module:
-    """Rebuild the network of an artefact from its manifest and weights."""
+    """Return the network of an artefact, rebuilt from its manifest and weights."""
     architecture = manifest["architecture"]
     network = build_network(**{key: value for key, value in architecture.items() if key != "stride"})
     network.load_state_dict(load_file(Path(folder) / WEIGHTS))
@@ -41,12 +41,12 @@ def load_network(folder: Path, manifest: dict) -> nn.Module:
 
 
 def write_onnx(path: Path, network: nn.Module) -> None:
-    """Write the serving model; it accepts frames whose sides are multiples of 8."""
+    """Write the ONNX model, which accepts frames with sides that are multiples of 8."""
     import onnx
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # The newer exporter writes the paths of the sources into the file.
+        # The newer exporter writes paths of source files into the model.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format),
@@ -70,22 +70,22 @@ def write_onnx(path: Path, network: nn.Module) -> None:
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: dict) -> dict:
-    """Write weights, serving model and manifest into a folder that is there; return the manifest.
+def write_artefact(folder: Path, network: nn.Module, architecture: dict, entries: dict) -> dict:
+    """Write weights, ONNX model and manifest into an existing folder; return the manifest.
 
     Parameters
     ----------
     folder : Path
     network : Module
     architecture : dict
-        The arguments of `network.build_network`.
-    about : dict
+        Arguments of `network.build_network`.
+    entries : dict
         Further entries of the manifest: threshold, fingerprint, data, metrics.
 
     Raises
     ------
     BlobwatchError
-        If the serving model does not answer as the network does.
+        If the ONNX model and the network disagree.
     """
     write_weights(folder / WEIGHTS, network)
     write_onnx(folder / ONNX, network)
@@ -95,7 +95,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
         "parameters": count_parameters(network),
         "preprocessing": PREPROCESSING,
         "files": {name: file_hash(folder / name) for name in (ONNX, WEIGHTS)},
-        **about,
+        **entries,
     }
     write_json(folder / MANIFEST, manifest)
     check_agreement(folder, network)
@@ -103,10 +103,10 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, about: 
 
 
 def check_agreement(folder: Path, network: nn.Module) -> None:
-    """Refuse an artefact whose serving model and network disagree on a fixed frame."""
+    """Raise BlobwatchError if the ONNX model and the network disagree on a fixed frame."""
     frame = np.random.default_rng(0).normal(size=(1, 1, 512, 512)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(frame)).numpy()
     worst = float(np.abs(Model.load(folder).run(frame) - expected).max())
     if worst > AGREEMENT:
-        raise BlobwatchError(f"ONNX and torch differ by {worst:.2g} in the logit; do not use {folder}")
+        raise BlobwatchError(f"{folder}: the logits of ONNX and torch differ by {worst:.2g}. Export it again")

@@ -1,12 +1,12 @@
-"""The loss: which subframes hold a blob, in which cells, and where in the cell."""
+"""The loss of the network: class of the subframe, cells of the blobs, and positions in the cells."""
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, pad
 
-TOLERANCE = 1.0  # cells; a detection this far from the centre counts as well as exp(-1/2) of one there
-SPREAD = 1.2  # cells; how fast the penalty of a detection beside a centre rises with the distance
-REACH = 2  # cells from a centre in which its detection may be
+TOLERANCE = 1.0  # cells; at this distance from the centre a detection has the weight exp(-1/2)
+SPREAD = 1.2  # cells; scale on which the penalty of a false detection increases with the distance
+REACH = 2  # cells; largest distance of a detection from its centre along each axis
 
 
 def detection_loss(
@@ -21,24 +21,25 @@ def detection_loss(
     Parameters
     ----------
     output : Tensor, shape (n, 3, cells, cells)
-        Of a network.
+        Output of the network.
     labels : Tensor, shape (n,), float32
-        1: holds a new blob.
+        1 for subframes with a new blob.
     blobs : list of ndarray, shape (k, 2)
-        Per subframe the centres ``x, y`` in pixels.
+        Centres ``x, y`` of the blobs in each subframe, pixels.
     stride : int
         Pixels per cell.
     position_weight : float
-        Of the cells' and the offsets' loss beside the class loss; nothing where a cell is a whole subframe.
+        Weight of the losses of cells and offsets relative to the class loss. Not used if a cell is a whole
+        subframe.
 
     Notes
     -----
-    The centre of a large faint blob is uncertain by more than a cell. If only the cell of the centre counted,
-    its probability would be shared among several cells, and each would be less than that of a small blob of
-    the same SNR. So a blob counts as found through any cell near its centre.
+    The centre of a large faint blob is uncertain by more than a cell. With only the cell of the centre as
+    target, the probability would be distributed over several cells, each with a lower probability than a
+    small blob of the same SNR. Therefore each cell near the centre counts as a detection.
     """
     heat = output[:, 0]
-    # The best cell of an empty subframe is its worst false alarm, so this term reduces the rare ones.
+    # The best cell of an empty subframe is its worst false alarm, so this term reduces rare false alarms.
     class_loss = binary_cross_entropy_with_logits(heat.amax(dim=(1, 2)), labels)
     if heat.shape[-1] == 1 or position_weight == 0:
         return class_loss
@@ -47,19 +48,19 @@ def detection_loss(
     false = (false_detection_weight(heat.shape, owner, centres) * focal_loss(-heat)).sum()
     cell = np.clip(np.rint(centres), 0, heat.shape[-1] - 1).astype(int)
     offset = output[:, 1:][owner, :, cell[:, 1], cell[:, 0]]
-    places = (offset - torch.from_numpy((centres - cell).astype(np.float32))).abs().sum()
-    return class_loss + position_weight * (found + false + places) / max(len(owner), 1)
+    position = (offset - torch.from_numpy((centres - cell).astype(np.float32))).abs().sum()
+    return class_loss + position_weight * (found + false + position) / max(len(owner), 1)
 
 
 def locate_centres(blobs: list[np.ndarray], stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the subframe of each blob, shape (m,), and its centre ``x, y`` in cells, shape (m, 2)."""
-    owner = np.repeat(np.arange(len(blobs)), [len(places) for places in blobs])
-    centres = np.concatenate([np.asarray(places, dtype=float).reshape(-1, 2) for places in blobs])
+    owner = np.repeat(np.arange(len(blobs)), [len(centres) for centres in blobs])
+    centres = np.concatenate([np.asarray(xy, dtype=float).reshape(-1, 2) for xy in blobs])
     return owner, (centres + 0.5) / stride - 0.5
 
 
 def focal_loss(logit: torch.Tensor) -> torch.Tensor:
-    """Return the focal loss of what should be probable: the many easy cells must not drown the few blobs."""
+    """Return the focal loss of positive cells, in which the many easy cells have little weight."""
     return -((1 - torch.sigmoid(logit)) ** 2) * logsigmoid(logit)
 
 
@@ -77,7 +78,7 @@ def detection_logit(heat: torch.Tensor, owner: np.ndarray, centres: np.ndarray) 
 
 
 def false_detection_weight(shape: torch.Size, owner: np.ndarray, centres: np.ndarray) -> torch.Tensor:
-    """Return the weight of a false detection in each cell: 0 at a centre, 1 far from all."""
+    """Return the weight of a false detection in each cell: 0 at a centre, 1 far from all centres."""
     near = np.zeros(shape, dtype=np.float32)
     grid = np.arange(shape[-1])
     reach = int(np.ceil(4 * SPREAD))

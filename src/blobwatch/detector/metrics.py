@@ -1,4 +1,4 @@
-"""How good a detector is: scores of subframes, blobs found and missed, intervals."""
+"""Metrics of detectors: matches, AUC, thresholds, completeness and bootstrap intervals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import PER_SIDE
 
 SUBFRAMES_PER_EXPOSURE = PER_SIDE**2
-NEAR_HALF = 2.0  # SNR; noise of 1 sigma blurs the threshold by as much on either side
+NEAR_HALF = 2.0  # SNR range on either side of the threshold that is blurred by noise of 1 sigma
 
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of each true and each found blob.
+    """Result of matching detected with true blobs.
 
     Attributes
     ----------
     hit : ndarray, shape (m,), float64
-        Per true blob of the set the probability of the found one at its place, 0 where there is none.
+        Probability of the matching detection of each true blob, 0 if there is none.
     error : ndarray, shape (m,), float64, pixels
-        Distance to it, NaN where there is none.
+        Distance to the matching detection, NaN if there is none.
     false : ndarray, shape (f,), float64
-        Probabilities of the found blobs at whose place there is no true one.
+        Probabilities of the detections without a true blob.
     false_subframe : ndarray, shape (f,), int
-        Where they are.
+        Subframes of these detections.
     """
 
     hit: np.ndarray
@@ -36,15 +36,15 @@ class Matches:
 
 
 def match_blobs(data: Shard, found: list[Peaks], radius: float) -> Matches:
-    """Pair found with true blobs, the most probable first, each at most once.
+    """Match detected with true blobs, the most probable first, each at most once.
 
     Parameters
     ----------
     data : Shard
     found : list of Peaks
-        Per subframe, in subframe pixels.
+        Detections per subframe, in subframe pixels.
     radius : float
-        Pixels within which they are the same.
+        Largest distance of a match, pixels.
     """
     hit, error = np.zeros(len(data.blobs)), np.full(len(data.blobs), np.nan)
     false, where = [], []
@@ -64,8 +64,14 @@ def match_blobs(data: Shard, found: list[Peaks], radius: float) -> Matches:
     return Matches(hit, error, np.array(false, dtype=float), np.array(where, dtype=int))
 
 
+def far_from_blobs(peaks: Peaks, blobs: np.ndarray, distance: float) -> np.ndarray:
+    """Return the mask of the peaks that are farther than ``distance`` from each true blob."""
+    separation = np.hypot(peaks.x[:, None] - blobs["x"], peaks.y[:, None] - blobs["y"])
+    return (separation > distance).all(axis=1)
+
+
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve, NaN where one class is absent."""
+    """Return the area under the ROC curve, NaN if one class is absent."""
     from scipy.stats import rankdata
 
     positive = labels.astype(bool)
@@ -76,52 +82,52 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def false_per_100(matches: Matches, threshold: float, subframes: int) -> float:
-    """Return the false blobs above a threshold per 100 exposures of sixteen subframes."""
+    """Return the number of false blobs above a threshold per 100 exposures."""
     return float(100 * SUBFRAMES_PER_EXPOSURE * (matches.false >= threshold).sum() / subframes)
 
 
 def threshold_at_rate(matches: Matches, subframes: int, rate: float) -> float:
-    """Return the lowest threshold at which there are at most ``rate`` false blobs per 100 exposures.
+    """Return the lowest threshold with at most ``rate`` false blobs per 100 exposures.
 
-    Half-way, in logit, between the last false blob allowed and the first that is not.
+    It is the mean, in logit, of the last accepted and the first rejected false blob.
     """
     allowed = int(np.floor(rate * subframes / SUBFRAMES_PER_EXPOSURE / 100))
     ordered = np.sort(matches.false)[::-1]
     if len(ordered) <= allowed:
         return float(ordered[-1]) * 0.999 if len(ordered) else 0.5
-    first_refused = ordered[allowed]
-    if first_refused >= 1.0 - 1e-12:
-        return float(np.nextafter(first_refused, 2.0))  # nothing is above it, so nothing will be found
-    above = ordered[ordered > first_refused]  # of equal ones none can be kept
-    last_allowed = above[-1] if len(above) else 1.0 - (1.0 - first_refused) / 4
-    pair = np.array([first_refused, min(last_allowed, 1.0 - 1e-15)])  # a logit of 1 is infinite
+    rejected = ordered[allowed]
+    if rejected >= 1.0 - 1e-12:
+        return float(np.nextafter(rejected, 2.0))  # no probability exceeds it, so nothing is detected
+    above = ordered[ordered > rejected]  # equal probabilities are rejected together
+    accepted = above[-1] if len(above) else 1.0 - (1.0 - rejected) / 4
+    pair = np.array([rejected, min(accepted, 1.0 - 1e-15)])  # the logit of 1 is infinite
     logits = np.log(pair) - np.log1p(-pair)
     return float(1.0 / (1.0 + np.exp(-logits.mean())))
 
 
 def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
-    """Return the SNR at which completeness crosses one half, NaN where it does not.
+    """Return the SNR at which completeness crosses one half, NaN if it does not.
 
     Parameters
     ----------
     snr : ndarray, shape (m,), float
-        Of the true blobs.
+        SNR of the true blobs.
     hit : ndarray, shape (m,), bool
-        Which were found.
+        Which blobs were found.
 
     Notes
     -----
-    The isotonic regression of ``hit`` against ``snr`` crosses one half at the cut that leaves the fewest
-    blobs on the wrong side, found below or missed above. It jumps from blob to blob, so a straight line
-    through the hits within `NEAR_HALF` of it gives the answer, which halves the spread; what happens at
-    high SNR does not matter.
+    The isotonic regression of ``hit`` against ``snr`` crosses one half at the cut with the fewest
+    exceptions: blobs found below it or missed above it. This cut jumps from blob to blob. A straight line
+    through the hits within `NEAR_HALF` of the cut halves the spread of the result, and hits at high SNR
+    have no influence.
     """
     order = np.argsort(snr, kind="stable")
     snr, hit = snr[order].astype(float), hit[order].astype(float)
-    wrong = np.concatenate([[0.0], np.cumsum(2 * hit - 1)])  # of the cut before each blob, less a constant
-    best = np.flatnonzero(wrong == wrong.min())  # cuts that are equally good share the crossing
+    wrong = np.concatenate([[0.0], np.cumsum(2 * hit - 1)])  # exceptions, up to a constant
+    best = np.flatnonzero(wrong == wrong.min())  # equally good cuts are averaged
     if best[0] == 0 or best[-1] == len(snr):
-        return float("nan")  # half are found, or missed, at every SNR that was tried
+        return float("nan")  # completeness is above, or below, one half at each SNR
     cut = float(np.mean([snr[best[0] - 1], snr[best[-1]]]))
     near = np.abs(snr - cut) <= NEAR_HALF
     away, found = snr[near] - cut, hit[near]
@@ -141,17 +147,17 @@ def bootstrap_interval(
 ) -> dict[str, float]:
     """Return a statistic with its bootstrap interval.
 
-    Whole groups are resampled, since what comes from one exposure is not independent.
+    Whole groups are resampled, because the subframes of one exposure are not independent.
 
     Parameters
     ----------
     statistic : callable
-        Takes the chosen indices, with repeats; NaN results are left out.
+        Takes the resampled indices; NaN results are ignored.
     groups : ndarray, shape (n,)
-        The group, an exposure, of each item.
+        Group (exposure) of each item.
     resamples : int
     confidence : float
-        For instance 0.95.
+        For example 0.95.
     seed : int
 
     Returns

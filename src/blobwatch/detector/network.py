@@ -1,8 +1,8 @@
-"""The networks: a scaled frame in, a coarse map of blob centres out.
+"""The networks, which map a scaled frame to a coarse map of blob centres.
 
 Every network maps ``(batch, 1, ny, nx)`` to ``(batch, 3, ny / stride, nx / stride)``: the logit that a
-cell holds the centre of a new blob, and the centre's offset ``dx, dy`` from the middle of the cell in
-units of the stride. The probability of a subframe is that of its best cell.
+cell contains the centre of a new blob, and the offset ``dx, dy`` of the centre from the middle of the cell
+in units of the stride. The probability of a subframe is that of its best cell.
 """
 
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from blobwatch.images.scaling import CLIP
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias, padded so that each cell stays centred on its pixels."""
+    """Return a convolution without bias; the padding keeps cells centred on their pixels."""
     padding = (dilation * (size - 1) + 1 - stride) // 2
     return nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False)
 
 
-def conv_block(inputs: int, outputs: int, size: int, **how: int) -> nn.Sequential:
-    """Return convolution, batch normalisation and rectifier."""
+def conv_block(inputs: int, outputs: int, size: int, **options: int) -> nn.Sequential:
+    """Return a convolution with batch normalisation and ReLU."""
     return nn.Sequential(
-        convolution(inputs, outputs, size, **how), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+        convolution(inputs, outputs, size, **options), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
 
 
 class Residual(nn.Module):
-    """Two dilated convolutions beside a shortcut; size and channels stay."""
+    """Residual block of two dilated convolutions, which keeps size and channels."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
@@ -44,12 +44,12 @@ class Residual(nn.Module):
 
 
 class MatchedFilters(nn.Module):
-    """The SNR of a bank of blob shapes at reduced resolution: unit noise where the noise is white.
+    """SNR of a bank of blob shapes at reduced resolution, with unit noise for white noise.
 
     Parameters
     ----------
     shapes : sequence of (float, float)
-        Half-width in pixels, and the radius of the hole in half-widths (0 for none).
+        Half-width in pixels, and radius of the hole in half-widths (0: no hole).
     reduction : int
         Pixels per cell.
     """
@@ -61,7 +61,7 @@ class MatchedFilters(nn.Module):
         grid = reduction * np.arange(-radius, radius + 1)
         distance = np.hypot(grid[:, None], grid[None, :])
         kernels = np.stack([radial_profile(distance, width, hole) for width, hole in shapes])
-        # The mean of n x n pixels has an n-th of their noise.
+        # The mean of n x n pixels has 1 / n of the noise per pixel.
         kernels *= reduction / np.sqrt((kernels**2).sum(axis=(1, 2), keepdims=True))
         self.register_buffer("kernels", torch.tensor(kernels, dtype=torch.float32)[:, None], persistent=False)
 
@@ -71,7 +71,7 @@ class MatchedFilters(nn.Module):
 
 
 def radial_profile(distance: np.ndarray, half_width: float, hole: float) -> np.ndarray:
-    """Return a round blob with an edge of medium steepness, and with a hole of 0.6 of its depth."""
+    """Return the profile of a round blob; a hole has 0.6 of its depth."""
     light = np.exp(-np.log(2.0) * (distance / half_width) ** 3)
     if hole:
         light *= 1.0 - 0.6 * np.exp(-np.log(2.0) * (distance / half_width / hole) ** 4)
@@ -87,27 +87,27 @@ def asinh(x: torch.Tensor) -> torch.Tensor:
 SMALL = ((2.2, 0.0), (2.9, 0.0), (3.7, 0.0), (4.8, 0.0), (6.2, 0.0))
 LARGE = ((8.0, 0.0), (10.2, 0.0), (13.0, 0.0))
 RINGS = ((5.0, 0.5), (7.0, 0.5), (9.5, 0.5), (12.5, 0.5))
-MAPS = len(SMALL + LARGE + RINGS) + 1  # and the best of them
-UNIT = 4.0  # SNR; maps are linear below and logarithmic beyond
-START_SNR = 5.3  # of the best matched filter: even odds before training
+MAPS = len(SMALL + LARGE + RINGS) + 1  # one per shape, and their maximum
+UNIT = 4.0  # SNR; maps are linear below it and logarithmic above it
+START_SNR = 5.3  # SNR of the best matched filter with probability 0.5 before training
 START_SLOPE = 1.0  # logit per SNR of a faint blob before training
 
 
 class Compact(nn.Module):
-    """Fully convolutional, one cell per 4 x 4 pixels; starts from matched filters and sees far.
+    """Fully convolutional network with one cell per 4 x 4 pixels, initialised with matched filters.
 
     Parameters
     ----------
     width : int
-        Channels at a half and a quarter of the resolution; half as many again at an eighth.
+        Channels at 1/2 and 1/4 of the resolution; 1.5 times as many at 1/8.
     clip : float
-        Sigma; a pixel beyond counts as this.
+        Pixels are clipped to this value, in sigma.
 
     Notes
     -----
-    Even kernels keep each cell centred on its pixels. The matched filters tell how much light there is; the
-    convolutions tell a blob from a streak, a star or a cluster of bad pixels. Through the coarse path a cell
-    sees more than 100 pixels far: a streak is told from a blob by its length.
+    Even kernels keep each cell centred on its pixels. The matched filters measure the SNR. The convolutions
+    distinguish blobs from streaks, stars and clusters of bad pixels. The receptive field of the coarse path
+    exceeds 100 pixels, so that a streak can be recognised by its length.
     """
 
     stride = 4
@@ -140,14 +140,14 @@ class Compact(nn.Module):
         return torch.cat([answer[:, :1] + self.filter_logit(maps), answer[:, 1:]], dim=1)
 
     def filter_maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the SNR of the best matched filter and of each, compressed: ``asinh(SNR / UNIT)``."""
+        """Return ``asinh(SNR / UNIT)`` of the best and of each matched filter."""
         maps = torch.cat([nn.functional.max_pool2d(self.small(x), 2), self.large(x)], dim=1)
-        maps = asinh(maps / UNIT)  # a bright trail must not spoil the statistics of the normalisation
+        maps = asinh(maps / UNIT)  # limits the influence of bright trails on the batch normalisation
         return torch.cat([maps.amax(dim=1, keepdim=True), maps], dim=1)
 
     @torch.no_grad()
     def initialize_from_filters(self) -> None:
-        """Let the logit be that of the best matched filter: even odds at the limit of white noise."""
+        """Initialise the logit with the best matched filter: 0 at `START_SNR`."""
         self.filter_logit.weight.zero_()
         self.filter_logit.weight[0, 0] = START_SLOPE * UNIT
         self.answer.bias.zero_()
@@ -155,18 +155,17 @@ class Compact(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, slope: float, shift: float) -> None:
-        """Replace each logit by ``slope * logit + shift``, for good."""
+        """Change the weights so that each logit becomes ``slope * logit + shift``."""
         self.answer.weight[0].mul_(slope)
         self.answer.bias[0].mul_(slope).add_(shift)
         self.filter_logit.weight.mul_(slope)
 
 
 class Predecessor(nn.Module):
-    """The public predecessor's CNN with its 8,392,418 parameters: one answer per 256 x 256 subframe.
+    """The CNN of the public predecessor: 8,392,418 parameters, one score per 256 x 256 subframe.
 
-    Its pooling and its rectifier are swapped, which changes nothing but the time it takes.
-
-    A whole frame is cut into its subframes, so the map has one cell for each, and no position in it.
+    Pooling precedes ReLU, which is faster and gives the same result. A whole frame is cut into subframes:
+    the map has one cell per subframe, with offset 0.
     """
 
     stride = 256
@@ -204,13 +203,13 @@ ARCHITECTURES: dict[str, Callable[[int, float], nn.Module]] = {
 
 
 def build_network(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
-    """Return a new network; the predecessor has neither ``width`` nor ``clip`` to choose."""
+    """Return a new network; the predecessor ignores ``width`` and ``clip``."""
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ValueError(f"unknown architecture {name!r}; known are {known}")
+        raise ValueError(f"unknown architecture {name!r}. Known architectures: {known}")
     return ARCHITECTURES[name](width, clip)
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return the number of trained parameters."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())

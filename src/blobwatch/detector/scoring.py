@@ -1,4 +1,4 @@
-"""Running a detector over labelled subframes."""
+"""Results of a detector on labelled subframes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from blobwatch.images.tiling import tiles
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import map_in_processes
 
-MIN_PROBABILITY = 0.02  # probability below which a peak is not worth keeping
-Find = Callable[[np.ndarray], tuple[Peaks, float]]  # scaled image -> peaks, and the score of the whole
+MIN_PROBABILITY = 0.02  # weaker peaks are dropped
+Find = Callable[[np.ndarray], tuple[Peaks, float]]  # scaled image -> peaks, score of the image
 
 
 @dataclass(frozen=True)
 class ScoringResult:
-    """What a detector said of a set.
+    """Result of a detector on a data set.
 
     Attributes
     ----------
     scores : ndarray, shape (n,), float
-        Per subframe the probability that it holds a new blob.
+        Probability, per subframe, that it contains a new blob.
     found : list of Peaks
-        Per subframe.
+        Detected blobs per subframe.
     matches : Matches
-        Found against true blobs.
+        Detected blobs matched with true blobs.
     """
 
     scores: np.ndarray
@@ -39,7 +39,7 @@ class ScoringResult:
 
 
 def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> ScoringResult:
-    """Run a model over a set; ``radius`` (pixels) is what still counts as the same place."""
+    """Run a model on a data set; ``radius`` is the largest distance of a match in pixels."""
     scores, found = [], []
     for start in range(0, len(data), batch):
         for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
@@ -50,15 +50,15 @@ def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Sc
 
 
 def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
-    """Run a model over whole frames, as it is served, and share its answers out to their subframes.
+    """Run a model on whole frames, as in production, and return the results per subframe.
 
     Parameters
     ----------
     model : Model
     data : Shard
-        The ``final`` split: sixteen subframes of each frame, in order.
+        The ``final`` split: sixteen subframes per frame, in order.
     radius : float
-        Pixels.
+        Largest distance of a match, pixels.
     """
     scores, found = [], []
     for start in range(0, len(data), len(tiles())):
@@ -75,35 +75,35 @@ def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
 
 
 def match_detections(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matches:
-    """Match found with true blobs; a detector without positions is asked for the right subframe only."""
+    """Match detected with true blobs; without positions, the right subframe is sufficient."""
     return match_blobs(data, found, radius if stride < data.images.shape[-1] else np.inf)
 
 
 def score_classical(find: Find, data: Shard, radius: float, name: str, workers: int = 1) -> ScoringResult:
-    """Run a classical detector over a set.
+    """Run a classical detector on a data set.
 
     Parameters
     ----------
     find : callable
-        Of one scaled image, as `baselines.find_by_filter`.
+        Detector of one scaled image, such as `baselines.find_by_filter`.
     data : Shard
     radius : float
-        Pixels.
+        Largest distance of a match, pixels.
     name : str
-        Of the detector, for the progress bar.
+        Name of the detector for the progress bar.
     workers : int
-        Processes.
+        Number of processes.
     """
-    answers = run_classical(find, data, name, workers)
-    found = [peaks for peaks, _ in answers]
-    return ScoringResult(np.array([score for _, score in answers]), found, match_blobs(data, found, radius))
+    results = run_classical(find, data, name, workers)
+    found = [peaks for peaks, _ in results]
+    return ScoringResult(np.array([score for _, score in results]), found, match_blobs(data, found, radius))
 
 
 def run_classical(find: Find, data: Shard, name: str, workers: int = 1) -> list[tuple[Peaks, float]]:
-    """Return what a classical detector says of each image of a set, of whatever size they are."""
-    return list(map_in_processes(partial(run_on_steps, find), list(data.images), name, workers))
+    """Return the result of a classical detector for each image of a data set."""
+    return list(map_in_processes(partial(run_on_quantized, find), list(data.images), name, workers))
 
 
-def run_on_steps(find: Find, steps: np.ndarray) -> tuple[Peaks, float]:
-    """Return what a classical detector says of one image as it is kept."""
-    return find(dequantize(steps))
+def run_on_quantized(find: Find, image: np.ndarray) -> tuple[Peaks, float]:
+    """Return the result of a classical detector for one quantized image."""
+    return find(dequantize(image))

@@ -1,4 +1,4 @@
-"""The training loop: seeded, deterministic, resumed from a checkpoint after a kill."""
+"""The training loop: seeded, deterministic, and resumed from a checkpoint."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ from blobwatch.images.scaling import dequantize
 from blobwatch.images.tiling import SUBFRAME
 from blobwatch.progress import progress_bar
 
-MARGIN = 12  # pixels between the blob that a crop is made for and the edge of the crop
+MARGIN = 12  # pixels from the blob of a crop to the edge of the crop
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; ``params.yaml`` explains each."""
+    """Settings of a training, documented in ``params.yaml``."""
 
     epochs: int
     batch: int
@@ -38,20 +38,20 @@ class Plan:
     crops: int = 1
 
     def steps(self, subframes: int) -> int:
-        """Return the number of batches of an epoch."""
+        """Return the number of batches per epoch."""
         return -(-subframes * self.crops // self.batch)
 
 
 @dataclass
 class Progress:
-    """Where a training stands: the epoch that comes next, and what was logged."""
+    """State of a training: the next epoch and the history of metrics."""
 
     epoch: int = 0
     history: list[dict] = field(default_factory=list)
 
     @property
     def rows(self) -> list[dict]:
-        """The history as it is written: numbers with eight digits."""
+        """Return the rows of ``history.csv``, with eight digits."""
         return [
             {key: value if key == "epoch" else f"{value:.8g}" for key, value in row.items()}
             for row in self.history
@@ -59,10 +59,10 @@ class Progress:
 
 
 def prepare_torch(threads: int) -> None:
-    """Make torch deterministic; weights are bit-identical only for one thread count."""
+    """Make torch deterministic; weights are only identical for the same thread count."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    # The filling only serves code that reads what it never wrote, and it costs a quarter of the time.
+    # Filling only matters for code that reads uninitialised memory, and takes a quarter of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
@@ -75,16 +75,15 @@ def train_with_bar(
     checkpoint: Path,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> Progress:
-    """Train as `train` does, and show epoch, loss and rate while it goes on."""
+    """Run `train` with a progress bar that shows loss and learning rate."""
     steps = plan.steps(len(train_set))
     columns = (TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("rate {task.fields[rate]:.2g}"))
     with progress_bar(*columns) as progress:
         task = progress.add_task(name, total=plan.epochs * steps, loss=float("nan"), rate=0.0)
-        done = {"steps": 0}
 
         def on_batch(epoch: int, value: float, rate: float) -> None:
-            done["steps"] = max(done["steps"] + 1, epoch * steps + 1)
-            progress.update(task, completed=done["steps"], loss=value, rate=rate)
+            completed = max(progress.tasks[task].completed, epoch * steps) + 1
+            progress.update(task, completed=completed, loss=value, rate=rate)
 
         def log_epoch(row: dict) -> None:
             on_epoch(row)
@@ -105,25 +104,24 @@ def train(
     on_batch: Callable[[int, float, float], None] = lambda epoch, value, rate: None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> Progress:
-    """Train a network in place; the learning rate falls to nearly 0 at the last epoch.
+    """Train a network in place; the learning rate decreases almost to 0.
 
     Parameters
     ----------
     network : Module
-        Of `detector.network`.
     train_set, val_set : Shard
     plan : Plan
     checkpoint : Path
-        Written after each epoch; where it is there already, the training goes on from it.
+        Written after each epoch. If the file exists, the training is resumed from it.
     on_batch : callable
-        Called with the epoch, the running loss, and the learning rate.
+        Called with the epoch, the running loss and the learning rate.
     on_epoch : callable
         Called with the row of the history.
 
     Raises
     ------
     BlobwatchError
-        If the loss stops being a number.
+        If the loss is not finite.
     """
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
@@ -133,7 +131,7 @@ def train(
     while progress.epoch < plan.epochs:
         epoch = progress.epoch
         network.train()
-        torch.manual_seed(plan.seed * 1000 + epoch)  # of the dropout, where there is one
+        torch.manual_seed(plan.seed * 1000 + epoch)  # seed of the dropout
         total = 0.0
         for step, (images, labels, blobs) in enumerate(iterate_batches(train_set, plan, epoch)):
             rate = learning_rate(plan, (epoch * steps + step) / (plan.epochs * steps))
@@ -141,9 +139,7 @@ def train(
                 group["lr"] = rate
             value = detection_loss(network(images), labels, blobs, network.stride, plan.position_weight)
             if not torch.isfinite(value):
-                raise BlobwatchError(
-                    f"the loss is {value.item()} in epoch {epoch}; lower train.learning_rate"
-                )
+                raise BlobwatchError(f"loss {value.item()} in epoch {epoch}. Lower train.learning_rate")
             optimizer.zero_grad()
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -152,9 +148,7 @@ def train(
             on_batch(epoch, total / (step + 1), rate)
         row = {"epoch": epoch, "train_loss": total / steps, **validate(network, val_set, plan)}
         if not np.isfinite(row["val_loss"]):
-            raise BlobwatchError(
-                f"the val loss is {row['val_loss']} in epoch {epoch}; lower train.learning_rate"
-            )
+            raise BlobwatchError(f"val loss {row['val_loss']} in epoch {epoch}. Lower train.learning_rate")
         row["learning_rate"] = rate
         progress.history.append(row)
         progress.epoch += 1
@@ -165,18 +159,18 @@ def train(
 
 
 def learning_rate(plan: Plan, done: float) -> float:
-    """Return the rate when a share ``done`` of all steps is done: a short rise, then half a cosine."""
-    rise = 0.05
-    if done < rise:
-        return plan.learning_rate * max(done / rise, 0.02)
-    return float(plan.learning_rate * (0.5 * (1 + np.cos(np.pi * (done - rise) / (1 - rise))) + 0.002))
+    """Return the learning rate at a fraction ``done`` of all steps: warm-up, then cosine decay."""
+    warm_up = 0.05
+    if done < warm_up:
+        return plan.learning_rate * max(done / warm_up, 0.02)
+    return float(plan.learning_rate * (0.5 * (1 + np.cos(np.pi * (done - warm_up) / (1 - warm_up))) + 0.002))
 
 
 Batch = tuple[torch.Tensor, torch.Tensor, list[np.ndarray]]
 
 
 def iterate_batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of one epoch: crops at random places, flipped and turned at random, shuffled."""
+    """Yield the batches of one epoch: random crops in random orientation and order."""
     rng = np.random.default_rng([plan.seed, 6, epoch])
     order = rng.permutation(np.repeat(np.arange(len(data)), plan.crops))
     for start in range(0, len(order), plan.batch):
@@ -192,29 +186,29 @@ def iterate_batches(data: Shard, plan: Plan, epoch: int) -> Iterator[Batch]:
             x, y = known["x"] - x0, known["y"] - y0
             inside = (np.minimum(x, y) >= -0.5) & (np.maximum(x, y) < plan.crop - 0.5)
             blobs.append(np.stack(orient_position(x[inside], y[inside], flipped, turns, plan.crop), axis=1))
-        labels = torch.tensor([float(len(places) > 0) for places in blobs])
+        labels = torch.tensor([float(len(centres) > 0) for centres in blobs])
         yield to_tensor(images), labels, blobs
 
 
 def draw_crop_origin(rng: np.random.Generator, blobs: np.ndarray, size: int) -> tuple[int, int]:
-    """Draw the lower left pixel of a crop: around one of the blobs where there are any, else anywhere."""
+    """Draw the lower left pixel of a crop, around a random blob if there are any."""
     last = SUBFRAME - size
     if not len(blobs):
         return int(rng.integers(last + 1)), int(rng.integers(last + 1))
     blob = blobs[rng.integers(len(blobs))]
-    low, high = (min(MARGIN, size // 2), max(size - MARGIN, size // 2))  # of the blob in the crop
+    low, high = (min(MARGIN, size // 2), max(size - MARGIN, size // 2))  # position of the blob in the crop
     return tuple(
         int(np.clip(round(float(blob[axis])) - rng.integers(low, high + 1), 0, last)) for axis in "xy"
     )
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
-    """Return images (n, 1, ny, nx) as a tensor in the layout in which convolutions are fastest here."""
+    """Return images, shape (n, 1, ny, nx), as a tensor in the fastest memory layout."""
     return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
 
 def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
-    """Return the loss, the accuracy and the AUC on a set that is not trained on."""
+    """Return loss, accuracy and AUC on a validation set."""
     total, best = 0.0, []
     for part, output in iterate_outputs(network, data, plan.batch):
         known = [data.blobs_of(i) for i in range(part.start, part.start + len(output))]
@@ -232,7 +226,7 @@ def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
 
 
 def subframe_logits(network: nn.Module, data: Shard) -> np.ndarray:
-    """Return the logit of each subframe's best cell, shape (n,)."""
+    """Return the logit of the best cell of each subframe, shape (n,)."""
     return np.concatenate([max_logit(output) for _, output in iterate_outputs(network, data)])
 
 
@@ -242,7 +236,7 @@ def max_logit(output: torch.Tensor) -> np.ndarray:
 
 
 def iterate_outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield the maps of a set batch by batch, and which subframes they are of."""
+    """Yield the subframes and the maps of each batch of a data set."""
     network.eval()
     for start in range(0, len(data), batch):
         part = slice(start, start + batch)
@@ -254,7 +248,7 @@ def iterate_outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterato
 def save_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write a checkpoint: weights, Adam's moments; no pickle."""
+    """Write a checkpoint with the weights and the moments of Adam, without pickle."""
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value.contiguous() for name, value in moments.items()}
@@ -263,13 +257,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load a checkpoint where there is one; return where the training stands."""
+    """Load a checkpoint if it exists; return the state of the training."""
     if not path.is_file():
         return Progress()
     parts: dict[str, dict] = {"network": {}, "adam": {}}
     with safe_open(path, framework="pt") as file:
         progress = Progress(**json.loads(file.metadata()["progress"]))
-        for key in file.keys():  # noqa: SIM118 - the handle is no mapping
+        for key in file.keys():  # noqa: SIM118 - the file handle is not iterable
             part, name = key.split(".", 1)
             parts[part][name] = file.get_tensor(key)
     network.load_state_dict(parts["network"])
@@ -277,7 +271,7 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
     for key, value in parts["adam"].items():
         index, name = key.split(".")
         if name != "step":
-            # The fused step goes through memory, so a moment must lie there as its parameter does.
+            # The fused step requires the same memory layout for moments and parameters.
             value = torch.empty_like(parameters[int(index)]).copy_(value)
         state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)

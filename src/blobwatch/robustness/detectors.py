@@ -9,7 +9,6 @@ import numpy as np
 
 from blobwatch.artefact import Model
 from blobwatch.detections import are_residuals, measure_blobs, prepare_for_model
-from blobwatch.detector.baselines import MIN_SNR as MIN_FILTER_SNR
 from blobwatch.detector.baselines import find_snr_peaks, matched_filter, score_from_snr
 from blobwatch.detector.comparison import has_positions
 from blobwatch.detector.scoring import MIN_PROBABILITY
@@ -108,6 +107,4 @@ def find_by_filters(image: np.ndarray) -> FinderResult:
     """Run the bank of matched filters over a whole frame."""
     snr = matched_filter(prepare_frame(image).scaled)
     blocks = snr.reshape(PER_SIDE, SUBFRAME, PER_SIDE, SUBFRAME)
-    return FinderResult(
-        find_snr_peaks(snr, MIN_FILTER_SNR)[0], score_from_snr(blocks.max(axis=(1, 3)).ravel())
-    )
+    return FinderResult(find_snr_peaks(snr)[0], score_from_snr(blocks.max(axis=(1, 3)).ravel()))

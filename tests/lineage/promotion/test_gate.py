@@ -135,4 +135,4 @@ def test_onnx_and_torch_that_agree_and_that_do_not(tmp_path):
     write_json(folder / "manifest.json", manifest)
     (check,) = [gate.gate("agreement", "they agree", agrees, Model.load(folder))]
     assert not check.passed
-    assert "ONNX and torch differ by 0.1 in the logit" in check.sentence
+    assert "the logits of ONNX and torch differ by 0.1" in check.sentence
