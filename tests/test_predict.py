@@ -103,7 +103,7 @@ def flagged(answer) -> list[int]:
 
 
 def holding(answer) -> list[int]:
-    return [tile.index for tile in tiles() if any(tile.holds(blob.x, blob.y) for blob in answer.blobs)]
+    return [tile.index for tile in tiles() if any(tile.contains(blob.x, blob.y) for blob in answer.blobs)]
 
 
 def test_a_blob_over_four_subframes_is_in_that_of_its_centre_alone(answer):
@@ -262,7 +262,7 @@ def test_subframes_with_a_blob_are_those_that_hold_one(tmp_path, weights, thresh
     assert said == [
         tile.index
         for tile in tiles()
-        if any(tile.holds(blob["x"], blob["y"]) for blob in found.as_json()["blobs"])
+        if any(tile.contains(blob["x"], blob["y"]) for blob in found.as_json()["blobs"])
     ]
 
 

@@ -44,7 +44,7 @@ def measure_blobs(peaks: Peaks, clean: CleanFrame) -> list[FoundBlob]:
     for x, y, probability in zip(peaks.x, peaks.y, peaks.probability, strict=True):
         fit = fit_blob(clean.image, float(x), float(y), 0.0, clean.noise)
         # The refined place stays in the subframe of the peak: so the two answers cannot disagree.
-        tile = next(tile for tile in tiles() if tile.holds(x, y))
+        tile = next(tile for tile in tiles() if tile.contains(x, y))
         low = np.array([tile.x0, tile.y0]) - 0.5
         x, y = np.clip((fit.x, fit.y), low, low + tile.size - 1e-3).tolist()
         found.append(FoundBlob(x, y, fit.radius, float(probability), fit.snr, fit.depth))

@@ -142,7 +142,7 @@ class Predictor:
             kind=kind,
             model=self.model.describe(),
             threshold=threshold,
-            probabilities=subframe_probabilities(output, stride, peaks.where(~left), threshold),
+            probabilities=subframe_probabilities(output, stride, peaks.select(~left), threshold),
             blobs=[blob for blob, old in zip(found, left, strict=True) if not old],
             frame=image,
             masked=prepared.clean.masked,

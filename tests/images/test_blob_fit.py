@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import NOISE, image_with_blobs
 
-from blobwatch.images.blob_fit import FURTHEST, fit_blob
+from blobwatch.images.blob_fit import MAX_SHIFT, fit_blob
 from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, radius_at, snr_of
 
 PLACES = [(220.3, 180.8), (512.0, 512.0), (900.5, 830.2)]
@@ -82,7 +82,7 @@ def test_places_are_refined_and_what_is_measured_is_unbiased(snr, better):
 def test_a_place_moves_no_further_than_it_may():
     image = image_with_blobs([typical(512.0, 512.0)], noise=0.0)
     found = fit_blob(image, 515.0, 512.0, 0.0, NOISE)
-    assert (found.x, found.y) == pytest.approx((515.0 - FURTHEST, 512.0), abs=0.1)
+    assert (found.x, found.y) == pytest.approx((515.0 - MAX_SHIFT, 512.0), abs=0.1)
 
 
 @pytest.mark.parametrize("value", [-30.0, 1.0, np.nan])

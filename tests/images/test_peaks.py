@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from blobwatch.images.peaks import APART, find_peaks, sigmoid, subframe_probabilities
+from blobwatch.images.peaks import SEPARATION, find_peaks, sigmoid, subframe_probabilities
 from blobwatch.images.tiling import tiles
 
 
@@ -58,7 +58,7 @@ def test_what_was_left_out_leaves_nothing_out():
     for column, logit in ((20, 5.0), (22, 4.0), (24, 3.0)):
         with_peak(output, 20, column, logit)
     assert find_peaks(output, 4, 0.5).x.tolist() == [81.5, 97.5]
-    assert APART == 10.0
+    assert SEPARATION == 10.0
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -67,11 +67,11 @@ def test_peaks_are_apart_and_none_is_lost(seed):
     output = rng.normal(0, 1.5, (3, 64, 64)).astype(np.float32) * np.array([1.0, 0.08, 0.08])[:, None, None]
     peaks = find_peaks(output.astype(np.float32), 4, 0.8)
     apart = np.hypot(peaks.x[:, None] - peaks.x, peaks.y[:, None] - peaks.y)
-    assert apart[np.triu_indices(len(peaks), 1)].min() > APART
+    assert apart[np.triu_indices(len(peaks), 1)].min() > SEPARATION
     rows, columns = np.nonzero(sigmoid(output[0]) >= 0.8)
     x = (columns + output[1, rows, columns] + 0.5) * 4 - 0.5
     y = (rows + output[2, rows, columns] + 0.5) * 4 - 0.5
-    assert np.hypot(x[:, None] - peaks.x, y[:, None] - peaks.y).min(axis=1).max() <= APART + 1e-6
+    assert np.hypot(x[:, None] - peaks.x, y[:, None] - peaks.y).min(axis=1).max() <= SEPARATION + 1e-6
 
 
 def test_an_empty_map():

@@ -24,7 +24,7 @@ def test_regions_cover_every_pixel_once():
 def test_an_asymmetric_place_lies_in_its_tile_and_region():
     image = np.zeros((1024, 1024))
     image[702, 300] = 1.0
-    holding = [tile for tile in tiles() if tile.holds(300.3, 701.8)]
+    holding = [tile for tile in tiles() if tile.contains(300.3, 701.8)]
     assert [(tile.index, tile.row, tile.col) for tile in holding] == [(9, 2, 1)]
     assert image[holding[0].region].max() == 1.0
 
@@ -32,5 +32,5 @@ def test_an_asymmetric_place_lies_in_its_tile_and_region():
 @pytest.mark.parametrize("edge", [-0.5, 0.0, 255.4, 255.5, 255.6, 511.5, 767.49, 1023.49])
 def test_each_position_lies_in_exactly_one(edge):
     for other in np.linspace(-0.5, 1023.4, 41):
-        assert sum(tile.holds(edge, other) for tile in tiles()) == 1
-        assert sum(tile.holds(other, edge) for tile in tiles()) == 1
+        assert sum(tile.contains(edge, other) for tile in tiles()) == 1
+        assert sum(tile.contains(other, edge) for tile in tiles()) == 1

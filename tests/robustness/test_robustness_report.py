@@ -23,7 +23,7 @@ SNR = np.array([4.0, 6.0, 8.0, 12.0, 20.0, 30.0])
 def found_at(x, y, probability: float = 0.9) -> FinderResult:
     """Return the answer of a detector that finds something at these places."""
     x, y = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
-    scores = [float(any(tile.holds(*place) for place in zip(x, y, strict=True))) for tile in tiles()]
+    scores = [float(any(tile.contains(*place) for place in zip(x, y, strict=True))) for tile in tiles()]
     return FinderResult(Peaks(x, y, np.full(len(x), probability)), probability * np.array(scores))
 
 

@@ -171,7 +171,7 @@ def usable_tiles(frame: Frame) -> list[Tile]:
 def choose_tiles(rng: np.random.Generator, frame: Frame, usable: list[Tile], labelled: float) -> list[Tile]:
     """Return tiles in random order; replace a share by tiles with a label."""
     chosen = [usable[n] for n in rng.permutation(len(usable))]
-    with_label = [tile for tile in usable if any(tile.holds(x, y) for x, y in frame.labelled)]
+    with_label = [tile for tile in usable if any(tile.contains(x, y) for x, y in frame.labelled)]
     if not with_label:
         return chosen
     return [
@@ -228,7 +228,7 @@ def synthesize_frame(
     noise = before.clean.noise
     blobs = {}
     for tile in tiles():
-        contained = [(blob, False) for blob in frame.new if tile.holds(blob.x, blob.y)]
+        contained = [(blob, False) for blob in frame.new if tile.contains(blob.x, blob.y)]
         if tile.index in with_blobs:
             own = [blob for blob, _ in contained]
             contained += [
@@ -285,8 +285,8 @@ def cut_whole_frame(frame: Frame) -> Shard:
     subframes = np.zeros(len(images), dtype=SUBFRAME)
     blobs = []
     for tile in tiles():
-        own = [blob for blob in frame.new if tile.holds(blob.x, blob.y)]
-        faint = [blob for blob in frame.faint if tile.holds(blob.x, blob.y)]
+        own = [blob for blob in frame.new if tile.contains(blob.x, blob.y)]
+        faint = [blob for blob in frame.faint if tile.contains(blob.x, blob.y)]
         subframes[tile.index] = (bool(own), tile.x0, tile.y0, False, 0, "")
         for b in own + faint:
             blobs.append(make_blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from blobwatch.images.peaks import APART, Peaks
+from blobwatch.images.peaks import SEPARATION, Peaks
 
 SIGMAS = (1.5, 2.1, 2.8, 3.8, 5.0)  # of the matched filters, pixels
 LAPLACIAN = {"min_sigma": 4.5, "max_sigma": 8.0, "num_sigma": 3, "log_scale": True, "threshold": 0.3}
@@ -55,7 +55,7 @@ def find_snr_peaks(snr: np.ndarray) -> tuple[Peaks, float]:
     """Return the local maxima of an SNR map and the score of the map."""
     from scipy.ndimage import maximum_filter
 
-    y, x = np.nonzero((snr == maximum_filter(snr, 2 * int(APART) + 1)) & (snr >= MIN_SNR))
+    y, x = np.nonzero((snr == maximum_filter(snr, 2 * int(SEPARATION) + 1)) & (snr >= MIN_SNR))
     return rank_peaks(x, y, snr[y, x]), float(score_from_snr(snr.max()))
 
 

@@ -69,7 +69,7 @@ def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
         peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
         scores.extend(subframe_probabilities(output, model.stride, peaks, MIN_PROBABILITY))
         for tile in tiles():
-            here = [i for i in range(len(peaks)) if tile.holds(peaks.x[i], peaks.y[i])]
+            here = [i for i in range(len(peaks)) if tile.contains(peaks.x[i], peaks.y[i])]
             found.append(Peaks(peaks.x[here] - tile.x0, peaks.y[here] - tile.y0, peaks.probability[here]))
     return ScoringResult(np.array(scores), found, match_detections(data, found, radius, model.stride))
 

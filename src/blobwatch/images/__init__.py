@@ -1,1 +1,1 @@
-"""What is done to exposures: normalise, stack, subtract, scale, cut into subframes. numpy only."""
+"""Image processing with numpy: normalise, stack, subtract, clean, scale, cut into subframes."""

@@ -8,16 +8,15 @@ import numpy as np
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.flatten import cubic_interpolation, median_without_nan
 from blobwatch.images.offsets import measure_offsets
-from blobwatch.images.scaling import noise_of_blocks, robust_deviation
+from blobwatch.images.scaling import finite_sample, noise_of_blocks, robust_deviation, sample_pixels
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.detector import DEATH_STAR, DEATH_STAR_MASK
 
 BOX = 64  # pixels; side of the boxes whose medians are the local background
-PERIOD = 8  # pixels; statistics use two of eight rows and two of eight columns
 OUTLIER = 4.5  # sigma above the median of its 5 x 5 box, from which a pixel may be bad
-LIKE = 0.5  # of its own value; neighbours above it have the same light
-SHARE = 1 / 6  # of the known pixels of the box may be alike: 4 of 25; a small blob has 8 and more
-REACH = 2  # pixels from the middle of a 5 x 5 box to its side
+LIKE = 0.5  # of the value of a pixel; brighter neighbours are alike
+SHARE = 1 / 6  # of the known pixels of the box may be alike: 4 of 25; a small blob has at least 8
+REACH = 2  # pixels from the centre of a 5 x 5 box to its side
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class CleanFrame:
     image : ndarray, shape (ny, nx), float32 (float64 if the input is)
         Level and offsets subtracted, in the unit of the input; NaN where unknown or masked.
     masked : ndarray, shape (ny, nx), bool
-        Finite pixels of the input that are masked: isolated pixels, small clusters, the death star.
+        Masked finite pixels of the input: isolated pixels, small clusters, the death star.
     level : float
         Median of the input.
     noise : float
@@ -69,12 +68,8 @@ def clean_frame(image: np.ndarray) -> CleanFrame:
     * The amplitude of a blob (half-width 2.5-12 px, SNR 5-200) does not change in white noise. In frames with
       stripes of 0.05 sigma the median change is 0.3 %, and 3 % for the widest and faintest blobs.
     """
-    sample = sampled(image)
-    sample = sample[np.isfinite(sample)]
-    if sample.size < image.size // 16 // 10:
-        raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
-    level = np.median(sample)
-    # Frames for training are float64, so that subframes are the same on every processor.
+    level = np.median(finite_sample(image))
+    # Frames for training are float64, so that subframes are the same on each type of processor.
     image = np.subtract(image, level, dtype=np.result_type(image, np.float32))
     image[~np.isfinite(image)] = np.nan
     background = local_background(image)
@@ -110,22 +105,15 @@ def fill_unknown(image: np.ndarray) -> np.ndarray:
     return filled
 
 
-def sampled(image: np.ndarray) -> np.ndarray:
-    """Return a sixteenth of the pixels, the same whichever way round the frame is shown."""
-    ny, nx = (side // PERIOD for side in image.shape)
-    middle = slice(PERIOD // 2 - 1, PERIOD // 2 + 1)
-    return image.reshape(ny, PERIOD, nx, PERIOD)[:, middle, :, middle].reshape(2 * ny, 2 * nx)
-
-
 def noise_of_pixels(excess: np.ndarray) -> float:
     """Return the robust noise per pixel of an image without background."""
-    sample = sampled(excess)
+    sample = sample_pixels(excess)
     return robust_deviation(sample[np.isfinite(sample)])
 
 
 def local_background(image: np.ndarray) -> np.ndarray:
-    """Return the smooth part of an image, amplifier by amplifier: medians of boxes joined by cubics."""
-    sample = sampled(image)
+    """Return the smooth part of each quadrant: medians of boxes joined by cubics."""
+    sample = sample_pixels(image)
     matrices, counts = zip(*(halves_interpolation(side) for side in image.shape), strict=True)
     (rows, columns), (height, width) = counts, sample.shape
     boxes = sample.reshape(rows, height // rows, columns, width // columns).swapaxes(1, 2)
@@ -136,17 +124,17 @@ def local_background(image: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def halves_interpolation(side: int) -> tuple[np.ndarray, int]:
-    """Return the matrix that joins the box centres within each half of a side, and the number of boxes."""
+    """Return the interpolation matrix of each half of a side, and the number of boxes."""
     half = side // 2
     matrix = cubic_interpolation(half, BOX if half % BOX == 0 else half)
     return np.kron(np.eye(2), matrix).astype(np.float32), 2 * matrix.shape[1]
 
 
 def find_bad_pixels(excess: np.ndarray, sigma: float) -> np.ndarray:
-    """Return which pixels are bad: far from the background, and alone or in a small cluster.
+    """Return the mask of isolated bad pixels and small clusters of them.
 
-    A pixel is bad if it is more than ``OUTLIER`` sigma above the median of its 5 x 5 box, and if at most a
-    sixth of the known pixels of the box is above ``LIKE`` times its value. The second condition keeps the
+    A bad pixel satisfies two conditions. It is more than `OUTLIER` sigma above the median of its 5 x 5 box.
+    At most the share `SHARE` of the known pixels of the box is above `LIKE` times its value: this keeps the
     peak of a small, deep blob. Pixels below the background are treated in the same way.
 
     Parameters

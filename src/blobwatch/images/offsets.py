@@ -1,16 +1,16 @@
 """Offsets of rows, columns and amplifiers in a difference image.
 
-Each amplifier reads one quadrant, so each half of a row or column has an offset of its own. Each estimate is
-multiplied by the share of its variance that is not noise: a frame without offsets is not changed.
+Each amplifier reads one quadrant, so the two halves of a row or column have separate offsets. Each estimate
+is multiplied by the share of its variance that is not noise: a frame without offsets does not change.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-USUAL = 3.0  # sigma; only pixels nearer to the local background count
-SMOOTH = 33  # rows or columns; offsets are relative to the mean of so many, so that no wide blob is lost
-SEAM = 64  # pixels on each side of the seam of two amplifiers, in which their step is measured
+USUAL = 3.0  # sigma; pixels further from the local background are excluded
+SMOOTH = 33  # rows or columns of the running mean that is subtracted from offsets, to keep wide blobs
+SEAM = 64  # pixels on each side of the seam of two amplifiers that define their step
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Offsets:
     quadrants : ndarray, shape (2, 2), float32
         Levels of the amplifiers, mean 0.
     rows : ndarray, shape (2, ny), float32
-        In the left and the right half.
+        Of the left and the right half.
     columns : ndarray, shape (2, nx), float32
-        In the lower and the upper half.
+        Of the lower and the upper half.
     """
 
     quadrants: np.ndarray
@@ -70,19 +70,19 @@ def measure_offsets(excess: np.ndarray, background: np.ndarray, sigma: float) ->
 
 
 def by_column_half(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image with the halves of its columns apart, shape (2, ny / 2, nx)."""
+    """Return a view of shape (2, ny / 2, nx): the halves of the columns."""
     return image.reshape(2, image.shape[0] // 2, image.shape[1])
 
 
 def by_row_half(image: np.ndarray) -> np.ndarray:
-    """Return a view of an image with the halves of its rows apart, shape (ny, 2, nx / 2)."""
+    """Return a view of shape (ny, 2, nx / 2): the halves of the rows."""
     return image.reshape(image.shape[0], 2, image.shape[1] // 2)
 
 
 def stripe_offsets(means: np.ndarray, counts: np.ndarray, sigma: float) -> np.ndarray:
     """Return the offsets of the columns (or rows) in both halves, shape (2, n).
 
-    What both halves share and in what they differ are estimated each for itself.
+    The mean and the difference of the halves are estimated separately.
     """
     known = (counts > 0).all(axis=0)
     if not known.any():
@@ -97,7 +97,7 @@ def stripe_offsets(means: np.ndarray, counts: np.ndarray, sigma: float) -> np.nd
 
 
 def subtract_running_mean(profile: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return a profile minus its running mean, half by half."""
+    """Subtract the running mean from each half of a profile."""
     result = np.zeros_like(profile)
     for half in np.split(np.arange(profile.size), 2):
         window = np.ones(min(SMOOTH, half.size - 1 + half.size % 2))
@@ -107,7 +107,7 @@ def subtract_running_mean(profile: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
-    """Return the levels of the four quadrants, mean 0, from the profiles across and along the frame.
+    """Return the levels of the four quadrants, mean 0, from the profiles of the frame.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
 
 
 def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the steps in the middle of two profiles, and their variance; a slope is fitted as well."""
+    """Fit a step and a slope at the middle of two profiles; return the steps and their variance."""
     n = profiles.shape[1]
     reach = min(SEAM, n // 2)
     place = np.arange(2 * reach) - reach + 0.5
@@ -140,5 +140,5 @@ def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def shrink_step(step: float, variance: float) -> float:
-    """Return a step, shrunk toward 0 where it is not well above its error."""
+    """Shrink a step towards 0 if it is not well above its error."""
     return float(step * max(0.0, 1 - 4 * variance / step**2)) if step else 0.0

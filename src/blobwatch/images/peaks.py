@@ -1,4 +1,4 @@
-"""From a network's map to blobs: peaks and their positions, and the probabilities of subframes."""
+"""Peaks of a network's map, and the probabilities of subframes."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from blobwatch.images.tiling import SUBFRAME
 
-APART = 10.0  # pixels; two peaks nearer than this are one blob
+SEPARATION = 10.0  # pixels; two peaks closer than this are one blob
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Peaks:
     def __len__(self) -> int:
         return len(self.x)
 
-    def where(self, chosen: np.ndarray) -> "Peaks":
-        """Return some of the peaks, by a mask or by indices."""
+    def select(self, chosen: np.ndarray) -> "Peaks":
+        """Return some of the peaks by mask or indices."""
         return Peaks(self.x[chosen], self.y[chosen], self.probability[chosen])
 
 
@@ -37,12 +37,12 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 
 
 def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
-    """Return the blobs that a network's map shows, each once.
+    """Return the peaks of a network's map.
 
     Parameters
     ----------
     output : ndarray, shape (3, rows, columns)
-        Logit, and offset ``dx, dy`` from the middle of the cell in cells.
+        Logit, and offset ``dx, dy`` from the centre of the cell, in cells.
     stride : int
         Pixels per cell.
     threshold : float
@@ -52,29 +52,29 @@ def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
     rows, columns = np.nonzero(probability >= threshold)
     order = np.argsort(-probability[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
-    # A centre lies in its cell, so position and subframe cannot disagree.
+    # The position stays in the cell, so that it is consistent with the subframe.
     offset = np.clip(output[1:, rows, columns], -0.5, 0.499)
     x = (columns + offset[0] + 0.5) * stride - 0.5
     y = (rows + offset[1] + 0.5) * stride - 0.5
     rank = np.full(probability.shape, -1)
     rank[rows, columns] = np.arange(len(rows))
-    reach = int(APART // stride) + 1  # cells; no place further off is near enough
-    kept: list[int] = []
+    reach = int(SEPARATION // stride) + 1  # cells
+    chosen: list[int] = []
     free = np.ones(len(rows), dtype=bool)
     for best, (row, column) in enumerate(zip(rows, columns, strict=True)):
-        if free[best]:  # the best that is left takes in all that is near it
-            kept.append(best)
+        if free[best]:  # it absorbs the weaker peaks near it
+            chosen.append(best)
             near = rank[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
             near = near[near >= 0]
-            free[near] &= (x[near] - x[best]) ** 2 + (y[near] - y[best]) ** 2 > APART**2
-    return Peaks(x, y, probability[rows, columns]).where(kept)
+            free[near] &= (x[near] - x[best]) ** 2 + (y[near] - y[best]) ** 2 > SEPARATION**2
+    return Peaks(x, y, probability[rows, columns]).select(chosen)
 
 
 def subframe_probabilities(output: np.ndarray, stride: int, peaks: Peaks, threshold: float) -> np.ndarray:
-    """Return the probability of each subframe, row-major from the bottom row: that of the best peak in it.
+    """Return the probability of each subframe: that of its best peak.
 
-    A cell that a better peak took in counts only where that peak lies. So from the threshold up, the
-    subframes above any probability are exactly those that hold a peak above it.
+    Cells above the threshold that are not peaks do not count. So the subframes above any probability from the
+    threshold on are exactly those that contain a peak above it.
 
     Parameters
     ----------
@@ -83,13 +83,14 @@ def subframe_probabilities(output: np.ndarray, stride: int, peaks: Peaks, thresh
     stride : int
         Pixels per cell.
     peaks : Peaks
-        All of this map, as `find_peaks` gives them for the threshold.
+        All peaks of the map, from `find_peaks` with the same threshold.
     threshold : float
-        Where there is no peak, the best cell below this probability counts.
+        Without a peak, the best cell below this probability counts.
 
     Returns
     -------
     ndarray, shape (subframes,), float64
+        Row-major from the bottom row.
     """
     probability = sigmoid(output[0].astype(np.float64))
     cells = SUBFRAME // stride

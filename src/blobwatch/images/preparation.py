@@ -1,4 +1,4 @@
-"""From a difference image to what the network sees: cleaned, whitened, in units of its own noise."""
+"""Preparation of a difference image for the network: cleaned, whitened, in units of its noise."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from blobwatch.images.flatten import cubic_interpolation, median_without_nan
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_spectrum, whiten
 
-BOX = 64  # pixels; side of the boxes whose means are the background, several times a blob
-CLIP_SIGMA = 2.5  # pixels further off count as this far, so that a blob or a streak changes a mean little
+BOX = 64  # pixels; side of the boxes whose means define the background, several times a blob
+CLIP_SIGMA = 2.5  # clips pixels, so that a blob or a streak changes a mean little
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class PreparedFrame:
     Attributes
     ----------
     scaled : ndarray, shape (ny, nx), float32 (float64 if the input is)
-        Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; about 0 where nothing is
-        known.
+        Whitened, in units of the noise at the scale of a blob, within +-`CLIP`; about 0 in unknown areas.
     clean : CleanFrame
     spectrum : ndarray, shape (128, 65)
         Of the noise, from `noise_spectrum`.
@@ -41,7 +40,7 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
     image : ndarray, shape (ny, nx), any unit, new blob positive
         Both sides are multiples of 128.
     spectrum : ndarray, shape (128, 65), optional
-        Of the noise, in the unit of ``image``; measured where absent.
+        Of the noise, in the unit of ``image``; measured by default.
 
     Raises
     ------
@@ -59,7 +58,7 @@ def prepare_frame(image: np.ndarray, spectrum: np.ndarray | None = None) -> Prep
 def background(clean: CleanFrame) -> np.ndarray:
     """Return the large-scale background of a cleaned frame: clipped means of boxes joined by cubics.
 
-    Each box gets the median of the 3 x 3 around it, so that a large blob is no background.
+    The median of 3 x 3 boxes removes large blobs from the background.
     """
     image, clip = clean.image, CLIP_SIGMA * clean.noise
     rows, columns = (side // BOX for side in image.shape)
@@ -74,5 +73,7 @@ def background(clean: CleanFrame) -> np.ndarray:
     level[count < BOX**2 // 4] = np.nan
     around = sliding_window_view(np.pad(level, 1, mode="edge"), (3, 3)).reshape(rows, columns, 9)
     level = np.nan_to_num(median_without_nan(around)).astype(image.dtype)
-    down, across = (cubic_interpolation(side, BOX, beyond=False).astype(image.dtype) for side in image.shape)
+    down, across = (
+        cubic_interpolation(side, BOX, extrapolate=False).astype(image.dtype) for side in image.shape
+    )
     return down @ level @ across.T

@@ -1,7 +1,7 @@
-"""Quality of an exposure: measures of the exposure alone and of its difference from recent ones.
+"""Quality of an exposure, measured in the exposure and in its difference from recent ones.
 
 Streaks, sources, banding and the noise are measured in the difference from the median of recent exposures.
-A pattern that is the same in each exposure, such as the error of a flat, cancels there and does not count.
+Patterns that are the same in all exposures, such as errors of a flat, cancel there.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from blobwatch.images.scaling import robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure
 
-BLOCK = 4  # pixels on a side of the blocks that detect light; a streak is 2-3 px wide
+BLOCK = 4  # pixels; side of the blocks that detect light; a streak is 2-3 px wide
 STRIP, FIRST = 16, 6  # the difference is measured on rows FIRST to FIRST + BLOCK of every STRIP rows
 STREAK = 4.0  # sigma of a block median above which a block is lit
 SOURCE = 3.0  # sigma per pixel
-SOURCE_PIXELS = 4  # of a block that must be as bright; a cosmic ray or a pair of bad pixels has fewer
+SOURCE_PIXELS = 4  # bright pixels of a block with a source; a cosmic ray or bad pixels have fewer
 EDGE = 12  # pixels at the edges of the frame that differ from the rest [measured: 10-12]
 MIN_REFERENCES = 3  # the median of fewer is not robust against one bad exposure
 
@@ -38,17 +38,17 @@ class Quality:
     exptime : float
         Seconds.
     noise : float
-        Noise per pixel of the exposure alone, fraction of the background.
+        Noise per pixel of the exposure, fraction of the background.
     residual : float
         Noise per pixel of the difference from recent exposures, fraction of the background.
     excess : float
-        ``residual`` over what photons and reads contribute.
+        ``residual`` over the noise of photons and reads.
     streaks : float
-        Share of 4 x 4 blocks whose median lies above the background by more than noise explains.
+        Share of 4 x 4 blocks whose median is significantly above the background.
     sources : float
         Share of 4 x 4 blocks that contain a compact source.
     banding : float
-        Scatter of the medians of rows or columns beyond what noise explains, in units of the noise per pixel.
+        Scatter of the medians of rows or columns in excess of noise, in units of the noise per pixel.
     """
 
     light: float = np.nan
@@ -72,7 +72,7 @@ MEASURES = tuple(one.name for one in fields(Quality))
 
 
 def measure_exposure(exposure: Exposure, image: np.ndarray, box: int = 64) -> Quality:
-    """Measure what an exposure shows by itself.
+    """Measure an exposure without references.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def measure_exposure(exposure: Exposure, image: np.ndarray, box: int = 64) -> Qu
     usable = finite & (exposure.dq & wfc3ir.DQ_UNUSABLE == 0)
     saturated = exposure.dq & wfc3ir.DQ_SATURATED != 0
     sample = 4  # every fourth pixel of a row and of a column suffices for the glow
-    # Where nothing is usable the light still decides between a saturated and a blank exposure.
+    # Without usable pixels the light still distinguishes saturated from blank exposures.
     shown = np.where(usable if usable.any() else finite, exposure.image, np.nan)[::sample, ::sample]
     glow = box_medians(shown, box // sample)
     glow = glow[np.isfinite(glow)]
@@ -105,7 +105,7 @@ def measure_exposure(exposure: Exposure, image: np.ndarray, box: int = 64) -> Qu
 def measure_difference(
     quality: Quality, image: np.ndarray, references: Sequence[np.ndarray], lights: Sequence[float]
 ) -> Quality:
-    """Add what the difference from recent exposures shows.
+    """Add the measures of the difference from recent exposures.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def measure_difference(
         As `measure_exposure` returns it.
     image : ndarray, shape (1024, 1024), float32, fraction of the glow
     references : sequence of ndarray, the same shape
-        Blob images of recent comparable exposures; with fewer than `MIN_REFERENCES` nothing is added.
+        Blob images of recent comparable exposures, at least `MIN_REFERENCES`; otherwise nothing is added.
     lights : sequence of float
         Their median signals, electrons per pixel.
     """
@@ -146,14 +146,14 @@ def sample_strips(image: np.ndarray) -> np.ndarray:
 
 
 def box_medians(image: np.ndarray, box: int) -> np.ndarray:
-    """Return the medians of boxes, without NaN; NaN where a box has nothing else."""
+    """Return the medians of boxes; NaN is ignored."""
     rows, columns = image.shape[0] // box, image.shape[1] // box
     cells = image[: rows * box, : columns * box].reshape(rows, box, columns, box).swapaxes(1, 2)
     return median_without_nan(cells.reshape(rows, columns, box * box))
 
 
 def pixel_noise(image: np.ndarray) -> float:
-    """Return the noise per pixel from steps between neighbours, so that no structure counts."""
+    """Return the noise per pixel from steps between neighbours, which exclude structure."""
     steps = image[:, 1:] - image[:, :-1]
     steps = steps[np.isfinite(steps)]
     return robust_deviation(steps) / np.sqrt(2.0) if steps.size else np.nan
@@ -167,7 +167,7 @@ def expected_noise(electrons: float) -> float:
 
 
 def block_medians(image: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
-    """Return the known medians of 4 x 4 blocks, and the error that Gaussian noise gives each."""
+    """Return the finite medians of 4 x 4 blocks, and their error in Gaussian noise."""
     blocks = box_medians(image, BLOCK)
     return blocks[np.isfinite(blocks)], median_error(noise)
 
@@ -178,7 +178,7 @@ def median_error(noise: float) -> float:
 
 
 def lit_share(blocks: np.ndarray, noise: float) -> float:
-    """Return the share of blocks whose median lies above the background by more than noise explains."""
+    """Return the share of blocks whose median is significantly above the background."""
     medians = median_without_nan(blocks)
     medians = medians[np.isfinite(medians)]
     if not medians.size:
@@ -187,14 +187,14 @@ def lit_share(blocks: np.ndarray, noise: float) -> float:
 
 
 def source_share(blocks: np.ndarray, noise: float) -> float:
-    """Return the share of blocks in which several pixels are bright."""
+    """Return the share of blocks with several bright pixels."""
     background = np.nanmedian(blocks)
     bright = (blocks > background + SOURCE * noise).sum(axis=-1)
     return float((bright >= SOURCE_PIXELS).mean())
 
 
 def measure_banding(excess_light: np.ndarray, noise: float) -> float:
-    """Return the scatter of the medians of rows or columns beyond what noise explains, in sigma."""
+    """Return the scatter of the medians of rows or columns in excess of noise, in sigma."""
     light = excess_light[:, EDGE:-EDGE]
     half = light.shape[1] // 2  # the amplifiers read halves of a row
     scatters = []

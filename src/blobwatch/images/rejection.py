@@ -1,9 +1,8 @@
 """Rejection of an exposure: absolute limits, and the comparison with its recent season.
 
-An exposure is unusable where that is physically plain: no light, saturation, too many flagged pixels,
-another target. Beyond that, each measure is compared with its robust location and scatter over the
-comparable exposures before it. While these are few, a prior from the facts of the instrument counts as
-`PRIOR_WEIGHT` exposures.
+Absolute limits concern light, saturation, flagged pixels and the target. Beyond them, each measure is
+compared with its robust location and scatter in the comparable exposures before it. A prior from properties
+of the instrument has the weight of `PRIOR_WEIGHT` exposures.
 """
 
 from collections.abc import Sequence
@@ -17,21 +16,21 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.settings import QualitySettings
 
 PRIOR_WEIGHT = 3.0  # exposures
-SUSPECT_BATCH = 6  # smallest batch whose share of rejected exposures means something
+SUSPECT_BATCH = 6  # exposures; the share of rejections in a smaller batch is not significant
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Expected distribution of one measure where no season is known yet.
+    """Expected distribution of one measure without a season.
 
     Attributes
     ----------
     label : str
         Name in messages.
     location, scatter : float
-        Of the measure, or of its natural logarithm where ``log``.
+        Of the measure, or of its natural logarithm if ``log``.
     floor : float
-        Smallest scatter; what good exposures of the steadiest season may differ by, over the limit.
+        Smallest scatter: the largest difference of good exposures in a stable season, over the limit.
     log : bool
     """
 
@@ -43,26 +42,25 @@ class Prior:
 
 
 # Figures are from the WFC3 Data Handbook (7.5, 7.10), the Instrument Handbook (7.9.2), and frames measured
-# for this project. The scatters are chosen such that six of them span what good exposures may show.
+# for this project. Six scatters span the range of good exposures.
 PRIORS = {
-    # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10], so 1.0 and the usual
-    # tilt of the glow must pass in the steadiest season.
+    # The left 200 columns are up to twice as bright in usable exposures [DHB 7.10]: a gradient of 1.0 and the
+    # usual tilt of the glow must pass in a stable season.
     "gradient": Prior("glow gradient", 0.3, 0.2, 0.2),
     # 0.7 to 1.45 % bad pixels [measured], and about 12,000 cosmic rays in 1,100 s [IHB 7.9.2].
     "flagged": Prior("share of flagged pixels", 0.03, 0.03, 0.02),
     # Three pairs of triplets, 280 px long and 2-3 px wide [measured], cover 2.5 % of the blocks. They are
-    # harmless, and all of them are lit where the noise is low.
+    # harmless; all their blocks are lit if the noise is low.
     "streaks": Prior("share of lit blocks", 0.002, 0.004, 0.004),
-    # An evenly lit field has none; 0.02 % of the blocks is three or four stars.
+    # A uniform field has none; 0.02 % of the blocks are three or four stars.
     "sources": Prior("share of blocks with a source", 0.0, 2e-4, 2e-4),
     # Stripes of 0.03-0.05 sigma [measured].
     "banding": Prior("banding", 0.05, 0.03, 0.012),
     # 1.0 % in a difference [measured]; 0.3 to 3 times the background changes it by a factor of 1.8.
     "residual": Prior("noise", np.log(0.010), 0.25, 0.06, log=True),
-    # Photons and reads explain the noise of a difference within a factor of 1.5 to 2.
+    # The noise of a difference is within a factor of 1.5 to 2 of that of photons and reads.
     "excess": Prior("noise over the expected", 0.0, 0.12, 0.03, log=True),
 }
-
 
 LABELS = {
     "light": "light, electrons per pixel",
@@ -73,7 +71,7 @@ LABELS = {
 
 
 def unusable_reason(quality: Quality, target: str, settings: QualitySettings) -> str:
-    """Return why an exposure is unusable whatever its season; empty where it is usable."""
+    """Return why an exposure is unusable in any season; empty if it is usable."""
     if target and settings.target.upper() not in target.upper():
         return f"target {target}, not the Earth (TARGNAME must contain {settings.target})"
     if quality.saturated > settings.saturated or quality.light >= wfc3ir.SATURATION:
@@ -86,7 +84,7 @@ def unusable_reason(quality: Quality, target: str, settings: QualitySettings) ->
 
 
 def outlier_reason(quality: Quality, season: Sequence[Quality], settings: QualitySettings) -> str:
-    """Return in which measures an exposure is an outlier; empty for none.
+    """Return the measures in which an exposure is an outlier; empty for none.
 
     Parameters
     ----------
@@ -110,9 +108,9 @@ def outlier_reason(quality: Quality, season: Sequence[Quality], settings: Qualit
 
 
 def truncated_reason(quality: Quality, season: Sequence[Quality], settings: QualitySettings) -> str:
-    """Return the reason where both exposure time and light fall far short of the season's.
+    """Return the reason if exposure time and light are both far below those of the season.
 
-    A short exposure of a bright Earth has all the light it needs, and so has a long one of a dim Earth.
+    A short exposure of a bright Earth has enough light, and so has a long exposure of a dim Earth.
     """
     if len(season) < MIN_REFERENCES:
         return ""
@@ -129,7 +127,7 @@ def truncated_reason(quality: Quality, season: Sequence[Quality], settings: Qual
 
 
 def estimate_distribution(values: Sequence[float], prior: Prior) -> tuple[float, float]:
-    """Return robust location and scatter of a measure over a season, blended with its prior."""
+    """Return robust location and scatter of a measure in a season, combined with its prior."""
     known = np.array([to_prior_scale(one, prior) for one in values])
     known = known[np.isfinite(known)]
     count = len(known)
@@ -143,14 +141,14 @@ def estimate_distribution(values: Sequence[float], prior: Prior) -> tuple[float,
 
 
 def to_prior_scale(value: float, prior: Prior) -> float:
-    """Return a measure on the scale on which it is compared."""
+    """Return a measure, or its logarithm, on the scale of its prior."""
     if not prior.log:
         return value
     return float(np.log(value)) if value > 0 else np.nan
 
 
 def suspect_message(rejected: int, total: int, settings: QualitySettings) -> str:
-    """Return a warning where so many exposures are rejected that the limits are suspect."""
+    """Return a warning if the share of rejected exposures makes the limits suspect."""
     if total < SUSPECT_BATCH or rejected <= settings.suspect * total:
         return ""
     return (

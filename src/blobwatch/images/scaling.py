@@ -4,9 +4,9 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 
-STEP = 1 / 16  # sigma; subframes are kept as whole steps in int8
-CLIP = 127 * STEP  # sigma; deeper is not more of a blob
-BLOCK = 4  # pixels on a side of the blocks whose scatter tells correlated noise; a small blob's size
+STEP = 1 / 16  # sigma; subframes are stored as whole steps in int8
+CLIP = 127 * STEP  # sigma
+BLOCK = 4  # pixels; side of the blocks that measure correlated noise, the size of a small blob
 
 
 def level_and_noise(image: np.ndarray) -> tuple[float, float]:
@@ -20,25 +20,36 @@ def level_and_noise(image: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     level, noise : float
-        In the unit of ``image``, from a sixteenth of the pixels, the same whichever way round the frame is
-        shown. The noise per pixel is 1.4826 times the median absolute deviation. Where noise is correlated
-        it averages out less over a blob; then it is that of white noise as strong over 4 x 4 pixels.
+        In the unit of ``image``, from a sixteenth of the pixels. The noise per pixel is 1.4826 times the
+        median absolute deviation, or that of white noise with the same scatter over 4 x 4 pixels if that is
+        larger, as in correlated noise.
 
     Raises
     ------
     BlobwatchError
         If there are too few finite pixels, or they are all equal.
     """
-    rows, columns = (np.flatnonzero(middle_of_periods(side, 8)) for side in image.shape)
-    sample = image[np.ix_(rows, columns)]
-    sample = sample[np.isfinite(sample)]
-    if sample.size < image.size // 16 // 10:
-        raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
+    sample = finite_sample(image)
     level = np.median(sample)
     noise = robust_deviation(sample - level)
     if not noise > 0:
         raise BlobwatchError("the image has no noise (most pixels are equal); leave it out")
     return float(level), float(max(noise, noise_of_blocks(image)))
+
+
+def sample_pixels(image: np.ndarray) -> np.ndarray:
+    """Return a sixteenth of the pixels; flips and rotations of a frame do not change the choice."""
+    rows, columns = (np.flatnonzero(middle_of_periods(side, 8)) for side in image.shape)
+    return image[np.ix_(rows, columns)]
+
+
+def finite_sample(image: np.ndarray) -> np.ndarray:
+    """Return the finite pixels of the sample, shape (n,), and require that they suffice."""
+    sample = sample_pixels(image)
+    sample = sample[np.isfinite(sample)]
+    if sample.size < image.size // 16 // 10:
+        raise BlobwatchError("fewer than a tenth of the pixels are finite; leave the image out")
+    return sample
 
 
 def robust_deviation(values: np.ndarray) -> float:
@@ -47,10 +58,10 @@ def robust_deviation(values: np.ndarray) -> float:
 
 
 def noise_of_blocks(image: np.ndarray) -> float:
-    """Return the noise per pixel that white noise would have with the scatter of this image's blocks.
+    """Return the noise per pixel of white noise with the same scatter of block sums.
 
-    From the differences of neighbouring blocks, so that a slope does not count, of a quarter of the blocks;
-    0 where there are too few without an unknown pixel.
+    It is measured from differences of neighbouring blocks, so that slopes have no effect. A quarter of the
+    blocks is used; the result is 0 if too few of them are completely known.
     """
     rows, columns = (middle_of_periods(side // (2 * BLOCK), 4) for side in image.shape)
     height, width = (2 * BLOCK * pairs.size for pairs in (rows, columns))
@@ -71,23 +82,21 @@ def block_sums(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def middle_of_periods(count: int, period: int) -> np.ndarray:
-    """Return which of ``count`` to take: two of each period, those in its middle.
+    """Return a mask of the two middle indices of each period, shape (count,).
 
-    Where the period divides the count, the choice is its own mirror image.
+    If the period divides the count, the mask is symmetric.
     """
     return np.isin(np.arange(count) % period, (period // 2 - 1, period // 2))
 
 
 def scale_frame(image: np.ndarray, level: float | None = None, noise: float | None = None) -> np.ndarray:
-    """Return a frame in units of its own noise, clipped, with unknown pixels at zero.
-
-    The unit and the offset of the frame do not matter.
+    """Return a frame in units of its own noise, clipped, with unknown pixels at 0.
 
     Parameters
     ----------
     image : ndarray, shape (ny, nx), any unit, new blob positive
     level, noise : float, optional
-        As `level_and_noise` gives them for the whole frame; measured where absent.
+        As returned by `level_and_noise`; measured by default.
 
     Returns
     -------
@@ -97,15 +106,15 @@ def scale_frame(image: np.ndarray, level: float | None = None, noise: float | No
         level, noise = level_and_noise(image)
     scaled = np.subtract(image, np.float32(level), dtype=np.float32)
     scaled *= np.float32(1.0 / noise)
-    scaled[~np.isfinite(scaled)] = 0.0  # an infinite pixel is as unknown as a NaN
+    scaled[~np.isfinite(scaled)] = 0.0  # infinite pixels are unknown, too
     return np.clip(scaled, -CLIP, CLIP, out=scaled)
 
 
 def quantize(scaled: np.ndarray) -> np.ndarray:
-    """Return a scaled image as whole steps of 1/16 sigma, int8, for the disk."""
+    """Return a scaled image as whole steps of 1/16 sigma, int8."""
     return np.round(scaled * (1 / STEP)).astype(np.int8)
 
 
 def dequantize(steps: np.ndarray) -> np.ndarray:
-    """Return the scaled image, float32, of whole steps."""
+    """Return the scaled image of whole steps, float32."""
     return steps.astype(np.float32) * np.float32(STEP)

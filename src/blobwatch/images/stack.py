@@ -6,7 +6,7 @@ from blobwatch.images.flatten import large_scale_background, median_without_nan
 
 
 def median_stack(images: list[np.ndarray]) -> np.ndarray:
-    """Return the pixel-wise median of blob images, NaN left out.
+    """Return the pixel-wise median of blob images; NaN is ignored.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def noise_map(difference: np.ndarray, box: int = 64) -> np.ndarray:
     ----------
     difference : ndarray, shape (ny, nx), fraction of the background
     box : int
-        Pixels on a side; the scatter of boxes is joined by cubics.
+        Side of the boxes whose scatters are joined by cubics, pixels.
 
     Returns
     -------
     ndarray, shape (ny, nx), float32, fraction of the background
-        Defined everywhere, also where the difference is NaN.
+        Finite also where the difference is NaN.
     """
     scatter = 1.4826 * large_scale_background(
-        np.abs(difference - large_scale_background(difference, box)), box, beyond=False
+        np.abs(difference - large_scale_background(difference, box)), box, extrapolate=False
     )
     return np.maximum(scatter, 0.0).astype(np.float32)

@@ -10,7 +10,7 @@ PER_SIDE = wfc3ir.SIZE // SUBFRAME
 
 @dataclass(frozen=True)
 class Tile:
-    """Where one subframe lies in the frame; ``x0, y0`` is its lower left pixel."""
+    """One subframe of the frame; ``x0, y0`` is its lower left pixel."""
 
     index: int
     row: int
@@ -21,14 +21,13 @@ class Tile:
 
     @property
     def region(self) -> tuple[slice, slice]:
-        """The slices that cut it out of an ``image[y, x]``."""
+        """Return the slices of the subframe in an ``image[y, x]``."""
         return slice(self.y0, self.y0 + self.size), slice(self.x0, self.x0 + self.size)
 
-    def holds(self, x: float, y: float) -> bool:
-        """Tell whether a position of the frame lies in this subframe; each lies in one."""
-        return (
-            self.x0 - 0.5 <= x < self.x0 + self.size - 0.5 and self.y0 - 0.5 <= y < self.y0 + self.size - 0.5
-        )
+    def contains(self, x: float, y: float) -> bool:
+        """Return whether a position of the frame lies in this subframe; each lies in exactly one."""
+        right, up = x - self.x0 + 0.5, y - self.y0 + 0.5
+        return 0 <= right < self.size and 0 <= up < self.size
 
 
 def tiles() -> list[Tile]:

@@ -1,4 +1,4 @@
-"""Noise spectrum of a frame, and whitening by it."""
+"""Noise spectrum of a frame, and whitening."""
 
 from functools import lru_cache
 
@@ -9,9 +9,9 @@ from blobwatch.images.scaling import BLOCK, block_sums, robust_deviation
 
 TILE = 128  # pixels on a side of the tiles whose spectra are averaged
 BLOB_SCALE = (0.03, 0.09)  # cycles per pixel that define the noise at the scale of a blob
-LOW = 0.06  # cycles per pixel; nothing below is amplified, since the background was subtracted there
+LOW = 0.06  # cycles per pixel; lower frequencies are not amplified: their background was subtracted
 HALF = 0.5  # share of known pixels above which a block counts
-SOURCE = 3.5  # sigma of the sums of blocks, from which one is a source
+SOURCE = 3.5  # sigma of the block sums above which a block is a source
 KNOWN = 0.8  # share of known pixels that a tile needs
 
 
@@ -25,7 +25,7 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
     known : ndarray, shape (ny, nx), bool
         Measured pixels.
     clip : float
-        Pixels further from 0 count as this, so that stars and blobs count little.
+        Pixels are clipped at +-``clip``, so that stars and blobs have little weight.
 
     Returns
     -------
@@ -40,16 +40,16 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
 
     Notes
     -----
-    The geometric mean over windowed tiles and 3 x 3 frequencies (corrected for its bias by Euler's constant),
-    so that a source or a streak, which is in few tiles, counts little. In two dimensions, since rows that
-    differ are noise along one axis only.
+    The spectrum is the geometric mean over windowed tiles and 3 x 3 frequencies, corrected for its bias by
+    Euler's constant. So a source or a streak, which is in few tiles, has little weight. The spectrum has two
+    dimensions because row offsets are noise along one axis only.
     """
     tiles = cut_tiles(mask_sources(image, known))[cut_tiles(known).mean(axis=(1, 2)) >= KNOWN]
     if not len(tiles):
         raise BlobwatchError("too few pixels are known to measure the noise; leave the image out")
     window = np.sin(np.pi * (np.arange(TILE) + 0.5) / TILE) ** 2
     window = np.outer(window, window).astype(image.dtype)
-    # Without a norm numpy transforms forward in double precision, four times as slow.
+    # Without a norm numpy computes in double precision, which is four times as slow.
     transform = np.fft.rfft2(np.clip(tiles, -clip, clip) * window, norm="ortho")
     power = transform.real**2 + transform.imag**2
     with np.errstate(divide="ignore"):
@@ -61,7 +61,7 @@ def noise_spectrum(image: np.ndarray, known: np.ndarray, clip: float) -> np.ndar
 
 
 def mask_sources(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return an image with 0 in the blocks whose sums are far from 0: blobs, stars, streaks."""
+    """Return an image with 0 in the blocks that contain blobs, stars or streaks."""
     quiet = np.ones(image.shape, dtype=bool)
     for size in (BLOCK, 2 * BLOCK):
         sums = block_sums(image, size)
@@ -80,7 +80,7 @@ def cut_tiles(image: np.ndarray) -> np.ndarray:
 
 
 def smooth_spectrum(half: np.ndarray) -> np.ndarray:
-    """Return the means over 3 x 3 frequencies of the half of a symmetric spectrum, shape (TILE, n)."""
+    """Return the means over 3 x 3 frequencies of half a symmetric spectrum, shape (TILE, n)."""
     mirrored = np.roll(half[::-1], 1, axis=0)  # of the negative frequencies
     wide = np.concatenate([mirrored[:, 1:2], half, mirrored[:, -2:-1]], axis=1)
     across = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
@@ -88,15 +88,15 @@ def smooth_spectrum(half: np.ndarray) -> np.ndarray:
 
 
 def frequencies() -> np.ndarray:
-    """Return the distance from 0 (cycles per pixel) of each frequency of a spectrum, shape (128, 65)."""
+    """Return the absolute frequencies of a spectrum, cycles per pixel, shape (128, 65)."""
     return np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE))
 
 
 def noise_at_blob_scale(spectrum: np.ndarray) -> float:
-    """Return the rms per pixel of white noise that is as strong at the scale of a blob."""
+    """Return the rms per pixel of white noise with the same power at the scale of a blob."""
     frequency = frequencies()
     weights = ((frequency >= BLOB_SCALE[0]) & (frequency <= BLOB_SCALE[1])).astype(float)
-    weights[:, 1:-1] *= 2  # these stand for those of the other half as well
+    weights[:, 1:-1] *= 2  # they represent the other half, too
     return float(np.sqrt(np.average(spectrum, weights=weights)))
 
 
@@ -113,8 +113,8 @@ def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (ny, nx), float32
-        Of unit noise, but for frequencies below `LOW`, which are divided by the noise at the scale of a blob
-        where that is stronger.
+        With unit noise. Frequencies below `LOW` are divided by the noise at the scale of a blob if that is
+        larger.
     """
     gain = 1 / np.sqrt(spectrum)
     low = frequencies() < LOW
@@ -127,14 +127,14 @@ def whiten(image: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def interpolation_matrices(ny: int, nx: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return the matrices that interpolate from frequencies of a tile to those of a frame."""
+    """Return the interpolation matrices from the frequencies of a tile to those of a frame."""
     rows = linear_interpolation(np.fft.fftfreq(ny) * TILE % TILE, TILE)
     columns = linear_interpolation(np.fft.rfftfreq(nx) * TILE, TILE // 2 + 1)
     return rows.astype(dtype), columns.T.astype(dtype)
 
 
 def linear_interpolation(place: np.ndarray, count: int) -> np.ndarray:
-    """Return the matrix that interpolates from ``count`` cyclic points to places between them."""
+    """Return the matrix of linear interpolation between ``count`` cyclic points."""
     low = place.astype(int)
     points, share = np.eye(count), (place - low)[:, None]
     return (1 - share) * points[low] + share * points[(low + 1) % count]

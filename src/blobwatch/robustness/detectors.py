@@ -84,14 +84,14 @@ def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> FinderRe
     output = model.run(prepared.scaled[None, None])[0]
     peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
     strong = peaks.probability >= threshold
-    blobs = measure_blobs(peaks.where(strong), prepared.clean)
+    blobs = measure_blobs(peaks.select(strong), prepared.clean)
     x, y = peaks.x.copy(), peaks.y.copy()
     x[strong], y[strong] = [blob.x for blob in blobs], [blob.y for blob in blobs]
     new = strong.copy()
     new[strong] = ~are_residuals(blobs)
     peaks = Peaks(x, y, peaks.probability)
-    scores = subframe_probabilities(output, model.stride, peaks.where(new), threshold)
-    return FinderResult(peaks.where(new | ~strong), scores)
+    scores = subframe_probabilities(output, model.stride, peaks.select(new), threshold)
+    return FinderResult(peaks.select(new | ~strong), scores)
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> FinderResult:

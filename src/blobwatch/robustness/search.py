@@ -126,5 +126,5 @@ def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
 
 def strongest_blobs(blobs: np.ndarray) -> np.ndarray:
     """Return the SNR of the strongest blob of each subframe, 0 without, shape (16,)."""
-    inside = [[tile.holds(one["x"], one["y"]) for one in blobs] for tile in tiles()]
+    inside = [[tile.contains(one["x"], one["y"]) for one in blobs] for tile in tiles()]
     return np.array([max(blobs["snr"][members], default=0.0) for members in np.array(inside, dtype=bool)])

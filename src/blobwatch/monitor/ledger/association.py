@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
-from blobwatch.images.peaks import APART
+from blobwatch.images.peaks import SEPARATION
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def associate(finds: Sequence[Find], reviewed: set[int], has_expired: HasExpired
     """Group detections into blobs.
 
     In the order of time, each detection joins the nearest blob whose best detection so far is within
-    ``APART`` pixels. Otherwise it starts a new blob. The nearest pairs are matched first, and a blob has at
+    ``SEPARATION`` pixels. Otherwise it starts a new blob. The nearest pairs are matched first, and a blob has at
     most one detection per exposure.
 
     Parameters
@@ -111,7 +111,7 @@ def matches(
     pairs = []
     for index, find in enumerate(here):
         distance = np.hypot(*(places - [find.x, find.y]).T)  # (clusters,)
-        for number in np.flatnonzero(distance <= APART).tolist():
+        for number in np.flatnonzero(distance <= SEPARATION).tolist():
             if may_join(find, clusters[number], reviewed) or not has_expired(clusters[number], when):
                 pairs.append((float(distance[number]), index, number))
     answer: list[int | None] = [None] * len(here)
@@ -139,7 +139,7 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
     Returns
     -------
     list of int or None
-        The blob with the most common detections, else one within ``APART`` without detections; None for a
+        The blob with the most common detections, else one within ``SEPARATION`` without detections; None for a
         new blob.
     """
     answer: list[int | None] = [None] * len(clusters)
@@ -161,6 +161,6 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
                 for blob in left
             ]
     for distance, number, blob in sorted(near):
-        if distance <= APART and answer[number] is None and blob not in answer:
+        if distance <= SEPARATION and answer[number] is None and blob not in answer:
             answer[number] = blob
     return answer

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from blobwatch.images.peaks import APART
+from blobwatch.images.peaks import SEPARATION
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.association import Find
 from blobwatch.monitor.ledger.blobs import BlobUpdate, IngestResult
@@ -122,7 +122,7 @@ def replace_finds(
     )
     taken: dict[int, int] = {}
     for distance, number, place in pairs:
-        if distance <= APART and number not in taken and place not in taken.values():
+        if distance <= SEPARATION and number not in taken and place not in taken.values():
             taken[number] = place
     return [
         replace(one, blob_id=old[taken[number]].blob_id) if number in taken else one
