@@ -55,7 +55,7 @@ def uneven_frame(seed: int) -> np.ndarray:
 @pytest.fixture
 def no_death_star(monkeypatch):
     """The death star is where it is, so that a frame with its mask is not symmetric."""
-    monkeypatch.setattr(cleaning, "death_star", lambda: np.zeros((SIZE, SIZE), dtype=bool))
+    monkeypatch.setattr(cleaning, "death_star_mask", lambda: np.zeros((SIZE, SIZE), dtype=bool))
 
 
 def test_white_noise_is_left_as_it_is(no_death_star):

@@ -162,7 +162,7 @@ def test_subframes_and_blobs_never_disagree(seed, stride):
     probabilities = subframes(output, stride)
     for threshold in (LOWEST, 0.1, 0.5, 0.9):
         peaks = find_peaks(output, stride, threshold)
-        holding = [t.index for t in tiles() if any(map(t.holds, peaks.x, peaks.y))]
+        holding = [t.index for t in tiles() if any(map(t.contains, peaks.x, peaks.y))]
         for known in (probabilities, subframes(output, stride, threshold)):
             assert np.flatnonzero(known >= threshold).tolist() == holding
 

@@ -20,7 +20,7 @@ BOTH = pytest.mark.parametrize("true", SPECTRA.values(), ids=SPECTRA)
 @pytest.fixture(autouse=True)
 def no_death_star(monkeypatch):
     """The death star is where it is; without its mask all of a frame is known."""
-    monkeypatch.setattr(cleaning, "death_star", lambda: np.zeros((SIZE, SIZE), dtype=bool))
+    monkeypatch.setattr(cleaning, "death_star_mask", lambda: np.zeros((SIZE, SIZE), dtype=bool))
 
 
 def frame(true: np.ndarray = SPECTRA["white"], seed: int = 1) -> np.ndarray:
