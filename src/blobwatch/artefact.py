@@ -1,4 +1,4 @@
-"""The model artefact: a small folder with weights, serving model and manifest, checked before it is used."""
+"""The model artefact: a folder with weights, serving model and manifest, checked when loaded."""
 
 import hashlib
 import json
@@ -16,12 +16,12 @@ WEIGHTS = "model.safetensors"
 MANIFEST = "manifest.json"
 DEPLOYED = "deployed.json"  # in the champion's folder: version and run in the registry
 CHAMPION = "models/champion"
-STAGING = "models/.promotion"  # while one is deployed: next/ and old/
+STAGING = "models/.promotion"  # during a promotion: next/ and old/
 
 
 @dataclass(frozen=True)
 class Model:
-    """A checked artefact, ready to run.
+    """A checked model artefact.
 
     Attributes
     ----------
@@ -30,14 +30,14 @@ class Model:
     files : dict of str to str
         The sha256 of serving model, weights and manifest.
     onnx : bytes
-        The serving model that was checked; the file may be replaced meanwhile.
+        The checked serving model; the file itself may be replaced later.
     version : int or None
-        In the registry, where it is known.
+        Version in the registry, if known.
     run_id : str or None
     promotion : str
-        The hash of the line of the log that deployed it; empty elsewhere.
+        Hash of the promotion record in the log; empty unless deployed.
     threads : int
-        Of onnxruntime; 0 for one per core.
+        Threads of onnxruntime; 0 for one per core.
     """
 
     folder: Path
@@ -57,12 +57,12 @@ class Model:
         ----------
         folder : Path or str
         threads : int
-            Of onnxruntime; 0 for one per core.
+            Threads of onnxruntime; 0 for one per core.
 
         Raises
         ------
         BlobwatchError
-            If a file is missing, or is not the one that the manifest names.
+            If a file is missing, or its sha256 differs from the manifest.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -84,33 +84,33 @@ class Model:
 
     @cached_property
     def session(self):
-        """The onnxruntime session."""
+        """Return the onnxruntime session."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = self.threads
-        options.enable_cpu_mem_arena = False  # an arena keeps twice the memory and saves no time here
+        options.enable_cpu_mem_arena = False  # an arena doubles the memory and saves no time
         return onnxruntime.InferenceSession(self.onnx, options, providers=["CPUExecutionProvider"])
 
     @property
     def sha256(self) -> str:
-        """The hash of the serving model, by which a model is the same or another."""
+        """Return the hash of the serving model, which identifies the model."""
         return self.files[ONNX]
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the map."""
+        """Return the number of pixels per cell of the map."""
         return int(self.manifest["architecture"]["stride"])
 
     @property
     def threshold(self) -> float:
-        """Probability from which a cell counts as a blob."""
+        """Return the probability above which a cell is a blob."""
         return float(self.manifest["threshold"])
 
     @property
     def whitened(self) -> bool:
-        """Whether the model expects frames of `prepare_frame`; versions before 7 those of `scale_frame`."""
+        """Return whether the model needs `prepare_frame`; versions before 7 need `scale_frame`."""
         return "whitening" in self.manifest.get("preprocessing", {})
 
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ class Model:
         return self.session.run(None, {"frame": images})[0]
 
     def describe(self) -> dict:
-        """Return what an answer says of its model."""
+        """Return the description of the model in a prediction."""
         return {
             "name": "blobwatch",
             "version": self.version,
@@ -142,7 +142,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def read_deployment(folder: Path, manifest_sha256: str) -> dict:
-    """Read what a deployed model is called in the registry, and check its manifest; nothing elsewhere."""
+    """Return the registry entry of a deployed model, and check its manifest; empty for other models."""
     path = folder / DEPLOYED
     if not path.is_file():
         return {}

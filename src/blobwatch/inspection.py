@@ -1,4 +1,4 @@
-"""Inspection of a FITS file: what it contains, and whether and how blobwatch would use it."""
+"""Inspection of a FITS file: its content, and how blobwatch would use it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,22 +19,22 @@ from blobwatch.instrument.keywords import merged
 from blobwatch.overrules import Overrule
 from blobwatch.settings import DifferenceSettings
 
-FACTS = """
+KEYWORDS = """
 ROOTNAME TELESCOP INSTRUME DETECTOR OBSTYPE IMAGETYP TARGNAME PROPOSID FILTER APERTURE SUBARRAY
 SAMP_SEQ NSAMP DATE-OBS TIME-OBS EXPSTART EXPTIME CSMID PRODUCT NSTACK
 FLATCORR PFLTFILE DFLTFILE LFLTFILE CAL_VER
 """
-HOW = {
+RATES = {
     "flt": "its rate per pixel",
     "ima": "the rate fitted to its reads, without cosmic rays",
     "raw": "the rate fitted to its reads, without the bias of the reference pixels and cosmic rays",
 }
-STEPS = (0, 1, 5, 25, 50, 75, 95, 99, 100)  # per cent of the pixels
+PERCENTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found out about one file.
+    """Description of one file.
 
     Attributes
     ----------
@@ -42,19 +42,19 @@ class Inspection:
     kind : str
         ``raw``, ``ima``, ``flt``, ``difference``, or ``unusable``.
     extensions : list of dict
-        ``number``, ``name``, ``version``, ``shape``, ``stored`` (how).
+        ``number``, ``name``, ``version``, ``shape``, ``stored`` (type of storage).
     header : dict
-        Facts of the primary header, and the unit of the image.
+        Keywords of the primary header, and the unit of the image.
     statistics : dict
-        Of the image as it is read: ``unit``, ``level``, ``noise``, ``finite`` (share), ``percentiles``.
+        Of the image before processing: ``unit``, ``level``, ``noise``, ``finite`` (share), ``percentiles``.
     flags : dict of int to int
-        How many light-sensitive pixels carry each data-quality bit.
+        Number of light-sensitive pixels with each data-quality bit.
     quality : Quality or None
         Of an exposure.
     use : str
-        In a sentence, whether and how blobwatch would use it.
+        A sentence on whether and how blobwatch would use the file.
     image : ndarray, shape (1024, 1024), or None
-        As it would be used: the blob image of an exposure, the difference.
+        The blob image of an exposure, or the difference image.
     warnings : list of str
         Defects of the file that do not prevent its use.
     """
@@ -72,11 +72,11 @@ class Inspection:
 
     @property
     def usable(self) -> bool:
-        """Tell whether blobwatch would use it."""
+        """Return whether blobwatch would use the file."""
         return self.image is not None and not self.use.startswith("not used")
 
     def as_json(self) -> dict:
-        """Return all but the image as plain data."""
+        """Return the description without the image as plain data."""
         measures = self.quality.as_dict() if self.quality else {}
         return {
             "file": str(self.path),
@@ -97,7 +97,7 @@ def inspect(
     settings: DifferenceSettings | None = None,
     overrules: Mapping[str, Overrule] | None = None,
 ) -> Inspection:
-    """Describe a FITS file and how it would be used.
+    """Describe a FITS file and its use.
 
     Parameters
     ----------
@@ -109,13 +109,13 @@ def inspect(
     Raises
     ------
     BlobwatchError
-        If the file cannot be read at all. A readable file that cannot be used is described.
+        If the file cannot be read. A readable but unusable file is described.
     """
     path = Path(path)
     with collect_file_warnings() as found, open_fits(path) as hdus:
         extensions = [describe_extension(number, hdu) for number, hdu in enumerate(hdus)]
         keywords = merged(*hdus)
-        header = {key: keywords[key] for key in (*FACTS.split(), "BUNIT") if keywords.get(key, "") != ""}
+        header = {key: keywords[key] for key in (*KEYWORDS.split(), "BUNIT") if keywords.get(key, "") != ""}
         facts = (path, extensions, header)
         try:
             if is_difference(hdus, path):
@@ -130,7 +130,7 @@ def inspect(
 
 
 def describe_extension(number: int, hdu) -> dict:
-    """Return what an extension is."""
+    """Describe an extension."""
     constant = hdu.is_image and not hdu.shape and "PIXVALUE" in hdu.header
     stored = f"constant {hdu.header['PIXVALUE']}" if constant else type(hdu).__name__.removesuffix("HDU")
     shape = list(hdu.shape) if hdu.is_image else []
@@ -138,7 +138,7 @@ def describe_extension(number: int, hdu) -> dict:
 
 
 def inspect_difference(facts: tuple, image: np.ndarray) -> Inspection:
-    """Return what a difference image is."""
+    """Describe a difference image."""
     path, extensions, header = facts
     use = "used as it is, new blobs positive: blobwatch predict FILE"
     try:
@@ -149,7 +149,7 @@ def inspect_difference(facts: tuple, image: np.ndarray) -> Inspection:
 
 
 def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
-    """Return what an exposure is; its quality is judged without earlier exposures."""
+    """Describe an exposure; its quality is judged without earlier exposures."""
     path, extensions, header = facts
     history.set_exposure(listed, exposure)
     rejection = history.rejection(listed)
@@ -157,7 +157,7 @@ def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: 
         f"not used: rejected ({rejection})"
         if rejection
         else (
-            f"used as an exposure: {HOW[exposure.product]}; flagged pixels out, glow divided out. "
+            f"used as an exposure: {RATES[exposure.product]}; flagged pixels out, glow divided out. "
             "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
         )
     )
@@ -169,7 +169,7 @@ def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: 
 
 def image_statistics(image: np.ndarray, unit: str) -> dict:
     """Return level, noise and percentiles of an image, without the reference border."""
-    found = np.percentile(image[np.isfinite(image)], STEPS)
+    found = np.percentile(image[np.isfinite(image)], PERCENTILES)
     level, noise = level_and_noise(image)
     inner = slice(wfc3ir.BORDER, -wfc3ir.BORDER)
     return {
@@ -177,12 +177,12 @@ def image_statistics(image: np.ndarray, unit: str) -> dict:
         "level": level,
         "noise": noise,
         "finite": float(np.isfinite(image[inner, inner]).mean()),
-        "percentiles": {str(step): float(value) for step, value in zip(STEPS, found, strict=True)},
+        "percentiles": {str(step): float(value) for step, value in zip(PERCENTILES, found, strict=True)},
     }
 
 
 def count_flags(dq: np.ndarray) -> dict[int, int]:
-    """Return how many light-sensitive pixels carry each data-quality bit that occurs."""
+    """Return the number of light-sensitive pixels with each data-quality bit that occurs."""
     inner = dq[wfc3ir.BORDER : -wfc3ir.BORDER, wfc3ir.BORDER : -wfc3ir.BORDER]
     counts = {1 << bit: int(((inner >> bit) & 1).sum()) for bit in range(15)}
     return {bit: count for bit, count in counts.items() if count}

@@ -1,4 +1,4 @@
-"""Curves and charts of how good the detectors are."""
+"""Figures of the performance of the detectors."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by the colour-blind; each detector has its own in every picture.
+# Okabe and Ito's colours, which colour-blind readers can distinguish; one per detector.
 COLOURS = {
     "CNN": "#0072B2",
     "CNN, same rate": "#56B4E9",
@@ -28,13 +28,13 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def by_detector(rows: list[dict]) -> dict[str, list[dict]]:
-    """Return the rows of each detector, in the order of the table."""
+    """Group rows by detector, in the order of the table."""
     names = dict.fromkeys(row["detector"] for row in rows)
     return {name: [row for row in rows if row["detector"] == name] for name in names}
 
 
 def interval_errors(rows: list[dict], value: str) -> np.ndarray:
-    """Return how far the interval reaches below and above each value, shape (2, rows)."""
+    """Return the distances from each value to the ends of its interval, shape (2, rows)."""
     middle = np.array([row[value] for row in rows])
     return np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - middle)
 
@@ -56,7 +56,7 @@ def plot_learning_curves(history: list[dict]) -> "Figure":
 
 
 def plot_completeness(rows: list[dict]) -> "Figure":
-    """Draw recall against SNR with intervals: on the test subframes, and on clean frames.
+    """Draw recall against SNR with intervals, on the test subframes and on clean frames.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def plot_completeness(rows: list[dict]) -> "Figure":
 
 
 def plot_reliability(rows: list[dict]) -> "Figure":
-    """Draw the share of subframes with a blob against the CNN's probability, above a histogram.
+    """Draw the share of subframes with a blob against the CNN's probability, and a histogram.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def plot_reliability(rows: list[dict]) -> "Figure":
     probability, share = ([row[key] for row in rows] for key in ("probability", "share"))
     style = {"fmt": "o", "color": COLOURS["CNN"], "capsize": 3}
     upper.errorbar(probability, share, yerr=interval_errors(rows, "share"), label="CNN", **style)
-    upper.set(ylabel="share that holds a blob", ylim=(-0.03, 1.03))
+    upper.set(ylabel="share that contains a blob", ylim=(-0.03, 1.03))
     upper.legend(loc="upper left")
     left, right = (np.array([row[key] for row in rows]) for key in ("bin_low", "bin_high"))
     counts = [row["subframes"] for row in rows]
@@ -109,7 +109,7 @@ def plot_reliability(rows: list[dict]) -> "Figure":
 
 
 def plot_roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
-    """Draw ROC and precision-recall curves of the detectors; the legend gives each AUC with its interval.
+    """Draw ROC and precision-recall curves; the legend lists the AUCs and their intervals.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def plot_roc_and_precision(rows: list[dict], aucs: dict[str, dict]) -> "Figure":
 
 
 def plot_confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
-    """Draw the confusion matrix of each detector, shape (2, 2): counts and shares of each true class."""
+    """Draw the (2, 2) confusion matrix of each detector: counts and shares of the true class."""
     figure = new_figure(2.9 * len(matrices) + 0.6, 3.4)
     names = ["no blob", "blob"]
     for axes, (name, counts) in zip(
@@ -145,14 +145,14 @@ def plot_confusion_matrices(matrices: dict[str, np.ndarray]) -> "Figure":
             text = f"{counts[row, column]}\n{100 * shares[row, column]:.1f} %"
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
-        axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names, xlabel="said")
+        axes.set(xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names, xlabel="predicted")
         axes.set_title(name, fontsize=10)
     figure.axes[0].set_ylabel("true")
     return figure
 
 
 def plot_slices(rows: list[dict]) -> "Figure":
-    """Draw recall with its interval in every slice but those of SNR.
+    """Draw recall with its interval in each slice, except slices of SNR.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of single subframes: the worst errors, and what the network looked at."""
+"""Figures of single subframes: the worst errors, and saliency."""
 
 from typing import TYPE_CHECKING
 
@@ -11,20 +11,20 @@ from blobwatch.images.tiling import SUBFRAME
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRUE, FALSE = "#009E73", "#CC79A7"  # of Okabe and Ito's colours those that no detector has
-SHOWN = 4  # sigma; the grey scale of subframes
+TRUE, FALSE = "#009E73", "#CC79A7"  # Okabe and Ito's colours that no detector has
+RANGE = 4  # sigma; the grey scale of subframes
 WINDOW = 96  # pixels of a subframe around an error
 
 
 def draw_subframe(axes, image: np.ndarray, title: str) -> None:
-    """Show one scaled subframe, black to white from -4 to 4 sigma."""
-    axes.imshow(image, origin="lower", cmap="gray", vmin=-SHOWN, vmax=SHOWN)
+    """Draw one scaled subframe, black to white from -4 to 4 sigma."""
+    axes.imshow(image, origin="lower", cmap="gray", vmin=-RANGE, vmax=RANGE)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8)
 
 
 def plot_worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "Figure":
-    """Draw the most confident false blobs, and the strongest blobs that were missed.
+    """Draw the most confident false blobs and the strongest missed blobs.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def plot_worst_errors(data: Shard, false: list[tuple], missed: list[tuple]) -> "
 
 
 def plot_saliency(images: np.ndarray, gradients: np.ndarray, titles: list[str]) -> "Figure":
-    """Draw subframes above the pixels that moved their score.
+    """Draw subframes and the pixels that influence their scores.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The picture of a file: the image as blobwatch would use it, and the histogram of its pixels."""
+"""Figure of an inspected file: its image and the histogram of its pixels."""
 
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,18 @@ if TYPE_CHECKING:
 
     from blobwatch.inspection import Inspection
 
-BINS, REACH = 80, 6.0  # of the histogram, and how far it goes either way, in units of the noise
+BINS, REACH = 80, 6.0  # of the histogram; it covers +-REACH in units of the noise
 
 
 def histogram(image: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts, and the edges of bins in units of the noise about the level; the ends hold all beyond.
+    """Return counts and bin edges, in units of the noise relative to the level.
+
+    The outermost bins include all values beyond them.
 
     Parameters
     ----------
     image : ndarray, any shape
-        NaN is left out.
+        NaN is excluded.
     """
     level, noise = level_and_noise(image)
     scaled = (image[np.isfinite(image)] - level) / noise
@@ -28,7 +30,7 @@ def histogram(image: np.ndarray, bins: int = BINS) -> tuple[np.ndarray, np.ndarr
 
 
 def plot_inspection(found: "Inspection") -> "Figure":
-    """Draw the image of an inspected file, and its histogram beside that of pure noise."""
+    """Draw the image of an inspected file, and its histogram with that of pure noise."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.4), layout="constrained")
@@ -43,7 +45,7 @@ def plot_inspection(found: "Inspection") -> "Figure":
     middles = (edges[1:] + edges[:-1]) / 2
     below.stairs(counts, edges, color="#0072B2", label="pixels")
     normal = np.exp(-(middles**2) / 2) * counts.sum() * (edges[1] - edges[0]) / np.sqrt(2 * np.pi)
-    below.plot(middles, normal, color="#D55E00", ls="--", label="noise alone")
+    below.plot(middles, normal, color="#D55E00", ls="--", label="pure noise")
     below.set(yscale="log", ylim=(0.5, None), xlabel="sigma above the level", ylabel="pixels")
     below.legend()
     below.set_title(found.use.split(":")[0])

@@ -1,4 +1,4 @@
-"""Pictures of the simulated instrument: its detector beside the real one, and a difference in the making."""
+"""Figures of the simulated instrument: comparison with the real one, and steps of a difference."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ Window = tuple[int, int, int, int]  # x0, x1, y0, y1, pixels of the 1024 frame
 def draw_window(
     axes, image: np.ndarray, window: Window, low: float, high: float, colours: str = "gray"
 ) -> None:
-    """Draw a window of a frame into ``axes``, with the frame's pixels on its axes."""
+    """Draw a window of a frame in pixel coordinates of the frame."""
     x0, x1, y0, y1 = window
     axes.imshow(
         image[y0:y1, x0:x1],
@@ -23,12 +23,12 @@ def draw_window(
 
 
 def plot_simulated_and_real(pairs: list[tuple[str, np.ndarray, np.ndarray, Window, float, float, str]]):
-    """Draw simulated features (upper row) above the real ones (lower row).
+    """Draw simulated features in the upper row and real ones in the lower row.
 
     Parameters
     ----------
     pairs : list of (title, simulated, real, window, low, high, colours)
-        ``simulated`` and ``real`` are frames, shape (1024, 1024), drawn with the same limits.
+        Frames of shape (1024, 1024), drawn with the same limits.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def plot_difference_steps(
 
 
 def bin_image(image: np.ndarray, side: int) -> np.ndarray:
-    """Return the means of ``side`` x ``side`` pixels, NaN left out, NaN where nothing is known."""
+    """Return the means of ``side`` x ``side`` pixels; NaN is ignored."""
     rows, columns = image.shape[0] // side, image.shape[1] // side
     cells = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
     known = np.isfinite(cells).sum(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""The picture that goes with a notice: a new blob before and after, where it lies, and its light."""
+"""Figure of a notice: images, position and light curve of a new blob."""
 
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -24,20 +24,20 @@ def plot_new_blob(
     appeared: tuple[float | None, float],
     title: str,
 ) -> "Figure":
-    """Draw what is known of a new blob.
+    """Draw images, position and light curve of a new blob.
 
     Parameters
     ----------
     place : tuple
         ``x, y, radius``, pixels of the 1024 frame.
     corner : tuple of int
-        The pixel of the frame at the lower left of the pictures.
+        The pixel of the frame at the lower left of the images.
     pictures : dict of str to bytes
         PNG of ``before``, ``after``, ``difference``.
     light : dict of str to ndarray, shape (n,)
         ``mjd``; ``depth`` and ``error``, the missing light as a fraction of the background.
     appeared : tuple
-        MJD of the last exposure without it, None if unknown, and of the first with it.
+        MJD of the last exposure without the blob (None if unknown) and of the first with it.
     title : str
     """
     from matplotlib.image import imread
@@ -56,7 +56,7 @@ def plot_new_blob(
         axes.set_title(words, fontsize=10)
         axes.tick_params(labelsize=8)
     curve, frame = below.subplots(1, 2, width_ratios=(2.4, 1))
-    draw_light(curve, light, appeared)
+    draw_light_curve(curve, light, appeared)
     frame.set(xlim=(0, wfc3ir.SIZE), ylim=(0, wfc3ir.SIZE), aspect="equal")
     frame.set_title("on the detector", fontsize=10)
     frame.plot([x], [y], "o", color=FOUND, markersize=8, markeredgecolor="black")
@@ -64,8 +64,8 @@ def plot_new_blob(
     return figure
 
 
-def draw_light(axes, light: dict[str, np.ndarray], appeared: tuple[float | None, float]) -> None:
-    """Draw the missing light over time, with errors, and when the blob appeared."""
+def draw_light_curve(axes, light: dict[str, np.ndarray], appeared: tuple[float | None, float]) -> None:
+    """Draw the missing light over time with errors, and the onset of the blob."""
     axes.errorbar(light["mjd"], 100 * light["depth"], yerr=100 * light["error"], fmt="o", ms=4, color=BLUE)
     before, first = appeared
     if before is not None:
