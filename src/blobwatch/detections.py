@@ -56,9 +56,9 @@ def are_residuals(blobs: list[FoundBlob]) -> np.ndarray:
 
     Notes
     -----
-    Blobs move by up to a pixel with the Channel Select Mechanism. The residuals of the 108 measured blobs then
-    have up to a fifth of the SNR of the blob, in the usual noise of a difference image. New blobs as faint as
-    this are missed at old blobs: below SNR 10 at 16 of them, below SNR 6 at 43 of them. All old blobs together
-    cover 5 % of the frame.
+    Blobs move by up to a pixel with the Channel Select Mechanism. The residuals of the 108 measured blobs
+    then have up to a fifth of the SNR of the blob, in the usual noise of a difference image. New blobs as
+    faint as this are missed at old blobs: below SNR 10 at 16 of them, below SNR 6 at 43 of them. All old
+    blobs together cover 5 % of the frame.
     """
     return np.array([blob.snr < RESIDUAL * old_snr_at(blob.x, blob.y) for blob in blobs], dtype=bool)
