@@ -5,14 +5,11 @@ import pytest
 from synthetic import NOISE
 
 from blobwatch.dataset import injection
-from blobwatch.dataset.contaminants import (
+from blobwatch.dataset.contaminants import KINDS, SHARES, add_contaminants, add_point_sources
+from blobwatch.dataset.frame_effects import (
     FRAME_EFFECTS,
-    KINDS,
     NOISE_SHARES,
-    SHARES,
-    add_contaminants,
     add_frame_effects,
-    add_point_sources,
     draw_glow,
     draw_noise,
     draw_outliers,

@@ -18,7 +18,7 @@ from blobwatch.instrument.differences import FRACTION_STEP, read_difference
 from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.overrules import Overrule, append_overrules
-from blobwatch.stages.difference import INDEX, QUALITY, difference, history_of
+from blobwatch.stages.difference import INDEX, QUALITY, difference, load_history
 from blobwatch.stages.simulate import simulate
 
 NO_OVERRULES = Path("absent")
@@ -41,7 +41,7 @@ def exposures(params, tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(exposures, settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "difference"
-    history_of.cache_clear()
+    load_history.cache_clear()
     assert difference(exposures, NO_OVERRULES, folder, settings, "F153M", workers=1) == 2
     return folder
 
@@ -192,7 +192,7 @@ def test_exposures_in_nested_folders_are_named_by_their_paths(made, exposures, s
         place = tmp_path / "raw" / ("2016" if number < 3 else "2017/01") / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
-    history_of.cache_clear()
+    load_history.cache_clear()
     assert difference(tmp_path / "raw", NO_OVERRULES, tmp_path / "out", settings, "F153M", workers=1) == 2
     rows, flat_rows = rows_of(tmp_path / "out"), rows_of(made)
     assert [row["exposure"] for row in rows] == [

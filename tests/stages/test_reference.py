@@ -15,7 +15,7 @@ from blobwatch.monitor.drift import read_reference
 from blobwatch.monitor.statistics import STATISTICS, measure_statistics
 from blobwatch.params import Reference
 from blobwatch.predict import Predictor
-from blobwatch.stages.reference import REFERENCE, ranges_of, reference
+from blobwatch.stages.reference import REFERENCE, bootstrap_ranges, reference
 
 SETTINGS = Reference(exposures=3, together=2, draws=500, confidence=0.9)
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.1)
@@ -90,7 +90,7 @@ def rows_of(count: int) -> list[dict]:
 
 def test_the_ranges_follow_from_the_seed():
     first, again, other = (
-        ranges_of(rows_of(30), SETTINGS, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        bootstrap_ranges(rows_of(30), SETTINGS, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other
@@ -100,7 +100,7 @@ def test_neighbours_are_drawn_together():
     """Where neighbours are alike, means of runs scatter more than those of exposures drawn singly."""
     slow = [dict.fromkeys(STATISTICS, float(number // 10)) for number in range(40)]
     wide, narrow = (
-        ranges_of(
+        bootstrap_ranges(
             slow, SETTINGS.model_copy(update={"exposures": 10, "together": n}), np.random.default_rng(1)
         )
         for n in (10, 1)
@@ -110,12 +110,12 @@ def test_neighbours_are_drawn_together():
 
 
 def test_few_exposures_are_enough():
-    one = ranges_of(rows_of(1), SETTINGS, np.random.default_rng(1))
+    one = bootstrap_ranges(rows_of(1), SETTINGS, np.random.default_rng(1))
     assert all(known["low"] == known["mean"] == known["high"] for known in one.values())
 
 
 def test_subframes_that_train_nothing(box_model, differences, tmp_path):
-    with pytest.raises(BlobwatchError, match="names no exposure that trains; run `dvc repro subframes`"):
+    with pytest.raises(BlobwatchError, match="no training exposures\\. Run `dvc repro subframes`"):
         reference(box_model, differences, subframes_of(tmp_path, ["val"]), tmp_path / "out", SETTINGS, 1)
     assert not (tmp_path / "out").exists()
 

@@ -1,1 +1,1 @@
-"""The verbs of ``dvc.yaml``: each reads files, calls, writes files."""
+"""Stages of ``dvc.yaml``: each reads input files, calls the library and writes output files."""

@@ -1,4 +1,4 @@
-"""Stage ``baseline``: the public predecessor's CNN, trained on the same subframes by its own recipe."""
+"""Stage ``baseline``: the public predecessor's CNN, trained on the same subframes."""
 
 import tempfile
 from pathlib import Path
@@ -20,19 +20,19 @@ ARCHITECTURE = {"name": "predecessor", "width": 1}  # its width is fixed
 def baseline(
     subframes: Path, out: Path, reports: Path, settings: Baseline, seed: int, threads: int
 ) -> Progress:
-    """Train the predecessor's CNN and write its artefact, so that every evaluation has it beside the own.
+    """Train the predecessor's CNN and write it as a model folder.
 
     Parameters
     ----------
     subframes : Path
-        What the ``subframes`` stage wrote.
+        Output of the ``subframes`` stage.
     out, reports : Path
-        Folders that are written: the artefact, and ``history.csv``.
+        Output folders: the model, and ``history.csv``.
     settings : Baseline
     seed : int
-        Of weights, order, flips and turns, and dropout.
+        Seed of the weights, order, flips, rotations and dropout.
     threads : int
-        Of torch; the weights are bit-identical only for one thread count.
+        Threads of torch. The weights are bit-identical only for one thread count.
 
     Returns
     -------
@@ -42,15 +42,14 @@ def baseline(
     Raises
     ------
     BlobwatchError
-        If there are no subframes, or the loss stops being a number.
+        If there are no subframes, or the loss is not finite.
 
     Notes
     -----
-    The recipe is Adam with weight decay 1e-5, cross-entropy, flips and quarter turns, and five epochs of
-    1,000 subframes. Its cross-entropy of two classes is that of the
-    difference of the two logits, which is the class loss of `detector.loss`. Its standardising to mean 0 and
-    std 1 is left out: subframes come in units of the frame's noise about its median, and a served model gets
-    frames scaled like that.
+    The predecessor uses Adam with weight decay 1e-5, cross-entropy, flips and quarter turns, and five epochs
+    of 1,000 subframes. Its cross-entropy of two classes equals the class loss of `detector.loss` on the
+    difference of the two logits. Its standardization is omitted, since subframes are already scaled by the
+    noise of the frame.
     """
     prepare_torch(threads)
     train_set, val_set = (read_split(subframes, split) for split in ("train", "val"))
@@ -59,7 +58,7 @@ def baseline(
     torch.manual_seed(seed)
     network = build_network(ARCHITECTURE["name"], ARCHITECTURE["width"])
     network = network.to(memory_format=torch.channels_last)
-    # Minutes are no loss worth a checkpoint that outlives them.
+    # The training takes minutes, so the checkpoint is not kept.
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"
         plan = create_baseline_plan(settings, seed)
@@ -67,7 +66,7 @@ def baseline(
     last = progress.history[-1]
     console.print(f"baseline: {progress.epoch} epochs, val AUC {last['val_auc']:.4f}")
     with atomic_folder(out) as folder:
-        # evaluate sets the threshold on val, as it does for each baseline.
+        # The evaluate stage sets the threshold of each baseline on val.
         write_artefact(folder, network, ARCHITECTURE, {"threshold": 0.5})
     with atomic_folder(reports) as folder:
         write_table(folder / "history.csv", progress.rows)
@@ -75,5 +74,5 @@ def baseline(
 
 
 def create_baseline_plan(settings: Baseline, seed: int) -> Plan:
-    """Return the training plan: all epochs are run, and there is no position to learn."""
+    """Return the training plan, without a loss of positions."""
     return Plan(**settings.model_dump(exclude={"subframes"}), position_weight=0.0, seed=seed)

@@ -1,4 +1,4 @@
-"""Stage ``difference``: quality, median stack of the trailing days, stack minus exposure."""
+"""Stage ``difference``: exposure quality, median stacks and difference images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,25 +30,23 @@ COLUMNS = [
     *("rootname", "expstart", "filter", "programme", "exposure", "md5", "path", "stack"),
     *("flats", "cal_ver", "reason"),
 ]
-
-
-TOGETHER = 8  # neighbours that a worker handles in one go: they share most of their stacks
+CHUNK_SIZE = 8  # consecutive exposures per task, since they share most of their stacks
 
 
 @dataclass(frozen=True)
-class Season:
-    """What the workers need to rebuild the history of the exposures.
+class HistoryInputs:
+    """Data from which each worker process builds the history of the exposures.
 
     Attributes
     ----------
     key : str
-        Tells one season from another.
+        Unique identifier; equality depends on it alone.
     exposures : tuple of Listed
-        In the order of time.
+        Sorted by time.
     settings : DifferenceSettings
     overrules : tuple of Overrule
     flats : Path or None
-        Folder of the reference files by which flats are undone.
+        Folder of the flat reference files that are undone.
     """
 
     key: str
@@ -60,18 +58,18 @@ class Season:
 
 @dataclass(frozen=True)
 class Job:
-    """One difference image to make: the exposure and the members of its stack."""
+    """One difference image to write: the exposure and the members of its stack."""
 
     exposure: Listed
     members: tuple[Listed, ...]
 
 
 @lru_cache(maxsize=1)
-def history_of(season: Season) -> History:
-    """Return the history of a season; each worker process keeps one."""
-    overrules = {one.rootname: one for one in season.overrules}
-    flats = FlatFields(season.flats) if season.flats else None
-    return History(season.exposures, season.settings, overrules, flats)
+def load_history(inputs: HistoryInputs) -> History:
+    """Build the history once per worker process."""
+    overrules = {one.rootname: one for one in inputs.overrules}
+    flats = FlatFields(inputs.flats) if inputs.flats else None
+    return History(inputs.exposures, inputs.settings, overrules, flats)
 
 
 def difference(
@@ -90,17 +88,17 @@ def difference(
     exposures : Path
         Folder of the exposures.
     overrules : Path
-        Folder of the table of decisions about exposures.
+        Folder of the table of manual decisions about exposures.
     out : Path
-        Folder that is written: the images, ``index.csv`` with every exposure and the reason where there
-        is no image, and ``quality.csv`` with the measures of each.
+        Output folder: the images, ``index.csv`` with every exposure and the reason for a missing image, and
+        ``quality.csv`` with the quality measures.
     settings : DifferenceSettings
     only_filter : str
-        Exposures in other filters are left out.
+        Exposures in other filters are ignored.
     workers : int
         Processes.
     flats : Path, optional
-        Reference files by which the flats of each exposure are undone first.
+        Folder of the flat reference files. With it, the flats of each exposure are undone first.
 
     Returns
     -------
@@ -115,38 +113,41 @@ def difference(
     listed = list_exposures(exposures, only_filter, print_message)
     if flats is None and (warning := dflat_warning(one.calibration for one in listed)):
         print_message(warning, "yellow")
-    season = Season(uuid4().hex, tuple(listed), settings, tuple(read_overrules(overrules).values()), flats)
-    measured = list(map_in_processes(partial(measure, season), listed, "quality", workers, TOGETHER))
-    history = history_of(season)
-    for one, found in zip(listed, measured, strict=True):
-        history.add(one, *((found, None) if isinstance(found, Quality) else (None, UnusableFile(found))))
+    overruled = read_overrules(overrules)
+    inputs = HistoryInputs(uuid4().hex, tuple(listed), settings, tuple(overruled.values()), flats)
+    work = partial(measure_quality, inputs)
+    measured = list(map_in_processes(work, listed, "quality", workers, CHUNK_SIZE))
+    history = load_history(inputs)
+    for one, result in zip(listed, measured, strict=True):
+        history.add(one, *((result, None) if isinstance(result, Quality) else (None, UnusableFile(result))))
     rejections = {one.rootname: history.rejection(one) for one in listed}
-    accepted = [one for one in listed if not rejections[one.rootname]]
-    jobs, without = plan(accepted, history)
-    reasons = without | {name: reason for name, reason in rejections.items() if reason}
-    known = {one.rootname for one, found in zip(listed, measured, strict=True) if isinstance(found, Quality)}
-    judged = {name: reason for name, reason in rejections.items() if name in known - history.overrules.keys()}
-    if warning := suspect_message(sum(map(bool, judged.values())), len(judged), settings.quality):
+    usable = [
+        one.rootname for one, result in zip(listed, measured, strict=True) if isinstance(result, Quality)
+    ]
+    automatic = [rejections[name] for name in usable if name not in history.overrules]
+    if warning := suspect_message(sum(map(bool, automatic)), len(automatic), settings.quality):
         print_message(warning, "bold yellow")
+    accepted = [one for one in listed if not rejections[one.rootname]]
+    jobs, without_stack = plan_jobs(accepted, history)
+    reasons = without_stack | {name: reason for name, reason in rejections.items() if reason}
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with atomic_folder(out) as folder:
-        made = list(
-            map_in_processes(partial(write_product, folder, season), jobs, "difference", workers, TOGETHER)
-        )
-        write_table(folder / INDEX, index_rows(exposures, listed, made, reasons), COLUMNS)
+        work = partial(write_product, folder, inputs)
+        written = list(map_in_processes(work, jobs, "difference", workers, CHUNK_SIZE))
+        write_table(folder / INDEX, index_rows(exposures, listed, written, reasons), COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
     rejected = len(listed) - len(accepted)
     console.print(
-        f"difference: {len(jobs)} images; {len(without)} exposures without a stack, {rejected} rejected"
+        f"difference: {len(jobs)} images; {len(without_stack)} exposures without a stack, {rejected} rejected"
     )
     return len(jobs)
 
 
-def measure(season: Season, one: Listed) -> Quality | str:
-    """Return the quality of an exposure, or the reason why it cannot be used."""
+def measure_quality(inputs: HistoryInputs, one: Listed) -> Quality | str:
+    """Return the quality of an exposure, or the reason why it is unusable."""
     try:
-        return history_of(season).quality(one)
+        return load_history(inputs).quality(one)
     except UnusableFile as error:
         return strip_directory(str(error), one)
 
@@ -154,58 +155,60 @@ def measure(season: Season, one: Listed) -> Quality | str:
 def quality_rows(
     listed: list[Listed], measured: list[Quality | str], rejections: dict[str, str]
 ) -> Iterable[dict]:
-    """Return the rows of the table of qualities."""
+    """Return the rows of the quality table."""
     rows = []
-    for one, found in zip(listed, measured, strict=True):
-        values = found.as_dict() if isinstance(found, Quality) else dict.fromkeys(MEASURES, float("nan"))
+    for one, result in zip(listed, measured, strict=True):
+        values = result.as_dict() if isinstance(result, Quality) else dict.fromkeys(MEASURES, float("nan"))
         texts = {name: "" if value != value else f"{value:.5g}" for name, value in values.items()}
         row = {"rootname": one.rootname, "expstart": one.expstart} | texts
         rows.append(row | {"rejection": rejections[one.rootname]})
     return rows
 
 
-def plan(accepted: list[Listed], history: History) -> tuple[list[Job], dict[str, str]]:
-    """Return the difference images that can be made, and why the other exposures have no stack."""
-    jobs, without = [], {}
+def plan_jobs(accepted: list[Listed], history: History) -> tuple[list[Job], dict[str, str]]:
+    """Return the possible jobs, and the reasons why other exposures have no stack."""
+    jobs, without_stack = [], {}
     for one in accepted:
         try:
             jobs.append(Job(one, tuple(history.members(one))))
         except BlobwatchError as reason:
-            without[one.rootname] = str(reason)
-    return jobs, without
+            without_stack[one.rootname] = str(reason)
+    return jobs, without_stack
 
 
-def write_product(folder: Path, season: Season, job: Job) -> dict:
-    """Make and write one difference image; return its row of the index."""
-    history, row = history_of(season), about(job.exposure)
+def write_product(folder: Path, inputs: HistoryInputs, job: Job) -> dict:
+    """Write one difference image; return its row of the index."""
+    history, row = load_history(inputs), exposure_row(job.exposure)
     stack = history.stack(job.exposure, job.members)
     result = difference_image(stack, history.image(job.exposure))
     name = f"{job.exposure.rootname}_diff.fits"
-    header = provenance(job, season, row["md5"])
-    write_difference(folder / name, header, result, stack, noise_map(result, season.settings.box))
+    header = create_header(job, inputs, row["md5"])
+    write_difference(folder / name, header, result, stack, noise_map(result, inputs.settings.box))
     return row | {"path": name, "stack": " ".join(one.rootname for one in job.members)}
 
 
 def index_rows(
-    exposures: Path, listed: list[Listed], made: list[dict], reasons: dict[str, str]
+    exposures: Path, listed: list[Listed], written: list[dict], reasons: dict[str, str]
 ) -> list[dict]:
-    """Return the rows of the index, with the path of each exposure in its folder."""
-    known = {row["rootname"]: row for row in made}
-    rows = [known.get(one.rootname) or about(one) | {"reason": reasons[one.rootname]} for one in listed]
-    places = [one.path.relative_to(exposures).as_posix() for one in listed]
-    return [row | {"exposure": place} for row, place in zip(rows, places, strict=True)]
+    """Return the rows of the index, with the relative path of each exposure."""
+    by_name = {row["rootname"]: row for row in written}
+    rows = [
+        by_name.get(one.rootname) or exposure_row(one) | {"reason": reasons[one.rootname]} for one in listed
+    ]
+    paths = [one.path.relative_to(exposures).as_posix() for one in listed]
+    return [row | {"exposure": path} for row, path in zip(rows, paths, strict=True)]
 
 
-def about(one: Listed) -> dict:
-    """Return what the index says of an exposure, whether it has a stack or not."""
+def exposure_row(one: Listed) -> dict:
+    """Return the columns of the index that do not depend on a stack."""
     row = {"rootname": one.rootname, "expstart": one.expstart}
     row |= {"filter": one.filter, "programme": one.programme, "exposure": one.path.name}
     row |= {"flats": one.calibration.flats, "cal_ver": one.calibration.version}
     return row | {"md5": file_hash(one.path, "md5")}
 
 
-def provenance(job: Job, season: Season, md5: str) -> fits.Header:
-    """Return the primary header of a product: its inputs, settings, and version."""
+def create_header(job: Job, inputs: HistoryInputs, md5: str) -> fits.Header:
+    """Return the primary header: inputs, settings and version."""
     listed = job.exposure
     with open_fits(listed.path) as hdus:
         source, keywords = hdus[0].header, keywords_of(hdus)
@@ -217,12 +220,12 @@ def provenance(job: Job, season: Season, md5: str) -> fits.Header:
             header[key] = (source[key], source.comments[key])
         elif key in keywords:  # of the SCI header, or derived
             header[key] = keywords[key]
-    undone = season.flats is not None and bool(listed.calibration.flat_files)
+    undone = inputs.flats is not None and bool(listed.calibration.flat_files)
     header["FLATUNDO"] = (undone, "the flats were undone before differencing")
     header["PRODUCT"] = ("DIFFERENCE", "median stack - exposure; new blob positive")
     header["BLOBWVER"] = (__version__, "version of blobwatch")
-    header["BOX"] = (season.settings.box, "[pix] boxes of the large-scale glow")
-    header["STKDAYS"] = (season.settings.days, "[d] trailing window of the stack")
+    header["BOX"] = (inputs.settings.box, "[pix] boxes of the large-scale glow")
+    header["STKDAYS"] = (inputs.settings.days, "[d] trailing window of the stack")
     header["NSTACK"] = (len(job.members), "exposures in the stack")
     header["SRCFILE"] = (listed.path.name, "the exposure")
     header["SRCMD5"] = (md5, "its md5")

@@ -1,4 +1,4 @@
-"""Stage ``reference``: what the candidate sees in the exposures that trained it, to tell drift by later."""
+"""Stage ``reference``: statistics of the training exposures, with which the monitor detects drift."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,6 @@ from blobwatch.predict import Predictor
 from blobwatch.progress import console, map_in_processes
 
 REFERENCE = "reference.json"
-TRAINED = "train"  # the split of an exposure
 STREAM = 9  # of the seed
 
 
@@ -27,70 +26,71 @@ def reference(
     seed: int,
     workers: int = 2,
 ) -> dict:
-    """Measure the traits of each difference image that trained the candidate; write and return them.
+    """Measure the statistics of the training exposures and write their ranges.
 
     Parameters
     ----------
     candidate : Path
         Folder of the model.
     differences, subframes : Path
-        What the stages of these names wrote.
+        Outputs of these stages.
     out : Path
-        Folder that is written.
+        Output folder.
     settings : Reference
     seed : int
-        Of the draws.
+        Seed of the bootstrap.
     workers : int
         Processes.
 
     Returns
     -------
     dict
-        ``model``, its hash; ``exposures``, the traits of each; ``together``, how many new exposures are
-        compared at a time; ``ranges``, of each trait the mean and the range of means of so many.
+        ``model``: hash of the model; ``exposures``: statistics of each exposure; ``together``: number of new
+        exposures that are compared at a time; ``ranges``: mean of each statistic, and range of the means of
+        that many exposures.
     """
     model, index = Model.load(candidate), subframes / "index.csv"
     if not index.is_file():
-        raise BlobwatchError(f"{index} does not exist; run `dvc repro subframes`")
-    trained = sorted(row["rootname"] for row in read_table(index) if row["split"] == TRAINED)
+        raise BlobwatchError(f"{index}: file not found. Run `dvc repro subframes`")
+    trained = sorted(row["rootname"] for row in read_table(index) if row["split"] == "train")
     if not trained:
-        raise BlobwatchError(f"{subframes} names no exposure that trains; run `dvc repro subframes`")
+        raise BlobwatchError(f"{subframes}: no training exposures. Run `dvc repro subframes`")
     jobs = [(candidate, differences / f"{rootname}_diff.fits") for rootname in trained]
-    measured = list(map_in_processes(measure, jobs, "reference", workers))
-    found = {
+    measured = list(map_in_processes(measure_difference, jobs, "reference", workers))
+    content = {
         "model": model.sha256,
         "together": settings.exposures,
-        "ranges": ranges_of(measured, settings, np.random.default_rng([seed, STREAM])),
+        "ranges": bootstrap_ranges(measured, settings, np.random.default_rng([seed, STREAM])),
         "exposures": measured,
     }
     with atomic_folder(out) as folder:
-        write_json(folder / REFERENCE, found)
-    console.print(f"reference: the traits of {len(measured)} exposures")
-    return found
+        write_json(folder / REFERENCE, content)
+    console.print(f"reference: statistics of {len(measured)} exposures")
+    return content
 
 
-def measure(job: tuple[Path, Path]) -> dict:
-    """Return rootname and traits of one difference image."""
+def measure_difference(job: tuple[Path, Path]) -> dict:
+    """Return the rootname and statistics of one difference image."""
     candidate, path = job
     answer = predictor_of(candidate).predict_file(path)
     return {"rootname": answer.rootname} | rounded(measure_statistics(answer).as_dict())
 
 
-def rounded(values: dict[str, float]) -> dict[str, float]:
-    """Return values with six digits."""
+def round_values(values: dict[str, float]) -> dict[str, float]:
+    """Round values to six significant digits."""
     return {name: float(f"{value:.6g}") for name, value in values.items()}
 
 
 @lru_cache(maxsize=1)
-def predictor_of(candidate: Path) -> Predictor:
-    """Return the predictor of a process."""
+def load_predictor(candidate: Path) -> Predictor:
+    """Load the predictor once per process."""
     return Predictor.load(candidate)
 
 
-def ranges_of(measured: list[dict], settings: Reference, rng: np.random.Generator) -> dict[str, dict]:
-    """Return of each trait the mean, and between which means of some training exposures nearly all lie.
+def bootstrap_ranges(measured: list[dict], settings: Reference, rng: np.random.Generator) -> dict[str, dict]:
+    """Return the mean of each statistic and the range of bootstrap means.
 
-    The exposures of a mean are drawn in runs of neighbours, with replacement.
+    Exposures are drawn with replacement in runs of neighbours, which are correlated.
     """
     count, length = len(measured), min(settings.together, len(measured))
     runs = -(-settings.exposures // length)
@@ -101,5 +101,5 @@ def ranges_of(measured: list[dict], settings: Reference, rng: np.random.Generato
     for name in STATISTICS:
         values = np.array([row[name] for row in measured])
         low, high = np.quantile(values[chosen].mean(axis=1), [tail, 1 - tail])
-        ranges[name] = rounded({"mean": values.mean(), "low": low, "high": high})
+        ranges[name] = round_values({"mean": values.mean(), "low": low, "high": high})
     return ranges

@@ -1,4 +1,4 @@
-"""Stage ``simulate``: a season of dark-Earth exposures, and the truth about it."""
+"""Stage ``simulate``: a season of dark-Earth exposures and its ground truth."""
 
 from functools import partial
 from pathlib import Path
@@ -13,32 +13,31 @@ from blobwatch.progress import map_in_processes
 
 
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
-    """Write the exposures of a season as ``flt`` files into ``out``, and beside them the truth table."""
+    """Write the ``flt`` files of a simulated season and its truth table."""
     season = plan_season(
         seed, settings.start, settings.days, settings.exposures, create_sky(settings), settings.bad_exposures
     )
     with atomic_folder(out) as folder:
-        take = partial(write_exposure, season, folder)
-        for _ in map_in_processes(take, season.pointings, "simulate", workers):
+        work = partial(write_exposure, season, folder)
+        for _ in map_in_processes(work, season.pointings, "simulate", workers):
             pass
         write_truth(folder / TRUTH, season)
     return season
 
 
 def create_sky(settings: Simulate) -> Sky:
-    """Return the simulator's own settings out of the section of ``params.yaml``."""
-    own = settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"})
-    return Sky(**own)
+    """Return the simulator's settings from the ``simulate`` section."""
+    return Sky(**settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
 
 
 def write_exposure(season: Season, folder: Path, pointing: Pointing) -> None:
-    """Take and write one exposure."""
+    """Simulate and write one exposure."""
     header, planes = expose(season, pointing)
     write_flt(folder / f"{pointing.rootname}_flt.fits", header, planes)
 
 
 def write_truth(path: Path, season: Season) -> None:
-    """Write the table of all blobs; an old one has no date of appearance."""
+    """Write the table of all blobs; old blobs have no date of appearance."""
     blobs = [("old", None, blob) for blob in season.old] + [("new", when, blob) for when, blob in season.new]
     rows = []
     for number, (kind, when, blob) in enumerate(blobs, start=1):

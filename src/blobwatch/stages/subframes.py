@@ -24,12 +24,12 @@ INDEX = "index.csv"
 
 @dataclass(frozen=True)
 class Job:
-    """One shard to make."""
+    """One shard to write."""
 
     split: str
     source: Source
     count: int
-    start: int = 0  # subframes of the split that come before
+    start: int = 0  # number of earlier subframes in the split
 
 
 def subframes(
@@ -42,13 +42,17 @@ def subframes(
     seed: int,
     workers: int = 2,
 ) -> None:
-    """Write one shard per split and difference image, whole test frames, an index, exposures and labels."""
-    sources, given = read_sources(differences), read_labels(labels)
+    """Write the shards, whole test frames, the index, exposures and labels."""
+    sources, labels_read = read_sources(differences), read_labels(labels)
     splits = split_by_time(sources, settings.shares)
     truth = read_truth(exposures / TRUTH)
-    labelled = apply_labels(given, sources, truth, lambda path: read_difference(path, only_image=True).image)
-    if given:
-        console.print(f"subframes: {len(labelled.used)} of {len(given)} labels are of exposures used here")
+    labelled = apply_labels(
+        labels_read, sources, truth, lambda path: read_difference(path, only_image=True).image
+    )
+    if labels_read:
+        console.print(
+            f"subframes: {len(labelled.used)} of {len(labels_read)} labels apply to these exposures"
+        )
     jobs = []
     for split in SPLITS:
         counts = divide_evenly(getattr(settings, split).count, len(splits[split]))
@@ -56,8 +60,8 @@ def subframes(
         jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
     with atomic_folder(out) as folder:
-        make = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
-        rows = list(map_in_processes(make, jobs, "subframes", workers))
+        work = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
+        rows = list(map_in_processes(work, jobs, "subframes", workers))
         write_table(folder / INDEX, rows)
         write_table(folder / EXPOSURES, list_split_exposures(differences, exposures, splits))
         write_labels(folder, labelled.used)
@@ -77,19 +81,19 @@ def make_shard(
     seed: int,
     job: Job,
 ) -> dict:
-    """Make and write one shard; return its row of the index."""
+    """Create and write one shard; return its row of the index."""
     source = job.source
-    when, earlier = source.expstart, list(source.stack_times)
-    seen = visible_new_blobs(labelled.appearances, when, earlier)
-    unclear = [one.blob for one in labelled.appearances if when < one.mjd]
+    expstart, stack_times = source.expstart, list(source.stack_times)
+    seen = visible_new_blobs(labelled.appearances, expstart, stack_times)
+    unclear = [appearance.blob for appearance in labelled.appearances if expstart < appearance.mjd]
     places = np.array([(blob.x, blob.y) for blob in seen]).reshape(-1, 2)
     others = labelled.others.get(source.rootname, np.empty((0, 2)))
-    new = visible_new_blobs(truth, when, earlier) + seen
+    new = visible_new_blobs(truth, expstart, stack_times) + seen
     frame = create_frame(read_difference(source.path), new, unclear, np.concatenate([places, others]))
     if job.split == "final":
         shard = cut_whole_frame(frame)
     else:
-        # The stream hangs on the rootname, so an exposure more or less changes no other shard.
+        # The random stream depends on the rootname, so that other exposures do not change this shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
         split = getattr(settings, job.split)
         recipe = Recipe(
@@ -97,7 +101,7 @@ def make_shard(
             split.blobs,
             split.contaminated,
             split.wide,
-            templates if job.split == "train" else (),  # so that what trained does not test
+            templates if job.split == "train" else (),  # templates are for training only
             settings.templates,
             settings.labelled,
         )

@@ -1,4 +1,4 @@
-"""Stage ``train``: the network, its threshold, its artefact, and its MLflow run."""
+"""Stage ``train``: network, threshold, model folder and MLflow run."""
 
 from pathlib import Path
 
@@ -20,27 +20,27 @@ from blobwatch.lineage.tracking import runs
 from blobwatch.params import Params
 from blobwatch.progress import console
 
-UNFINISHED = Path(".dvc/tmp/blobwatch")  # checkpoints of trainings that were killed
+UNFINISHED = Path(".dvc/tmp/blobwatch")  # checkpoints of interrupted trainings
 
 
 def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: Params) -> None:
-    """Train on the train subframes; calibrate and set the threshold on val; write the artefact.
+    """Train the network, calibrate it on val and write the candidate.
 
     Parameters
     ----------
     root : Path
-        Of the project: ``dvc.yaml`` lies there.
+        Project folder, which contains ``dvc.yaml``.
     subframes : Path
-        What the ``subframes`` stage wrote.
+        Output of the ``subframes`` stage.
     candidate, reports : Path
-        Folders that are written.
+        Output folders.
     params : Params
     """
     prepare_torch(params.threads)
     fingerprint = take(root, "train")
-    refuse_other_data(root, fingerprint, subframes)
+    check_subframes(root, fingerprint, subframes)
     train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
-    # The run ends with an error if an input changed meanwhile, and then nothing is written.
+    # The run fails if an input changes during the training; then nothing is written.
     with runs.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
         network = build_network(**get_architecture(params))
@@ -70,29 +70,29 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     )
 
 
-def refuse_other_data(root: Path, fingerprint: Fingerprint, subframes: Path) -> None:
-    """Refuse subframes that are not those of the fingerprint, and ones that name no exposures."""
+def check_subframes(root: Path, fingerprint: Fingerprint, subframes: Path) -> None:
+    """Raise an error if the subframes do not match the fingerprint or name no exposures."""
     if subframes.resolve() not in [(root / path).resolve() for path in fingerprint.parts["data"]]:
         raise BlobwatchError(
-            f"{subframes} is not what dvc.yaml trains on, so the model's lineage would be false; "
-            "change dvc.yaml, or train on the subframes that it names"
+            f"{subframes}: not an input of the train stage in dvc.yaml. "
+            "Train on the folder named there, or change dvc.yaml"
         )
     if not fingerprint.parts.get("exposures"):
-        raise BlobwatchError(f"{subframes} does not name its exposures; run `dvc repro subframes`")
+        raise BlobwatchError(f"{subframes}: no list of exposures. Run `dvc repro subframes`")
 
 
 def get_architecture(params: Params) -> dict:
-    """Return what the network is built from."""
+    """Return the architecture of the network."""
     return {"name": params.train.architecture, "width": params.train.width, "clip": params.train.clip}
 
 
 def create_plan(params: Params) -> Plan:
-    """Return the training plan out of ``params.yaml``."""
+    """Return the training plan from the ``train`` section."""
     return Plan(**params.train.model_dump(exclude={"architecture", "width", "clip"}), seed=params.seed)
 
 
 def choose_threshold(folder: Path, val_set: Shard, params: Params) -> float:
-    """Return the threshold that gives the wanted rate of false blobs on val, through the serving model."""
+    """Return the threshold with the target rate of false blobs on val."""
     scored = score_model(Model.load(folder), val_set, params.evaluate.match_radius)
     threshold = threshold_at_rate(scored.matches, len(val_set), params.evaluate.false_per_100)
-    return min(round(threshold, 6), 0.999999)  # rounded to 1, it would find nothing
+    return min(round(threshold, 6), 0.999999)  # a threshold of 1 would reject every blob
