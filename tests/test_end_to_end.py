@@ -55,7 +55,7 @@ def test_register_says_why_it_did_not_promote(small):
     for check in failed:
         assert check["sentence"] in decision["reasons"]
         assert f"register: FAILED: {check['sentence']}" in said
-    assert 'to do it all the same: blobwatch promote 1 --reason "..." --force' in said
+    assert 'To promote it anyway: blobwatch promote 1 --reason "..." --force' in said
     assert not read(small, "reports/register/gate.json")["passed"]
 
 

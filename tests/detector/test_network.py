@@ -31,7 +31,7 @@ def test_compact_is_small_and_grows_with_its_width():
 
 def test_an_unknown_architecture():
     with pytest.raises(
-        ValueError, match="unknown architecture 'resnet'. Known architectures: compact, predecessor"
+        ValueError, match=r"unknown architecture 'resnet'\. Known architectures: compact, predecessor"
     ):
         build_network("resnet", 16)
 

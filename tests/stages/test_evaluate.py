@@ -22,7 +22,7 @@ from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
 from blobwatch.robustness import frames, search
-from blobwatch.stages.evaluate import evaluate, rounded
+from blobwatch.stages.evaluate import evaluate, round_floats
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 HARD = Recipe((5.0, 30.0), (1, 3), 0.5)
@@ -171,4 +171,4 @@ def test_without_a_baseline(made):
 
 def test_what_is_no_number_is_null_in_json():
     content = {"a": {"value": float("nan"), "low": 0.12345678}, "n": 3}
-    assert rounded(content) == {"a": {"value": None, "low": 0.123457}, "n": 3}
+    assert round_floats(content) == {"a": {"value": None, "low": 0.123457}, "n": 3}

@@ -179,7 +179,7 @@ def test_says_what_it_decided(project, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert "ok: AUC of the test subframes is 0.98; at least 0.9 required" in said.err
-    assert "version 1 is the champion; commit models/champion" in said.err
+    assert "version 1 is the champion. Commit models/champion" in said.err
 
 
 def test_an_altered_candidate_is_refused(project):
@@ -194,6 +194,6 @@ def test_the_same_weights_of_other_inputs_are_a_version_that_only_a_person_promo
     same_weights_of_other_inputs(project)
     decision = run(project)
     assert (decision["verdict"], decision["version"]) == ("held", 2)
-    assert "answers byte for byte as the champion, version 1, does" in decision["reasons"][0]
+    assert "identical to the champion, version 1" in decision["reasons"][0]
     promote(project.root, 2, "its lineage is the better one")
     assert [line["version"] for line in project.lines()] == [1, 2]

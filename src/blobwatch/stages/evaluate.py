@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: metrics with intervals, by slice, beside the baselines; pictures."""
+"""Stage ``evaluate``: metrics of the candidate and the baselines, tables and figures."""
 
 from pathlib import Path
 
@@ -52,73 +52,91 @@ def evaluate(
     seed: int,
     workers: int = 2,
 ) -> dict:
-    """Judge the candidate and the baselines on the same test subframes; write and return the metrics.
+    """Evaluate the candidate and the baselines on the same test subframes.
 
     Parameters
     ----------
     root : Path
-        Of the project; its MLflow run is found by the fingerprint in the manifest.
+        Project folder. The fingerprint in the manifest identifies the MLflow run.
     candidate, baseline : Path
-        Folders of the network that is judged, and of the predecessor's.
+        Model folders of the candidate and of the predecessor's network.
     subframes, train_reports : Path
-        What earlier stages wrote.
+        Outputs of earlier stages.
     templates : Path
-        Shapes of real blobs for the robustness sets, where the user has some.
+        Folder of the shapes of real blobs for the robustness sets; may be empty.
     out : Path
-        Folder that is written.
+        Output folder.
     settings : Evaluate
     seed : int
-        Of the bootstrap, of the clean frames and of the robustness sets.
+        Seed of the bootstrap, the clean frames and the robustness sets.
     workers : int
         Processes.
+
+    Returns
+    -------
+    dict
+        Content of ``metrics.json``.
     """
     draw = Bootstrap(settings.bootstrap, settings.confidence, seed)
     model, rate, radius = Model.load(candidate), settings.false_per_100, settings.match_radius
     detectors = list_detectors(model, Model.load(baseline), radius, workers)
     val, test, final = (read_split(subframes, split) for split in ("val", "test", "final"))
-    judged = {one.name: evaluate_detector(one, val, test, final, rate) for one in detectors}
+    results = {one.name: evaluate_detector(one, val, test, final, rate) for one in detectors}
     rng = np.random.default_rng([seed, CLEAN_STREAM])
     clean, on_clean = evaluate_clean_frames(model, rng, settings.clean_frames, radius, rate, draw, workers)
-    profiles = [template.profile for template in read_templates(templates)]
-    finders = {
-        "cnn": model_finder(candidate, model.threshold),
-        "matched_filter": filter_finder(judged[FILTERS].threshold),
-        "predecessor": model_finder(baseline, judged[PREDECESSOR].threshold),
-    }
-    searched = search_sets(finders, settings.robustness_frames, rate, seed, profiles, workers)
-    robustness = report_sets(searched, finders, "cnn", radius, draw, workers)
-    reports = {name: report_on(one, test, final, draw) for name, one in judged.items()}
+    robustness = evaluate_robustness(candidate, baseline, templates, results, settings, seed, draw, workers)
+    reports = {name: compute_metrics(one, test, final, draw) for name, one in results.items()}
     metrics = reports[CNN] | {
         "clean": clean,
-        "baselines": {one.detector.key: reports[name] for name, one in judged.items() if name != CNN},
+        "baselines": {one.detector.key: reports[name] for name, one in results.items() if name != CNN},
         "robustness": robustness,
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
-    tables = tables_of(judged, test, on_clean, draw)
+    tables = create_tables(results, test, on_clean, draw)
     tables["robustness"] = to_rows(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
+    learning_curves = read_history(train_reports / "history.csv")
     with atomic_folder(out) as folder:
-        write_json(folder / "metrics.json", rounded(metrics))
+        write_json(folder / "metrics.json", round_floats(metrics))
         for name, rows in tables.items():
             write_table(folder / f"{name}.csv", rows)
-        write_predictions(folder / "predictions.csv", test, judged)
-        own = [row for row in tables["slices"] if row["detector"] == CNN]
-        index = read_table(subframes / "index.csv")
-        write_text(folder / "model_card.md", model_card(model.manifest, rounded(metrics), own, index))
-        pictures = draw_figures(tables, test, judged, reports)
-        pictures["saliency"] = explain.plot_saliency(*saliency_maps(candidate, model, test, judged[CNN].test))
-        pictures["learning_curves"] = evaluation.plot_learning_curves(
-            read_history(train_reports / "history.csv")
-        )
+        write_predictions(folder / "predictions.csv", test, results)
+        index, own = read_table(subframes / "index.csv"), cnn_rows(tables)
+        write_text(folder / "model_card.md", model_card(model.manifest, round_floats(metrics), own, index))
+        figures = draw_figures(tables, test, results, reports)
+        figures["saliency"] = explain.plot_saliency(*saliency_maps(candidate, model, test, results[CNN].test))
+        figures["learning_curves"] = evaluation.plot_learning_curves(learning_curves)
         (folder / "figures").mkdir()
-        for name, figure in pictures.items():
+        for name, figure in figures.items():
             figure.savefig(folder / "figures" / f"{name}.png", dpi=100, metadata={"Software": None})
     record_evaluation(root, candidate, out, train_reports / "history.csv")
-    announce(metrics)
+    print_metrics(metrics)
     return metrics
 
 
-def report_on(one: DetectorResult, test: Shard, final: Shard, draw: Bootstrap) -> dict:
-    """Return the metrics of one detector on the test subframes, and on the final frames where it saw them."""
+def evaluate_robustness(
+    candidate: Path,
+    baseline: Path,
+    templates: Path,
+    results: dict[str, DetectorResult],
+    settings: Evaluate,
+    seed: int,
+    draw: Bootstrap,
+    workers: int,
+) -> dict:
+    """Return the metrics of the robustness sets."""
+    profiles = [template.profile for template in read_templates(templates)]
+    finders = {
+        "cnn": model_finder(candidate, results[CNN].threshold),
+        "matched_filter": filter_finder(results[FILTERS].threshold),
+        "predecessor": model_finder(baseline, results[PREDECESSOR].threshold),
+    }
+    frames, rate = settings.robustness_frames, settings.false_per_100
+    searched = search_sets(finders, frames, rate, seed, profiles, workers)
+    return report_sets(searched, finders, "cnn", settings.match_radius, draw, workers)
+
+
+def compute_metrics(one: DetectorResult, test: Shard, final: Shard, draw: Bootstrap) -> dict:
+    """Return the metrics of one detector on the test subframes and final frames."""
     kind = one.detector
     metrics = detector_metrics(test, one.test, one.threshold, draw, kind.has_positions, kind.calibrated)
     if one.final is not None:
@@ -126,57 +144,62 @@ def report_on(one: DetectorResult, test: Shard, final: Shard, draw: Bootstrap) -
     return metrics
 
 
-def tables_of(
-    judged: dict[str, DetectorResult], test: Shard, on_clean: dict[str, list[dict]], draw: Bootstrap
+def create_tables(
+    results: dict[str, DetectorResult], test: Shard, on_clean: dict[str, list[dict]], draw: Bootstrap
 ) -> dict[str, list[dict]]:
-    """Return the rows of each table, the detector in front."""
+    """Return the rows of each table, with the detector as first column."""
     tables = {"roc": [], "slices": [], "completeness": []}
-    for name, one in judged.items():
-        who = {"detector": name}
+    for name, one in results.items():
+        detector = {"detector": name}
         hit = one.test.matches.hit >= one.threshold
-        tables["roc"] += [who | row for row in roc_curve(test.labels, one.test.scores)]
-        tables["slices"] += [who | row for row in slice_table(test, one.test, one.threshold, draw)]
+        tables["roc"] += [detector | row for row in roc_curve(test.labels, one.test.scores)]
+        tables["slices"] += [detector | row for row in slice_table(test, one.test, one.threshold, draw)]
         if one.detector.has_positions:
             rows = completeness_table(test, hit, SNR_EDGES, draw)
-            tables["completeness"] += [who | {"frames": "contaminated"} | row for row in rows]
+            tables["completeness"] += [detector | {"frames": "contaminated"} | row for row in rows]
     for name, rows in on_clean.items():
         tables["completeness"] += [{"detector": name, "frames": "clean"} | row for row in rows]
-    tables["reliability"] = reliability_table(test.labels, judged[CNN].test.scores, draw.confidence)
+    tables["reliability"] = reliability_table(test.labels, results[CNN].test.scores, draw.confidence)
     return tables
 
 
-def rounded(content: object) -> object:
-    """Return nested data with floats to six digits; a NaN, which JSON does not know, becomes None."""
+def cnn_rows(tables: dict[str, list[dict]]) -> list[dict]:
+    """Return the slices of the candidate."""
+    return [row for row in tables["slices"] if row["detector"] == CNN]
+
+
+def round_floats(content: object) -> object:
+    """Round nested floats to six digits; replace NaN by None for JSON."""
     if isinstance(content, dict):
-        return {key: rounded(value) for key, value in content.items()}
+        return {key: round_floats(value) for key, value in content.items()}
     if isinstance(content, float):
         return round(content, 6) if np.isfinite(content) else None
     return content
 
 
-def write_predictions(path: Path, data: Shard, judged: dict[str, DetectorResult]) -> None:
-    """Write what was said of each test subframe, so that any metric can be made anew."""
+def write_predictions(path: Path, data: Shard, results: dict[str, DetectorResult]) -> None:
+    """Write the scores of each test subframe."""
     write_table(
         path,
         [
             {"rootname": data.rootnames[i]}
             | {key: data.subframes[i][key] for key in ("x0", "y0", "contaminant", "label")}
-            | {one.detector.key: f"{one.test.scores[i]:.6f}" for one in judged.values()}
+            | {one.detector.key: f"{one.test.scores[i]:.6f}" for one in results.values()}
             for i in range(len(data))
         ],
     )
 
 
 def draw_figures(
-    tables: dict[str, list[dict]], test: Shard, judged: dict[str, DetectorResult], reports: dict[str, dict]
+    tables: dict[str, list[dict]], test: Shard, results: dict[str, DetectorResult], reports: dict[str, dict]
 ) -> dict:
-    """Return the pictures by name."""
-    network = judged[CNN]
+    """Return the figures by name."""
+    network = results[CNN]
     matrices = {
-        name: confusion_matrix(test.labels, one.test.scores, one.threshold) for name, one in judged.items()
+        name: confusion_matrix(test.labels, one.test.scores, one.threshold) for name, one in results.items()
     }
-    aucs = {name: reports[name]["subframes"]["auc"] for name in judged}
-    own = [row for row in tables["slices"] if row["detector"] == CNN]
+    aucs = {name: reports[name]["subframes"]["auc"] for name in results}
+    own = cnn_rows(tables)
     return {
         "completeness": evaluation.plot_completeness(tables["completeness"]),
         "reliability": evaluation.plot_reliability(tables["reliability"]),
@@ -188,13 +211,16 @@ def draw_figures(
     }
 
 
-def announce(metrics: dict) -> None:
-    """Say the main figures, each beside those of the classical detectors."""
+def print_metrics(metrics: dict) -> None:
+    """Print the main metrics next to those of the baselines."""
     from rich.table import Table
 
-    beside = {CNN: metrics, FILTERS: metrics["baselines"]["matched_filter"]}
-    beside |= {PREDECESSOR: metrics["baselines"]["predecessor"], LAPLACIAN: metrics["baselines"]["laplacian"]}
-    table = Table("on the test subframes", *beside, title="evaluate")
+    columns = {CNN: metrics, FILTERS: metrics["baselines"]["matched_filter"]}
+    columns |= {
+        PREDECESSOR: metrics["baselines"]["predecessor"],
+        LAPLACIAN: metrics["baselines"]["laplacian"],
+    }
+    table = Table("on the test subframes", *columns, title="evaluate")
     for section, name in (
         ("subframes", "auc_5_to_30"),
         ("subframes", "accuracy"),
@@ -204,16 +230,16 @@ def announce(metrics: dict) -> None:
         ("blobs", "false_per_100"),
         ("blobs", "position_error_above_10"),
     ):
-        cells = [in_words(of[section].get(name)) for of in beside.values()]
+        cells = [format_interval(report[section].get(name)) for report in columns.values()]
         table.add_row(f"{section}: {name.replace('_', ' ')}", *cells)
     console.print(table)
     worst = Table("in the worst robustness set", "", "set", title="robustness")
     for name, where in metrics["robustness"]["worst_sets"].items():
-        value = in_words(metrics["robustness"][f"worst_{name}"])
+        value = format_interval(metrics["robustness"][f"worst_{name}"])
         worst.add_row(name.replace("_", " "), value, where.replace("_", " "))
     console.print(worst)
 
 
-def in_words(value: dict[str, float] | None) -> str:
-    """Return a figure with its interval; a dash where the detector has none."""
+def format_interval(value: dict[str, float] | None) -> str:
+    """Return a value with its interval, or a dash if it is missing."""
     return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if value else "-"

@@ -72,8 +72,8 @@ def reference(
 def measure_difference(job: tuple[Path, Path]) -> dict:
     """Return the rootname and statistics of one difference image."""
     candidate, path = job
-    answer = predictor_of(candidate).predict_file(path)
-    return {"rootname": answer.rootname} | rounded(measure_statistics(answer).as_dict())
+    answer = load_predictor(candidate).predict_file(path)
+    return {"rootname": answer.rootname} | round_values(measure_statistics(answer).as_dict())
 
 
 def round_values(values: dict[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Stage ``register``: a version in the registry, the gates, and promotion of what passes them."""
+"""Stage ``register``: registration, gate and promotion of the candidate."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,53 +17,58 @@ from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
 
-GATE = "gate.json"  # a DVC output: the same for the same candidate, whatever is deployed
-DECISION = "decision.json"  # what was done about it, here and now
+GATE = "gate.json"  # DVC output, which depends on the candidate only
+DECISION = "decision.json"  # the decision of this run
 
 
 def register(root: Path, candidate: Path, reports: Path, out: Path, params: Params) -> dict:
-    """Register a candidate, hold it against the gates, and promote it if it passes; return the decision.
+    """Register a candidate and promote it if it passes the gate.
 
     Parameters
     ----------
     root : Path
-        The project's folder.
+        Project folder.
     candidate, reports : Path
-        The model folder, and its evaluation.
+        Model folder and its evaluation.
     out : Path
-        The folder for ``gate.json`` and ``decision.json``.
+        Output folder for ``gate.json`` and ``decision.json``.
     params : Params
-        The limits of the gates, and how the comparison with the champion is made.
+        Limits of the gate, and settings of the comparison with the champion.
+
+    Returns
+    -------
+    dict
+        Content of ``decision.json``.
     """
     store, model, metrics = open_store(root), Model.load(candidate), read_metrics(reports)
     absolute = floors(metrics, params.register_.model_dump())
     with lock_deployment(root, wait=600.0):
         champion = settle(root, store)
-        same = sameness(model, *champion) if champion else ""
+        same = explain_unchanged(model, *champion) if champion else ""
         if same:
             decision = {"verdict": "unchanged", "version": champion[1], "reasons": [same]}
-            decision["checks"] = as_json(absolute)
+            decision["checks"] = checks_to_json(absolute)
         else:
             run_id, _ = record_evaluation(root, candidate, reports)
-            decision = decide(root, store, model, run_id, metrics, champion, params)
+            decision = register_new_version(root, store, model, run_id, metrics, champion, params)
     write_reports(out, model, absolute, decision)
-    announce(decision)
+    print_decision(decision)
     return decision
 
 
-def sameness(model: Model, champion: Model, version: int) -> str:
-    """Return the sentence that says why a candidate is no new model, or an empty one if it is new."""
+def explain_unchanged(model: Model, champion: Model, version: int) -> str:
+    """Return why a candidate equals the champion, or an empty string."""
     if model.files == champion.files:
         return f"this candidate is the champion, version {version}"
     if fingerprint_of(model).sha256 == fingerprint_of(champion).sha256:
         return (
             f"this candidate was made from the same inputs as the champion, version {version}; "
-            "the last bits of its weights differ, as on another processor, so the champion stays"
+            "its weights differ only by rounding, so the champion stays"
         )
     return ""
 
 
-def decide(
+def register_new_version(
     root: Path,
     store: Store,
     model: Model,
@@ -72,15 +77,15 @@ def decide(
     champion: tuple[Model, int] | None,
     params: Params,
 ) -> dict:
-    """Make a version of a candidate and promote it if every gate allows it, else say why not and how to."""
+    """Register a version; promote it if every check passes. Return the decision."""
     commit = commit_of(root, fingerprint_of(model))
     version = registry.register(store, model, run_id, commit, at_least=next_number(root))
     number = int(version.version)
     registry.set_alias(store, registry.CHALLENGER, number)
     checks = judge(root, model, metrics, champion[0] if champion else None, params)
     failed = [check for check in checks if not check.passed]
-    reasons = [check.sentence for check in failed] + obstacles(root, model, champion)
-    decision = {"version": number, "checks": as_json(checks), "reasons": reasons}
+    reasons = [check.sentence for check in failed] + list_obstacles(root, model, champion)
+    decision = {"version": number, "checks": checks_to_json(checks), "reasons": reasons}
     if reasons:
         verdict = "refused" if any(check.name not in OF_STATE for check in failed) else "held"
         command = f'blobwatch promote {number} --reason "..."' + (" --force" if verdict == "refused" else "")
@@ -90,47 +95,47 @@ def decide(
     return decision | {"verdict": "promoted"}
 
 
-def obstacles(root: Path, model: Model, champion: tuple[Model, int] | None) -> list[str]:
-    """Return what keeps even a good model from being promoted unasked."""
+def list_obstacles(root: Path, model: Model, champion: tuple[Model, int] | None) -> list[str]:
+    """Return the reasons against an automatic promotion of a good model."""
     if git.is_aside(root):
         home = git.main_checkout(root)
-        return [f"this is a worktree or a queued experiment; bring it to {home}, commit, and promote there"]
+        return [f"this is a worktree or a queued experiment. Apply it in {home}, commit and promote there"]
     if champion and model.sha256 == champion[0].sha256:
         return [
-            f"it answers byte for byte as the champion, version {champion[1]}, does, and only its lineage is "
-            "another; promote it if that is to be the deployed one's"
+            f"the model is identical to the champion, version {champion[1]}, except for its lineage. "
+            "Promote it to deploy the new lineage"
         ]
     return []
 
 
 def write_reports(out: Path, model: Model, absolute: list[Check], decision: dict) -> None:
-    """Write both reports. The gate's holds nothing random and nothing of the day, so DVC sees no change."""
+    """Write both reports. The gate report is deterministic, since it is a DVC output."""
     with atomic_folder(out) as folder:
         gate = {
             "fingerprint": fingerprint_of(model).sha256,
             "files": model.files,
-            "checks": as_json(absolute),
+            "checks": checks_to_json(absolute),
             "passed": all(check.passed for check in absolute),
         }
         write_json(folder / GATE, gate)
         write_json(folder / DECISION, decision)
 
 
-def as_json(checks: list[Check]) -> list[dict]:
-    """Return the checks as plain mappings."""
+def checks_to_json(checks: list[Check]) -> list[dict]:
+    """Convert checks to dicts."""
     return [asdict(check) for check in checks]
 
 
-def announce(decision: dict) -> None:
-    """Print the decision: every check, then the verdict with its reasons or what to do next."""
+def print_decision(decision: dict) -> None:
+    """Print every check, the reasons and the next step."""
     tell("register", [Check(**check) for check in decision["checks"]])
     lines = list(decision["reasons"])
     if decision["verdict"] == "promoted":
         lines.append(
-            f"version {decision['version']} is the champion; "
-            "commit models/champion and models/promotions.jsonl"
+            f"version {decision['version']} is the champion. "
+            "Commit models/champion and models/promotions.jsonl"
         )
     if "command" in decision:
-        lines.append(f"not promoted; to do it all the same: {decision['command']}")
+        lines.append(f"not promoted. To promote it anyway: {decision['command']}")
     for line in lines:
         console.print(f"register: {line}", markup=False, highlight=False, soft_wrap=True)
