@@ -1,4 +1,4 @@
-"""The whole pipeline, small: from nothing to a model that is judged, registered and answers on a file."""
+"""The whole pipeline with small settings: outputs, registration and prediction."""
 
 import json
 
@@ -14,7 +14,7 @@ def read(small, path: str):
     return json.loads((small.root / path).read_text())
 
 
-def test_every_output_of_the_pipeline_is_there(small):
+def test_every_output_exists(small):
     for name, entry in yaml.safe_load((small.root / "dvc.yaml").read_text())["stages"].items():
         for kind in ("outs", "metrics", "plots"):
             for out in entry.get(kind, []):
@@ -24,12 +24,12 @@ def test_every_output_of_the_pipeline_is_there(small):
     assert not list(small.root.rglob(".*.partial-*"))
 
 
-def test_what_is_not_for_git_stays_out_of_it(small):
+def test_git_status_is_clean(small):
     loose = small.git("status", "--porcelain", "--untracked-files=all").split("\n")
     assert loose == ["?? said.txt"]
 
 
-def test_dvc_takes_the_commands_as_they_are_and_finds_all_up_to_date(small):
+def test_dvc_stages_are_up_to_date(small):
     listed = small.dvc("stage", "list", "--name-only").stdout.split()
     assert listed == [
         "simulate",
@@ -44,14 +44,14 @@ def test_dvc_takes_the_commands_as_they_are_and_finds_all_up_to_date(small):
     small.dvc("status", "--quiet")
 
 
-def test_register_says_why_it_did_not_promote(small):
+def test_register_prints_failed_checks(small):
     decision, said = read(small, "reports/register/decision.json"), (small.root / "said.txt").read_text()
     assert decision["verdict"] == "refused"
     failed = [check for check in decision["checks"] if not check["passed"]]
     assert failed
     assert not STATE & {
         check["name"] for check in failed
-    }  # all that is of the state holds in a running pipeline
+    }  # checks of the project state pass in a running pipeline
     for check in failed:
         assert check["sentence"] in decision["reasons"]
         assert f"register: FAILED: {check['sentence']}" in said
@@ -59,14 +59,14 @@ def test_register_says_why_it_did_not_promote(small):
     assert not read(small, "reports/register/gate.json")["passed"]
 
 
-def test_the_log_says_past_which_gates_it_was_forced(small):
+def test_promotion_log_contains_forced_checks(small):
     decision = read(small, "reports/register/decision.json")
     (line,) = (small.root / "models/promotions.jsonl").read_text().splitlines()
     assert json.loads(line)["forced"] == decision["reasons"]
     assert json.loads(line)["reason"] == "small as it is"
 
 
-def test_a_second_registration_changes_nothing(lab):
+def test_second_registration_changes_nothing(lab):
     gate = (lab.root / "reports/register/gate.json").read_bytes()
     lab.blobwatch("register", "models/candidate", "reports/evaluate", "reports/register")
     assert (lab.root / "reports/register/gate.json").read_bytes() == gate
@@ -75,7 +75,7 @@ def test_a_second_registration_changes_nothing(lab):
     assert lab.git("status", "--porcelain", "--", "models", "reports") == ""
 
 
-def test_the_candidate_answers_on_a_difference_image_and_on_its_exposure(small):
+def test_candidate_predicts_difference_image_and_exposure(small):
     product = sorted((small.root / "data/difference").glob("*.fits"))[-1]
     exposure = small.root / "data/raw/simulated" / product.name.replace("_diff", "_flt")
     files = [str(path.relative_to(small.root)) for path in (product, exposure)]

@@ -1,4 +1,4 @@
-"""The subframes that the pipeline made."""
+"""Checks of the subframes that the pipeline produced."""
 
 import csv
 
@@ -29,7 +29,7 @@ def split(request):
     return request.param, read_split(FOLDER, request.param)
 
 
-def test_no_exposure_is_known_to_two_splits(rows):
+def test_splits_share_no_exposure(rows):
     known = {name: set() for name in SPLITS}
     for row in rows:
         name = "test" if row["split"] == "final" else row["split"]
@@ -40,19 +40,19 @@ def test_no_exposure_is_known_to_two_splits(rows):
     assert not known["val"] & known["test"]
 
 
-def test_counts_are_those_of_params(split, params):
+def test_counts_match_settings(split, params):
     name, data = split
     assert len(data) == getattr(params.subframes, name).count
 
 
-def test_labels_are_balanced_and_say_what_is_there(split):
+def test_labels_are_balanced_and_match_blobs(split):
     _, data = split
     assert abs(data.labels.mean() - 0.5) <= 0.05
     held = np.bincount(data.blobs["subframe"], minlength=len(data))
     np.testing.assert_array_equal(data.labels, held > 0)
 
 
-def test_images_are_in_range_and_hardly_any_two_are_the_same(split, params):
+def test_images_are_in_range_and_distinct(split, params):
     name, data = split
     assert data.images.dtype == np.int8
     assert data.images.shape[1:] == (256, 256)
@@ -66,7 +66,7 @@ def test_images_are_in_range_and_hardly_any_two_are_the_same(split, params):
     assert len({image.tobytes() for image in data.images}) > 0.998 * len(data)
 
 
-def test_blobs_are_within_their_limits(split, params):
+def test_blobs_are_within_limits(split, params):
     split_name, data = split
     blobs = data.blobs
     for name in blobs.dtype.names:
@@ -80,7 +80,7 @@ def test_blobs_are_within_their_limits(split, params):
     assert np.mean(injected["snr"] < low * 0.999) < 0.01
 
 
-def test_blobs_shine_where_the_labels_say(split):
+def test_blobs_are_bright_at_listed_positions(split):
     _, data = split
     loud = data.blobs[(data.blobs["snr"] > 20) & (data.blobs["half_width"] < 8)][:300]
     inner = loud[(np.abs(loud["x"] - 127.5) < 120) & (np.abs(loud["y"] - 127.5) < 120)]
@@ -92,13 +92,13 @@ def test_blobs_shine_where_the_labels_say(split):
     assert np.mean(np.array(means) > 0.8) > 0.97
 
 
-def test_contaminants_say_nothing_of_the_label(split):
+def test_contaminants_are_independent_of_label(split):
     _, data = split
     shares = [np.mean(data.subframes["contaminant"][data.labels == label] != "") for label in (0, 1)]
     assert abs(shares[0] - shares[1]) < 0.1
 
 
-def test_whole_frames_come_with_the_test(rows):
+def test_whole_frames_match_test_exposures(rows):
     final, test = read_split(FOLDER, "final"), read_split(FOLDER, "test")
     assert set(final.rootnames) == set(test.rootnames)
     assert len(final) == 16 * len(set(final.rootnames))

@@ -1,4 +1,4 @@
-"""How the trained model behaves: what must be so whatever its weights are."""
+"""Behaviour of the trained model that is independent of its weights."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def tile_of(blob) -> int:
     return int(blob.y // 256) * 4 + int(blob.x // 256)
 
 
-def test_a_deeper_blob_has_a_higher_score(predictor):
+def test_deeper_blob_has_higher_score(predictor):
     depths = [0.0, 0.01, 0.02, 0.04, 0.08]
     scores = [
         predictor(image_with_blobs([Blob(BLOB.x, BLOB.y, 6.0, depth)])).probabilities[tile_of(BLOB)]
@@ -46,15 +46,15 @@ def test_a_deeper_blob_has_a_higher_score(predictor):
     assert (np.diff(scores) > -0.02).all()
 
 
-def test_blank_frames_are_quiet(predictor):
-    """About one false blob in twenty frames of white noise is what the threshold allows."""
+def test_blank_frames_have_few_detections(predictor):
+    """Allow for the threshold's rate: about one false blob in twenty frames of white noise."""
     answers = [predictor(image_with_blobs([], seed)) for seed in range(10)]
     assert sum(len(answer.blobs) for answer in answers) <= 2
     assert np.median([answer.probabilities.max() for answer in answers]) < 0.8 * predictor.model.threshold
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1000.0, 0.0), (1.0, 5.0), (0.01, -0.3)])
-def test_unit_and_offset_of_the_frame_change_nothing(predictor, straight, scale, offset):
+def test_prediction_is_independent_of_unit_and_offset(predictor, straight, scale, offset):
     same = predictor((scale * image_with_blobs(PAIR).astype(np.float64) + offset).astype(np.float32))
     np.testing.assert_allclose(same.probabilities, straight.probabilities, atol=0.01)
     assert len(same.blobs) == len(straight.blobs)
@@ -63,19 +63,19 @@ def test_unit_and_offset_of_the_frame_change_nothing(predictor, straight, scale,
         assert a.snr == pytest.approx(b.snr, rel=0.005)
 
 
-def test_light_is_no_blob(predictor):
+def test_excess_light_is_not_detected(predictor):
     dark = predictor(-image_with_blobs([Blob(411.0, 130.0, 6.0, 0.06)]))
     assert dark.blobs == []
 
 
-def test_blobs_are_found_where_they_are(straight):
+def test_blobs_are_found_at_their_positions(straight):
     assert len(straight.blobs) == 2
     for true in PAIR:
         assert min(np.hypot(b.x - true.x, b.y - true.y) for b in straight.blobs) < 2.0
 
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT[1:])
-def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns):
+def test_rotated_frame_gives_rotated_prediction(predictor, straight, flipped, turns):
     turned = predictor(orient_image(image_with_blobs(PAIR), flipped, turns).copy())
     expected = orient_image(straight.probabilities.reshape(4, 4), flipped, turns).ravel()
     assert (expected > 0.5).sum() == 2
@@ -87,7 +87,7 @@ def test_turning_the_frame_turns_the_answer(predictor, straight, flipped, turns)
         assert min(np.hypot(b.x - x, b.y - y) for b in turned.blobs) < 0.1
 
 
-def test_shifting_the_frame_shifts_the_places(predictor, straight):
+def test_shifted_frame_gives_shifted_positions(predictor, straight):
     errors = []
     for dx, dy in ((1, 0), (0, 1), (1, 1), (-1, 0), (2, 3), (4, 0)):
         moved = predictor(np.roll(image_with_blobs(PAIR), (dy, dx), axis=(0, 1)))
@@ -99,7 +99,7 @@ def test_shifting_the_frame_shifts_the_places(predictor, straight):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_subframes_and_blobs_never_disagree(predictor, seed):
+def test_subframes_and_blobs_are_consistent(predictor, seed):
     rng = np.random.default_rng(seed)
     blobs = [Blob(*rng.uniform(20, 1000, 2), 6.0, float(rng.uniform(0.01, 0.06))) for _ in range(12)]
     blobs.append(Blob(511.5, 511.5, 6.0, 0.06))  # over four subframes
@@ -119,7 +119,7 @@ def reaches(tile, x: float, y: float, margin: float) -> bool:
     return inside_x and tile.y0 - margin <= y < tile.y0 + tile.size + margin
 
 
-def test_unknown_pixels_are_no_blobs(predictor):
+def test_masked_pixels_are_not_detected(predictor):
     image = image_with_blobs([])
     image[:5] = np.nan
     image[400:420, 300:330] = np.nan

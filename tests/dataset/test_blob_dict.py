@@ -1,4 +1,4 @@
-"""The predecessor's pickle is read, and nothing in it is run."""
+"""The reader of the predecessor's pickle reads arrays and never executes code."""
 
 import io
 import os
@@ -29,25 +29,25 @@ def dumped(content: object, protocol: int = 4) -> bytes:
     return npy(pickle.dumps(outer, protocol))
 
 
-def given(tmp_path, content: bytes):
+def write_file(tmp_path, content: bytes):
     path = tmp_path / "blob_dict.npy"
     path.write_bytes(content)
     return path
 
 
-def refusal(tmp_path, content: bytes) -> str:
-    """Return the one sentence with which a file is refused."""
-    path = given(tmp_path, content)
-    with pytest.raises(BlobwatchError) as refused:
+def error_message(tmp_path, content: bytes) -> str:
+    """Return the error message of a rejected file."""
+    path = write_file(tmp_path, content)
+    with pytest.raises(BlobwatchError) as error:
         read_blob_dict(path)
-    said = str(refused.value)
-    assert said.startswith(str(path))
-    assert said.isprintable()
-    assert len(said) < len(str(path)) + 300
-    return said
+    message = str(error.value)
+    assert message.startswith(str(path))
+    assert message.isprintable()
+    assert len(message) < len(str(path)) + 300
+    return message
 
 
-def test_what_np_save_wrote_is_read_as_it_was(tmp_path):
+def test_reads_file_from_np_save(tmp_path):
     path = tmp_path / "blob_dict.npy"
     np.save(path, CUTOUTS)
     read = read_blob_dict(path)
@@ -59,7 +59,7 @@ def test_what_np_save_wrote_is_read_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("numpy_1", [False, True])
-def test_each_protocol_and_the_spelling_of_numpy_1(tmp_path, protocol, numpy_1):
+def test_reads_all_protocols_and_numpy_versions(tmp_path, protocol, numpy_1):
     content = dumped(CUTOUTS, protocol)
     if numpy_1:
         old = b"numpy.core.multiarray"
@@ -72,7 +72,7 @@ def test_each_protocol_and_the_spelling_of_numpy_1(tmp_path, protocol, numpy_1):
             start = content.index(b"\x80\x04\x95") + 3
             (length,) = struct.unpack_from("<Q", content, start)
             content = content[:start] + struct.pack("<Q", length - 1) + content[start + 8 :]
-    read = read_blob_dict(given(tmp_path, content))
+    read = read_blob_dict(write_file(tmp_path, content))
     assert all(np.array_equal(read[name], CUTOUTS[name]) for name in CUTOUTS)
 
 
@@ -87,13 +87,13 @@ def test_each_protocol_and_the_spelling_of_numpy_1(tmp_path, protocol, numpy_1):
     ],
     ids=["turned", "big-endian", "integers", "truths", "strided"],
 )
-def test_arrays_of_any_order_and_type_of_number(tmp_path, array):
-    read = read_blob_dict(given(tmp_path, dumped({"a": array})))["a"]
+def test_reads_numeric_dtypes_and_memory_orders(tmp_path, array):
+    read = read_blob_dict(write_file(tmp_path, dumped({"a": array})))["a"]
     np.testing.assert_array_equal(read, array.astype(np.float64))
 
 
-class Running:
-    """What unpickles as a call."""
+class Call:
+    """Object whose pickle is a function call."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -102,45 +102,45 @@ class Running:
         return self.call
 
 
-def evil(canary) -> dict:
-    """Return objects whose unpickling makes the canary, by the ways that are known."""
+def malicious_objects(canary) -> dict:
+    """Return objects whose unpickling would create the canary file."""
     touch, code = f"touch {canary}", f"open({str(canary)!r}, 'w').close()"
     return {
-        "posix.system": Running(os.system, touch),
-        "nt.system": Running(os.popen, touch),
-        "subprocess.Popen": Running(subprocess.Popen, [sys.executable, "-c", code]),
-        "builtins.eval": Running(eval, code),
-        "builtins.exec": Running(exec, code),
-        "builtins.getattr": Running(Running(getattr, os, "system"), touch),
-        "numpy.load": Running(np.load, str(canary)),
-        "numpy.testing._private.utils.runstring": Running(np.testing.runstring, code, {}),
-        "numpy.fromfile": Running(np.fromfile, str(canary)),
-        "numpy.save": Running(np.save, str(canary), 1),
-        "pickle.loads": Running(pickle.loads, pickle.dumps(Running(eval, code))),
+        "posix.system": Call(os.system, touch),
+        "nt.system": Call(os.popen, touch),
+        "subprocess.Popen": Call(subprocess.Popen, [sys.executable, "-c", code]),
+        "builtins.eval": Call(eval, code),
+        "builtins.exec": Call(exec, code),
+        "builtins.getattr": Call(Call(getattr, os, "system"), touch),
+        "numpy.load": Call(np.load, str(canary)),
+        "numpy.testing._private.utils.runstring": Call(np.testing.runstring, code, {}),
+        "numpy.fromfile": Call(np.fromfile, str(canary)),
+        "numpy.save": Call(np.save, str(canary), 1),
+        "pickle.loads": Call(pickle.loads, pickle.dumps(Call(eval, code))),
     }
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("name", evil(""))
-def test_what_runs_something_is_refused_and_not_run(tmp_path, name, protocol):
+@pytest.mark.parametrize("name", malicious_objects(""))
+def test_code_is_rejected_without_execution(tmp_path, name, protocol):
     canary = tmp_path / "canary"
     try:
-        content = dumped({"1": evil(canary)[name]}, protocol)
+        content = dumped({"1": malicious_objects(canary)[name]}, protocol)
     except (pickle.PicklingError, AttributeError, TypeError):
-        content = dumped({"1": Running(eval, f"open({str(canary)!r}, 'w')")}, protocol)
-    said = refusal(tmp_path, content)
-    assert "Nothing was executed" in said
-    assert "the name" in said or "the pickle instruction" in said
+        content = dumped({"1": Call(eval, f"open({str(canary)!r}, 'w')")}, protocol)
+    message = error_message(tmp_path, content)
+    assert "Nothing was executed" in message
+    assert "the name" in message or "the pickle instruction" in message
     assert not list(tmp_path.glob("canary*"))
 
 
 @pytest.mark.parametrize("place", ["key", "beside", "in a list", "as the whole"])
-def test_wherever_it_lies(tmp_path, place):
+def test_code_is_rejected_at_any_position(tmp_path, place):
     canary = tmp_path / "canary"
-    call = Running(os.system, f"touch {canary}")
+    call = Call(os.system, f"touch {canary}")
     objects = {"key": {call: 1}, "beside": {"1": np.ones((9, 9)), "2": call}, "in a list": {"1": [call]}}
-    said = refusal(tmp_path, dumped(objects.get(place, call)))
-    assert "the name posix.system" in said
+    message = error_message(tmp_path, dumped(objects.get(place, call)))
+    assert "the name posix.system" in message
     assert not canary.exists()
 
 
@@ -163,7 +163,7 @@ OBJECT = DTYPE + b"\x8c\x02O8\x89\x88\x87R(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\x
 
 
 def holding(array: bytes) -> bytes:
-    """Return a file whose dict has one array, spelt by hand."""
+    """Return a handwritten file whose dict has one array."""
     return by_hand(EMPTY, b"(K\x01)", OBJECT, b"\x89]}\x8c\x011", array, b"satb")
 
 
@@ -175,12 +175,12 @@ ONE = b"\x00" * 8
 GOOD = array_of(b"K\x01K\x01\x85" + FLOAT + PLAIN + b"\x89C\x08" + ONE)
 
 
-def test_the_pickle_spelt_by_hand_is_read(tmp_path):
-    assert read_blob_dict(given(tmp_path, holding(GOOD))) == {"1": [0.0]}
+def test_reads_handwritten_pickle(tmp_path):
+    assert read_blob_dict(write_file(tmp_path, holding(GOOD))) == {"1": [0.0]}
 
 
 @pytest.mark.parametrize(
-    ("said", "content"),
+    ("message", "content"),
     {
         "another type": (
             "an array that is not a plain numpy array",
@@ -288,30 +288,30 @@ def test_the_pickle_spelt_by_hand_is_read(tmp_path):
         "odd text in a name": ("the name a?[2m.b?", holding(b"\x8c\x05a\x1b[2m\x8c\x02b\n\x93")),
     }.values(),
 )
-def test_hostile_arguments_of_what_is_allowed(tmp_path, said, content):
-    if said == "damaged":
-        assert ": damaged (" in refusal(tmp_path, content)
+def test_rejects_invalid_arguments(tmp_path, message, content):
+    if message == "damaged":
+        assert ": damaged (" in error_message(tmp_path, content)
     else:
-        assert said in refusal(tmp_path, content)
+        assert message in error_message(tmp_path, content)
 
 
-def test_a_deep_key_ends_in_a_sentence_and_not_in_a_crash(tmp_path):
-    """Hashing tuples in tuples recurses in C; so deep as the bound allows it must not overflow."""
+def test_deeply_nested_key_raises_error(tmp_path):
+    """Hash the deepest key that the limit allows: it recurses in C and must not overflow."""
     deep = holding(b"}N" + b"\x85" * (MAX_INSTRUCTIONS - 100) + b"Ns")
-    assert "that is not an array" in refusal(tmp_path, deep)
+    assert "that is not an array" in error_message(tmp_path, deep)
 
 
 @pytest.mark.parametrize("key", [1, None, ("1",), "", "a b", "../a", "x" * 50, "\n"])
-def test_keys_are_short_names(tmp_path, key):
-    assert "cutout name" in refusal(tmp_path, dumped({key: np.ones((9, 9))}))
+def test_rejects_invalid_names(tmp_path, key):
+    assert "cutout name" in error_message(tmp_path, dumped({key: np.ones((9, 9))}))
 
 
 @pytest.mark.parametrize(
     "value", [1.5, "text", None, b"bytes", [np.ones(3)], (np.ones(3),), {"2": np.ones(3)}, np.float64(1.0)]
 )
-def test_values_are_arrays_only(tmp_path, value):
-    said = refusal(tmp_path, dumped({"1": value}))
-    assert "that is not an array" in said or "it contains the" in said
+def test_rejects_values_that_are_not_arrays(tmp_path, value):
+    message = error_message(tmp_path, dumped({"1": value}))
+    assert "that is not an array" in message or "it contains the" in message
 
 
 @pytest.mark.parametrize(
@@ -328,19 +328,19 @@ def test_values_are_arrays_only(tmp_path, value):
     ],
     ids=["objects", "text", "complex", "dates", "fields", "masked", "void", "a class"],
 )
-def test_arrays_of_anything_but_numbers(tmp_path, array):
-    assert "Nothing was executed" in refusal(tmp_path, dumped({"1": array}))
+def test_rejects_non_numeric_arrays(tmp_path, array):
+    assert "Nothing was executed" in error_message(tmp_path, dumped({"1": array}))
 
 
-def test_every_place_where_a_file_can_be_cut_off(tmp_path):
+def test_truncated_file_at_every_length(tmp_path):
     whole = dumped({"1": np.ones((2, 2))})
     for length in range(len(whole)):
-        said = refusal(tmp_path, whole[:length])
-        assert "damaged" in said or "not a valid .npy file" in said
+        message = error_message(tmp_path, whole[:length])
+        assert "damaged" in message or "not a valid .npy file" in message
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_bytes_at_random_raise_nothing_but_a_sentence(tmp_path, seed):
+def test_random_bytes_raise_blobwatch_error(tmp_path, seed):
     rng = np.random.default_rng(seed)
     whole = np.frombuffer(dumped({"1": np.ones((2, 2)), "2": np.zeros((2, 2))}, seed), np.uint8)
     path = tmp_path / "blob_dict.npy"
@@ -368,7 +368,7 @@ def saved(array: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not a valid .npy file"),
         (b"SIMPLE  =                    T", "not a valid .npy file"),
@@ -396,12 +396,12 @@ def saved(array: np.ndarray) -> bytes:
         "no pickle",
     ],
 )
-def test_what_is_no_file_of_np_saves(tmp_path, content, said):
-    assert said in refusal(tmp_path, content)
+def test_rejects_other_file_formats(tmp_path, content, message):
+    assert message in error_message(tmp_path, content)
 
 
-def test_a_large_file_is_not_even_opened(tmp_path):
-    path = given(tmp_path, dumped(CUTOUTS))
+def test_large_file_is_not_opened(tmp_path):
+    path = write_file(tmp_path, dumped(CUTOUTS))
     os.truncate(path, MAX_FILE_SIZE + 1)
     path.chmod(0)
     with pytest.raises(BlobwatchError, match="larger than 4 MB"):
@@ -409,18 +409,17 @@ def test_a_large_file_is_not_even_opened(tmp_path):
 
 
 @pytest.mark.parametrize("absent", ["no.npy", "."])
-def test_no_file(tmp_path, absent):
+def test_missing_file(tmp_path, absent):
     with pytest.raises(BlobwatchError, match=r"not a file\. Pass the predecessor's blob_dict\.npy"):
         read_blob_dict(tmp_path / absent)
 
 
-def test_a_deep_key_of_a_large_file_does_not_reach_the_hash(tmp_path):
-    """Three million tuples in each other overflow the stack where they are hashed."""
-    said = refusal(tmp_path, holding(b"}N" + b"\x85" * 3_000_000 + b"Ns"))
-    assert f"more than {MAX_INSTRUCTIONS:,} instructions" in said
+def test_too_many_instructions_are_rejected(tmp_path):
+    message = error_message(tmp_path, holding(b"}N" + b"\x85" * 3_000_000 + b"Ns"))
+    assert f"more than {MAX_INSTRUCTIONS:,} instructions" in message
 
 
-def test_an_array_of_itself(tmp_path):
+def test_rejects_recursive_array(tmp_path):
     inside = np.empty((), dtype=object)
     inside[()] = inside
     path = tmp_path / "blob_dict.npy"

@@ -1,4 +1,4 @@
-"""A cutout becomes a shape: no square, no level, little noise, and its size is known."""
+"""Templates from cutouts: no square border, no offset, little noise and the right size."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def cutout_of(
     return np.clip(strength * image + noise + level, -3.0, 3.0)
 
 
-def test_it_is_centred_of_unit_peak_and_fades_to_nothing():
+def test_template_is_centred_normalized_and_faded():
     for seed, side in enumerate((9, 14, 15, 21)):
         template = create_template("a", cutout_of(replace(KNOWN, half_width=side / 2.6), side, 30.0, seed))
         image = template.profile
@@ -42,8 +42,8 @@ def test_it_is_centred_of_unit_peak_and_fades_to_nothing():
         assert abs((strong * v).sum() / strong.sum()) < 0.6
 
 
-def test_the_square_leaves_no_trace():
-    """The predecessor pasted squares. A level of half a sigma makes one, a sixth of the peak high."""
+def test_square_border_is_removed():
+    """Check a level of half a sigma, which makes a square a sixth of the peak high."""
     inside, outside = [], []
     for seed in range(30):
         image = create_template("a", cutout_of(KNOWN, 15, 40.0, seed, at=(0, 0), level=0.5)).profile
@@ -58,7 +58,7 @@ def test_the_square_leaves_no_trace():
 
 
 def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
-    """Return rows of true and measured half-width, and of the likeness of the shapes."""
+    """Return rows of true half-width, measured half-width and correlation of the shapes."""
     rng = np.random.default_rng(5)
     rows = []
     for seed in range(count):
@@ -74,12 +74,12 @@ def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
                 stamp, x0, y0 = shape(one)
                 region, part = overlap(stamp, x0, y0, image.shape)
                 image[region] = part
-            likeness = (true * made).sum() / np.sqrt((true**2).sum() * (made**2).sum())
-            rows.append((blob.half_width, template.half_width, likeness))
+            correlation = (true * made).sum() / np.sqrt((true**2).sum() * (made**2).sum())
+            rows.append((blob.half_width, template.half_width, correlation))
     return np.array(rows)
 
 
-def test_shape_and_half_width_are_those_of_the_blob():
+def test_template_has_shape_and_size_of_blob():
     rows = measured(80, (12.0, 45.0))
     assert len(rows) > 70
     assert np.median(rows[:, 1] / rows[:, 0]) == pytest.approx(1.0, abs=0.07)
@@ -88,13 +88,13 @@ def test_shape_and_half_width_are_those_of_the_blob():
     assert np.quantile(rows[:, 2], 0.1) > 0.85
 
 
-def test_it_is_the_same_every_time():
+def test_template_is_deterministic():
     one, two = (create_template("a", cutout_of(KNOWN, 15, 20.0)) for _ in range(2))
     assert one.profile.tobytes() == two.profile.tobytes()
     assert one.half_width == two.half_width
 
 
-def test_what_holds_no_blob_is_left_out_and_named():
+def test_cutouts_without_blob_are_skipped():
     rng = np.random.default_rng(6)
     cutouts = {"1": cutout_of(KNOWN, 15, 25.0), "flat": np.zeros((15, 15)), "edge": np.zeros((15, 15))}
     cutouts["edge"][0:4, 0:4] = 3.0
@@ -110,7 +110,7 @@ def test_what_holds_no_blob_is_left_out_and_named():
 
 
 @pytest.mark.parametrize(
-    ("cutout", "said"),
+    ("cutout", "message"),
     [
         (np.ones((9, 11)), "cutout a: shape 9 x 11\\. Cutouts must be square"),
         (np.ones(81), "cutout a: shape 81\\."),
@@ -122,6 +122,6 @@ def test_what_holds_no_blob_is_left_out_and_named():
         (np.full((9, 9), np.inf), "values that are not finite"),
     ],
 )
-def test_what_can_be_no_cutout_is_refused(cutout, said):
-    with pytest.raises(BlobwatchError, match=said):
+def test_invalid_cutouts_raise_error(cutout, message):
+    with pytest.raises(BlobwatchError, match=message):
         create_templates({"b": cutout_of(KNOWN, 15, 25.0), "a": cutout})

@@ -1,4 +1,4 @@
-"""What a cut is contaminated with: each kind does what it says, in units of the noise, from its seed."""
+"""Contaminants of subframes and effects on frames: strength, sign, shape and seed."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ BOTH = pytest.mark.parametrize("wide", [True, False], ids=["wide", "measured"])
 
 @BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_changes_the_cut_and_only_dead_areas_make_it_unknown(kind, wide):
+def test_each_kind_changes_pixels_and_only_dead_areas_are_nan(kind, wide):
     changed = []
     for seed in range(25):
         scene = scene_of(kind, seed, wide)
@@ -48,12 +48,12 @@ def test_every_kind_changes_the_cut_and_only_dead_areas_make_it_unknown(kind, wi
             0 if kind == "dead areas" else 160
         )  # two of the brightest at once
         changed.append((scene != 0).any())
-    assert np.mean(changed) >= 0.9  # an arc may lie beside the cut
+    assert np.mean(changed) >= 0.9  # an arc may lie outside the scene
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dead areas"])
 @BOTH
-def test_they_are_of_both_signs(kind, wide):
+def test_kinds_have_both_signs(kind, wide):
     scenes = [scene_of(kind, seed, wide) for seed in range(40)]
     assert max(scene.max() for scene in scenes) > 0.4
     assert min(scene.min() for scene in scenes) < -0.4
@@ -61,7 +61,7 @@ def test_they_are_of_both_signs(kind, wide):
 
 @pytest.mark.parametrize("kind", ["streaks", "triplets", "point sources"])
 @BOTH
-def test_what_comes_of_one_cause_has_one_sign_and_is_mostly_excess_light(kind, wide):
+def test_light_sources_have_one_sign_per_scene(kind, wide):
     scenes = [scene_of(kind, seed, wide) for seed in range(80)]
     assert all(scene.min() == 0 or scene.max() == 0 for scene in scenes)
     assert 0.55 < np.mean([scene.min() < 0 for scene in scenes]) < 0.97
@@ -70,8 +70,8 @@ def test_what_comes_of_one_cause_has_one_sign_and_is_mostly_excess_light(kind, w
 @pytest.mark.parametrize(
     ("kind", "most"), [("streaks", 0.8 * 1.4), ("triplets", 1.3), ("arcs", 1.5), ("residuals", 1.5)]
 )
-def test_measured_ones_are_faint_and_wide_ones_go_beyond(kind, most):
-    """Of most scenes; where several lie on each other they add up."""
+def test_wide_contaminants_exceed_measured_range(kind, most):
+    """Compare most scenes; overlapping contaminants add up."""
     peaks = {
         wide: np.array([np.abs(scene_of(kind, seed, wide)).max() for seed in range(50)])
         for wide in (False, True)
@@ -82,7 +82,7 @@ def test_measured_ones_are_faint_and_wide_ones_go_beyond(kind, most):
     assert peaks[True].mean() > peaks[False].mean()
 
 
-def test_measured_streaks_and_triplets_have_the_measured_direction():
+def test_measured_triplets_are_nearly_horizontal():
     for seed in range(20):
         scene = np.abs(scene_of("triplets", seed, wide=False))
         down, across = (np.abs(slope).sum() for slope in np.gradient(scene))
@@ -92,7 +92,7 @@ def test_measured_streaks_and_triplets_have_the_measured_direction():
 
 
 @BOTH
-def test_dead_areas_leave_most_of_the_cut(wide):
+def test_dead_areas_cover_less_than_half(wide):
     unknown = [np.isnan(scene_of("dead areas", seed, wide)).mean() for seed in range(40)]
     assert min(unknown) > 0
     assert max(unknown) < 0.5
@@ -100,7 +100,7 @@ def test_dead_areas_leave_most_of_the_cut(wide):
 
 
 @BOTH
-def test_all_kinds_are_drawn_alone_or_mixed_and_their_names_fit_the_shard(wide):
+def test_all_kinds_are_drawn_and_names_fit_dtype(wide):
     names = [contaminated(seed, wide=wide)[1] for seed in range(150)]
     assert set(names) == {*KINDS, "mixed"}
     assert 0.15 < names.count("mixed") / len(names) < 0.35
@@ -109,14 +109,14 @@ def test_all_kinds_are_drawn_alone_or_mixed_and_their_names_fit_the_shard(wide):
     assert len(SHARES) == len(KINDS)
 
 
-def test_they_scale_with_the_noise():
+def test_contaminants_scale_with_noise():
     for seed in range(20):
         (quiet, kind), (loud, again) = contaminated(seed, NOISE), contaminated(seed, 3 * NOISE)
         assert kind == again
         np.testing.assert_allclose(loud, 3 * quiet, rtol=1e-12, atol=1e-15)
 
 
-def test_they_are_added_to_what_is_there():
+def test_contaminants_are_additive():
     for seed in range(20):
         before = np.random.default_rng(7).normal(0.0, NOISE, SHAPE)
         cut = before.copy()
@@ -124,7 +124,7 @@ def test_they_are_added_to_what_is_there():
         np.testing.assert_allclose(cut, before + contaminated(seed)[0], rtol=0, atol=1e-15)
 
 
-def test_the_seed_says_it_all():
+def test_contaminants_depend_on_seed_only():
     for seed in range(12):
         assert contaminated(seed)[0].tobytes() == contaminated(seed)[0].tobytes()
     cuts = {contaminated(seed, wide=wide)[0].tobytes() for seed in range(12) for wide in (True, False)}
@@ -136,8 +136,8 @@ def test_the_seed_says_it_all():
     [(False, 0.0), (True, 0.0), (True, 1.0)],
     ids=["measured", "wide", "lobed"],
 )
-def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
-    """It is one shadow taken from another; only those cut off by the border leave a sum."""
+def test_residual_sum_is_near_zero(wide, lobed, monkeypatch):
+    """Check the sum of a residual; only the border of the scene changes it."""
     monkeypatch.setattr(injection, "LOBED", lobed)
     scenes = [scene_of("residuals", seed, wide, (512, 512)) for seed in range(25)]
     balance = [abs(scene.sum()) / np.abs(scene).sum() for scene in scenes]
@@ -148,8 +148,8 @@ def test_a_residual_sums_to_nearly_nothing(wide, lobed, monkeypatch):
 @pytest.mark.parametrize(
     ("wide", "most", "usual"), [(False, 0.05 * 30, (0.05, 0.6)), (True, 0.25 * 30, (0.2, 2.5))]
 )
-def test_residuals_stay_below_a_share_of_the_old_blob(wide, most, usual):
-    """The strongest old blobs have 30 sigma in the middle; shifted by a pixel they leave a quarter."""
+def test_residual_peak_is_limited(wide, most, usual):
+    """Check the peak: old blobs have up to 30 sigma, of which a shift leaves a quarter."""
     peaks = [np.abs(scene_of("residuals", seed, wide)).max() for seed in range(60)]
     assert max(peaks) < 1.3 * most  # two may lie on each other
     assert min(peaks) > 0.005
@@ -157,8 +157,8 @@ def test_residuals_stay_below_a_share_of_the_old_blob(wide, most, usual):
 
 
 @BOTH
-def test_residuals_look_like_both_sides_of_a_blob(wide):
-    """The strongest pixel is as often dark as bright."""
+def test_residual_peak_has_both_signs(wide):
+    """Check that the strongest pixel is dark as often as bright."""
     signs = []
     for seed in range(60):
         scene = scene_of("residuals", seed, wide)
@@ -174,7 +174,7 @@ def width_of_brightest(scene: np.ndarray) -> float:
 
 
 @BOTH
-def test_a_positive_point_source_is_narrower_than_the_narrowest_blob(wide):
+def test_positive_point_sources_are_narrower_than_blobs(wide):
     widths = {1: [], -1: []}
     for seed in range(60):
         scene = np.zeros((1024, 1024))
@@ -188,14 +188,14 @@ def test_a_positive_point_source_is_narrower_than_the_narrowest_blob(wide):
     assert max(widths[1]) <= 2.25
     assert min(widths[1] + widths[-1]) >= 1.05
     if wide:
-        assert 4.0 < max(widths[-1]) <= 5.1  # excess light is no blob, however wide
+        assert 4.0 < max(widths[-1]) <= 5.1  # excess light is never a blob
     else:
         assert max(widths[-1]) <= 2.25
 
 
-def test_added_noise_has_unit_scatter_and_is_correlated_or_heavy_tailed_at_times():
-    """The kinds are told by their neighbours and their tails."""
-    beside, tails, none = [], [], 0
+def test_noise_kinds_have_unit_scatter_and_expected_shares():
+    """Identify the kinds of noise by correlation and kurtosis."""
+    correlations, tails, none = [], [], 0
     for seed in range(200):
         noise = draw_noise(np.random.default_rng(seed), SHAPE)
         if not noise.any():
@@ -203,21 +203,23 @@ def test_added_noise_has_unit_scatter_and_is_correlated_or_heavy_tailed_at_times
             continue
         assert noise.std() == pytest.approx(1.0, abs=1e-4)
         assert abs(noise.mean()) < 0.2  # a drift along rows
-        beside.append([(noise * np.roll(noise, 1, axis=axis)).mean() for axis in (1, 0)])
+        correlations.append([(noise * np.roll(noise, 1, axis=axis)).mean() for axis in (1, 0)])
         tails.append((noise**4).mean())
-    beside, tails = np.array(beside), np.array(tails)
-    correlated = beside.max(axis=1) > 0.02
+    correlations, tails = np.array(correlations), np.array(tails)
+    correlated = correlations.max(axis=1) > 0.02
     assert none / 200 == pytest.approx(NOISE_SHARES[0], abs=0.08)
     assert correlated.mean() > 0.55
     assert (~correlated).mean() > 0.1
     assert (tails > 3.5).mean() == pytest.approx(NOISE_SHARES[5], abs=0.06)
     assert not (correlated & (tails > 3.5)).any()
-    assert (np.abs(beside[:, 0] - beside[:, 1]) > 0.05).sum() > 4  # drifts go along rows or columns only
-    assert 0.5 < beside.max() < 0.9
+    assert (
+        np.abs(correlations[:, 0] - correlations[:, 1]) > 0.05
+    ).sum() > 4  # drifts go along rows or columns only
+    assert 0.5 < correlations.max() < 0.9
     assert sum(NOISE_SHARES) == pytest.approx(1.0)
 
 
-def test_stripes_are_offsets_of_rows_and_columns_by_quadrant():
+def test_stripes_are_row_and_column_offsets_per_quadrant():
     for seed in range(8):
         scene = draw_stripes(np.random.default_rng(seed), SHAPE)
         for quadrant in (scene[:128, :128], scene[:128, 128:], scene[128:, :128], scene[128:, 128:]):
@@ -226,7 +228,7 @@ def test_stripes_are_offsets_of_rows_and_columns_by_quadrant():
         assert 0.0 < scene.std() < 1.5
 
 
-def test_glow_is_smooth_and_has_its_side():
+def test_glow_is_smooth_and_one_sided():
     sides = []
     for seed in range(20):
         scene = draw_glow(np.random.default_rng(seed), (1024, 1024))
@@ -237,7 +239,7 @@ def test_glow_is_smooth_and_has_its_side():
     assert 3 <= sum(sides) <= 17
 
 
-def test_outliers_are_few_of_both_signs_and_come_in_hard_edged_clusters():
+def test_outliers_have_both_signs_and_clusters():
     shares, clusters = [], 0
     for seed in range(12):
         scene = draw_outliers(np.random.default_rng(seed), (512, 512))
@@ -255,7 +257,7 @@ def disturbed(seed: int, image: np.ndarray, noise: float = NOISE) -> np.ndarray:
     return image
 
 
-def test_a_frame_is_disturbed_in_units_of_its_noise_and_keeps_what_is_unknown():
+def test_frame_effects_scale_with_noise_and_keep_nan():
     image = np.full((512, 512), 0.5)
     image[3, 4] = np.nan
     for seed in range(6):
@@ -267,7 +269,7 @@ def test_a_frame_is_disturbed_in_units_of_its_noise_and_keeps_what_is_unknown():
         np.testing.assert_allclose(seen[np.isfinite(seen)], (0.5 + scene)[np.isfinite(seen)], rtol=1e-12)
 
 
-def test_most_frames_are_disturbed_and_none_beyond_measure():
+def test_frame_effects_have_limited_strength():
     scatter = []
     for seed in range(40):
         scene = disturbed(seed, np.zeros(SHAPE)) / NOISE

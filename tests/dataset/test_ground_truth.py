@@ -1,4 +1,4 @@
-"""Which blobs a difference image shows as new, and how deep."""
+"""New blobs in a difference image and their visible depth."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ from blobwatch.stages.simulate import write_truth
 BLOB = Blob(x=300.25, y=700.5, half_width=6.0, depth=0.05)
 
 
-def test_a_blob_that_no_exposure_of_the_stack_holds_is_seen_whole():
+def test_blob_absent_from_stack_is_fully_visible():
     assert visible_fraction(0.05, 0, 10, FRAME_NOISE) == pytest.approx(1.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("depth", [0.02, 0.05, 0.2])
-def test_the_more_exposures_hold_it_the_less_is_seen(depth):
+def test_visible_fraction_decreases_with_stack_share(depth):
     shares = [visible_fraction(depth, inside, 11, FRAME_NOISE) for inside in range(12)]
     assert (np.diff(shares) < 1e-12).all()
     assert shares[11] == pytest.approx(0.0, abs=1e-9)
@@ -32,7 +32,7 @@ def test_the_more_exposures_hold_it_the_less_is_seen(depth):
 
 
 @pytest.mark.parametrize("inside", [2, 5, 8])
-def test_it_is_what_the_median_does(inside):
+def test_visible_fraction_matches_simulated_median(inside):
     rng = np.random.default_rng(1)
     stack = rng.normal(1.0, FRAME_NOISE, (11, 20000))
     stack[:inside] -= 0.03
@@ -40,7 +40,7 @@ def test_it_is_what_the_median_does(inside):
     assert visible_fraction(0.03, inside, 11, FRAME_NOISE) == pytest.approx(seen, abs=0.04)
 
 
-def test_only_what_has_appeared_and_is_not_yet_in_the_stack_is_new():
+def test_visible_new_blobs_by_date():
     truth = [Appearance(105.0, BLOB)]
     before, after = [98.0, 99.0, 100.0], [106.0, 107.0, 108.0]
     assert visible_new_blobs(truth, 104.9, before) == []
@@ -51,7 +51,7 @@ def test_only_what_has_appeared_and_is_not_yet_in_the_stack_is_new():
     assert (half.x, half.y, half.half_width) == (BLOB.x, BLOB.y, BLOB.half_width)
 
 
-def test_the_table_of_simulate_is_read_back(tmp_path, season):
+def test_reads_truth_table_of_simulate(tmp_path, season):
     write_truth(tmp_path / "truth.csv", season)
     found = read_truth(tmp_path / "truth.csv")
     assert len(found) == len(season.new) > 3
@@ -61,5 +61,5 @@ def test_the_table_of_simulate_is_read_back(tmp_path, season):
             assert one.blob.as_dict()[key] == pytest.approx(value, abs=6e-4), key
 
 
-def test_real_exposures_have_no_table(tmp_path):
+def test_missing_truth_table_means_no_blobs(tmp_path):
     assert read_truth(tmp_path / "truth.csv") == []

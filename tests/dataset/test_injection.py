@@ -1,4 +1,4 @@
-"""Injection takes away the light that is there; nothing is pasted."""
+"""Injection attenuates the light; random shapes and SNRs have the expected ranges."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def added_by(blob: Blob, light: np.ndarray) -> np.ndarray:
     return cut
 
 
-def test_it_is_attenuation_of_the_light_that_is_there():
+def test_injection_is_proportional_to_light():
     light = np.random.default_rng(1).uniform(0.5, 1.5, (256, 256))
     added, full = added_by(BLOB, light), added_by(BLOB, np.ones((256, 256)))
     np.testing.assert_allclose(added, full * light, rtol=1e-12, atol=0)
@@ -36,7 +36,7 @@ def test_it_is_attenuation_of_the_light_that_is_there():
     assert np.unravel_index(full.argmax(), full.shape) == (101, 100)  # y 300.7 - 200, x 400.3 - 300
 
 
-def test_nothing_is_taken_where_there_is_no_light():
+def test_injection_without_light_adds_nothing():
     light = np.ones((256, 256))
     light[:, 100:] = 0.0
     added = added_by(BLOB, light)
@@ -44,7 +44,7 @@ def test_nothing_is_taken_where_there_is_no_light():
     assert added[101, 99] > 0.05
 
 
-def test_outside_the_shape_the_cut_is_bit_identical():
+def test_pixels_outside_stamp_are_unchanged():
     rng = np.random.default_rng(2)
     before = rng.normal(0.0, NOISE, (256, 256))
     before[3, 4] = np.nan
@@ -59,8 +59,7 @@ def test_outside_the_shape_the_cut_is_bit_identical():
 
 @pytest.mark.parametrize("draw", [draw_measured_blob, draw_wide_blob])
 @pytest.mark.parametrize("seed", range(30))
-def test_no_square_is_pasted(draw, seed):
-    """At the border of its stamp a blob of any shape has faded away, so no edge is left to see."""
+def test_stamp_border_is_faint(draw, seed):
     rng = np.random.default_rng(seed)
     stamp, _, _ = shape(draw(rng, *rng.uniform(5, 1018, 2)))
     border = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])
@@ -69,7 +68,7 @@ def test_no_square_is_pasted(draw, seed):
     assert (stamp[0, 0], stamp[0, -1], stamp[-1, 0], stamp[-1, -1]) == pytest.approx((0, 0, 0, 0), abs=1e-4)
 
 
-def test_noise_and_unknown_pixels_stay():
+def test_injection_keeps_nan():
     cut = np.full((256, 256), 0.001)
     cut[101, 100] = np.nan
     inject_blob(cut, np.ones_like(cut), BLOB, X0, Y0)
@@ -79,7 +78,7 @@ def test_noise_and_unknown_pixels_stay():
 
 @pytest.mark.parametrize("draw", [draw_measured_blob, draw_wide_blob])
 @pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
-def test_the_snr_is_as_asked(asked, draw):
+def test_drawn_blob_has_requested_snr(asked, draw):
     rng = np.random.default_rng(3)
     for _ in range(10):
         blob = draw_blob_to_inject(rng, 256, X0, Y0, [], (asked, asked), NOISE, draw)
@@ -89,7 +88,7 @@ def test_the_snr_is_as_asked(asked, draw):
         assert snr_of(blob, NOISE) == pytest.approx(asked, rel=0.02)
 
 
-def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
+def test_matched_filter_measures_injected_snr():
     rng = np.random.default_rng(4)
     blob = replace(BLOB, depth=20.0 / snr_of(BLOB, NOISE) * BLOB.depth)
     profile = added_by(blob, np.ones((256, 256)))
@@ -103,7 +102,7 @@ def test_the_snr_is_measured_so_by_its_own_filter_in_noise():
     assert np.std(measured) == pytest.approx(1.0, abs=0.35)
 
 
-def test_most_blobs_are_faint_and_no_blob_takes_more_than_its_share():
+def test_snr_distribution_and_maximum_depth():
     rng = np.random.default_rng(8)
     blobs = [draw_blob_to_inject(rng, 256, X0, Y0, [], (4.0, 40.0), NOISE) for _ in range(400)]
     snr = np.array([snr_of(blob, NOISE) for blob in blobs])
@@ -116,7 +115,7 @@ def test_most_blobs_are_faint_and_no_blob_takes_more_than_its_share():
     assert max(blob.depth for blob in noisy) == MAX_DEPTH
 
 
-def test_injected_blobs_keep_apart_and_inside():
+def test_injected_blobs_are_separated_and_inside():
     rng = np.random.default_rng(5)
     taken: list[Blob] = []
     for _ in range(12):
@@ -132,7 +131,7 @@ def test_injected_blobs_keep_apart_and_inside():
     assert apart[np.triu_indices(len(taken), 1)].min() < 2 * MIN_SEPARATION  # their edges may touch
 
 
-def test_a_full_cut_gets_no_further_blob():
+def test_no_blob_without_free_position():
     taken = [Blob(x, y, 5.0, 0.01) for x in range(0, 64, 14) for y in range(0, 64, 14)]
     assert draw_blob_to_inject(np.random.default_rng(6), 64, 0, 0, taken, (5.0, 30.0), NOISE) is None
 
@@ -149,7 +148,7 @@ def wide_blobs() -> list[Blob]:
 
 @pytest.fixture(scope="module")
 def wide(wide_blobs) -> dict[str, np.ndarray]:
-    """Those that have no lobes."""
+    """Return the parameters of the wide blobs without lobes."""
     return table([blob for blob in wide_blobs if not isinstance(blob, LobedBlob)])
 
 
@@ -162,12 +161,12 @@ def table(blobs: list[Blob]) -> dict[str, np.ndarray]:
     return {name: np.array([blob.as_dict()[name] for blob in blobs]) for name in blobs[0].as_dict()}
 
 
-def test_most_wide_shapes_have_lobes(wide_blobs):
+def test_share_of_lobed_wide_shapes(wide_blobs):
     assert np.mean([isinstance(blob, LobedBlob) for blob in wide_blobs]) == pytest.approx(LOBED, abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["half_width", "axis_ratio", "exponent", "edge", "hole", "collar"])
-def test_wide_shapes_enclose_the_known_ones(known, wide, name):
+def test_wide_shapes_enclose_measured_shapes(known, wide, name):
     low, high = np.quantile(known[name], [0.001, 0.999])
     assert wide[name].min() <= low
     assert wide[name].max() >= high
@@ -177,13 +176,13 @@ def test_wide_shapes_enclose_the_known_ones(known, wide, name):
         assert np.histogram(wide[name], 8, (low, high))[0].min() > 20  # no gap
 
 
-def test_wide_sizes_follow_the_place_by_half_only(known, wide):
+def test_half_of_wide_sizes_follow_position(known, wide):
     for columns_of, least, most in ((known, 0.85, 1.0), (wide, 0.25, 0.65)):
         law = 6.6 - 2.3 * (columns_of["x"] / 512 - 1) - 2.2 * (columns_of["y"] / 512 - 1)
         assert least < np.corrcoef(columns_of["half_width"], law)[0, 1] < most
 
 
-def test_wide_rings_lie_anywhere_and_are_never_tiny(wide):
+def test_wide_rings_are_anywhere_and_not_tiny(wide):
     rings = wide["hole"] > 0
     assert 0.1 < rings.mean() < 0.2
     assert wide["half_width"][rings].min() > 4.0
@@ -192,7 +191,7 @@ def test_wide_rings_lie_anywhere_and_are_never_tiny(wide):
     assert 0.3 < (wide["collar"] > 0).mean() < 0.5
 
 
-def test_known_shapes_have_no_collar_and_keep_their_place(known):
+def test_measured_shapes_have_no_collar_and_keep_position(known):
     assert (known["collar"] == 0).all()
     blob = draw_measured_blob(np.random.default_rng(1), 300.3, 701.8)
     assert (blob.x, blob.y) == (300.3, 701.8)

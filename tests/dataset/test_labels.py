@@ -1,4 +1,4 @@
-"""The table of labels: what is right is read, what is wrong is named."""
+"""The table of labels: valid rows are read, invalid rows raise errors."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def table(folder, *rows: str, columns: str = ",".join(COLUMNS)):
     return folder
 
 
-def test_rows_are_read_as_they_are_written(tmp_path):
+def test_round_trip_of_labels(tmp_path):
     labels = read_labels(table(tmp_path, GOOD, " ich219i8q , 5,6, 3 ,other, Ben ,2016-02-03"))
     assert labels[0] == Label("ich219i8q", 411.8, 89.1, 10.2, "blob", "Ann", "2016-02-03T10:00:00")
     assert labels[1] == Label("ich219i8q", 5.0, 6.0, 3.0, "other", "Ben", "2016-02-03")
@@ -34,7 +34,7 @@ def test_rows_are_read_as_they_are_written(tmp_path):
     assert read_labels(tmp_path) == labels
 
 
-def test_no_table_and_an_empty_one(tmp_path):
+def test_missing_and_empty_tables(tmp_path):
     assert read_labels(tmp_path) == []
     assert read_labels(table(tmp_path)) == []
 
@@ -59,12 +59,12 @@ def test_no_table_and_an_empty_one(tmp_path):
         (GOOD.replace("411.8", "405").replace("blob", "other"), "Ann said 'blob' of it"),
     ],
 )
-def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
+def test_invalid_row_raises_error_with_line(tmp_path, row, said):
     with pytest.raises(BlobwatchError, match=rf"labels\.csv, line 3: .*{said}"):
         read_labels(table(tmp_path, GOOD, row))
 
 
-def test_other_columns_and_no_text_at_all(tmp_path):
+def test_unexpected_columns_and_binary_file(tmp_path):
     with pytest.raises(
         BlobwatchError, match=r"unexpected columns x, y\. Use rootname, x, y, radius, label, who"
     ):
@@ -74,7 +74,7 @@ def test_other_columns_and_no_text_at_all(tmp_path):
         read_labels(tmp_path)
 
 
-def test_the_same_place_in_another_exposure_is_no_contradiction(tmp_path):
+def test_same_position_in_other_exposure_is_allowed(tmp_path):
     assert len(read_labels(table(tmp_path, GOOD, GOOD.replace("ich219i8q", "ich219i9q")))) == 2
 
 
@@ -86,7 +86,7 @@ def given(rootname: str, x: float, y: float, label: str = "blob") -> Label:
     return Label(rootname, x, y, 9.0, label, "Ann", "2016-02-03")
 
 
-def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tmp_path):
+def test_blob_labelled_twice_appears_once_at_first_exposure(tmp_path):
     labels = [given("iaaa0301q", 303.0, 402.0), given("iaaa0201q", 300.0, 400.0)]
     labels += [given("iaaa0201q", 800.0, 40.0, "other"), given("ich219i8q", 1.0, 2.0)]
     found = apply_labels(labels, sources(tmp_path), [], lambda path: image_with_blobs([]))
@@ -95,14 +95,14 @@ def test_a_blob_that_is_labelled_twice_appears_once_with_the_earlier_exposure(tm
     assert found.used == labels[:3]
 
 
-def test_what_the_truth_knows_is_not_doubled(tmp_path):
+def test_label_on_simulated_blob_is_ignored(tmp_path):
     truth = [Appearance(58001.5, Blob(305.0, 400.0, 6.0, 0.03))]
     labels = [given("iaaa0201q", 300.0, 400.0), given("iaaa0201q", 320.0, 400.0)]
     found = apply_labels(labels, sources(tmp_path), truth, lambda path: image_with_blobs([]))
     assert [one.blob.x for one in found.appearances] == [320.0]
 
 
-def test_a_labelled_blob_is_as_deep_as_the_image_shows_it():
+def test_labelled_blob_has_measured_depth():
     blob = Blob(x=411.8, y=89.1, half_width=float(half_width_at(411.8, 89.1)), depth=4 * NOISE)
     label = Label("iaaa0201q", 411.8, 89.1, float(radius_at(411.8, 89.1)), "blob", "Ann", "2016-02-03")
     found = estimate_blob(label, image_with_blobs([blob]))

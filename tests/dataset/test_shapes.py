@@ -1,4 +1,4 @@
-"""Lobed shapes are centred on their light, of unit peak, and of all sizes, forms and directions."""
+"""Lobed shapes: centre, peak, sizes, forms and orientations."""
 
 from dataclasses import replace
 
@@ -27,13 +27,13 @@ def moments(blob: LobedBlob) -> tuple[float, float, float]:
     return x + x0, y + y0, angle % np.pi
 
 
-def test_the_centre_of_light_is_the_place(blobs):
+def test_centre_of_light_is_blob_position(blobs):
     places = np.array([moments(blob)[:2] for blob in blobs])
     np.testing.assert_allclose(places, [[X, Y]] * len(blobs), atol=0.06)
     assert {(blob.x, blob.y) for blob in blobs} == {(X, Y)}
 
 
-def test_shapes_have_unit_peak_and_no_faint_rest(blobs):
+def test_shapes_have_unit_peak_and_cutoff(blobs):
     for blob in blobs:
         stamp = shape(blob)[0]
         assert stamp.max() == 1.0
@@ -41,7 +41,7 @@ def test_shapes_have_unit_peak_and_no_faint_rest(blobs):
         assert stamp[stamp > 0].min() >= CUTOFF
 
 
-def test_sizes_and_forms_go_from_the_smallest_to_the_largest(blobs):
+def test_sizes_and_forms_cover_range(blobs):
     widths = [2 * np.sqrt((shape(blob)[0] > 0.5).sum() / np.pi) for blob in blobs]
     assert min(widths) < 4.8  # the FWHM of real blobs: 4.8 to 25 px
     assert max(widths) > 24
@@ -51,12 +51,12 @@ def test_sizes_and_forms_go_from_the_smallest_to_the_largest(blobs):
     assert 0.15 < np.mean([any(lobe.hole for lobe in blob.lobes) for blob in blobs]) < 0.45
 
 
-def test_they_lie_in_all_directions(blobs):
+def test_orientations_cover_all_directions(blobs):
     angles = [moments(blob)[2] for blob in blobs]
     assert np.histogram(angles, 4, (0, np.pi))[0].min() > len(blobs) / 10
 
 
-def test_a_blob_of_one_lobe_has_its_form():
+def test_single_lobe_has_expected_form():
     lobe = Lobe(0.0, 0.0, 6.0, axis_ratio=2.0, angle=np.pi / 6, exponent=2.0, edge=8.0, weight=0.7)
     blob = LobedBlob(x=X, y=Y, half_width=6.0, depth=0.1, lobes=(lobe,))
     stamp, x0, y0 = shape(blob)
@@ -69,7 +69,7 @@ def test_a_blob_of_one_lobe_has_its_form():
     assert ring[middle] == pytest.approx(0.4, abs=0.05)  # of its brightest pixel
 
 
-def test_depth_and_snr_are_those_of_the_whole_shape(blobs):
+def test_snr_of_lobed_blob_matches_image(blobs):
     blob = blobs[0]
     loud = replace(blob, depth=depth_for(blob, 15.0, 0.01))
     assert snr_of(loud, 0.01) == pytest.approx(15.0)
@@ -77,4 +77,4 @@ def test_depth_and_snr_are_those_of_the_whole_shape(blobs):
     region, part = overlap(*shape(loud), image.shape)
     image[region] += loud.depth * part
     assert np.sqrt((image**2).sum()) / 0.01 == pytest.approx(15.0)
-    assert render_lobes(replace(loud, depth=1.0))[0] is shape(loud)[0]  # drawn once, whatever the depth
+    assert render_lobes(replace(loud, depth=1.0))[0] is shape(loud)[0]  # rendered once for all depths

@@ -1,4 +1,4 @@
-"""Shards: image, label, blobs and origin stay together, on disk and in every orientation."""
+"""Shards keep images, labels, blobs and origin consistent on disk and in all orientations."""
 
 import io
 import pickle
@@ -35,7 +35,7 @@ def path(data, tmp_path):
     return tmp_path / "train" / "izzz0000q.npz"
 
 
-def test_what_is_written_is_read(data, path):
+def test_round_trip_of_shard(data, path):
     back = read_shard(path)
     for name in PARTS:
         assert getattr(back, name).dtype == getattr(data, name).dtype
@@ -43,13 +43,13 @@ def test_what_is_written_is_read(data, path):
     assert [p.name for p in path.parent.iterdir()] == ["izzz0000q.npz"]
 
 
-def test_the_same_shard_gives_the_same_bytes(data, path, tmp_path):
+def test_shard_bytes_are_deterministic(data, path, tmp_path):
     write_shard(tmp_path / "again.npz", data)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT)
-def test_positions_go_where_the_pixels_go(flipped, turns):
+def test_positions_follow_pixels(flipped, turns):
     image = np.zeros((64, 64))
     image[7, 20] = 1.0  # y 7, x 20
     turned = orient_image(image, flipped, turns)
@@ -57,12 +57,12 @@ def test_positions_go_where_the_pixels_go(flipped, turns):
     assert orient_position(20, 7, flipped, turns, 64) == (x, y)
 
 
-def test_the_eight_orientations_are_eight():
+def test_eight_orientations_differ():
     image = np.random.default_rng(0).normal(size=(5, 5))
     assert len({orient_image(image, *orientation).tobytes() for orientation in EIGHT}) == 8
 
 
-def test_blobs_of_each_subframe(data):
+def test_blobs_of_subframe(data):
     together = np.concatenate([data.blobs_of(index) for index in range(len(data))])
     np.testing.assert_array_equal(together, data.blobs)
     for index in range(len(data)):
@@ -70,7 +70,7 @@ def test_blobs_of_each_subframe(data):
 
 
 @pytest.mark.parametrize("chosen", [[0, 2, 5], [1], [3, 4], []])
-def test_taken_subframes_keep_their_blobs_and_their_origin(data, chosen):
+def test_take_keeps_blobs_and_origin(data, chosen):
     named = replace(data, rootnames=np.array([f"izzz000{n}q" for n in range(len(data))]))
     part = named.take(np.array(chosen, dtype=int))
     assert len(part) == len(chosen)
@@ -85,7 +85,7 @@ def test_taken_subframes_keep_their_blobs_and_their_origin(data, chosen):
     np.testing.assert_array_equal(named.blobs, data.blobs)  # the whole is as before
 
 
-def test_a_split_is_its_shards_in_the_order_of_their_names(data, tmp_path):
+def test_read_split_concatenates_sorted_shards(data, tmp_path):
     other = easy_subframes(4, seed=5)
     other = Shard(other.images, other.subframes, other.blobs, np.full(4, "iaaa0000q"))
     write_shard(tmp_path / "val" / "izzz0000q.npz", data)
@@ -101,21 +101,21 @@ def test_a_split_is_its_shards_in_the_order_of_their_names(data, tmp_path):
     np.testing.assert_array_equal(whole.labels, held)
 
 
-def test_no_subframes(tmp_path):
+def test_missing_subframes(tmp_path):
     with pytest.raises(BlobwatchError, match=r"no val subframes\. Run `dvc repro subframes`"):
         read_split(tmp_path, "val")
 
 
-class Evil:
-    """What a pickle would run."""
+class Malicious:
+    """Object whose unpickling fails the test."""
 
     def __reduce__(self):
         return (pytest.fail, ("the pickle was run",))
 
 
-def test_a_pickle_in_a_shard_is_refused_and_not_run(data, tmp_path):
+def test_pickle_in_shard_is_rejected_without_execution(data, tmp_path):
     path = tmp_path / "evil.npz"
-    objects = np.array([Evil()], dtype=object)
+    objects = np.array([Malicious()], dtype=object)
     np.savez(path, images=data.images, subframes=data.subframes, blobs=data.blobs, rootnames=objects)
     with pytest.raises(BlobwatchError, match=r"evil\.npz: damaged"):
         read_shard(path)
@@ -157,7 +157,7 @@ def damaged(path, how: str) -> None:
         "a part is missing",
     ],
 )
-def test_a_damaged_shard_is_named_in_a_sentence(path, how):
+def test_damaged_shard_raises_error(path, how):
     damaged(path, how)
     with pytest.raises(BlobwatchError, match=r"izzz0000q\.npz: damaged"):
         read_shard(path)

@@ -1,4 +1,4 @@
-"""Splits by time: nothing of one split is known to another."""
+"""Splits by time share no exposure."""
 
 import itertools
 
@@ -29,14 +29,14 @@ def known_to(members: list[Source]) -> set[str]:
     return {name for source in members for name in (source.rootname, *source.stack)}
 
 
-def test_no_exposure_and_none_inside_a_stack_is_in_two_splits(sources):
+def test_splits_share_no_exposure(sources):
     splits = split_by_time(sources, (0.5, 0.25))
     assert list(splits) == list(SPLITS)
     for one, other in itertools.combinations(SPLITS, 2):
         assert not known_to(splits[one]) & known_to(splits[other]), (one, other)
 
 
-def test_the_order_is_that_of_time_and_most_is_used(sources):
+def test_splits_are_ordered_by_time(sources):
     splits = split_by_time(sources, (0.5, 0.25))
     last = -np.inf
     for members in splits.values():
@@ -47,8 +47,8 @@ def test_the_order_is_that_of_time_and_most_is_used(sources):
     assert lost <= 0.35 * len(sources)  # two spans of 30 days
 
 
-def test_the_stack_counts_and_not_the_exposure_alone():
-    """An exposure just behind a boundary is in no split: its stack lies before it."""
+def test_split_depends_on_whole_stack():
+    """Check that an exposure just after a boundary is in no split, since its stack is before it."""
     sources = season_of([float(t) for t in range(100)], days=5.0)
     splits = split_by_time(sources, (0.5, 0.25))
     first_val = min(source.expstart for source in splits["val"])
@@ -58,14 +58,14 @@ def test_the_stack_counts_and_not_the_exposure_alone():
 @pytest.mark.parametrize(
     ("shares", "empty"), [((0.97, 0.01), "val"), ((0.5, 0.5), "test"), ((0.0, 0.5), "train")]
 )
-def test_a_split_that_gets_nothing_is_named(sources, shares, empty):
+def test_empty_split_raises_error(sources, shares, empty):
     with pytest.raises(
         BlobwatchError, match=f"inside the span of {empty} with its whole stack. Add exposures"
     ):
         split_by_time(sources, shares)
 
 
-def test_the_index_of_difference_is_read(tmp_path):
+def test_reads_index_of_difference(tmp_path):
     (tmp_path / "index.csv").write_text(
         "rootname,expstart,path,stack,reason\n"
         "ia,10.0,,,too few\nib,11.0,,,too few\nic,12.5,ic_diff.fits,ia ib,\n"
@@ -75,7 +75,7 @@ def test_the_index_of_difference_is_read(tmp_path):
     assert source.earliest == 10.0
 
 
-def test_without_an_index(tmp_path):
+def test_missing_index(tmp_path):
     with pytest.raises(
         BlobwatchError, match=r"index\.csv: file not found\. Run `blobwatch difference` first"
     ):

@@ -1,4 +1,4 @@
-"""Labels, places and origins of the subframes of one difference image."""
+"""Labels, positions and origins of the subframes of one difference image."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def noise():
     return image_with_blobs([])
 
 
-def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations(noise):
+def test_blob_position_in_all_orientations(noise):
     data = cut(frame_from_image(noise), 160, LOUD)
     orientations = set()
     for index in np.flatnonzero(data.labels):
@@ -74,7 +74,7 @@ def test_the_brightest_place_is_where_the_label_says_in_all_eight_orientations(n
     assert len(orientations) == 8
 
 
-def test_label_and_blobs_say_the_same(noise):
+def test_label_matches_blobs(noise):
     data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 80)
     held = np.bincount(data.blobs["subframe"], minlength=len(data))
     np.testing.assert_array_equal(data.labels, held > 0)
@@ -84,7 +84,7 @@ def test_label_and_blobs_say_the_same(noise):
         assert (data.blobs[name] < 255.5).all()
 
 
-def test_half_of_them_hold_blobs_and_no_more_of_them_than_asked(noise):
+def test_half_of_subframes_contain_requested_number_of_blobs(noise):
     data = cut(frame_from_image(noise), 100, Recipe((5.0, 30.0), (2, 4), 0.5))
     assert data.labels.sum() == 50
     held = np.bincount(data.blobs["subframe"], minlength=100)[data.labels == 1]
@@ -94,7 +94,7 @@ def test_half_of_them_hold_blobs_and_no_more_of_them_than_asked(noise):
     assert data.blobs["snr"].max() <= 30.1
 
 
-def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
+def test_own_blobs_are_labelled_and_absent_from_negatives():
     image = image_with_blobs([OWN])
     data = cut(frame_from_image(image, new=[OWN]), 200)
     own = data.blobs[data.blobs["injected"] == 0]
@@ -111,7 +111,7 @@ def test_own_blobs_are_labelled_where_they_are_and_never_hidden_in_a_negative():
 
 
 @pytest.mark.parametrize(("x", "left_out"), [(400.0, []), (500.0, [9, 10]), (520.0, [9, 10]), (1015.0, [11])])
-def test_subframes_that_a_blob_reaches_into_are_left_out(noise, x, left_out):
+def test_subframes_with_partial_blob_are_excluded(noise, x, left_out):
     blob = replace(OWN, x=x)
     expected = {tile.index for tile in tiles()} - set(left_out)
     frame = frame_from_image(noise, new=[blob])
@@ -120,14 +120,14 @@ def test_subframes_that_a_blob_reaches_into_are_left_out(noise, x, left_out):
     assert {4 * int(row["y0"]) // 256 + int(row["x0"]) // 256 for row in rows} == expected
 
 
-def test_sixteen_cuts_are_the_sixteen_subframes(noise):
+def test_every_tile_is_cut_once_per_frame(noise):
     rows = cut(frame_from_image(noise), 32).subframes
     for part in (rows[:16], rows[16:]):
         assert len({(int(row["x0"]), int(row["y0"])) for row in part}) == 16
     assert (rows["x0"][:16] != rows["x0"][16:]).any()  # in random order
 
 
-def test_subframes_with_a_label_are_cut_more_often(noise):
+def test_labelled_tiles_are_cut_more_often(noise):
     frame = replace(frame_from_image(noise), labelled=np.array([[400.0, 620.0], [410.0, 600.0]]))
     for share in (0.0, 0.5):
         rows = cut(frame, 160, replace(EASY, labelled=share)).subframes
@@ -136,7 +136,7 @@ def test_subframes_with_a_label_are_cut_more_often(noise):
 
 
 def profile_in(data, blob) -> np.ndarray:
-    """The unit-norm shape of a listed blob, where it lies in its turned subframe."""
+    """Return the unit-norm shape of a listed blob in its rotated subframe."""
     row = data.subframes[blob["subframe"]]
     values = {name: float(blob[name]) for name in ("half_width", "axis_ratio", "exponent", "edge")}
     values |= {name: float(blob[name]) for name in ("hole", "collar")}
@@ -164,7 +164,7 @@ def no_lobes(monkeypatch):
 
 
 @pytest.mark.parametrize(("wide", "bias", "most"), [(False, 0.06, 0.4), (True, 0.2, 0.7)])
-def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_lobes, wide, bias, most):
+def test_subframes_have_unit_noise_and_listed_snr(noise, no_lobes, wide, bias, most):
     """Noise was added in wide ones, so both are in units of the noise of the changed frame."""
     data = cut(frame_from_image(noise), 128, replace(WIDE, wide=wide))
     quiet = np.stack([data.scaled(index) for index in np.flatnonzero(data.labels == 0)])
@@ -180,7 +180,7 @@ def test_cuts_have_unit_noise_and_blobs_the_snr_they_are_listed_with(noise, no_l
     assert (np.ptp(data.blobs["depth"] * data.blobs["half_width"]) > 0.02) or not wide
 
 
-def test_only_wide_frames_get_further_noise(noise):
+def test_only_wide_frames_get_added_noise(noise):
     noises = {
         wide: [
             synthesize_frame(
@@ -197,7 +197,7 @@ def test_only_wide_frames_get_further_noise(noise):
     assert np.abs(noises[False][0].steps / 16 - expected).max() < 0.04  # rounded to 1/16
 
 
-def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
+def test_measured_subframe_is_prepared_frame_with_measured_shapes(noise):
     known, wide = (cut(frame_from_image(noise), 64, replace(WIDE, wide=flag)) for flag in (False, True))
     expected = prepare_frame(noise).scaled
     for index in np.flatnonzero(known.labels == 0):
@@ -213,7 +213,7 @@ def test_a_cut_that_is_not_wide_is_the_prepared_frame_with_known_shapes(noise):
     assert wide.blobs["exponent"].max() > 1.84
 
 
-def test_own_blobs_have_the_snr_in_the_noise_of_a_wide_frame():
+def test_own_blobs_have_snr_of_wide_frame():
     data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 320, replace(WIDE, blobs=(0, 0)))
     own = data.blobs
     assert len(own) == 20
@@ -226,7 +226,7 @@ def test_own_blobs_have_the_snr_in_the_noise_of_a_wide_frame():
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_many_blobs_may_touch_but_keep_apart(noise, wide):
+def test_many_blobs_keep_minimum_separation(noise, wide):
     data = cut(
         frame_from_image(image_with_blobs([OWN]), new=[OWN]), 60, Recipe((5.0, 30.0), (6, 8), 0.0, wide)
     )
@@ -242,7 +242,7 @@ def test_many_blobs_may_touch_but_keep_apart(noise, wide):
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_only_the_frames_own_edges_cut_blobs_off(noise, wide):
+def test_margin_applies_except_at_frame_edges(noise, wide):
     data = cut(frame_from_image(noise), 160, Recipe((5.0, 30.0), (4, 6), 0.0, wide))
     inner, outer = [], []
     for axis in ("x", "y"):
@@ -254,7 +254,7 @@ def test_only_the_frames_own_edges_cut_blobs_off(noise, wide):
     assert 0 <= min(part.min() for part in outer) < 3
 
 
-def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypatch):
+def test_no_blob_on_pixels_masked_by_contaminant(noise, monkeypatch):
     unknown = np.random.default_rng(3).uniform(size=(256, 256)) < 0.15
 
     def dead(rng, cut, noise, wide):
@@ -271,7 +271,7 @@ def test_no_blob_lies_on_a_pixel_that_a_contaminant_made_unknown(noise, monkeypa
     np.testing.assert_array_equal(data.labels, np.bincount(data.blobs["subframe"], minlength=64) > 0)
 
 
-def test_faint_ones_are_avoided(noise):
+def test_subframes_with_faint_blobs_are_excluded(noise):
     faint = blob_of_snr(500.0, 500.0, FAINT - 1.0)
     frame = create_frame(difference_of(noise), [faint, OWN])
     assert (frame.faint, frame.new) == ([faint], [OWN])
@@ -283,11 +283,11 @@ def test_faint_ones_are_avoided(noise):
     ("place", "expected"),
     [((-0.5, 0.0), True), ((-0.6, 0.0), False), ((255.4, 255.4), True), ((255.5, 3.0), False)],
 )
-def test_inside_is_by_pixel_borders(place, expected):
+def test_contains_centre_uses_pixel_borders(place, expected):
     assert contains_centre(Blob(*place, 5.0, 0.1), 0, 0) is expected
 
 
-def test_no_blob_is_put_on_dead_pixels(noise):
+def test_no_blob_on_dead_pixels(noise):
     image = noise.copy()
     image[:, :512] = np.nan
     data = cut(frame_from_image(image), 32, ONE)
@@ -299,13 +299,13 @@ def test_no_blob_is_put_on_dead_pixels(noise):
         assert np.abs(data.scaled(index)).mean() < 0.1
 
 
-def test_a_frame_without_a_clear_subframe_is_refused(noise):
+def test_frame_without_unambiguous_subframe_raises_error(noise):
     crowd = [Blob(tile.x0 + 5.0, tile.y0 + 5.0, 5.0, 0.1) for tile in tiles()]
     with pytest.raises(BlobwatchError, match="izzz0000q: no unambiguous subframe"):
         cut(frame_from_image(noise, new=crowd), 2)
 
 
-def test_contaminants_are_named_and_as_many_as_asked(noise):
+def test_contaminated_share_and_names(noise):
     data = cut(frame_from_image(noise), 200, Recipe((5.0, 30.0), (1, 5), 0.5))
     named = data.subframes["contaminant"] != ""
     assert 0.38 < named.mean() < 0.62
@@ -313,7 +313,7 @@ def test_contaminants_are_named_and_as_many_as_asked(noise):
     assert 0.3 < named[data.labels == 0].mean() < 0.7
 
 
-def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
+def test_wide_setting_reaches_contaminants(noise, monkeypatch):
     asked = []
 
     def add_contaminants(rng, cut, noise, wide):
@@ -326,7 +326,7 @@ def test_contaminants_are_wide_where_the_blobs_are(noise, monkeypatch):
     assert asked == [False, False, True, True]
 
 
-def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
+def test_light_is_exposure_and_one_where_nan(noise):
     image = noise.copy()
     image[5, 6] = np.nan
     stack = 0.9 + image_with_blobs([], seed=5, noise=0.002)
@@ -336,7 +336,7 @@ def test_light_is_the_exposure_and_one_where_it_is_unknown(noise):
     assert (frame.level, frame.noise) == pytest.approx((0.0, NOISE), abs=1e-4)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(noise):
+def test_subframes_depend_on_seed(noise):
     frame = frame_from_image(noise)
     one, two, other = cut(frame, 8), cut(frame, 8), cut(frame, 8, seed=2)
     for name in ("images", "subframes", "blobs", "rootnames"):
@@ -344,18 +344,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(noise):
     assert one.images.tobytes() != other.images.tobytes()
 
 
-def test_a_difference_image_without_its_stack_is_taken_as_of_even_light(noise):
+def test_difference_without_stack_has_unit_stack(noise):
     frame = create_frame(Difference("izzz0000q", noise, None, None, {}, Path("x.fits")), [])
     np.testing.assert_allclose(frame.light, 1.0 - noise, rtol=1e-6)
 
 
-def test_cutting_does_not_change_the_frame(noise):
+def test_cutting_keeps_frame(noise):
     frame = frame_from_image(noise.copy())
     cut(frame, 8, Recipe((5.0, 30.0), (1, 5), 1.0, wide=True))
     np.testing.assert_array_equal(frame.image, noise)
 
 
-def test_the_sixteen_of_a_whole_frame():
+def test_whole_frame_subframes():
     edge = Blob(x=511.7, y=100.0, half_width=6.0, depth=0.05)  # its centre lies in the third column
     image = image_with_blobs([OWN, edge])
     data = cut_whole_frame(create_frame(difference_of(image), [OWN, edge]))
@@ -369,7 +369,7 @@ def test_the_sixteen_of_a_whole_frame():
     assert np.abs(data.scaled(9) - scaled[512:768, 256:512]).max() < 0.04  # rounded to 1/16
 
 
-def test_a_whole_frame_without_blobs():
+def test_whole_frame_without_blobs():
     data = cut_whole_frame(frame_from_image(image_with_blobs([])))
     assert data.labels.sum() == 0
     assert len(data.blobs) == 0

@@ -1,4 +1,4 @@
-"""Stage ``baseline``: the predecessor's network as an artefact like any other, the same bytes each time."""
+"""Stage ``baseline``: model folder, history and deterministic training."""
 
 import csv
 
@@ -23,7 +23,7 @@ SMALL = Baseline(subframes=6, epochs=2, batch=4, learning_rate=0.001, weight_dec
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _torch_as_it_was():
+def _restore_torch_settings():
     threads, filling = torch.get_num_threads(), torch.utils.deterministic.fill_uninitialized_memory
     yield
     torch.set_num_threads(threads)
@@ -49,7 +49,7 @@ def trained(subframes, tmp_path_factory):
     return run(subframes, tmp_path_factory.mktemp("trained"))
 
 
-def test_it_answers_as_other_models_do(trained, subframes):
+def test_model_runs_like_other_models(trained, subframes):
     model = Model.load(trained[0])
     images = read_split(subframes, "val").scaled(slice(None))[:, None]
     answers = model.run(images)
@@ -62,7 +62,7 @@ def test_it_answers_as_other_models_do(trained, subframes):
     assert model.run(frame).shape == (1, 3, 4, 4)
 
 
-def test_the_manifest_says_what_it_is(trained):
+def test_manifest_describes_architecture(trained):
     manifest = Model.load(trained[0]).manifest
     assert manifest["architecture"] == {"name": "predecessor", "width": 1, "stride": 256}
     assert manifest["parameters"] == 8_392_418
@@ -73,7 +73,7 @@ def test_the_manifest_says_what_it_is(trained):
     ]
 
 
-def test_the_history_has_a_row_per_epoch(trained):
+def test_history_has_row_per_epoch(trained):
     with (trained[1] / "history.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["0", "1"]
@@ -82,7 +82,7 @@ def test_the_history_has_a_row_per_epoch(trained):
         assert 0 <= float(row["val_auc"]) <= 1
 
 
-def test_the_weights_are_trained_ones(trained):
+def test_weights_are_trained(trained):
     torch.manual_seed(1)
     untrained = build_network("predecessor", 1).state_dict()
     weights = load_network(trained[0], Model.load(trained[0]).manifest).state_dict()
@@ -90,12 +90,12 @@ def test_the_weights_are_trained_ones(trained):
         assert not torch.equal(tensor, untrained[name]), name
 
 
-def test_a_second_run_gives_the_same_bytes(trained, subframes, tmp_path):
+def test_second_run_gives_same_bytes(trained, subframes, tmp_path):
     for place, before in zip(run(subframes, tmp_path), trained, strict=True):
         assert folder_hash(place) == folder_hash(before)
 
 
-def test_the_recipe_of_the_project_is_the_predecessors():
+def test_settings_match_predecessor():
     settings = load_params(ROOT / "params.yaml").baseline
     assert (settings.subframes, settings.epochs, settings.weight_decay) == (1000, 5, 1e-5)
     plan = create_baseline_plan(settings, 7)
@@ -103,7 +103,7 @@ def test_the_recipe_of_the_project_is_the_predecessors():
     assert (plan.crop, plan.crops) == (256, 1)
 
 
-def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_path, monkeypatch):
+def test_interrupted_training_writes_nothing_and_depends_on_seed(subframes, tmp_path, monkeypatch):
     seen = []
 
     def fit(name, network, train_set, val_set, plan, checkpoint):
@@ -121,7 +121,7 @@ def test_a_killed_training_leaves_nothing_and_the_seed_decides(subframes, tmp_pa
     assert seen[0][2] != seen[1][2]  # other subframes
 
 
-def test_as_many_subframes_as_asked_are_drawn_from_all_of_train(subframes, tmp_path, monkeypatch):
+def test_requested_number_of_subframes_is_drawn(subframes, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(stage, "write_artefact", lambda *arguments: None)
 
@@ -138,6 +138,6 @@ def test_as_many_subframes_as_asked_are_drawn_from_all_of_train(subframes, tmp_p
     assert set.union(*drawn) == {image.tobytes() for image in data.images}
 
 
-def test_without_subframes(tmp_path):
+def test_missing_subframes(tmp_path):
     with pytest.raises(BlobwatchError, match=r"no train subframes\. Run `dvc repro subframes`"):
         run(tmp_path / "nowhere", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Stage ``difference``: products, provenance, and what cannot be made."""
+"""Stage ``difference``: products, provenance and errors."""
 
 import csv
 import hashlib
@@ -63,7 +63,7 @@ def rows_of(folder) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def test_index_says_what_was_made_and_why_not(made, exposures):
+def test_index_lists_products_and_reasons(made, exposures):
     rows = rows_of(made)
     names = [one.rootname for one in list_exposures(exposures, "F153M")]
     assert [row["rootname"] for row in rows] == names
@@ -78,7 +78,7 @@ def test_index_says_what_was_made_and_why_not(made, exposures):
     )
 
 
-def test_product_is_the_median_of_the_earlier_ones_minus_the_exposure(made, exposures, settings):
+def test_product_is_median_stack_minus_exposure(made, exposures, settings):
     listed = list_exposures(exposures, "F153M")
     images = []
     for one in listed:
@@ -95,7 +95,7 @@ def test_product_is_the_median_of_the_earlier_ones_minus_the_exposure(made, expo
     assert 0.006 < np.median(product.noise) < 0.012
 
 
-def test_provenance_is_in_the_header_and_no_path_of_this_machine(made, exposures, settings):
+def test_header_contains_provenance_without_directory(made, exposures, settings):
     listed = list_exposures(exposures, "F153M")
     last = listed[4]
     with fits.open(made / f"{last.rootname}_diff.fits") as hdus:
@@ -113,12 +113,12 @@ def test_provenance_is_in_the_header_and_no_path_of_this_machine(made, exposures
     assert str(exposures) not in repr(header)
 
 
-def test_the_number_of_processes_changes_no_byte(made, exposures, settings, tmp_path):
+def test_output_is_independent_of_workers(made, exposures, settings, tmp_path):
     difference(exposures, NO_OVERRULES, tmp_path / "difference", settings, "F153M", workers=2)
     assert folder_hash(tmp_path / "difference") == folder_hash(made)
 
 
-def test_a_product_does_not_know_the_later_exposures(made, exposures, settings, tmp_path):
+def test_product_is_independent_of_later_exposures(made, exposures, settings, tmp_path):
     listed = list_exposures(exposures, "F153M")
     earlier = tmp_path / "earlier"
     earlier.mkdir()
@@ -129,9 +129,7 @@ def test_a_product_does_not_know_the_later_exposures(made, exposures, settings, 
     assert (tmp_path / "difference" / name).read_bytes() == (made / name).read_bytes()
 
 
-def test_bad_exposures_and_other_kinds_are_set_apart_and_enter_no_stack(
-    made, exposures, params, settings, tmp_path
-):
+def test_bad_exposures_and_darks_are_rejected(made, exposures, params, settings, tmp_path):
     folder = tmp_path / "raw"
     own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5, "bad_exposures": 1})
     simulate(folder, own, seed=3, workers=2)
@@ -159,10 +157,7 @@ def test_bad_exposures_and_other_kinds_are_set_apart_and_enter_no_stack(
     assert bad == {name: measured[name]["rejection"] for name in bad}
 
 
-# What cannot be done
-
-
-def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_path):
+def test_too_few_exposures_keep_old_products(exposures, settings, tmp_path):
     target = tmp_path / "difference"
     target.mkdir()
     (target / "kept.txt").write_text("old")
@@ -173,7 +168,7 @@ def test_too_few_for_any_stack_leaves_the_old_products(exposures, settings, tmp_
     assert [path.name for path in target.iterdir()] == ["kept.txt"]
 
 
-def test_empty_folder_and_no_folder(tmp_path, settings):
+def test_empty_and_missing_folder(tmp_path, settings):
     with pytest.raises(BlobwatchError, match=r"no FITS file\. Put exposures there"):
         difference(tmp_path, NO_OVERRULES, tmp_path / "out", settings, "F153M")
     with pytest.raises(BlobwatchError, match="not a directory"):
@@ -181,12 +176,12 @@ def test_empty_folder_and_no_folder(tmp_path, settings):
     assert not (tmp_path / "out").exists()
 
 
-def test_no_exposure_in_the_filter(exposures, settings, tmp_path):
+def test_no_exposure_in_filter(exposures, settings, tmp_path):
     with pytest.raises(BlobwatchError, match=r"no exposure in F105W\. Set data\.filter or add"):
         difference(exposures, NO_OVERRULES, tmp_path / "out", settings, "F105W")
 
 
-def test_exposures_in_nested_folders_are_named_by_their_paths(made, exposures, settings, tmp_path):
+def test_nested_folders_give_relative_paths(made, exposures, settings, tmp_path):
     paths = sorted(exposures.glob("*.fits"))
     for number, path in enumerate(paths):
         place = tmp_path / "raw" / ("2016" if number < 3 else "2017/01") / path.name
@@ -201,7 +196,7 @@ def test_exposures_in_nested_folders_are_named_by_their_paths(made, exposures, s
     assert [row | {"exposure": ""} for row in rows] == [row | {"exposure": ""} for row in flat_rows]
 
 
-def test_the_same_rootname_twice(exposures, tmp_path):
+def test_duplicate_rootname_is_reported(exposures, tmp_path):
     one = sorted(exposures.glob("*.fits"))[0]
     name = one.name.split("_")[0]
     shutil.copy(one, tmp_path / one.name)
@@ -211,7 +206,7 @@ def test_the_same_rootname_twice(exposures, tmp_path):
     assert reported[0].startswith(f"{name}: 2 files; ")
 
 
-def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
+def test_exposure_without_date_raises_error(exposures, tmp_path):
     changed_copy(
         sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None, **{"DATE-OBS": None}
     )
@@ -219,7 +214,7 @@ def test_an_exposure_without_a_date_is_named(exposures, tmp_path):
         list_exposures(tmp_path, "F153M")
 
 
-def test_an_exposure_without_a_rootname_is_called_by_its_file(exposures, tmp_path):
+def test_missing_rootname_is_taken_from_file_name(exposures, tmp_path):
     path = tmp_path / "ich219i8q_flt.fits"
     changed_copy(sorted(exposures.glob("*.fits"))[0], path, ROOTNAME=None)
     with fits.open(path, mode="update") as hdus:
@@ -227,7 +222,7 @@ def test_an_exposure_without_a_rootname_is_called_by_its_file(exposures, tmp_pat
     assert [one.rootname for one in list_exposures(tmp_path, "F153M")] == ["ich219i8q"]
 
 
-def test_a_damaged_exposure_is_named_and_nothing_is_written(exposures, settings, tmp_path):
+def test_damaged_exposure_raises_error(exposures, settings, tmp_path):
     folder = tmp_path / "raw"
     shutil.copytree(exposures, folder)
     victim = sorted(folder.glob("*.fits"))[2]
@@ -237,7 +232,7 @@ def test_a_damaged_exposure_is_named_and_nothing_is_written(exposures, settings,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
 
 
-def test_a_decision_of_a_person_is_honoured(exposures, settings, tmp_path):
+def test_overrule_is_applied(exposures, settings, tmp_path):
     names = [one.rootname for one in list_exposures(exposures)]
     decision = Overrule(names[1], "reject", "Ada", "2026-11-27T00:00:00+00:00", "guiding was lost")
     append_overrules(tmp_path, [decision])

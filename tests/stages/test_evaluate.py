@@ -1,4 +1,4 @@
-"""Stage ``evaluate`` on a small set: reports, tables, pictures, and the run in MLflow."""
+"""Stage ``evaluate`` on a small set: reports, tables, figures and the MLflow run."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ HISTORY = "epoch,train_loss,val_loss,val_auc\n0,0.9,0.7,0.8\n1,0.5,0.5,0.9\n"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, blank_database):
-    """A project whose candidate, the box detector, was evaluated."""
+    """Return a project with an evaluated box detector."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.setattr(clean_frames, "NOISE_FRAMES", 2)
@@ -88,7 +88,7 @@ def metrics(made) -> dict:
     return json.loads((made.reports / "metrics.json").read_text())
 
 
-def test_every_number_stands_beside_the_baselines(metrics):
+def test_metrics_include_baselines(metrics):
     bank, old, laplacian = (metrics["baselines"][key] for key in KEYS[1:])
     assert metrics["subframes"].keys() - bank["subframes"].keys() == {"calibration_error"}
     assert metrics["blobs"].keys() == bank["blobs"].keys() == laplacian["blobs"].keys()
@@ -100,7 +100,7 @@ def test_every_number_stands_beside_the_baselines(metrics):
     assert metrics["test"]["subframes"] == 16
 
 
-def test_every_number_has_its_interval(metrics):
+def test_metrics_have_intervals(metrics):
     for report in (metrics, *metrics["baselines"].values()):
         for section in ("subframes", "blobs"):
             for name, value in report[section].items():
@@ -112,7 +112,7 @@ def test_every_number_has_its_interval(metrics):
     assert (clean["exposures"], clean["blobs"]) == (1, 64)
 
 
-def test_each_robustness_set_has_every_detector_and_the_limit(made, metrics):
+def test_robustness_sets_have_all_detectors_and_limit(made, metrics):
     robustness = metrics["robustness"]
     assert set(robustness["sets"]) == set(SETS)
     for figures in robustness["sets"].values():
@@ -126,7 +126,7 @@ def test_each_robustness_set_has_every_detector_and_the_limit(made, metrics):
     assert named == {(name, detector) for name in SETS for detector in detectors}
 
 
-def test_the_reports_are_complete(made):
+def test_reports_are_complete(made):
     names = {path.relative_to(made.reports).as_posix() for path in made.reports.rglob("*.*")}
     expected = {f"{name}.csv" for name in TABLES} | {f"figures/{name}.png" for name in PICTURES}
     assert expected | {"metrics.json", "model_card.md"} <= names
@@ -134,7 +134,7 @@ def test_the_reports_are_complete(made):
         assert (made.reports / f"figures/{name}.png").stat().st_size > 3000
 
 
-def test_the_tables_have_every_detector(made):
+def test_tables_have_every_detector(made):
     for name in ("roc", "slices"):
         assert list(dict.fromkeys(row["detector"] for row in rows_of(made, name))) == NAMES
     found = {(row["detector"], row["frames"]) for row in rows_of(made, "completeness")}
@@ -144,7 +144,7 @@ def test_the_tables_have_every_detector(made):
     assert sum(int(row["subframes"]) for row in rows_of(made, "reliability")) == 16
 
 
-def test_the_predictions_give_the_metrics_anew(made, metrics):
+def test_predictions_reproduce_metrics(made, metrics):
     rows = rows_of(made, "predictions")
     labels = np.array([int(row["label"]) for row in rows])
     for key in KEYS:
@@ -153,22 +153,22 @@ def test_the_predictions_give_the_metrics_anew(made, metrics):
         assert roc_auc_score(labels, scores) == pytest.approx(report["subframes"]["auc"]["value"], abs=0.02)
 
 
-def test_the_run_in_mlflow_has_the_verdict(made, metrics):
+def test_mlflow_run_has_metrics(made, metrics):
     run = find_run(open_store(made.root), Model.load(made.candidate).manifest["fingerprint"]["sha256"])
     assert run.data.metrics["subframes.auc"] == pytest.approx(metrics["subframes"]["auc"]["value"])
 
 
-def test_a_second_evaluation_gives_the_same_bytes(made):
+def test_second_evaluation_gives_same_bytes(made):
     before = folder_hash(made.reports)
     run(made)
     assert folder_hash(made.reports) == before
 
 
-def test_without_a_baseline(made):
+def test_missing_baseline(made):
     with pytest.raises(BlobwatchError, match=r"none/manifest\.json does not exist"):
         run(made, baseline="none")
 
 
-def test_what_is_no_number_is_null_in_json():
+def test_nan_becomes_null():
     content = {"a": {"value": float("nan"), "low": 0.12345678}, "n": 3}
     assert round_floats(content) == {"a": {"value": None, "low": 0.123457}, "n": 3}

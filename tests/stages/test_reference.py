@@ -1,4 +1,4 @@
-"""Stage ``reference``, and the traits that it measures: of difference images with the box model."""
+"""Stage ``reference``, and the statistics that it measures: of difference images with the box model."""
 
 import csv
 import json
@@ -42,14 +42,14 @@ def subframes_of(folder, splits):
 
 @pytest.fixture(scope="module")
 def measured(box_model, differences, tmp_path_factory):
-    """What the stage found, and the file that it wrote."""
+    """Return the result of the stage and its output file."""
     folder = tmp_path_factory.mktemp("measured")
     subframes = subframes_of(folder, SPLITS)
     found = reference(box_model, differences, subframes, folder / "out", SETTINGS, seed=1, workers=1)
     return found, folder / "out" / REFERENCE
 
 
-def test_it_measures_the_exposures_that_trained_and_no_others(measured, box_model):
+def test_reference_measures_training_exposures_only(measured, box_model):
     found, path = measured
     assert json.loads(path.read_text()) == found
     assert list(found) == ["model", "together", "ranges", "exposures"]
@@ -61,7 +61,7 @@ def test_it_measures_the_exposures_that_trained_and_no_others(measured, box_mode
         assert row["found"] == blobs
 
 
-def test_the_ranges_hold_the_mean_and_lie_within_what_was_seen(measured):
+def test_ranges_contain_mean_and_lie_within_measured_values(measured):
     found, _ = measured
     assert set(found["ranges"]) == set(STATISTICS)
     for name, known in found["ranges"].items():
@@ -72,7 +72,7 @@ def test_the_ranges_hold_the_mean_and_lie_within_what_was_seen(measured):
     assert found["ranges"]["noise"]["low"] < found["ranges"]["noise"]["high"]
 
 
-def test_the_monitor_reads_what_the_stage_wrote(measured):
+def test_monitor_reads_reference(measured):
     found, path = measured
     known = read_reference(path)
     assert (known.model, known.together, known.ranges) == (found["model"], 3, found["ranges"])
@@ -88,7 +88,7 @@ def rows_of(count: int) -> list[dict]:
     ]
 
 
-def test_the_ranges_follow_from_the_seed():
+def test_ranges_depend_on_seed():
     first, again, other = (
         bootstrap_ranges(rows_of(30), SETTINGS, np.random.default_rng(seed)) for seed in (1, 1, 2)
     )
@@ -96,8 +96,8 @@ def test_the_ranges_follow_from_the_seed():
     assert first != other
 
 
-def test_neighbours_are_drawn_together():
-    """Where neighbours are alike, means of runs scatter more than those of exposures drawn singly."""
+def test_neighbours_are_drawn_in_runs():
+    """Check that means of runs scatter more if neighbours are correlated."""
     slow = [dict.fromkeys(STATISTICS, float(number // 10)) for number in range(40)]
     wide, narrow = (
         bootstrap_ranges(
@@ -109,25 +109,25 @@ def test_neighbours_are_drawn_together():
     assert width[id(wide)] > 2 * width[id(narrow)]
 
 
-def test_few_exposures_are_enough():
+def test_ranges_of_one_exposure():
     one = bootstrap_ranges(rows_of(1), SETTINGS, np.random.default_rng(1))
     assert all(known["low"] == known["mean"] == known["high"] for known in one.values())
 
 
-def test_subframes_that_train_nothing(box_model, differences, tmp_path):
+def test_subframes_without_training_exposures(box_model, differences, tmp_path):
     with pytest.raises(BlobwatchError, match="no training exposures\\. Run `dvc repro subframes`"):
         reference(box_model, differences, subframes_of(tmp_path, ["val"]), tmp_path / "out", SETTINGS, 1)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")
-def traits(box_model):
+def statistics(box_model):
     predictor = Predictor.load(box_model)
     return lambda image: measure_statistics(predictor(image))
 
 
-def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
-    quiet, loud = (traits(image_with_blobs([], 1, noise)) for noise in (0.004, 0.03))
+def test_noise_statistic_matches_image(statistics):
+    quiet, loud = (statistics(image_with_blobs([], 1, noise)) for noise in (0.004, 0.03))
     assert quiet.noise == pytest.approx(0.004, rel=0.01)
     assert loud.noise == pytest.approx(0.03, rel=0.01)
     assert max(quiet.contaminants, loud.contaminants) < 0.002
@@ -135,33 +135,33 @@ def test_noise_is_as_given_and_does_not_hang_on_the_unit(traits):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_contaminated_share_is_that_of_the_frame_under_streaks(traits, sign):
+def test_contaminated_share_matches_streaks(statistics, sign):
     image = image_with_blobs([], 2)
-    clean = traits(image).contaminants
+    clean = statistics(image).contaminants
     shares = []
     for rows in (16, 64):
         streaked = image.copy()
         streaked[400 : 400 + rows] += sign * 5 * NOISE
-        shares.append(traits(streaked).contaminants - clean)
+        shares.append(statistics(streaked).contaminants - clean)
     assert shares == pytest.approx([16 / 1024, 64 / 1024], rel=0.1)
 
 
-def test_one_loud_blob_is_found_and_moves_no_score(traits):
+def test_one_blob_is_found_and_keeps_score(statistics):
     image, loud = image_with_blobs([], 4), image_with_blobs([LOUD], 4)
-    without, with_it = traits(image), traits(loud)
+    without, with_it = statistics(image), statistics(loud)
     assert (without.found, with_it.found) == (0, 1)
     assert with_it.score == pytest.approx(without.score, abs=0.3)
     assert with_it.noise == pytest.approx(without.noise, rel=0.01)
 
 
-def test_blobs_everywhere_are_counted_and_raise_the_score(traits):
+def test_many_blobs_raise_score(statistics):
     everywhere = [Blob(128 + 256 * i, 128 + 256 * j, 4.0, 0.1) for i in range(4) for j in range(4)]
-    found = traits(image_with_blobs(everywhere, 4))
+    found = statistics(image_with_blobs(everywhere, 4))
     assert found.found == 16
-    assert found.score > traits(image_with_blobs([], 4)).score + 3
+    assert found.score > statistics(image_with_blobs([], 4)).score + 3
 
 
-def test_probabilities_of_none_and_one_give_finite_scores(box_model):
+def test_extreme_probabilities_give_finite_scores(box_model):
     answer = Predictor.load(box_model)(image_with_blobs([], 5))
     for sure, sign in ((np.zeros(16), -1), (np.ones(16), 1)):
         for kind in (np.float32, np.float64):

@@ -21,7 +21,7 @@ ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(200)])
 
 @pytest.fixture(autouse=True)
 def scores(monkeypatch):
-    """Models are as good as their weights say: "bad" ones guess, others nearly know."""
+    """Score models by their weights: "bad" ones are random, others nearly perfect."""
 
     def judgement(model, subframes, radius):
         noise = 5.0 if "bad" in (model.folder / "model.onnx").read_text() else 0.3
@@ -47,7 +47,7 @@ def report(made: Project, name: str) -> dict:
 
 
 def retrained_elsewhere(made: Project) -> None:
-    """The same fingerprint, other last bits."""
+    """Change the last bits of the weights but not the fingerprint."""
     (made.candidate / "model.onnx").write_text("onnx one, other bits")
     manifest = json.loads((made.candidate / "manifest.json").read_text())
     manifest["files"]["model.onnx"] = file_hash(made.candidate / "model.onnx")
@@ -61,13 +61,13 @@ def other_inputs(made: Project) -> None:
 
 
 def same_weights_of_other_inputs(made: Project) -> None:
-    """A comment was changed: the training gave the same bytes, under another fingerprint."""
+    """Train the same weights under another fingerprint."""
     other_inputs(made)
     made.train("one")
     made.evaluate()
 
 
-def test_the_first_good_candidate_is_promoted(project):
+def test_first_good_candidate_is_promoted(project):
     decision = run(project)
     assert (decision["verdict"], decision["version"], decision["reasons"]) == ("promoted", 1, [])
     assert (project.root / "models/champion/model.onnx").read_text() == "onnx one"
@@ -76,7 +76,7 @@ def test_the_first_good_candidate_is_promoted(project):
     assert report(project, "decision.json") == decision
 
 
-def test_a_second_run_changes_nothing(project):
+def test_second_run_changes_nothing(project):
     run(project)
     gate = (project.root / "reports/register/gate.json").read_bytes()
     log = (project.root / "models/promotions.jsonl").read_bytes()
@@ -87,7 +87,7 @@ def test_a_second_run_changes_nothing(project):
     assert (project.root / "models/promotions.jsonl").read_bytes() == log
 
 
-def test_the_gate_report_knows_nothing_of_the_registry(project, blank_database):
+def test_gate_report_is_independent_of_registry(project, blank_database):
     run(project)
     other_inputs(project)
     again(project, "two")
@@ -101,7 +101,7 @@ def test_the_gate_report_knows_nothing_of_the_registry(project, blank_database):
     assert set(report(project, "gate.json")) == {"fingerprint", "files", "checks", "passed"}
 
 
-def test_a_rebuild_on_another_processor_changes_nothing(project):
+def test_rebuild_on_other_processor_keeps_champion(project):
     run(project)
     retrained_elsewhere(project)
     decision = run(project)
@@ -111,7 +111,7 @@ def test_a_rebuild_on_another_processor_changes_nothing(project):
     assert len(registry.versions(open_store(project.root))) == 1
 
 
-def test_a_better_candidate_follows(project):
+def test_better_candidate_replaces_champion(project):
     run(project)
     other_inputs(project)
     decision = again(project, "two")
@@ -129,7 +129,7 @@ def test_a_better_candidate_follows(project):
         ("bad", {}, "significantly worse"),
     ],
 )
-def test_what_fails_the_gate_stays_challenger(project, weights, metrics, reason):
+def test_failing_candidate_stays_challenger(project, weights, metrics, reason):
     run(project)
     other_inputs(project)
     decision = again(project, weights, **metrics)
@@ -152,7 +152,7 @@ def test_what_fails_the_gate_stays_challenger(project, weights, metrics, reason)
         (other_inputs, "stage 'train' is not up to date: src/pkg"),
     ],
 )
-def test_a_good_candidate_of_other_inputs_is_held(project, change, reason):
+def test_candidate_of_uncommitted_inputs_is_held(project, change, reason):
     change(project)
     decision = run(project)
     assert decision["verdict"] == "held"
@@ -163,7 +163,7 @@ def test_a_good_candidate_of_other_inputs_is_held(project, change, reason):
     assert run(project)["version"] == 1
 
 
-def test_a_worktree_promotes_nothing(project, tmp_path):
+def test_worktree_does_not_promote(project, tmp_path):
     project.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
     side = Project(tmp_path / "side")
     shutil.copytree(project.root / "data", side.root / "data", dirs_exist_ok=True)
@@ -174,7 +174,7 @@ def test_a_worktree_promotes_nothing(project, tmp_path):
     assert "worktree or a queued experiment" in decision["reasons"][0]
 
 
-def test_says_what_it_decided(project, capsys):
+def test_prints_checks_and_decision(project, capsys):
     run(project)
     said = capsys.readouterr()
     assert said.out == ""
@@ -182,14 +182,14 @@ def test_says_what_it_decided(project, capsys):
     assert "version 1 is the champion. Commit models/champion" in said.err
 
 
-def test_an_altered_candidate_is_refused(project):
+def test_modified_candidate_raises_error(project):
     (project.candidate / "model.onnx").write_text("evil")
     with pytest.raises(BlobwatchError, match="sha256 differs"):
         run(project)
     assert not (project.root / "reports/register").exists()
 
 
-def test_the_same_weights_of_other_inputs_are_a_version_that_only_a_person_promotes(project):
+def test_identical_weights_need_manual_promotion(project):
     run(project)
     same_weights_of_other_inputs(project)
     decision = run(project)

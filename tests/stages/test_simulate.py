@@ -1,4 +1,4 @@
-"""Stage ``simulate``: the folder it leaves."""
+"""Stage ``simulate``: exposures and truth table."""
 
 import csv
 
@@ -22,7 +22,7 @@ def made(settings, tmp_path_factory):
     return folder, simulate(folder, settings, seed=7, workers=1)
 
 
-def test_the_folder_holds_the_exposures_and_the_truth(made):
+def test_folder_contains_exposures_and_truth(made):
     folder, season = made
     names = [f"{pointing.rootname}_flt.fits" for pointing in season.pointings]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*names, TRUTH])
@@ -34,13 +34,13 @@ def test_the_folder_holds_the_exposures_and_the_truth(made):
         assert read.filter == "F153M"
 
 
-def test_a_season_of_eighty_fits_in_250_megabytes(made, params):
+def test_season_size_is_limited(made, params):
     folder, season = made
     size = sum(path.stat().st_size for path in folder.glob("*.fits")) / len(season.pointings)
     assert size * params.simulate.exposures < 250e6
 
 
-def test_truth_names_every_blob(made):
+def test_truth_lists_every_blob(made):
     folder, season = made
     with (folder / TRUTH).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -60,13 +60,13 @@ def test_truth_names_every_blob(made):
         assert 4 < float(row["radius"]) < 13
 
 
-def test_the_number_of_processes_changes_no_byte(made, settings, tmp_path):
+def test_output_is_independent_of_workers(made, settings, tmp_path):
     folder, _ = made
     simulate(tmp_path / "simulated", settings, seed=7, workers=2)
     assert folder_hash(tmp_path / "simulated") == folder_hash(folder)
 
 
-def test_another_seed_changes_the_truth(made, settings, tmp_path):
+def test_truth_depends_on_seed(made, settings, tmp_path):
     folder, season = made
     write_truth(tmp_path / "same.csv", season)
     assert (tmp_path / "same.csv").read_bytes() == (folder / TRUTH).read_bytes()
@@ -74,7 +74,7 @@ def test_another_seed_changes_the_truth(made, settings, tmp_path):
     assert (tmp_path / "simulated" / TRUTH).read_bytes() != (folder / TRUTH).read_bytes()
 
 
-def test_an_error_leaves_the_old_season(made, settings, monkeypatch, tmp_path):
+def test_error_keeps_old_season(made, settings, monkeypatch, tmp_path):
     target = tmp_path / "simulated"
     target.mkdir()
     (target / "kept.txt").write_text("old")
@@ -89,7 +89,7 @@ def test_an_error_leaves_the_old_season(made, settings, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["simulated"]
 
 
-def test_the_sky_takes_every_setting_of_the_section(params):
+def test_sky_has_settings_of_section(params):
     sky = create_sky(params.simulate)
     assert sky.streak_share == params.simulate.streak_share
     assert tuple(sky.background) == tuple(params.simulate.background)

@@ -1,4 +1,4 @@
-"""Stage ``subframes``: shards, whole test frames, and an index that names their origin."""
+"""Stage ``subframes``: shards, whole test frames, index, labels and templates."""
 
 import csv
 import hashlib
@@ -36,7 +36,7 @@ NEW = Blob(x=700.0, y=200.0, half_width=6.0, depth=0.06)  # appears on day 17
 
 @pytest.fixture(scope="module")
 def season(tmp_path_factory) -> tuple[Path, Path, Path, Path]:
-    """Twenty-four days with a difference image each, against the three days before; a table of the truth."""
+    """Return the folders of a season of 24 days with six difference images and a truth table."""
     folder = tmp_path_factory.mktemp("season")
     differences, exposures = folder / "difference", folder / "raw"
     differences.mkdir()
@@ -73,7 +73,7 @@ def rows_of(folder: Path) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def test_counts_are_those_of_params_and_shards_those_of_the_index(made):
+def test_counts_match_settings_and_index(made):
     rows = rows_of(made)
     for split in ("train", "val", "test"):
         assert len(read_split(made, split)) == getattr(SETTINGS, split).count
@@ -88,14 +88,14 @@ def test_counts_are_those_of_params_and_shards_those_of_the_index(made):
     assert written == {row["path"] for row in rows}
 
 
-def test_the_index_names_the_origin(made, season):
+def test_index_contains_origin(made, season):
     for row in rows_of(made):
         source = season[0] / f"{row['rootname']}_diff.fits"
         assert row["difference_md5"] == hashlib.md5(source.read_bytes()).hexdigest()
         assert len(row["stack"].split()) == 3
 
 
-def test_no_exposure_is_in_two_splits_not_even_inside_a_stack(made):
+def test_splits_share_no_exposure(made):
     known: dict[str, set] = {}
     for row in rows_of(made):
         split = "test" if row["split"] == "final" else row["split"]
@@ -106,7 +106,7 @@ def test_no_exposure_is_in_two_splits_not_even_inside_a_stack(made):
             assert one == other or not known[one] & known[other]
 
 
-def test_whole_test_frames_hold_the_seasons_own_blobs(made):
+def test_whole_test_frames_contain_own_blobs(made):
     final, test = read_split(made, "final"), read_split(made, "test")
     assert len(final) == 16 * len(set(test.rootnames))
     assert set(final.rootnames) == set(test.rootnames)
@@ -115,12 +115,12 @@ def test_whole_test_frames_hold_the_seasons_own_blobs(made):
     assert (blob["frame_x"], blob["frame_y"], blob["injected"]) == (NEW.x, NEW.y, 0)
 
 
-def test_both_labels_are_in_every_split(made):
+def test_both_labels_in_every_split(made):
     for split in ("train", "val", "test"):
         assert 0.3 < read_split(made, split).labels.mean() < 0.7
 
 
-def test_only_train_has_wide_shapes_and_each_split_as_many_blobs_as_asked(made):
+def test_only_train_has_wide_shapes(made):
     for split, wide in (("train", True), ("val", False), ("test", False)):
         blobs = read_split(made, split).blobs
         injected = blobs[blobs["injected"] == 1]
@@ -131,15 +131,15 @@ def test_only_train_has_wide_shapes_and_each_split_as_many_blobs_as_asked(made):
         assert getattr(SETTINGS, split).blobs[0] <= most <= getattr(SETTINGS, split).blobs[1]
 
 
-def test_the_project_measures_on_the_instruments_own_shapes(params):
+def test_project_evaluates_on_measured_shapes(params):
     assert params.subframes.train.wide
     assert not params.subframes.val.wide
     assert not params.subframes.test.wide
 
 
 @pytest.mark.parametrize("train", [2, 4, 6])
-def test_few_subframes_hold_both_labels_too(season, tmp_path, train):
-    """One subframe of each difference image: they must not all be of one label."""
+def test_few_subframes_have_both_labels(season, tmp_path, train):
+    """Check that one subframe per difference image still gives both labels."""
     counts = {"train": train, "val": 2, "test": 2}
     few = {name: getattr(SETTINGS, name).model_copy(update={"count": n}) for name, n in counts.items()}
     few = SETTINGS.model_copy(update=few)
@@ -147,22 +147,22 @@ def test_few_subframes_hold_both_labels_too(season, tmp_path, train):
     assert read_split(tmp_path / "out", "train").labels.mean() == pytest.approx(0.5, abs=0.2)
 
 
-def test_the_number_of_processes_changes_no_byte(made, season, tmp_path):
+def test_output_is_independent_of_workers(made, season, tmp_path):
     subframes(*season, tmp_path / "again", SETTINGS, seed=3, workers=2)
     assert folder_hash(tmp_path / "again") == folder_hash(made)
 
 
-def test_another_seed_gives_other_subframes(made, season, tmp_path):
+def test_output_depends_on_seed(made, season, tmp_path):
     subframes(*season, tmp_path / "other", SETTINGS, seed=4, workers=1)
     assert folder_hash(tmp_path / "other") != folder_hash(made)
 
 
-def test_shares_are_as_even_as_can_be():
+def test_divide_evenly():
     assert divide_evenly(10, 4) == [3, 3, 2, 2]
     assert divide_evenly(2, 3) == [1, 1, 0]
 
 
-def test_a_split_without_exposures_leaves_what_was_there(season, tmp_path):
+def test_empty_split_keeps_old_output(season, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "kept.txt").write_text("old")
     lopsided = SETTINGS.model_copy(update={"shares": (0.98, 0.01)})
@@ -171,7 +171,7 @@ def test_a_split_without_exposures_leaves_what_was_there(season, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept.txt"]
 
 
-def test_every_exposure_behind_a_split_is_named_once_with_its_hash_and_its_role(made, season):
+def test_exposures_table_lists_each_exposure_once(made, season):
     rows = read_table(made / EXPOSURES)
     assert [row["rootname"] for row in rows] == sorted({row["rootname"] for row in rows})
     behind = {split: set() for split in ("train", "val", "test")}
@@ -192,14 +192,14 @@ def label(rootname, x, y, radius=9.0, what="blob") -> Label:
 
 
 def labelled_season(season, tmp_path, *labels) -> Path:
-    """Return the subframes of the season with labels, of which train has the exposures 3, 5 and 9."""
+    """Return the subframes of the season with labels; train has exposures 3, 5 and 9."""
     (tmp_path / "labels").mkdir()
     write_labels(tmp_path / "labels", list(labels))
     subframes(*season[:2], tmp_path / "labels", season[-1], tmp_path / "out", SETTINGS, seed=3, workers=1)
     return tmp_path / "out"
 
 
-def test_labels_of_other_exposures_change_no_subframe(made, season, tmp_path):
+def test_labels_of_other_exposures_are_ignored(made, season, tmp_path):
     out = labelled_season(season, tmp_path, label("ich219i8q", 300.0, 400.0))
     without = {name: md5 for name, md5 in folder_listing(out).items() if name != LABELS}
     assert without == {name: md5 for name, md5 in folder_listing(made).items() if name != LABELS}
@@ -207,13 +207,13 @@ def test_labels_of_other_exposures_change_no_subframe(made, season, tmp_path):
 
 
 def covering(shard, x: float, y: float) -> np.ndarray:
-    """Tell which subframes show a place."""
+    """Return which subframes contain a position."""
     left, bottom = shard.subframes["x0"], shard.subframes["y0"]
     return (np.abs(left + 127.5 - x) < 128) & (np.abs(bottom + 127.5 - y) < 128)
 
 
-def test_a_labelled_blob_is_there_from_its_exposure_on_and_unclear_before(season, tmp_path):
-    """No truth is known; exposure 21 shows the blob, in 23 the stack has taken it in, of 16 nobody knows."""
+def test_labelled_blob_is_ambiguous_before_its_exposure(season, tmp_path):
+    """Use no truth table: exposure 21 shows the blob, 23 has it in its stack, 16 is ambiguous."""
     (tmp_path / "raw").mkdir()
     seen = label("izzz00021", NEW.x + 0.4, NEW.y - 0.3, 6.5)
     out = labelled_season((season[0], tmp_path / "raw", season[-1]), tmp_path, seen)
@@ -232,8 +232,8 @@ def test_a_labelled_blob_is_there_from_its_exposure_on_and_unclear_before(season
     assert set(final.rootnames[final.labels == 1]) == {"izzz00021"}
 
 
-def test_cuts_are_aimed_at_labelled_places(made, season, tmp_path):
-    """A place that was labelled as something else is no blob, and is shown more often than by chance."""
+def test_labelled_positions_are_cut_more_often(made, season, tmp_path):
+    """Check that positions labelled ``other`` have no blob and are cut more often."""
     where = (812.0, 633.0)
     others = [label(f"izzz000{n:02d}", *where, 9.0, "other") for n in (3, 5, 9)]
     train, before = read_split(labelled_season(season, tmp_path, *others), "train"), read_split(made, "train")
@@ -244,13 +244,13 @@ def test_cuts_are_aimed_at_labelled_places(made, season, tmp_path):
     assert aimed >= 3 * covering(before, *where).sum()
 
 
-def test_a_label_on_a_blob_that_the_truth_knows_adds_nothing(made, season, tmp_path):
+def test_label_on_simulated_blob_is_ignored(made, season, tmp_path):
     out = labelled_season(season, tmp_path, label("izzz00021", NEW.x + 3, NEW.y - 2))
     final = read_split(out, "final")
     assert len(final.blobs) == len(read_split(made, "final").blobs)
 
 
-def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
+def test_invalid_label_keeps_old_output(season, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(
         BlobwatchError, match=r"labels\.csv, line 3: the place \(300\.0, 1030\.0\) lies outside"
@@ -260,7 +260,7 @@ def test_a_wrong_row_is_named_and_leaves_what_was_there(season, tmp_path):
 
 
 def templated(season, tmp_path, share: float) -> Path:
-    """Return the subframes of the season with two templates, of the size that the frame's middle asks for."""
+    """Return the subframes of the season with two templates that fit the frame's centre."""
     templates = [create_template(name, cutout(seed)) for seed, name in enumerate(("1", "2"))]
     write_templates(tmp_path / "templates", templates, season[0] / INDEX)
     settings = SETTINGS.model_copy(update={"templates": share})
@@ -276,11 +276,11 @@ def cutout(seed: int) -> np.ndarray:
     return 3.0 * inner + np.random.default_rng(seed).normal(0.0, 0.5, inner.shape)
 
 
-def test_templates_train_and_are_neither_in_val_nor_in_test(made, season, tmp_path):
+def test_templates_are_used_in_train_only(made, season, tmp_path):
     out = templated(season, tmp_path, 1.0)
     widths = [np.float32(one.half_width) for one in read_templates(tmp_path / "templates")]
     blobs = read_split(out, "train").blobs
-    assert 0.1 < np.isin(blobs["half_width"], widths).mean() < 0.9  # not everywhere do they fit
+    assert 0.1 < np.isin(blobs["half_width"], widths).mean() < 0.9  # they do not fit everywhere
     ours, before = folder_listing(out), folder_listing(made)
     trained = {path for path in ours if path.startswith("train/")}
     assert len(trained) == 3
@@ -291,7 +291,7 @@ def test_templates_train_and_are_neither_in_val_nor_in_test(made, season, tmp_pa
     assert folder_hash(templated(season, tmp_path / "again", 1.0)) == folder_hash(out)
 
 
-def test_without_templates_or_a_share_of_them_every_byte_is_as_before(made, season, tmp_path):
+def test_unused_templates_change_nothing(made, season, tmp_path):
     assert folder_hash(templated(season, tmp_path, 0.0)) == folder_hash(made)
     season[3].mkdir()
     (season[3] / "README.md").write_text("what comes here")

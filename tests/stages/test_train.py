@@ -1,4 +1,4 @@
-"""Stage ``train`` on a small set: artefact, threshold, history, run."""
+"""Stage ``train`` on a small set: model folder, threshold, history and MLflow run."""
 
 import csv
 import shutil
@@ -47,7 +47,7 @@ def new_project(root, database):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, blank_database):
-    """A project whose candidate was trained."""
+    """Return a project with a trained candidate."""
     patch = pytest.MonkeyPatch()
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = new_project(tmp_path_factory.mktemp("train") / "project", blank_database)
@@ -69,7 +69,7 @@ def history_of(made) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def test_the_artefact_is_whole_and_says_what_it_was_made_of(trained):
+def test_manifest_contains_lineage(trained):
     model = Model.load(trained.candidate)
     fingerprint = take(trained.root, "train")
     assert model.manifest["fingerprint"] == {"sha256": fingerprint.sha256, "parts": fingerprint.parts}
@@ -89,8 +89,8 @@ def test_the_artefact_is_whole_and_says_what_it_was_made_of(trained):
     assert model.manifest["metrics"]["val_loss"] == pytest.approx(float(last["val_loss"]), abs=1e-5)
 
 
-def test_every_number_of_params_reaches_the_network_or_the_plan(params):
-    """Each key of the section is used once, and none is left out."""
+def test_every_setting_is_used(params):
+    """Check that the architecture and the plan use every key of the section."""
     architecture, plan = get_architecture(params), create_plan(params)
     assert architecture == {
         "name": params.train.architecture,
@@ -104,13 +104,13 @@ def test_every_number_of_params_reaches_the_network_or_the_plan(params):
     assert (changed.crop, changed.crops) == (64, 5)
 
 
-def test_the_projects_own_network_is_small_and_the_one_of_the_tests_smaller(params):
+def test_network_size_is_limited(params):
     network = build_network(**get_architecture(params))
     assert count_parameters(network) <= 150_000
     assert count_parameters(build_network(**get_architecture(small_params()))) <= count_parameters(network)
 
 
-def test_the_network_is_rebuilt_from_the_artefact(trained):
+def test_network_is_rebuilt_from_model_folder(trained):
     model, val = Model.load(trained.candidate), read_split(trained.subframes, "val")
     network = load_network(trained.candidate, model.manifest)
     assert network.clip == 6.0
@@ -120,14 +120,14 @@ def test_the_network_is_rebuilt_from_the_artefact(trained):
     assert model.run(images) == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_threshold_keeps_its_rate_on_val(trained):
+def test_threshold_keeps_false_rate_on_val(trained):
     model, val = Model.load(trained.candidate), read_split(trained.subframes, "val")
     params = small_params()
     matches = score_model(model, val, params.evaluate.match_radius).matches
     assert false_per_100(matches, model.threshold, len(val)) <= params.evaluate.false_per_100
 
 
-def test_the_run_in_mlflow_has_the_epochs(trained):
+def test_mlflow_run_has_epochs(trained):
     store = open_store(trained.root)
     run = find_run(store, take(trained.root, "train").sha256)
     assert run.info.status == "FINISHED"
@@ -137,7 +137,7 @@ def test_the_run_in_mlflow_has_the_epochs(trained):
     assert [metric.value for metric in logged] == pytest.approx(values, rel=1e-6)
 
 
-def test_a_second_training_gives_the_same_bytes(trained, tmp_path):
+def test_second_training_gives_same_bytes(trained, tmp_path):
     params = small_params()
     train(trained.root, trained.subframes, tmp_path / "again", tmp_path / "reports", params)
     assert folder_hash(tmp_path / "again") == folder_hash(trained.candidate)
@@ -145,11 +145,11 @@ def test_a_second_training_gives_the_same_bytes(trained, tmp_path):
     assert history.read_bytes() == (trained.root / "reports/train/history.csv").read_bytes()
 
 
-class Stopped(Exception):
-    """Stands for a kill."""
+class Interrupted(Exception):
+    """Simulated interruption."""
 
 
-def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank_database, monkeypatch):
+def test_interrupted_training_resumes(trained, tmp_path, blank_database, monkeypatch):
     made = new_project(tmp_path / "project", blank_database)
     original = stage.runs.Run.log_epoch
     seen = []
@@ -158,10 +158,10 @@ def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank
         original(self, row)
         seen.append(row["epoch"])
         if seen == [0]:
-            raise Stopped
+            raise Interrupted
 
     monkeypatch.setattr(stage.runs.Run, "log_epoch", log_epoch)
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run_train(made)
     assert not made.candidate.exists()
     assert not (made.root / "reports/train").exists()
@@ -174,7 +174,7 @@ def test_a_killed_stage_leaves_no_candidate_and_goes_on(trained, tmp_path, blank
         assert (made.candidate / name).read_bytes() == (trained.candidate / name).read_bytes()
 
 
-def test_an_input_that_changes_meanwhile_fails_the_run(tmp_path, blank_database, monkeypatch):
+def test_changed_input_fails_run(tmp_path, blank_database, monkeypatch):
     made = new_project(tmp_path / "project", blank_database)
 
     def fit(*arguments):
@@ -188,20 +188,20 @@ def test_an_input_that_changes_meanwhile_fails_the_run(tmp_path, blank_database,
     assert not made.candidate.exists()
 
 
-def test_without_subframes(tmp_path, blank_database):
+def test_missing_subframes(tmp_path, blank_database):
     made = new_project(tmp_path / "project", blank_database)
     shutil.rmtree(made.subframes / "val")
     with pytest.raises(BlobwatchError, match=r"no val subframes\. Run `dvc repro subframes`"):
         run_train(made)
 
 
-def test_subframes_that_the_fingerprint_does_not_name_are_refused(trained, tmp_path):
+def test_other_subframes_raise_error(trained, tmp_path):
     shutil.copytree(trained.subframes, tmp_path / "other")
     with pytest.raises(BlobwatchError, match=r"not an input of the train stage in dvc\.yaml"):
         train(trained.root, tmp_path / "other", tmp_path / "a", tmp_path / "b", small_params())
 
 
-def test_subframes_of_unknown_exposures_are_refused(tmp_path, blank_database):
+def test_subframes_without_exposures_raise_error(tmp_path, blank_database):
     made = new_project(tmp_path / "project", blank_database)
     (made.subframes / "exposures.csv").unlink()
     with pytest.raises(BlobwatchError, match="no list of exposures"):

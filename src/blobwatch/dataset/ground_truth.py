@@ -19,7 +19,7 @@ class Appearance:
 
 
 def read_truth(path: Path) -> list[Appearance]:
-    """Read the new blobs of a simulated season, or none if there is no table.
+    """Read the new blobs of a simulated season, or nothing if the table is missing.
 
     Parameters
     ----------
