@@ -30,7 +30,7 @@ PATHS = {
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """A function that runs a command and returns exit status, stdout and stderr."""
+    """Return a function that runs a command and returns exit status, stdout and stderr."""
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])

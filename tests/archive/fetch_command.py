@@ -24,7 +24,7 @@ def make_files() -> list[ArchiveFile]:
 
 @pytest.fixture
 def archive(monkeypatch):
-    """The local archive, used by astroquery and boto3 of this process."""
+    """Yield the local archive, used by astroquery and boto3 of this process."""
     from astroquery.mast import conf
     from astroquery.mast.discovery_portal import PortalAPI
 
@@ -73,6 +73,6 @@ class FetchCommand:
 
 @pytest.fixture
 def command(tmp_path):
-    """The command and its archive."""
+    """Yield the command and its archive."""
     with MastServer(make_files()) as server:
         yield FetchCommand(tmp_path, server), server

@@ -16,7 +16,7 @@ NAME = "icxx01aaq_flt.fits"
 
 @pytest.fixture
 def request_range(archive, monkeypatch, tmp_path):
-    """A function that requests the first exposure, without AWS settings of this machine."""
+    """Yield a function that requests the first exposure, without AWS settings of this machine."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))

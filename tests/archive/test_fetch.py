@@ -5,7 +5,7 @@ from archive.mast_server import ArchiveFile, make_exposure
 from filelock import FileLock
 from tenacity import wait_none
 
-from blobwatch.archive import cloud, manifest, mast
+from blobwatch.archive import manifest, mast
 from blobwatch.archive.download import TRIES, PartialFile
 from blobwatch.archive.fetch import MAX_FAILURES, QUERY_TRIES, FetchResult, fetch, find_products
 from blobwatch.archive.manifest import read_manifest
@@ -23,8 +23,8 @@ def out(tmp_path):
     return tmp_path / "exposures"
 
 
-def fetch_all(out, query: Query = EARTH, cloud: bool = False) -> FetchResult:
-    return fetch(find_products(query, wait_none()), out, cloud, wait_none())
+def fetch_all(out, query: Query = EARTH) -> FetchResult:
+    return fetch(find_products(query, wait_none()), out, wait=wait_none())
 
 
 def run_command(query: Query, out, dry_run: bool = False) -> bool:
@@ -150,25 +150,6 @@ def test_refused_file_leaves_the_others_and_no_traces(archive, out, change, mess
     assert len(archive.ranges(NAMES[1])) == 1
 
 
-@pytest.mark.parametrize(
-    ("plan", "message"),
-    [
-        (["long"], "bytes, the archive lists"),
-        (["page"] * TRIES, "not a FITS file, it begins with b'<!DOCTYPE"),
-    ],
-)
-def test_refused_response_leaves_no_file(archive, out, plan, message):
-    archive.plan[NAMES[1]] = plan
-    assert message in fetch_all(out).refused[NAMES[1]]
-    assert list_names(out) == [NAMES[0], NAMES[2], "manifest.csv"]
-
-
-def test_unlisted_size_is_that_of_the_response(archive, out):
-    archive.files[1].listed_size = None
-    archive.plan[NAMES[1]] = ["drop 100000"]
-    assert [row["size"] for row in fetch_all(out).fetched] == [len(file.content) for file in archive.files]
-
-
 def test_stalled_download_is_resumed(archive, out, monkeypatch):
     monkeypatch.setattr(mast, "TIMEOUT", (15, 0.2))
     archive.plan[NAMES[0]] = ["hold 150000"]
@@ -191,14 +172,6 @@ def test_fetch_stops_after_consecutive_failures(archive, out, consecutive):
         assert list_names(out) == []
     else:
         assert refused == failing
-
-
-def test_md5_of_the_cloud_is_checked(archive, out, monkeypatch):
-    monkeypatch.setattr(cloud, "object_md5", lambda response: "0" * 32)
-    result = fetch_all(out, cloud=True)
-    assert set(result.refused) == set(NAMES)
-    assert "do not match the MD5 of the file" in result.refused[NAMES[0]]
-    assert list_names(out) == []
 
 
 # Unusable directories

@@ -51,7 +51,7 @@ def add_flats(server, flats: tuple[str, ...]) -> None:
 
 @pytest.fixture
 def out(archive, tmp_path):
-    """A directory of fetched exposures."""
+    """Return a directory of fetched exposures."""
     add_flats(archive, (PFL, DFL, OTHER))
     folder = tmp_path / "exposures"
     rootnames = tuple(one.rootname for one in archive.files)

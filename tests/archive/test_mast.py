@@ -132,7 +132,7 @@ def test_unreachable_server_is_a_transient_error(archive, monkeypatch):
 
 @pytest.fixture
 def request_range():
-    """A function that requests the first exposure from an offset on."""
+    """Yield a function that requests the first exposure from an offset on."""
     with mast.open_session() as session:
         yield lambda offset=0, validator="": mast.request_exposure(session, FIRST, offset, validator)
 

@@ -1,6 +1,7 @@
 """Scans in this process: selection of files, reuse of results, errors, the command."""
 
 import json
+import shutil
 
 import pytest
 from pyarrow import parquet
@@ -83,6 +84,16 @@ def test_overrule_changes_the_identities_that_depend_on_it(tmp_path, box_model):
     before = compute_identities(ScanConfig(model, DifferenceSettings()), files, files)
     after = compute_identities(ScanConfig(model, DifferenceSettings(), (overrule,)), files, files)
     assert [one != other for one, other in zip(before, after, strict=True)] == [True] * 4 + [False]
+
+
+def test_threshold_is_part_of_the_identity(tmp_path, image, box_model):
+    copy = tmp_path / "model"
+    shutil.copytree(box_model, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.9999999}))
+    out = tmp_path / "r.parquet"
+    judged = [scan(tmp_path, out, str(model))["judged"] for model in (box_model, box_model, copy)]
+    assert judged == [1, 0, 1]
 
 
 # Errors

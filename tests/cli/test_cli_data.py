@@ -13,7 +13,7 @@ from blobwatch.instrument.templates import FILE, read_templates
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """A function that runs a command in an empty directory; returns exit status, stdout and stderr."""
+    """Return a function that runs a command in an empty directory; returns exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments) -> tuple[int, str, str]:

@@ -10,7 +10,6 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
 
 WAIT = 20.0  # seconds; a scheduler needs a few to start
-LOST = "the Dask scheduler was lost. Run the same command again to resume"
 QUIET = 50  # log level; blobwatch itself reports lost schedulers and workers
 MESSAGES = 10  # per connection; Dask keeps 1,000, each with a model, which takes a gigabyte
 SETTINGS = {
@@ -117,6 +116,7 @@ def run_jobs(
         If the scheduler is lost.
     """
     from distributed import as_completed
+    from distributed.client import FutureCancelledError
 
     jobs, pending, pool = iter(jobs), {}, as_completed(with_results=False)
 
@@ -133,18 +133,15 @@ def run_jobs(
             future.release()
             submit()  # before the yield, so that workers and caller run at the same time
             yield job, result
-    except ConnectionError:
-        raise BlobwatchError(LOST) from None
+    except (ConnectionError, FutureCancelledError):
+        raise BlobwatchError("the Dask scheduler was lost. Run the same command again to resume") from None
 
 
 def get_result(future):
     """Return the result of a job that has ended."""
     from distributed import KilledWorker
-    from distributed.client import FutureCancelledError
 
     try:
         return future.result()
     except KilledWorker:
         return KilledJob()
-    except FutureCancelledError:
-        raise BlobwatchError(LOST) from None

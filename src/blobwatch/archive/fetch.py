@@ -196,17 +196,12 @@ def manifest_row(part: PartialFile, product: Product) -> dict:
         raise BlobwatchError(f"the archive sent {found} under this name. Contact the MAST help desk")
     if not intact:
         raise BlobwatchError("damaged: the data do not match their DATASUM. Try again later")
-    return {
-        "rootname": product.rootname,
-        "uri": part.uri,
-        "size": part.received,
-        "md5": part.md5,
+    row = product.to_row() | {"uri": part.uri, "size": part.received, "md5": part.md5}
+    return row | {
         "expstart": expstart,
         "date": date_of(expstart),
         "filter": str(header.get("FILTER", product.filter)).strip(),
         "programme": str(header.get("PROPOSID", product.programme)).strip(),
-        "product": product.product,
-        "path": product.name,
     }
 
 

@@ -59,15 +59,14 @@ def list_products(query: Query) -> list[Product]:
 
 def build_criteria(query: Query) -> list[dict]:
     """Return the arguments of the astroquery calls for a query."""
+    optional = {
+        "target_name": query.target,
+        "filters": query.filter,
+        "proposal_id": list(query.proposals),
+        "t_min": list(query.mjd_range) if query.start or query.end else None,
+    }
     criteria = {"obs_collection": "HST", "instrument_name": "WFC3/IR"}
-    if query.target:
-        criteria["target_name"] = query.target
-    if query.filter:
-        criteria["filters"] = query.filter
-    if query.proposals:
-        criteria["proposal_id"] = list(query.proposals)
-    if query.start or query.end:
-        criteria["t_min"] = list(query.mjd_range)
+    criteria |= {name: value for name, value in optional.items() if value}
     if not query.rootnames:
         return [criteria]
     # MAST lists associations instead of their members, so rootnames of members are found by the six
@@ -76,7 +75,7 @@ def build_criteria(query: Query) -> list[dict]:
 
 
 def parse_product(row, observations: dict, query: Query) -> Product | None:
-    """Return a row of MAST's list of files as a product, None if it does not match the query."""
+    """Return a row of the list of files as a product, None without a match."""
     # Mosaics and high-level products have other names; a product of an association ends in a digit.
     pattern = rf"mast:HST/product/({ROOTNAME.pattern})_{query.product}\.fits"
     match = re.fullmatch(pattern, read_cell(row, "dataURI"), re.IGNORECASE)

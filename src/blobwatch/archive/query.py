@@ -1,7 +1,7 @@
 """Search criteria for the archive, and the files that match them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
 from blobwatch.errors import BlobwatchError
@@ -88,6 +88,11 @@ class Product:
     def uri(self) -> str:
         """Identifier of the file in MAST."""
         return f"mast:HST/product/{self.name}"
+
+    def to_row(self) -> dict:
+        """Return the file as a row of the manifest, without MD5."""
+        row = {key: value for key, value in asdict(self).items() if key != "public"}
+        return row | {"uri": self.uri, "date": date_of(self.expstart), "path": self.name}
 
 
 def parse_query(

@@ -16,7 +16,6 @@ from blobwatch.archive.headers import (
 )
 from blobwatch.archive.scan_parquet import (
     count_results,
-    is_current,
     locate_rows,
     lock_table,
     merge_rows,
@@ -107,7 +106,7 @@ def scan(
                 write_part(out, rows)
                 progress.advance(task, len(rows))
         known = locate_rows(out)
-        if not is_current(out, known, identities):
+        if list(known) != identities or any(row.path != out for row in known.values()):  # not merged yet
             merge_rows(out, [known[identity] for identity in identities])
     found = {"files": len(files), "judged": len(todo)} | count_results(out)
     exposures = sum(one.listed is not None for one in files)
@@ -150,7 +149,10 @@ def predict_files(
     scheduler: str | None,
     workers: int,
 ) -> Iterator[list[dict]]:
-    """Yield the rows of each chunk when it is done; a chunk that ends its workers is split into files."""
+    """Yield the rows of each chunk when it is done.
+
+    If a chunk ends its workers, its files are predicted one at a time.
+    """
     if not todo:
         return
     with open_cluster(scheduler, workers) as client:
@@ -161,7 +163,6 @@ def predict_files(
                 killed += chunk.pairs
             else:
                 yield rows
-        # One file at a time, so that only the file that ends the workers gets an error.
         chunks = split_chunks(config, killed, exposures, 1)
         for chunk, rows in run_jobs(client, predict_chunk, chunks, lambda: 1):
             yield [make_row(config, *chunk.pairs[0], KILLED)] if isinstance(rows, KilledJob) else rows

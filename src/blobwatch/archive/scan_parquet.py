@@ -114,11 +114,6 @@ def locate_rows(out: Path) -> dict[str, RowLocation]:
     return found
 
 
-def is_current(out: Path, rows: dict[str, RowLocation], identities: list[str]) -> bool:
-    """Return whether the table already contains exactly these results in this order."""
-    return list(rows) == identities and all(one.path == out for one in rows.values())
-
-
 def open_table(path: Path):
     """Return a table of a scan as a parquet file."""
     import pyarrow as pa

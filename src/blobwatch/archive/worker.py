@@ -1,4 +1,4 @@
-"""The work of a scan worker: predictions on a chunk of files, with a cache of the model and the history."""
+"""The work of a scan worker: predictions on chunks of files, with cached state."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -43,7 +43,7 @@ def scan(
     workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Find new blobs in thousands of files, on this machine or on a Dask cluster, and write a table."""
+    """Find new blobs in thousands of files and write a table."""
     import time
 
     from blobwatch.archive.scan import scan as run

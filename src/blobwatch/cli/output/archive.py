@@ -148,7 +148,7 @@ def print_products(
     present = [one.name for one in products if states[one.name] == "here"]
     flats = find_flats(out, present) if with_flats else []
     if as_json:
-        files = [product_to_json(one) | {"state": states[one.name]} for one in products]
+        files = [one.to_row() | {"state": states[one.name]} for one in products]
         listing = {"files": files, **sizes, "not_public": not_public}
         print_json(listing | ({"flats": flat_rows(flats, out)} if with_flats else {}))
         return
@@ -173,21 +173,6 @@ def print_products(
 def total_size(products: list[Product]) -> int:
     """Return the sum of the known sizes."""
     return sum(one.size or 0 for one in products)
-
-
-def product_to_json(product: Product) -> dict:
-    """Return a file of the archive as a row of the manifest, without MD5."""
-    return {
-        "rootname": product.rootname,
-        "uri": product.uri,
-        "size": product.size,
-        "expstart": product.expstart,
-        "date": date_of(product.expstart),
-        "filter": product.filter,
-        "programme": product.programme,
-        "product": product.product,
-        "path": product.name,
-    }
 
 
 def print_fetched(result: FetchResult, count: int, out: Path) -> None:
