@@ -64,8 +64,8 @@ def associate(finds: Sequence[Find], reviewed: set[int], has_expired: HasExpired
     """Group detections into blobs.
 
     In the order of time, each detection joins the nearest blob whose best detection so far is within
-    ``SEPARATION`` pixels. Otherwise it starts a new blob. The nearest pairs are matched first, and a blob has at
-    most one detection per exposure.
+    ``SEPARATION`` pixels. Otherwise it starts a new blob. The nearest pairs are matched first, and a blob has
+    at most one detection per exposure.
 
     Parameters
     ----------
@@ -139,8 +139,8 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
     Returns
     -------
     list of int or None
-        The blob with the most common detections, else one within ``SEPARATION`` without detections; None for a
-        new blob.
+        The blob with the most common detections, else one within ``SEPARATION`` without detections; None
+        for a new blob.
     """
     answer: list[int | None] = [None] * len(clusters)
     shared = [
