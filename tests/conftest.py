@@ -1,4 +1,4 @@
-"""Shared by all tests: the project's parameters, and a piece of its season taken at real size, once."""
+"""Shared fixtures: parameters, part of the simulated season at full size, and small projects."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +36,13 @@ class Taken:
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    """The project's own ``params.yaml``."""
+    """Return ``params.yaml`` of the project."""
     return load_params(ROOT / "params.yaml")
 
 
 @pytest.fixture(scope="session")
 def season(params) -> Season:
-    """The default season, planned and not yet taken."""
+    """Return the plan of the default season."""
     own = params.simulate
     return plan_season(params.seed, own.start, own.days, own.exposures, create_sky(own))
 
@@ -55,19 +55,19 @@ def take(season: Season, number: int, box: int = 64) -> Taken:
 
 @pytest.fixture(scope="session")
 def taken(season, params) -> list[Taken]:
-    """Eleven exposures in a row from the middle of the season."""
+    """Return eleven consecutive exposures from the middle of the season."""
     return [take(season, number, params.difference.box) for number in range(FIRST, FIRST + COUNT)]
 
 
 @pytest.fixture(scope="session")
 def stacks(taken) -> dict[int, np.ndarray]:
-    """The stacks of the 3 and of the 10 exposures before the last one."""
+    """Return the stacks of the 3 and the 10 exposures before the last one."""
     return {depth: median_stack([one.blob_image for one in taken[-1 - depth : -1]]) for depth in (3, 10)}
 
 
 @pytest.fixture(scope="session")
 def flt(season, tmp_path_factory) -> Path:
-    """One exposure as the file that the stage writes."""
+    """Return the file of one exposure, as the stage writes it."""
     header, planes = expose(season, season.pointings[FIRST])
     path = tmp_path_factory.mktemp("flt") / f"{header['ROOTNAME']}_flt.fits"
     write_flt(path, header, planes)
@@ -76,7 +76,7 @@ def flt(season, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def box_model(tmp_path_factory) -> Path:
-    """The folder of a model that finds loud blobs in white noise; made by hand, not trained."""
+    """Return the folder of a model with fixed weights that finds strong blobs in white noise."""
     from synthetic import write_model
 
     return write_model(tmp_path_factory.mktemp("model") / "box")
@@ -84,20 +84,20 @@ def box_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory, blank_database) -> SmallProject:  # noqa: F811
-    """The whole pipeline with small numbers, built once for all processes of the tests; not to be changed."""
+    """Return the shared project after a run of the pipeline with small numbers; do not change it."""
     return build_once(tmp_path_factory, "small", lambda root: build_project(root, blank_database))
 
 
 @pytest.fixture(scope="session")
 def seasoned(tmp_path_factory, small) -> SmallProject:
-    """The same with a second version, trained at another rate: promoted, and rolled back from."""
+    """Return the shared project with a second version that was promoted and rolled back."""
     return build_once(
         tmp_path_factory, "seasoned", lambda root: add_second_version(copy_project(small, root))
     )
 
 
 def build_once(tmp_path_factory, name: str, make) -> SmallProject:
-    """Make a project unless another process of the tests has; return it."""
+    """Build a project unless another test process has built it."""
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):  # one of several processes
         shared = shared.parent
@@ -111,11 +111,11 @@ def build_once(tmp_path_factory, name: str, make) -> SmallProject:
 
 @pytest.fixture
 def lab(small, tmp_path) -> SmallProject:
-    """A copy of the first, to do harm to."""
+    """Return a copy of the small project that may be changed."""
     return copy_project(small, tmp_path / "project")
 
 
 @pytest.fixture
 def old_lab(seasoned, tmp_path) -> SmallProject:
-    """A copy of the second, to do harm to."""
+    """Return a copy of the project with two versions that may be changed."""
     return copy_project(seasoned, tmp_path / "project")

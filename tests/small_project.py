@@ -1,4 +1,4 @@
-"""The whole pipeline with small numbers: built once by DVC, and copied for each test that does it harm."""
+"""A project after a run of the pipeline with small numbers."""
 
 import json
 import os
@@ -27,7 +27,7 @@ NUMBERS = {
 
 @dataclass(frozen=True)
 class SmallProject:
-    """A project whose stages have run and whose only version was promoted."""
+    """A project whose stages have run and whose version was promoted."""
 
     root: Path
 
@@ -64,7 +64,7 @@ class SmallProject:
         self.git("commit", "--quiet", "--message", "state", "--allow-empty")
 
     def audit(self, *arguments: str) -> dict:
-        """Return the audit, and check that the exit status goes with its verdict."""
+        """Return the audit after a check of its exit status."""
         done = self.blobwatch("audit", "--json", *arguments, status=None)
         found = json.loads(done.stdout)
         assert done.returncode == (1 if found["verdict"] == "mismatch" else 0), done.stderr
@@ -90,7 +90,7 @@ def replace_values(params: dict, values: dict) -> dict:
 
 
 def build_project(root: Path, blank_database: Path) -> SmallProject:
-    """Make the project, run its stages by DVC, commit, promote its version, commit."""
+    """Create the project, run its stages with DVC, and promote its version."""
     root.mkdir()
     for name in ("dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root)
@@ -104,22 +104,22 @@ def build_project(root: Path, blank_database: Path) -> SmallProject:
     small.git("init", "--quiet", "--initial-branch=main")
     small.dvc("init", "--quiet")
     small.commit()
-    (root / "said.txt").write_text(small.dvc("repro").stderr)
+    (root / "repro.txt").write_text(small.dvc("repro").stderr)
     small.git("add", "dvc.lock", "reports")
-    small.git("commit", "--quiet", "--message", "what the stages made")
-    small.blobwatch("promote", "1", "--reason", "small as it is", "--force")
+    small.git("commit", "--quiet", "--message", "outputs of the stages")
+    small.blobwatch("promote", "1", "--reason", "initial version", "--force")
     small.git("add", "models")
     small.git("commit", "--quiet", "--message", "the first champion")
     return small
 
 
 def add_second_version(small: SmallProject) -> SmallProject:
-    """Train a second version at another rate, promote it, roll back, and commit all of that."""
+    """Train a second version at another rate, promote it, and roll back."""
     small.params(train={"learning_rate": 0.004})
     small.commit()
     small.dvc("repro")
     small.git("add", "dvc.lock", "reports")
-    small.git("commit", "--quiet", "--message", "what the stages made")
+    small.git("commit", "--quiet", "--message", "outputs of the stages")
     small.blobwatch("promote", "2", "--reason", "another", "--force")
     small.blobwatch("rollback", "--reason", "it was not better")
     small.git("add", "models")
@@ -128,7 +128,7 @@ def add_second_version(small: SmallProject) -> SmallProject:
 
 
 def copy_project(small: SmallProject, root: Path) -> SmallProject:
-    """Copy a project whole, and tell its MLflow store where it lies now."""
+    """Copy a project and update the paths in its MLflow store."""
     subprocess.run(["cp", "--recursive", "--reflink=auto", str(small.root), str(root)], check=True)
     places = [
         ("experiments", "artifact_location"),

@@ -1,4 +1,4 @@
-"""Small things that many tests need: images, exposures, subframes, models that need no training."""
+"""Synthetic images, exposures, subframes, and models without training."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ EASY = Recipe(snr=(15.0, 30.0), blobs=(1, 3), contaminated=0.0)
 
 
 def image_with_blobs(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> np.ndarray:
-    """Return a difference image, shape (1024, 1024), float32: white noise, and blobs that are positive."""
+    """Return a difference image of white noise and blobs, shape (1024, 1024), float32."""
     image = np.random.default_rng(seed).normal(0.0, noise, (1024, 1024))
     for blob in blobs:
         stamp, x0, y0 = shape(blob)
@@ -28,29 +28,29 @@ def image_with_blobs(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> 
 def frame_from_image(
     image: np.ndarray, new=(), faint=(), noise: float = NOISE, rootname: str = "izzz0000q"
 ) -> Frame:
-    """Return a frame ready for cutting, with the whole light everywhere."""
+    """Return a frame for cutting subframes, with uniform light."""
     light = np.ones_like(image)
     return Frame(image, light, 0.0, noise, list(new), list(faint), rootname)
 
 
 def easy_subframes(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
-    """Return subframes of white noise, half of them with loud blobs."""
+    """Return subframes of white noise, half of them with strong blobs."""
     return cut_subframes(
         np.random.default_rng(seed), frame_from_image(image_with_blobs([], seed)), count, recipe
     )
 
 
-def detect_louder_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return hit and error, as `Matches` has them, of a detector that finds the louder half, a pixel off."""
+def detect_stronger_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return hits and position errors of a detector that finds the stronger half of the blobs."""
     found = data.blobs["snr"] > 12
     return np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0), np.where(found, 1.0, np.nan)
 
 
 def box_detector(width: int = 16):
-    """Return a compact network whose weights are set by hand: a cell's logit rises with the mean around it.
+    """Return a compact network with fixed weights: the logit of a cell grows with the local mean.
 
-    It finds a blob of SNR 20 and more in white noise, and sees nothing else. Its matched filters are off: a
-    compact bright blob has several peaks in them.
+    It finds blobs of SNR 20 and more in white noise. Its matched filters are off, because a compact bright
+    blob has several peaks in them.
     """
     import torch
 
@@ -72,7 +72,7 @@ def box_detector(width: int = 16):
 
 
 def random_network(name: str = "compact", width: int = 16, seed: int = 1):
-    """Return a network with fixed random weights, also in its batch normalisations."""
+    """Return a network with random weights and batch normalisations."""
     import torch
 
     from blobwatch.detector.network import build_network
@@ -90,7 +90,7 @@ def random_network(name: str = "compact", width: int = 16, seed: int = 1):
 
 
 def write_model(folder: Path, network=None, threshold: float = 0.5, name: str = "compact") -> Path:
-    """Write the artefact of a network, the box detector by default."""
+    """Write the artefact of a network, by default of the box detector."""
     from blobwatch.detector.export import write_artefact
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def write_image(path: Path, image: np.ndarray, **cards) -> Path:
 
 
 def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), light=1.0, **cards) -> Path:
-    """Write a ``flt`` of even light with blobs; exposure ``number`` is taken on day ``number``."""
+    """Write a ``flt`` of uniform light with blobs, taken on day ``number``."""
     rng = np.random.default_rng([9, number])
     seen = light * transmission(list(blobs)) * rng.normal(1.0, 0.007, (1024, 1024))
     inner = slice(5, -5)
@@ -134,5 +134,5 @@ def write_exposure(folder: Path, number: int, blobs: list[Blob] = (), light=1.0,
 
 
 def parse_json_lines(text: str) -> list[dict]:
-    """Return the answers on a clean stdout: each line is JSON."""
+    """Return the JSON objects of the lines of stdout."""
     return [json.loads(line) for line in text.splitlines()]

@@ -1,4 +1,4 @@
-"""A model folder is checked before it is used."""
+"""Loading and checking of a model folder."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def folder(box_model, tmp_path):
     return tmp_path / "model"
 
 
-def test_a_whole_model_is_loaded(folder):
+def test_load_returns_the_complete_model(folder):
     model = Model.load(str(folder))
     assert (model.stride, model.threshold) == (4, 0.5)
     assert model.describe() == {
@@ -38,7 +38,7 @@ def test_a_whole_model_is_loaded(folder):
     assert output.shape == (2, 3, 64, 64)
 
 
-def test_what_is_deployed_knows_its_version(folder):
+def test_deployed_model_has_version_and_run(folder):
     (folder / DEPLOYED).write_text(
         json.dumps({"version": 3, "run_id": "abc", "manifest_sha256": file_hash(folder / MANIFEST)})
     )
@@ -50,7 +50,7 @@ def test_what_is_deployed_knows_its_version(folder):
     }
 
 
-def test_a_deployed_manifest_is_the_one_that_was_deployed(folder):
+def test_changed_manifest_of_deployed_model_is_an_error(folder):
     (folder / DEPLOYED).write_text(json.dumps({"version": 3, "run_id": "abc", "manifest_sha256": "0" * 64}))
     with pytest.raises(BlobwatchError, match=r"manifest\.json is not the one that was deployed"):
         Model.load(folder)
@@ -58,7 +58,7 @@ def test_a_deployed_manifest_is_the_one_that_was_deployed(folder):
 
 @pytest.mark.parametrize("name", [ONNX, WEIGHTS])
 @pytest.mark.parametrize("place", [0, 0.5, 1])
-def test_one_other_byte_is_refused(folder, name, place):
+def test_changed_byte_is_an_error(folder, name, place):
     content = bytearray((folder / name).read_bytes())
     content[int(place * (len(content) - 1))] ^= 1
     (folder / name).write_bytes(content)
@@ -67,13 +67,13 @@ def test_one_other_byte_is_refused(folder, name, place):
 
 
 @pytest.mark.parametrize("name", [ONNX, WEIGHTS])
-def test_a_missing_file_is_named(folder, name):
+def test_missing_file_is_an_error(folder, name):
     (folder / name).unlink()
     with pytest.raises(BlobwatchError, match=rf"{name} is missing; restore .* with git checkout"):
         Model.load(folder)
 
 
-def test_a_folder_without_a_manifest(folder, tmp_path):
+def test_missing_manifest_is_an_error(folder, tmp_path):
     (folder / MANIFEST).unlink()
     for place in (folder, tmp_path / "absent"):
         with pytest.raises(
@@ -85,14 +85,14 @@ def test_a_folder_without_a_manifest(folder, tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"files": []}', '{"files": {"model.onnx": "a"}}', "\xff"]
 )
-def test_a_damaged_manifest(folder, text):
+def test_damaged_manifest_is_an_error(folder, text):
     (folder / MANIFEST).write_bytes(text.encode("latin-1"))
     with pytest.raises(BlobwatchError, match=r"manifest\.json is damaged; restore it"):
         Model.load(folder)
 
 
 @pytest.mark.parametrize("name", [ONNX, WEIGHTS])
-def test_a_manifest_that_leaves_a_file_unnamed(folder, name):
+def test_manifest_without_a_file_is_an_error(folder, name):
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["files"][name]
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -101,15 +101,14 @@ def test_a_manifest_that_leaves_a_file_unnamed(folder, name):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_damaged_note_of_what_is_deployed(folder, text):
+def test_damaged_deployment_file_is_an_error(folder, text):
     (folder / DEPLOYED).write_text(text)
     with pytest.raises(BlobwatchError, match=r"deployed\.json is damaged; restore it"):
         Model.load(folder)
 
 
 @pytest.mark.parametrize("key", ["whitening", "preprocessing"])
-def test_a_model_from_before_whitening_is_served_with_scaled_frames(folder, monkeypatch, key):
-    """Its manifest says nothing of whitening; the frame is then only scaled."""
+def test_model_without_whitening_gets_scaled_frames(folder, monkeypatch, key):
     image = image_with_blobs([Blob(411.0, 130.0, 6.0, 0.06)])
     image = image + np.roll(image, 1, axis=1)  # correlated, so that whitening changes it
     served, run = [], Model.run

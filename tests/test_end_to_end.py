@@ -26,7 +26,7 @@ def test_every_output_exists(small):
 
 def test_git_status_is_clean(small):
     loose = small.git("status", "--porcelain", "--untracked-files=all").split("\n")
-    assert loose == ["?? said.txt"]
+    assert loose == ["?? repro.txt"]
 
 
 def test_dvc_stages_are_up_to_date(small):
@@ -45,7 +45,7 @@ def test_dvc_stages_are_up_to_date(small):
 
 
 def test_register_prints_failed_checks(small):
-    decision, said = read(small, "reports/register/decision.json"), (small.root / "said.txt").read_text()
+    decision, said = read(small, "reports/register/decision.json"), (small.root / "repro.txt").read_text()
     assert decision["verdict"] == "refused"
     failed = [check for check in decision["checks"] if not check["passed"]]
     assert failed
@@ -63,7 +63,7 @@ def test_promotion_log_contains_forced_checks(small):
     decision = read(small, "reports/register/decision.json")
     (line,) = (small.root / "models/promotions.jsonl").read_text().splitlines()
     assert json.loads(line)["forced"] == decision["reasons"]
-    assert json.loads(line)["reason"] == "small as it is"
+    assert json.loads(line)["reason"] == "initial version"
 
 
 def test_second_registration_changes_nothing(lab):

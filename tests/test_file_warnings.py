@@ -1,4 +1,4 @@
-"""Defects of files that are read all the same: one line each on stderr, and the answer is there."""
+"""Warnings about defects of files: one line each on stderr."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ SAID = r"extension 0, card \d+ \(PROPOSID\): bytes beyond ASCII"
 
 @pytest.fixture
 def odd(tmp_path) -> Path:
-    """A difference image with a blob, and a byte beyond ASCII in its header."""
+    """Return a difference image with a blob and a non-ASCII byte in its header."""
     path = tmp_path / "odd.fits"
     accent = card(b"PROPOSID", b"PROPOSID=                14000 / caf\xe9")
     edited(accent, lambda plain: write(plain, primary(image_with_blobs([LOUD]))))(path)
@@ -40,7 +40,7 @@ def run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_predict_prints_one_line_per_file_and_the_answer(odd, box_model):
+def test_predict_prints_warning_and_result(odd, box_model):
     done = run("predict", odd, odd, "--model", box_model, "--json")
     assert done.returncode == 0
     assert [len(line["blobs"]) for line in parse_json_lines(done.stdout)] == [1, 1]
@@ -61,7 +61,7 @@ def test_inspect_lists_warnings_and_calibration(tmp_path, odd):
     assert for_people.stderr == ""
 
 
-def test_a_worker_of_a_scan_returns_the_row_and_the_warning(odd, box_model):
+def test_scan_worker_returns_row_and_warning(odd, box_model):
     with pytest.warns(FileWarning, match=SAID):
         (file,) = read_headers(list_files(odd.parent))
     config = ScanConfig(Model.load(box_model), DifferenceSettings())
@@ -76,7 +76,7 @@ def warned(number: int) -> int:
     return os.getpid()
 
 
-def test_processes_leave_the_printing_to_this_one(capsys):
+def test_warnings_of_processes_are_printed_once(capsys):
     pids = set(map_in_processes(warned, list(range(4)), "work", workers=2))
     assert os.getpid() not in pids
     assert capsys.readouterr().err.count("blobwatch: warning: a.fits: odd") == 1
@@ -89,7 +89,7 @@ def warn_both() -> list[str]:
     return found
 
 
-def test_warnings_of_others_are_passed_on():
+def test_other_warnings_are_not_collected():
     with pytest.warns(UserWarning, match="from elsewhere"):
         found = warn_both()
     assert found == ["from astropy"]
@@ -105,14 +105,14 @@ def warn_in_two_threads() -> list[str]:
     return found
 
 
-def test_another_thread_is_not_masked():
+def test_warnings_of_other_threads_are_not_collected():
     with pytest.warns(FileWarning, match="seen"):
         found = warn_in_two_threads()
     assert found == ["a.fits: collected"]
 
 
-def test_a_card_that_names_the_filter_wrongly_is_still_the_filter(tmp_path):
-    """As predict, the survey of a scan reads what can be read."""
+def test_malformed_filter_card_is_read(tmp_path):
+    """The survey of a scan is as tolerant as predict."""
     path = tmp_path / "a.fits"
     edited(card(b"FILTER", b"FILTER  = F105W"), lambda plain: write(plain, primary(image_with_blobs([]))))(
         path

@@ -1,4 +1,4 @@
-"""Whole writes, and hashes that DVC agrees with."""
+"""Atomic writes, locks, and hashes that equal those of DVC."""
 
 import signal
 import subprocess
@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from blobwatch.files import atomic_file, atomic_folder, file_hash, folder_hash, write_json, write_text
+from blobwatch.errors import BlobwatchError
+from blobwatch.files import (
+    atomic_file,
+    atomic_folder,
+    file_hash,
+    file_lock,
+    folder_hash,
+    lock_path,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -20,7 +30,7 @@ def write_half_and_fail(path: Path) -> None:
     raise RuntimeError("disk")
 
 
-def test_whole_file_replaces_and_leaves_nothing_beside(tmp_path):
+def test_atomic_file_replaces_the_target(tmp_path):
     target = tmp_path / "new" / "a.csv"
     with atomic_file(target) as partial:
         assert partial.suffix == ".csv"
@@ -34,15 +44,15 @@ def test_whole_file_replaces_and_leaves_nothing_beside(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o644
 
 
-def test_who_reads_the_old_file_meanwhile_reads_it_whole(tmp_path):
+def test_open_reader_still_reads_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with target.open() as reader:
         write_text(target, "new")
-        assert reader.read() == "old"  # it was replaced, not written over
+        assert reader.read() == "old"
 
 
-def test_error_inside_whole_file_leaves_the_old_content(tmp_path):
+def test_error_keeps_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
     with pytest.raises(RuntimeError, match="disk"), atomic_file(target) as partial:
@@ -51,7 +61,7 @@ def test_error_inside_whole_file_leaves_the_old_content(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_whole_folder_replaces_all_of_the_old(tmp_path):
+def test_atomic_folder_replaces_the_target(tmp_path):
     target = tmp_path / "season"
     target.mkdir()
     (target / "old.fits").write_text("old")
@@ -62,7 +72,7 @@ def test_whole_folder_replaces_all_of_the_old(tmp_path):
     assert names(tmp_path) == ["season"]
 
 
-def test_error_inside_whole_folder_leaves_the_old_content(tmp_path):
+def test_error_keeps_the_old_folder(tmp_path):
     target = tmp_path / "season"
     target.mkdir()
     (target / "old.fits").write_text("old")
@@ -74,7 +84,7 @@ def test_error_inside_whole_folder_leaves_the_old_content(tmp_path):
 
 @pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])
 @pytest.mark.parametrize("old", [True, False])
-def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old):
+def test_kill_keeps_the_old_target(tmp_path, kind, old):
     target = tmp_path / "target.txt"
     if old and kind == "atomic_file":
         target.write_text("old")
@@ -102,7 +112,7 @@ def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old)
     assert target.exists() == old
     if old:
         assert (target / "a.txt" if target.is_dir() else target).read_text() == "old"
-    # What the killed one left behind is hidden, and a later run takes its place.
+    # The files of the killed process are hidden and do not disturb a later run.
     left = [name for name in names(tmp_path) if name != "target.txt"]
     assert all(name.startswith(".target.txt.partial-") for name in left)
     if kind == "atomic_file":
@@ -114,7 +124,15 @@ def test_a_kill_in_the_middle_leaves_no_half_written_target(tmp_path, kind, old)
         assert (target / "a.txt").read_text() == "new"
 
 
-def test_equal_content_gives_equal_json(tmp_path):
+def test_lock_excludes_others_until_it_is_released(tmp_path):
+    path = lock_path(tmp_path / "new" / "season")
+    with file_lock(path), pytest.raises(BlobwatchError, match="in use"), file_lock(path, 0, "in use"):
+        pass
+    with file_lock(path, timeout=0):
+        assert names(tmp_path / "new") == [".season.partial-lock"]
+
+
+def test_json_of_equal_content_has_equal_bytes(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
     write_json(tmp_path / "b.json", {"a": [1.5, None], "b": 1})
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -123,7 +141,7 @@ def test_equal_content_gives_equal_json(tmp_path):
     assert (tmp_path / "a.json").read_text().startswith("{")
 
 
-def test_file_hash_is_the_published_one(tmp_path):
+def test_file_hash_of_a_known_text(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_hash(tmp_path / "abc", "md5") == "900150983cd24fb0d6963f7d28e17f72"
     assert file_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -131,7 +149,7 @@ def test_file_hash_is_the_published_one(tmp_path):
 
 @pytest.fixture
 def tree(tmp_path) -> Path:
-    """A folder whose entries sort differently by path, by part and by letter case."""
+    """Return a folder whose order depends on path, parts and letter case."""
     folder = tmp_path / "tree"
     for name in ("b.fits", "B.fits", "a/z.txt", "a-b.txt", "a/é.txt", "a.txt", "a/b/c.txt", "empty"):
         path = folder / name
@@ -140,11 +158,11 @@ def tree(tmp_path) -> Path:
     return folder
 
 
-def test_folder_hash_is_what_dvc_gave(tree):
+def test_folder_hash_of_a_known_tree(tree):
     assert folder_hash(tree) == "d1f08f74ea545e88e2aa92cf585f41e9.dir"
 
 
-def test_folder_hash_changes_with_a_byte_and_with_a_name(tree):
+def test_folder_hash_depends_on_content_and_names(tree):
     before = folder_hash(tree)
     (tree / "a.txt").write_bytes(b"A.txt")
     changed = folder_hash(tree)
@@ -153,7 +171,7 @@ def test_folder_hash_changes_with_a_byte_and_with_a_name(tree):
 
 
 @pytest.mark.slow
-def test_folder_hash_is_what_dvc_gives_now(tree, tmp_path):
+def test_folder_hash_equals_that_of_dvc(tree, tmp_path):
     pytest.importorskip("dvc", reason="needs the extra train")
     for command in (["init", "--no-scm", "-q"], ["add", "-q", "tree"]):
         subprocess.run([sys.executable, "-m", "dvc", *command], cwd=tmp_path, check=True, timeout=120)

@@ -1,4 +1,4 @@
-"""What an exposure is compared with, and whether it is accepted."""
+"""Comparable exposures, rejection and stacks of a history."""
 
 from dataclasses import replace
 
@@ -17,13 +17,13 @@ OLD = Calibration("COMPLETE", pflt="u4m1335mi_pfl.fits")
 NEW = Calibration("COMPLETE", pflt="4ac1921ii_pfl.fits")
 
 
-def listed(name: str, day: float, filter_: str = "F153M", calibration=OLD, product="flt") -> Listed:
+def make_listed(name: str, day: float, filter_: str = "F153M", calibration=OLD, product="flt") -> Listed:
     return Listed(f"{name}.fits", name, day, filter_, calibration=calibration, product=product)
 
 
 @pytest.fixture(scope="module")
 def week(tmp_path_factory) -> list[Listed]:
-    """Seven exposures on seven days; the fifth has a steep glow."""
+    """Return seven exposures on seven days; the fifth has a steep glow."""
     folder = tmp_path_factory.mktemp("week")
     light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))
     for number in range(7):
@@ -31,21 +31,27 @@ def week(tmp_path_factory) -> list[Listed]:
     return list_exposures(folder)
 
 
-def test_earlier_ones_share_filter_and_flats_and_lie_in_the_window():
-    one = listed("e", 100.0)
-    others = [listed("a", 69.9), listed("b", 70.0), listed("c", 99.9), listed("d", 100.0), listed("f", 140.0)]
+def test_earlier_exposures_share_filter_flats_and_window():
+    one = make_listed("e", 100.0)
+    others = [
+        make_listed("a", 69.9),
+        make_listed("b", 70.0),
+        make_listed("c", 99.9),
+        make_listed("d", 100.0),
+        make_listed("f", 140.0),
+    ]
     others += [
-        listed("g", 90.0, "F160W"),
-        listed("h", 91.0, calibration=NEW),
-        listed("i", 92.0, product="raw"),
+        make_listed("g", 90.0, "F160W"),
+        make_listed("h", 91.0, calibration=NEW),
+        make_listed("i", 92.0, product="raw"),
     ]
     history = History([one, *others])
     assert [other.rootname for other in history.earlier(one)] == ["b", "c"]
 
 
-def test_the_stack_starts_anew_where_the_flats_change():
-    series = [listed(f"a{n}", 100.0 + n) for n in range(5)]
-    series += [listed(f"b{n}", 105.0 + n, calibration=NEW) for n in range(2)]
+def test_stack_needs_exposures_with_the_same_flats():
+    series = [make_listed(f"a{n}", 100.0 + n) for n in range(5)]
+    series += [make_listed(f"b{n}", 105.0 + n, calibration=NEW) for n in range(2)]
     message = (
         "b1: 0 accepted .* a stack needs 3; .*the flats changed from u4m1335mi_pfl.fits to 4ac1921ii_pfl.fits"
     )
@@ -53,7 +59,7 @@ def test_the_stack_starts_anew_where_the_flats_change():
         History(series).members(series[-1])
 
 
-def test_a_rejected_exposure_is_in_no_stack_unless_a_person_accepts_it(week):
+def test_rejected_exposure_is_stacked_only_if_accepted_by_a_person(week):
     names = [one.rootname for one in week]
     history = History(week)
     assert [bool(history.rejection(one)) for one in week] == [number == 4 for number in range(7)]
@@ -65,7 +71,7 @@ def test_a_rejected_exposure_is_in_no_stack_unless_a_person_accepts_it(week):
     assert overruled.rejection(week[0]) == "overruled by Ada: no"
 
 
-def test_a_verdict_does_not_depend_on_what_comes_later_or_on_the_order_of_questions(week):
+def test_verdict_is_independent_of_later_exposures_and_call_order(week):
     forward, backward = History(week[:6]), History(week)
     expected = [forward.quality(one) for one in week[:6]]
     assert [backward.quality(one) for one in reversed(week[:6])][::-1] == expected
@@ -76,7 +82,7 @@ def test_a_verdict_does_not_depend_on_what_comes_later_or_on_the_order_of_questi
     np.testing.assert_array_equal(known.stack(week[6]), backward.stack(week[6]))
 
 
-def test_an_exposure_that_is_replaced_is_measured_again(week, tmp_path):
+def test_replaced_exposure_is_measured_again(week, tmp_path):
     history = History(week, DifferenceSettings(minimum=2))
     assert history.rejection(week[4])
     path = write_exposure(tmp_path, 4)
@@ -85,14 +91,14 @@ def test_an_exposure_that_is_replaced_is_measured_again(week, tmp_path):
     assert history.rejection(better) == ""
 
 
-def test_a_file_that_cannot_be_read_is_in_no_stack_and_its_error_is_its_own(week, tmp_path):
+def test_unreadable_file_is_not_stacked(week, tmp_path):
     gone = replace(week[2], path=tmp_path / "gone_flt.fits")
     history = History([*week[:2], gone, *week[3:]])
     assert gone.rootname not in [one.rootname for one in history.members(week[6])]
     assert "does not exist" in history.rejection(gone)
 
 
-def test_decisions_are_kept_and_the_last_one_counts(tmp_path):
+def test_last_decision_is_in_force(tmp_path):
     rows = [
         Overrule("ia01", REJECT, "Ada", "2026-11-27T10:00:00+00:00", "no, it's bad"),
         Overrule("ia02", ACCEPT, "Bob", "2026-11-27T11:00:00+00:00", "fine"),
@@ -109,8 +115,7 @@ def test_decisions_are_kept_and_the_last_one_counts(tmp_path):
     assert read_overrules(tmp_path / "absent") == {}
 
 
-def test_an_exposure_is_included_only_for_a_while(week, tmp_path):
-    """So the answer to one file does not depend on the files before it."""
+def test_including_is_temporary(week, tmp_path):
     history = History(week[:4])
     before = [one.rootname for one in history.earlier(week[6])]
     other = replace(week[1], path=write_exposure(tmp_path, 1))
@@ -121,7 +126,7 @@ def test_an_exposure_is_included_only_for_a_while(week, tmp_path):
     assert history.exposures[week[1].rootname] == week[1]
 
 
-def test_a_late_exposure_makes_later_ones_measured_again(week):
+def test_added_exposure_resets_later_measures(week):
     history = History([*week[:2], week[3], week[5]])
     assert np.isnan(history.quality(week[3]).excess)  # two are before it
     history.add(week[2])

@@ -15,7 +15,7 @@ from blobwatch.figures.inspection import histogram, plot_inspection
 from blobwatch.inspection import inspect
 
 
-def test_a_flt(flt, capsys):
+def test_inspect_flt(flt, capsys):
     found = inspect(flt)
     assert (found.kind, found.usable) == ("flt", True)
     assert found.use.startswith("used as an exposure: its rate per pixel; flagged pixels out")
@@ -35,7 +35,7 @@ def test_a_flt(flt, capsys):
     assert "sigma about the level" in said
 
 
-def test_a_raw_an_ima_and_a_difference(tmp_path):
+def test_inspect_raw_ima_and_difference(tmp_path):
     signal = np.full((1024, 1024), 6000.0) + np.random.default_rng(2).normal(0, 50, (1024, 1024))
     ramped = inspect(raw(tmp_path / "a_raw.fits", signal))
     assert (ramped.kind, ramped.usable) == ("raw", True)
@@ -54,7 +54,7 @@ def test_a_raw_an_ima_and_a_difference(tmp_path):
     assert found.statistics["noise"] == pytest.approx(0.01, rel=0.02)
 
 
-def test_what_would_not_be_used_is_an_answer_all_the_same(tmp_path, capsys):
+def test_unusable_files_are_described(tmp_path, capsys):
     light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))
     bad = write_exposure(tmp_path, 1, light=light)
     grism = written(tmp_path / "g_flt.fits", primary(FILTER="G141"), *group(ramp(1014)))
@@ -71,7 +71,7 @@ def test_what_would_not_be_used_is_an_answer_all_the_same(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "p").iterdir()] == ["iaaa0101q_flt.png"]
 
 
-def test_a_file_that_cannot_be_read_stops_no_other(flt, tmp_path, capsys):
+def test_unreadable_file_does_not_stop_the_others(flt, tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no")
     with pytest.raises(BlobwatchError, match="is not a readable FITS file"):
         inspect(tmp_path / "bad.fits")
@@ -81,7 +81,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(flt, tmp_path, capsys):
     assert second["kind"] == "flt"
 
 
-def test_the_histogram_counts_every_known_pixel_and_the_picture_shows_it(flt):
+def test_histogram_counts_all_finite_pixels(flt):
     found = inspect(flt)
     counts, edges = histogram(found.image)
     assert counts.sum() == np.isfinite(found.image).sum()

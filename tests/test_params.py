@@ -33,14 +33,14 @@ def load(tmp_path):
     return load
 
 
-def test_the_projects_own_file_is_valid(params, content):
+def test_params_of_the_project_are_valid(params, content):
     assert params.seed == content["seed"]
     assert params.difference.minimum == content["difference"]["minimum"]
     assert params.register_.auc == content["register"]["auc"]
     assert params.subframes.train.blobs == tuple(content["subframes"]["train"]["blobs"])
 
 
-def test_params_cannot_be_changed(params):
+def test_params_are_frozen(params):
     with pytest.raises(AttributeError, match="cannot assign"):
         params.difference.minimum = 1
 
@@ -135,14 +135,14 @@ def test_wrong_type_or_value_names_key_and_value(content, load, section, key, va
     ],
 )
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_fault_in_a_split_is_named(content, load, split, key, value):
+def test_wrong_value_in_a_split(content, load, split, key, value):
     content["subframes"][split][key] = value
     with pytest.raises(BlobwatchError, match=rf"params\.yaml: subframes\.{split}\.{key}\S* is "):
         load(content)
 
 
 @pytest.mark.parametrize("key", ["count", "blobs", "contaminated", "wide"])
-def test_a_split_that_says_too_little_or_too_much(content, load, key):
+def test_missing_and_unknown_key_of_a_split(content, load, key):
     content["subframes"]["val"]["wild"] = content["subframes"]["val"].pop(key)
     with pytest.raises(BlobwatchError, match=rf"subframes\.val\.{key} is missing; add it") as caught:
         load(content)
@@ -157,26 +157,26 @@ def test_wrong_pair(content, load, value):
 
 
 @pytest.mark.parametrize("key", ["background", "bad_pixels"])
-def test_a_range_the_wrong_way_round(content, load, key):
+def test_descending_range(content, load, key):
     content["simulate"][key] = content["simulate"][key][::-1]
     with pytest.raises(BlobwatchError, match=rf"simulate\.{key}"):
         load(content)
 
 
-def test_a_section_that_is_no_section(content, load):
+def test_section_of_the_wrong_type(content, load):
     content["train"] = 5
     with pytest.raises(BlobwatchError, match=r"train is 5"):
         load(content)
 
 
-def test_all_faults_are_named_at_once(content, load):
+def test_all_errors_are_reported_together(content, load):
     content["train"]["epochs"] = "few"
     content["difference"]["daze"] = 1
     with pytest.raises(BlobwatchError, match=r"(?s)difference\.daze.*train\.epochs"):
         load(content)
 
 
-def test_no_file_no_yaml_no_sections(tmp_path, load):
+def test_missing_or_malformed_file(tmp_path, load):
     with pytest.raises(BlobwatchError, match=r"no such file\. Run blobwatch in the project's folder"):
         load_params(tmp_path / "absent.yaml")
     with pytest.raises(BlobwatchError, match="is not valid YAML"):
@@ -186,7 +186,7 @@ def test_no_file_no_yaml_no_sections(tmp_path, load):
             load(text)
 
 
-def test_whole_numbers_serve_where_fractions_are_meant(content, load):
+def test_integers_are_accepted_as_floats(content, load):
     content["difference"]["days"] = 30
     assert load(content).difference.days == 30.0
 
@@ -194,11 +194,11 @@ def test_whole_numbers_serve_where_fractions_are_meant(content, load):
 # Settings of predict, scan and monitor
 
 
-def test_the_defaults_of_the_package_are_those_of_the_project(params):
+def test_default_settings_equal_the_params_of_the_project(params):
     assert Settings(params.difference, params.monitor) == Settings()
 
 
-def test_settings_are_read_and_what_is_absent_keeps_its_default(tmp_path):
+def test_missing_settings_have_defaults(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("seed: 3\ndifference: {days: 20.0, quality: {sigmas: 4.0}}\n")
     found = load_settings(path)
@@ -221,13 +221,13 @@ def test_settings_are_read_and_what_is_absent_keeps_its_default(tmp_path):
         ("- 1", "holds no sections"),
     ],
 )
-def test_what_is_wrong_with_settings_is_named(tmp_path, text, message):
+def test_invalid_settings(tmp_path, text, message):
     path = tmp_path / "s.yaml"
     path.write_text(text)
     with pytest.raises(BlobwatchError, match=message):
         load_settings(path)
 
 
-def test_settings_that_are_not_there(tmp_path):
+def test_missing_settings_file(tmp_path):
     with pytest.raises(BlobwatchError, match=r"s\.yaml: no such file\. Pass a file like params\.yaml"):
         load_settings(tmp_path / "s.yaml")

@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml and the code tell the same story."""
+"""Consistency of dvc.yaml, params.yaml and the code."""
 
 import ast
 from pathlib import Path
@@ -13,9 +13,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "blobwatch"
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = ["simulate", "difference", "subframes", "train", "baseline", "evaluate", "reference", "register"]
-# What a stage runs through and that changes none of its bytes: messages, bars, and the reading of
-# params.yaml, whose values are dependencies themselves.
-WITNESS = PACKAGE / "lineage" / "fingerprint.py"  # through which each stage leaves its fingerprint
+# Modules without influence on the outputs of a stage; the values of params.yaml are dependencies themselves.
+WITNESS = PACKAGE / "lineage" / "fingerprint.py"  # writes the fingerprint of each stage
 WITHOUT_EFFECT = {
     PACKAGE / "errors.py",
     PACKAGE / "progress.py",
@@ -25,7 +24,7 @@ WITHOUT_EFFECT = {
 
 
 def module_file(name: str) -> Path | None:
-    """Return the file of a module of the package, None for what is no module of it."""
+    """Return the file of a module of the package, None for other modules."""
     path = ROOT / "src" / Path(*name.split("."))
     if path.with_suffix(".py").is_file():
         return path.with_suffix(".py")
@@ -33,7 +32,7 @@ def module_file(name: str) -> Path | None:
 
 
 def imported(path: Path) -> set[Path]:
-    """Return the modules of the package that a file imports anywhere but for type checking."""
+    """Return the modules of the package that a file imports, except for type checking."""
     found = set()
     tree = ast.parse(path.read_text())
     skipped = {
@@ -57,7 +56,7 @@ def imported(path: Path) -> set[Path]:
 
 
 def closure(start: Path) -> set[Path]:
-    """Return all modules that a file runs through, itself among them."""
+    """Return a file and all modules that it imports, directly or indirectly."""
     todo, seen = [start], set()
     while todo:
         path = todo.pop()
@@ -72,14 +71,14 @@ def covered(dependency: str, path: Path) -> bool:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_each_stage_names_the_modules_it_runs_through(stage):
+def test_deps_of_each_stage_are_its_imported_modules(stage):
     needed = closure(PACKAGE / "stages" / f"{stage}.py") | closure(WITNESS)
     needed -= WITHOUT_EFFECT
     named = [d for d in PIPELINE[stage]["deps"] if d.startswith("src/")]
     missing = {str(p.relative_to(ROOT)) for p in needed if not any(covered(d, p) for d in named)}
     needless = [d for d in named if not any(covered(d, p) for p in needed)]
-    assert not missing, f"dvc.yaml: {stage} runs through modules that its deps do not name"
-    assert not needless, f"dvc.yaml: {stage} names modules that it does not run through"
+    assert not missing, f"dvc.yaml: deps of {stage} are missing"
+    assert not needless, f"dvc.yaml: deps of {stage} are not imported"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -87,7 +86,7 @@ def test_each_stage_depends_on_the_environment(stage):
     assert "requirements.lock" in PIPELINE[stage]["deps"]
 
 
-def test_one_word_in_four_places():
+def test_stages_commands_and_sections_have_the_same_names():
     verbs = [command.callback.__name__ for command in app.registered_commands]
     assert list(PIPELINE) == STAGES
     assert verbs[: len(STAGES)] == STAGES
@@ -99,7 +98,7 @@ def test_one_word_in_four_places():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_params_that_a_stage_names_exist(stage):
+def test_params_of_each_stage_exist(stage):
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name in PIPELINE[stage]["params"]:
         value = params
@@ -185,7 +184,7 @@ DOORS = {
 
 
 @pytest.mark.parametrize("library", DOORS)
-def test_one_door_to_each_outside_world(library):
+def test_library_is_imported_only_by_its_modules(library):
     through = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -210,7 +209,7 @@ FLOORS = [
 ]
 
 
-def test_each_floor_uses_only_those_below_it():
+def test_modules_import_only_lower_floors():
     level = {room: n for n, floor in enumerate(FLOORS) for room in floor.split()}
     exceptions = {("settings", "params")}  # pydantic is only loaded to read a settings file
     for path in PACKAGE.rglob("*.py"):

@@ -53,7 +53,7 @@ def answer(predictor, image):
     return predictor(image, name="given.fits", rootname="izzz0000q")
 
 
-def test_the_answer_is_the_contract(answer, box_model):
+def test_prediction_as_json(answer, box_model):
     content = json.loads(json.dumps(answer.as_json(), allow_nan=False))
     names = ["image", "rootname", "kind", "model", "threshold", "subframes", "blobs"]
     names += ["masked_pixels", "old_blob_residuals"]
@@ -87,7 +87,7 @@ def test_the_answer_is_the_contract(answer, box_model):
         assert blob["probability"] >= 0.5
 
 
-def test_blobs_are_found_where_they_are_each_once(answer):
+def test_each_blob_is_found_once(answer):
     assert len(answer.blobs) == 2
     found = {(blob.x > 450): blob for blob in answer.blobs}
     for blob, true in ((found[False], LOUD), (found[True], STRADDLING)):
@@ -102,25 +102,24 @@ def flagged(answer) -> list[int]:
     return [tile.index for tile, p in zip(tiles(), answer.probabilities, strict=True) if p >= 0.5]
 
 
-def holding(answer) -> list[int]:
+def containing_tiles(answer) -> list[int]:
     return [tile.index for tile in tiles() if any(tile.contains(blob.x, blob.y) for blob in answer.blobs)]
 
 
-def test_a_blob_over_four_subframes_is_in_that_of_its_centre_alone(answer):
-    assert flagged(answer) == holding(answer)
+def test_blob_at_a_corner_is_in_one_subframe(answer):
+    assert flagged(answer) == containing_tiles(answer)
     assert len(flagged(answer)) == 2
     assert {9, 10, 13, 14} & set(flagged(answer))
 
 
-def test_a_shift_along_a_border_never_doubles_or_loses_a_blob(predictor):
+def test_shifted_blob_at_a_border_is_found_once(predictor):
     for step in np.linspace(-6, 6, 13):
         found = predictor(image_with_blobs([Blob(512.0 + step, 511.5 + step / 3, 4.5, 0.04)]))
         assert len(found.blobs) == 1, step
-        assert flagged(found) == holding(found)
+        assert flagged(found) == containing_tiles(found)
 
 
-def test_a_refined_place_stays_in_the_subframe_of_its_peak():
-    """The light would move it over the border; what is said of the subframe would then be wrong."""
+def test_refined_position_stays_in_the_subframe_of_its_peak():
     true = Blob(512.2, 300.0, 6.0, 0.05)
     peaks = Peaks(np.array([511.4]), np.array([300.0]), np.array([0.9]))
     clean = clean_frame(image_with_blobs([true]))
@@ -131,8 +130,8 @@ def test_a_refined_place_stays_in_the_subframe_of_its_peak():
     assert free.x == pytest.approx(true.x, abs=0.3)
 
 
-def test_what_an_old_blob_leaves_is_no_new_blob(predictor, monkeypatch):
-    """The same light elsewhere is; so is the whole light of an old blob at its place."""
+def test_residual_of_an_old_blob_is_not_a_new_blob(predictor, monkeypatch):
+    """The same light elsewhere is a new blob, and so is the full depth of an old blob at its position."""
     x, y, depth = max(old_blob_table().tolist(), key=lambda one: old_snr_at(*one[:2]))
     whole = Blob(x=x, y=y, half_width=half_width_at(x, y), depth=depth)
     left = replace(whole, x=x + 3.0, depth=0.4 * depth)
@@ -158,7 +157,7 @@ def test_masked_pixels_are_counted(predictor, image, answer):
     assert answer.as_json()["masked_pixels"] == answer.masked.sum()
 
 
-def test_noise_alone_holds_no_blob(predictor):
+def test_noise_has_no_blob(predictor):
     found = predictor(image_with_blobs([], seed=3))
     assert found.blobs == []
     assert (found.probabilities < 0.5).all()
@@ -175,7 +174,7 @@ def test_unit_and_offset_do_not_matter(predictor, image, weights, tmp_path):
         assert (b.x, b.y, b.probability, b.snr) == pytest.approx((a.x, a.y, a.probability, a.snr), rel=1e-3)
 
 
-def test_the_input_is_not_changed(predictor, image):
+def test_input_is_not_changed(predictor, image):
     before = image.copy()
     predictor(image)
     assert image.tobytes() == before.tobytes()
@@ -183,7 +182,7 @@ def test_the_input_is_not_changed(predictor, image):
 
 @pytest.mark.parametrize("dtype", [">f4", "f8", "i2", "i4", "u2"])
 @pytest.mark.parametrize("border", [0, 5])
-def test_any_number_format_serves(predictor, image, answer, dtype, border):
+def test_all_number_formats_are_accepted(predictor, image, answer, dtype, border):
     inner = slice(border, 1024 - border)
     whole = (image * 5000 + 1000).astype(dtype)[inner, inner]
     found = predictor(whole)
@@ -192,7 +191,7 @@ def test_any_number_format_serves(predictor, image, answer, dtype, border):
     np.testing.assert_allclose(found.probabilities, answer.probabilities, atol=0.04)
 
 
-def test_a_flt_plane_is_embedded(predictor, image, answer):
+def test_flt_plane_is_embedded(predictor, image, answer):
     found = predictor(image[5:-5, 5:-5])
     assert found.frame.shape == (1024, 1024)
     assert np.isnan(found.frame[:5]).all()
@@ -202,7 +201,7 @@ def test_a_flt_plane_is_embedded(predictor, image, answer):
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_pixels_that_are_no_numbers_are_no_blobs(predictor, value):
+def test_non_finite_pixels_are_not_blobs(predictor, value):
     image = image_with_blobs([])
     image[300:306, 300:306] = value
     assert predictor(image).blobs == []
@@ -220,7 +219,7 @@ def test_pixels_that_are_no_numbers_are_no_blobs(predictor, value):
         (np.zeros((3, 1024, 1024)), "the image is 3 x 1024 x 1024"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_in_a_sentence(predictor, image, said):
+def test_unusable_image_is_an_error(predictor, image, said):
     with pytest.raises(BlobwatchError, match=said):
         predictor(image)
 
@@ -228,7 +227,7 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(predictor, image, said):
 # Files
 
 
-def test_a_file_and_its_image_have_the_same_answer(predictor, image, answer, tmp_path):
+def test_file_and_array_have_the_same_result(predictor, image, answer, tmp_path):
     path = write_image(tmp_path / "a.fits", image, ROOTNAME="IZZZ0000Q")
     found = predictor.predict_file(path)
     assert (found.image, found.rootname, found.kind) == (str(path), "izzz0000q", "difference")
@@ -236,7 +235,7 @@ def test_a_file_and_its_image_have_the_same_answer(predictor, image, answer, tmp
 
 
 @pytest.mark.parametrize("form", ["gz", "cube", "extension", "fz"])
-def test_every_form_of_a_difference_image(predictor, image, answer, tmp_path, form):
+def test_all_forms_of_a_difference_image(predictor, image, answer, tmp_path, form):
     path = tmp_path / "a.fits"
     if form == "gz":
         path = write_image(tmp_path / "a.fits.gz", image)
@@ -253,8 +252,8 @@ def test_every_form_of_a_difference_image(predictor, image, answer, tmp_path, fo
 
 
 @pytest.mark.parametrize(("weights", "threshold"), [("by hand", 0.05), ("random", 0.4)])
-def test_subframes_with_a_blob_are_those_that_hold_one(tmp_path, weights, threshold):
-    """Also with a low threshold, and a network that knows nothing."""
+def test_flagged_subframes_contain_the_blobs(tmp_path, weights, threshold):
+    """Also with a low threshold and an untrained network."""
     network = random_network() if weights == "random" else box_detector()
     predictor = Predictor.load(write_model(tmp_path / "m", network, threshold))
     found = predictor(image_with_blobs([LOUD, STRADDLING], seed=2))
@@ -266,7 +265,7 @@ def test_subframes_with_a_blob_are_those_that_hold_one(tmp_path, weights, thresh
     ]
 
 
-def test_a_file_that_cannot_be_judged_is_named_once(predictor, tmp_path):
+def test_error_names_the_file_once(predictor, tmp_path):
     flat = write_image(tmp_path / "flat.fits", np.ones((1024, 1024), np.float32))
     with pytest.raises(BlobwatchError, match="the image has no noise") as caught:
         predictor.predict_file(flat)
@@ -278,14 +277,14 @@ def test_a_file_that_cannot_be_judged_is_named_once(predictor, tmp_path):
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory):
-    """Five exposures on five days; the last one shows a new blob."""
+    """Return five exposures on five days; the last one shows a new blob."""
     folder = tmp_path_factory.mktemp("month")
     old = Blob(x=700.0, y=300.0, half_width=4.0, depth=0.04)
     paths = [write_exposure(folder, number, [old]) for number in range(4)]
     return [*paths, write_exposure(folder, 4, [old, LOUD])]
 
 
-def test_an_exposure_against_its_history(predictor, month):
+def test_exposure_with_history(predictor, month):
     history = History(list_exposures(month[0].parent))
     found = predictor.predict_file(month[4], history=history)
     assert found.rootname == "iaaa0401q"
@@ -295,19 +294,19 @@ def test_an_exposure_against_its_history(predictor, month):
     assert predictor.predict_file(month[3], history=history).blobs == []
 
 
-def test_an_exposure_against_a_given_stack(predictor, month):
+def test_exposure_with_stack(predictor, month):
     stack = np.ones((1024, 1024), np.float32)
     found = predictor.predict_file(month[4], stack=stack)
     assert flagged(found) == [1, 6]  # nothing cancels the old one
 
 
-def test_an_exposure_alone_is_refused(predictor, month):
+def test_exposure_without_stack_is_an_error(predictor, month):
     said = "is an exposure. Pass its median stack with --stack FILE, or the folder of earlier exposures"
     with pytest.raises(BlobwatchError, match=said):
         predictor.predict_file(month[4])
 
 
-def test_too_few_exposures_are_said(predictor, month):
+def test_too_few_exposures_are_an_error(predictor, month):
     listed = list_exposures(month[0].parent)
     with pytest.raises(
         BlobwatchError, match="iaaa0201q: 2 accepted exposures in the 30 days before it, a stack needs 3"
@@ -320,7 +319,7 @@ def test_too_few_exposures_are_said(predictor, month):
 # Models
 
 
-def test_one_altered_byte_is_refused(box_model, tmp_path):
+def test_changed_model_is_an_error(box_model, tmp_path):
     shutil.copytree(box_model, tmp_path / "model")
     content = bytearray((tmp_path / "model" / ONNX).read_bytes())
     content[-1] ^= 1
@@ -329,14 +328,14 @@ def test_one_altered_byte_is_refused(box_model, tmp_path):
         Predictor.load(tmp_path / "model")
 
 
-def test_the_champion_of_the_project_in_which_one_stands_counts(box_model, tmp_path, monkeypatch):
+def test_champion_of_the_current_project_comes_first(box_model, tmp_path, monkeypatch):
     shutil.copytree(box_model, tmp_path / "models" / "champion")
     monkeypatch.chdir(tmp_path)
     assert find_model().resolve() == tmp_path / "models" / "champion"
     assert Predictor.load().model.threshold == 0.5
 
 
-def test_no_such_model():
+def test_missing_model_is_an_error():
     with pytest.raises(
         BlobwatchError, match=r"no/such: not a model folder\. Pass champion, a version number"
     ):
@@ -353,7 +352,7 @@ print(*[name for name in {FORBIDDEN!r} if name in sys.modules])
 """
 
 
-def test_it_needs_nothing_of_the_training(box_model, image, tmp_path):
+def test_prediction_imports_no_training_library(box_model, image, tmp_path):
     path = write_image(tmp_path / "a.fits", image)
     command = [sys.executable, "-c", WITHOUT, str(box_model), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -363,7 +362,7 @@ def test_it_needs_nothing_of_the_training(box_model, image, tmp_path):
 # The picture
 
 
-def test_the_picture_shows_frame_probabilities_and_circles(answer):
+def test_figure_shows_frame_probabilities_and_circles(answer):
     figure = draw(answer)
     whole = figure.axes[0]
     assert len(whole.texts) == 16
@@ -380,13 +379,12 @@ def test_the_picture_shows_frame_probabilities_and_circles(answer):
     assert np.mean(close.get_xlim()) == pytest.approx(answer.blobs[0].x)
 
 
-def test_the_picture_of_nothing(predictor):
+def test_figure_without_blobs(predictor):
     figure = draw(predictor(image_with_blobs([], seed=3), rootname="a"))
     assert figure.axes[0].get_title().startswith("a: no new blob")
 
 
-def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
-    """Its glow would dim what is looked for; were the bad ones in the stack, it would be of five."""
+def test_rejected_exposure_is_neither_predicted_nor_stacked(box_model, tmp_path):
     light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))
     good = [write_exposure(tmp_path, number) for number in range(3)]
     bad = [write_exposure(tmp_path, number, light=light) for number in (3, 4)]
@@ -414,8 +412,7 @@ def test_a_bad_exposure_is_not_judged_and_enters_no_stack(box_model, tmp_path):
         predictor.predict_file(last, history=History(list_exposures(tmp_path)))
 
 
-def test_a_stack_of_other_flats_is_refused(predictor, month, tmp_path):
-    """Old blobs would look new."""
+def test_stack_with_other_flats_is_an_error(predictor, month, tmp_path):
     flats = {"FLATCORR": "COMPLETE", "PFLTFILE": "iref$u4m1335mi_pfl.fits"}
     path = write_exposure(tmp_path, 4, **flats)
     stack = np.ones((1024, 1024), np.float32)

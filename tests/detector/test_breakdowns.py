@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
-from synthetic import detect_louder_half, easy_subframes
+from synthetic import detect_stronger_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.breakdowns import (
@@ -30,7 +30,7 @@ def data():
 @pytest.fixture(scope="module")
 def scored(data) -> ScoringResult:
     """A detector that finds the louder half, a pixel off."""
-    hit, error = detect_louder_half(data, np.random.default_rng(2))
+    hit, error = detect_stronger_half(data, np.random.default_rng(2))
     return ScoringResult(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
-from synthetic import detect_louder_half, easy_subframes
+from synthetic import detect_stronger_half, easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector.calibration import calibration_error
@@ -29,7 +29,7 @@ def data():
 def scored(data) -> ScoringResult:
     """A detector that finds the louder half, a pixel off, and calls three false ones."""
     rng = np.random.default_rng(2)
-    hit, error = detect_louder_half(data, rng)
+    hit, error = detect_stronger_half(data, rng)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
     scores = np.clip(rng.normal(0.2 + 0.5 * data.labels, 0.15), 0.01, 0.99)
     return ScoringResult(scores, [], Matches(hit, error, false, where))

@@ -20,13 +20,13 @@ from blobwatch.figures.evaluation import (
 )
 
 
-def drawn(figure):
-    """Draw it, so that whatever is wrong with it shows, and hand it back."""
+def render(figure):
+    """Render a figure to reveal drawing errors, and return it."""
     figure.savefig(io.BytesIO(), format="png", dpi=40)
     return figure
 
 
-def test_each_detector_has_a_colour_of_its_own():
+def test_each_detector_has_its_own_colour():
     assert {CNN, FILTERS, PREDECESSOR, LAPLACIAN, IDEAL} <= COLOURS.keys()
     assert len(set(COLOURS.values())) == len(COLOURS)
 
@@ -39,10 +39,10 @@ def snr_rows(detector: str, frames: str, recalls: list[float]) -> list[dict]:
     ]
 
 
-def test_completeness_is_drawn_per_kind_of_frame():
+def test_plot_completeness():
     rows = snr_rows(CNN, "contaminated", [0.1, 0.6]) + snr_rows(FILTERS, "contaminated", [0.0, 0.2])
     rows += snr_rows(CNN, "clean", [0.3, 0.8]) + snr_rows(IDEAL, "clean", [0.4, 1.0])
-    left, right = drawn(plot_completeness(rows)).axes
+    left, right = render(plot_completeness(rows)).axes
     legends = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in (left, right)]
     assert legends == [[CNN, FILTERS], [CNN, IDEAL]]
     line = right.containers[1].lines[0]
@@ -53,41 +53,41 @@ def test_completeness_is_drawn_per_kind_of_frame():
     assert (low, high) == pytest.approx((0.5, 0.65))
 
 
-def test_the_reliability_diagram_and_its_histogram():
+def test_plot_reliability():
     rows = [
         {"bin_low": 0.0, "bin_high": 0.5, "subframes": 30, "probability": 0.1, "share": 0.2},
         {"bin_low": 0.5, "bin_high": 1.0, "subframes": 70, "probability": 0.9, "share": 0.8},
     ]
     rows = [row | {"low": row["share"] - 0.1, "high": row["share"] + 0.1} for row in rows]
-    upper, lower = drawn(plot_reliability(rows)).axes
+    upper, lower = render(plot_reliability(rows)).axes
     points = upper.containers[0].lines[0]
     assert list(zip(points.get_xdata(), points.get_ydata(), strict=True)) == [(0.1, 0.2), (0.9, 0.8)]
     assert [bar.get_height() for bar in lower.patches] == [30, 70]
     assert [bar.get_x() for bar in lower.patches] == [0.0, 0.5]
 
 
-def test_roc_starts_at_nothing_and_the_legend_gives_the_interval():
+def test_plot_roc_and_precision():
     rows = [
         {"detector": name, "false_positive_rate": rate, "recall": recall, "precision": 0.5}
         for name in (CNN, PREDECESSOR)
         for rate, recall in ((0.1, 0.7), (1.0, 1.0))
     ]
     value = {"value": 0.9, "low": 0.85, "high": 0.95}
-    roc, precision = drawn(plot_roc_and_precision(rows, {CNN: value, PREDECESSOR: value})).axes
+    roc, precision = render(plot_roc_and_precision(rows, {CNN: value, PREDECESSOR: value})).axes
     assert roc.lines[0].get_xdata().tolist() == [0.0, 0.1, 1.0]
     assert roc.get_legend().get_texts()[1].get_text() == f"{PREDECESSOR}: AUC 0.900 [0.850, 0.950]"
     assert [line.get_color() for line in precision.lines] == [COLOURS[CNN], COLOURS[PREDECESSOR]]
 
 
-def test_confusion_matrices_give_counts_and_shares():
-    first, second = drawn(
+def test_plot_confusion_matrices():
+    first, second = render(
         plot_confusion_matrices({CNN: np.array([[8, 2], [0, 5]]), FILTERS: np.array([[9, 1], [5, 0]])})
     ).axes
     assert [text.get_text() for text in first.texts] == ["8\n80.0 %", "2\n20.0 %", "0\n0.0 %", "5\n100.0 %"]
     assert (first.get_title(), second.get_title()) == (CNN, FILTERS)
 
 
-def test_robustness_draws_each_set_with_its_interval():
+def test_plot_robustness():
     rows = [
         {"set": name, "detector": detector, "figure": figure, "value": value, "low": low, "high": high}
         for name, detector, figure, value, low, high in (
@@ -98,7 +98,7 @@ def test_robustness_draws_each_set_with_its_interval():
             ("white_noise", FILTERS, "snr_at_half", "", "", ""),
         )
     ]
-    left, right = drawn(plot_robustness(rows)).axes
+    left, right = render(plot_robustness(rows)).axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["bad pixels", "white noise"]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [CNN, "limit"]
     network = left.containers[0].lines[0]
@@ -106,26 +106,26 @@ def test_robustness_draws_each_set_with_its_interval():
     assert right.containers[0].lines[0].get_xdata().tolist() == [3.0]
 
 
-def test_the_slices_leave_out_snr():
+def test_plot_slices_excludes_snr():
     rows = [
         {"slice": name, "part": part, "blobs": 7, "recall": 0.8, "low": 0.7, "high": 0.9}
         for name, part in (("snr", "4-5"), ("region", "lower left"), ("half-width", "2-5"))
     ]
-    (axes,) = drawn(plot_slices(rows)).axes
+    (axes,) = render(plot_slices(rows)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["half-width: 2-5 (7)", "region: lower left (7)"]
 
 
-def test_learning_curves_count_epochs_from_one():
+def test_plot_learning_curves_counts_epochs_from_one():
     history = [{"epoch": k, "train_loss": 1 / (k + 1), "val_loss": 0.5, "val_auc": 0.9} for k in range(3)]
-    losses, aucs = drawn(plot_learning_curves(history)).axes
+    losses, aucs = render(plot_learning_curves(history)).axes
     assert losses.lines[0].get_xdata() == pytest.approx([1, 2, 3])
     assert aucs.lines[0].get_ydata() == pytest.approx([0.9] * 3)
 
 
-def test_an_error_at_the_edge_is_shown_whole():
+def test_window_of_an_error_at_the_edge_is_complete():
     data = easy_subframes(4)
-    figure = drawn(
+    figure = render(
         explain.plot_worst_errors(data, [(1, 2.0, 250.0, 0.9)], [(0, 100.0, 90.0, 22.0), (2, 5.0, 5.0, 9.0)])
     )
     false, unused, missed, _ = figure.axes
@@ -135,8 +135,8 @@ def test_an_error_at_the_edge_is_shown_whole():
     assert not unused.axison
 
 
-def test_saliency_shows_each_subframe_above_its_gradient():
+def test_plot_saliency():
     images = np.random.default_rng(0).normal(size=(2, 256, 256))
-    figure = drawn(explain.plot_saliency(images, -images, ["one", "two"]))
+    figure = render(explain.plot_saliency(images, -images, ["one", "two"]))
     assert [axes.get_title() for axes in figure.axes] == ["one", "two", "", ""]
     np.testing.assert_allclose(figure.axes[3].images[0].get_array(), np.abs(images[1]))

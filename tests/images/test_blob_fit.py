@@ -17,7 +17,7 @@ def typical(x: float, y: float, depth: float = 0.05, size: float = 1.0) -> Blob:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_typical_blob_is_measured_as_it_is(place):
+def test_fit_recovers_a_typical_blob(place):
     blob = typical(*place)
     found = fit_blob(image_with_blobs([blob], noise=0.0), *place, 0.0, NOISE)
     assert found.depth == pytest.approx(blob.depth, rel=0.02)
@@ -26,14 +26,14 @@ def test_a_typical_blob_is_measured_as_it_is(place):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_in_noise_the_snr_is_right_within_its_error(place):
+def test_snr_in_noise(place):
     blob = typical(*place, depth=0.03)
     found = [fit_blob(image_with_blobs([blob], seed), *place, 0.0, NOISE) for seed in range(12)]
     assert np.mean([one.snr for one in found]) == pytest.approx(snr_of(blob, NOISE), abs=1.5)
     assert np.mean([one.depth for one in found]) == pytest.approx(blob.depth, rel=0.12)
 
 
-def test_a_larger_blob_has_a_larger_radius():
+def test_larger_blob_has_larger_radius():
     radii = [
         fit_blob(
             image_with_blobs([typical(512.0, 512.0, size=s)], noise=0.0), 512.0, 512.0, 0.0, NOISE
@@ -43,7 +43,7 @@ def test_a_larger_blob_has_a_larger_radius():
     assert radii == pytest.approx([s * radius_at(512.0, 512.0) for s in (0.6, 1.0, 1.5)], rel=0.01)
 
 
-def test_unit_and_offset_change_the_depth_alone():
+def test_unit_and_offset_change_only_the_depth():
     image = image_with_blobs([typical(512.0, 512.0)])
     one = fit_blob(image, 512.0, 512.0, 0.0, NOISE)
     other = fit_blob(image * 1000 + 5, 512.0, 512.0, 5.0, NOISE * 1000)
@@ -52,8 +52,8 @@ def test_unit_and_offset_change_the_depth_alone():
     assert other.depth == pytest.approx(1000 * one.depth, rel=1e-4)
 
 
-def drawn(snr: float, wrong: float, seed: int = 0) -> tuple[np.ndarray, list[Blob], np.ndarray]:
-    """Return a frame of 144 drawn blobs of one SNR, the blobs, and their places with a normal error."""
+def drawn_frame(snr: float, wrong: float, seed: int = 0) -> tuple[np.ndarray, list[Blob], np.ndarray]:
+    """Return a frame of 144 drawn blobs of one SNR, the blobs, and their positions with errors."""
     rng = np.random.default_rng([seed, int(snr)])
     blobs = [draw_blob(rng, x, y) for x in np.arange(60.3, 1000, 80) for y in np.arange(60.8, 1000, 80)]
     blobs = [replace(blob, depth=depth_for(blob, snr, NOISE)) for blob in blobs]
@@ -62,8 +62,8 @@ def drawn(snr: float, wrong: float, seed: int = 0) -> tuple[np.ndarray, list[Blo
 
 
 @pytest.mark.parametrize(("snr", "better"), [(10.0, 0.95), (15.0, 0.8), (40.0, 0.45)])
-def test_places_are_refined_and_what_is_measured_is_unbiased(snr, better):
-    image, blobs, places = drawn(snr, wrong=0.45)
+def test_fit_of_drawn_blobs_is_unbiased(snr, better):
+    image, blobs, places = drawn_frame(snr, wrong=0.45)
     found = [fit_blob(image, *place, 0.0, NOISE) for place in places]
     true = np.array([(blob.x, blob.y) for blob in blobs])
     before = np.hypot(*(places - true).T)
@@ -79,7 +79,7 @@ def test_places_are_refined_and_what_is_measured_is_unbiased(snr, better):
     assert np.median(radii) == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_place_moves_no_further_than_it_may():
+def test_shift_is_limited():
     image = image_with_blobs([typical(512.0, 512.0)], noise=0.0)
     found = fit_blob(image, 515.0, 512.0, 0.0, NOISE)
     assert (found.x, found.y) == pytest.approx((515.0 - MAX_SHIFT, 512.0), abs=0.1)
@@ -87,7 +87,7 @@ def test_a_place_moves_no_further_than_it_may():
 
 @pytest.mark.parametrize("value", [-30.0, 1.0, np.nan])
 @pytest.mark.parametrize("cluster", [(509, 510), (516, 513), (512, 512)])
-def test_bad_pixels_hardly_matter(value, cluster):
+def test_bad_pixels_have_little_effect(value, cluster):
     blob = typical(512.0, 512.0, depth=0.03)
     image = image_with_blobs([blob])
     sound = fit_blob(image, 512.4, 511.7, 0.0, NOISE)
@@ -99,7 +99,7 @@ def test_bad_pixels_hardly_matter(value, cluster):
     assert found.depth == pytest.approx(sound.depth, rel=0.15)
 
 
-def test_unknown_pixels_are_left_out():
+def test_unknown_pixels_are_ignored():
     image = image_with_blobs([typical(512.0, 512.0)], noise=0.0)
     image[505:512] = np.nan
     found = fit_blob(image, 512.0, 512.0, 0.0, NOISE)
@@ -108,12 +108,12 @@ def test_unknown_pixels_are_left_out():
 
 
 @pytest.mark.parametrize("place", [(-2.0, 500.0), (1024.0, 1024.0), (1100.0, 500.0), (0.0, 0.0)])
-def test_at_and_beyond_the_border(place):
+def test_fit_at_the_border(place):
     found = fit_blob(image_with_blobs([]), *place, 0.0, NOISE)
     assert np.isfinite([found.radius, found.snr, found.depth]).all()
 
 
-def test_all_unknown_or_dark_is_no_signal():
+def test_unknown_or_negative_image_has_no_signal():
     unknown = fit_blob(np.full((1024, 1024), np.nan, np.float32), 300.0, 300.0, 0.0, NOISE)
     dark = fit_blob(-image_with_blobs([typical(300.0, 300.0)], noise=0.0), 300.0, 300.0, 0.0, NOISE)
     for found in (unknown, dark):

@@ -26,22 +26,22 @@ def noise_frame(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0.0, 1.0, (SIZE, SIZE)).astype(np.float32)
 
 
-def bad_places(rng: np.random.Generator, share: float) -> np.ndarray:
-    """Draw a mask of bad pixels, alone and in pairs."""
+def draw_bad_pixels(rng: np.random.Generator, share: float) -> np.ndarray:
+    """Draw a mask of single and paired bad pixels."""
     bad = rng.uniform(size=(SIZE, SIZE)) < share / 1.3
     return bad | np.roll(bad & (rng.uniform(size=bad.shape) < 0.3), 1, axis=rng.integers(2))
 
 
 def add_bad_pixels(rng: np.random.Generator, image: np.ndarray, share: float) -> np.ndarray:
-    """Add excesses of either sign in place, and return where."""
-    bad = bad_places(rng, share)
+    """Add positive and negative bad pixels in place, and return their mask."""
+    bad = draw_bad_pixels(rng, share)
     excess = rng.choice([-1.0, 1.0], bad.sum()) * (6.0 + rng.exponential(20.0, bad.sum()))
     image[bad] += excess
     return bad
 
 
 def uneven_frame(seed: int) -> np.ndarray:
-    """Return a frame with all that is cleaned: bad and unknown pixels, stripes, a step, light of the limb."""
+    """Return a frame with bad and unknown pixels, stripes, a step and a gradient."""
     rng, image = np.random.default_rng(seed), noise_frame(seed)
     image += rng.normal(0.0, 0.05, SIZE) + rng.normal(0.0, 0.05, (SIZE, 1))
     image[:512, 512:] += 0.3
@@ -54,11 +54,11 @@ def uneven_frame(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def no_death_star(monkeypatch):
-    """The death star is where it is, so that a frame with its mask is not symmetric."""
+    """Remove the death star, whose mask is not symmetric."""
     monkeypatch.setattr(cleaning, "death_star_mask", lambda: np.zeros((SIZE, SIZE), dtype=bool))
 
 
-def test_white_noise_is_left_as_it_is(no_death_star):
+def test_white_noise_does_not_change(no_death_star):
     image = noise_frame(1) + 7
     clean = clean_frame(image)
     assert clean.masked.mean() < 2e-4
@@ -71,7 +71,7 @@ def test_white_noise_is_left_as_it_is(no_death_star):
 
 @pytest.mark.parametrize("share", [0.0, 0.015])
 @pytest.mark.parametrize("seed", range(3))
-def test_bad_pixels_are_masked_and_do_not_inflate_the_noise(share, seed):
+def test_bad_pixels_are_masked_and_excluded_from_the_noise(share, seed):
     image = noise_frame(seed)
     bad = add_bad_pixels(np.random.default_rng(seed), image, share)
     clean = clean_frame(image)
@@ -91,7 +91,7 @@ def test_small_clusters_are_masked(cluster, value, no_death_star):
 
 
 def grid_of_blobs(rng: np.random.Generator, cells: list[tuple[float, float]]) -> list[tuple[Blob, float]]:
-    """Draw a blob of each half-width and SNR, of any form, at places apart; with its SNR."""
+    """Draw a separate blob of each half-width and SNR, with random shapes."""
     places = [(x, y) for x in range(60, 1000, 110) for y in range(170, 1000, 110)]
     chosen = rng.choice(len(places), len(cells), replace=False)
     blobs = []
@@ -109,14 +109,14 @@ def grid_of_blobs(rng: np.random.Generator, cells: list[tuple[float, float]]) ->
 
 
 def amplitude(image: np.ndarray, blob: Blob, known: np.ndarray) -> float:
-    """Return the amplitude of a blob's own shape by least squares."""
+    """Fit the amplitude of the shape of a blob."""
     region, part = overlap(*shape(blob), image.shape)
     part = np.where(known[region], part, 0.0)
     return float((part * np.where(known[region], image[region], 0.0)).sum() / (part**2).sum())
 
 
 def amplitude_changes(image: np.ndarray, blobs: list[tuple[Blob, float]]) -> list[float]:
-    """Return by which share of itself cleaning changes each blob, measured against the frame without it."""
+    """Return the relative change of each amplitude by cleaning."""
     before, frame = clean_frame(image), image.copy()
     for blob, snr in blobs:
         region, part = overlap(*shape(blob), image.shape)
@@ -134,7 +134,7 @@ HALF_WIDTHS, SNRS = (2.5, 4.0, 6.0, 9.0, 12.0), (5.0, 10.0, 20.0, 50.0, 100.0, 2
 
 
 @pytest.mark.parametrize("make", [noise_frame, uneven_frame])
-def test_blobs_are_not_eaten(make):
+def test_cleaning_keeps_blob_amplitudes(make):
     rng = np.random.default_rng(11)
     cells = [(half_width, snr) for half_width in HALF_WIDTHS for snr in SNRS]
     blobs = [grid_of_blobs(rng, cells[first::3]) for _ in range(9) for first in range(3)]
@@ -150,7 +150,7 @@ def test_blobs_are_not_eaten(make):
 @pytest.mark.parametrize("half_width", [2.5, 3.0])
 @pytest.mark.parametrize("exponent", [0.73, 1.25, 1.84])
 @pytest.mark.parametrize("edge", [1.6, 5.0, 25.0])
-def test_the_peak_of_a_small_deep_blob_stays(half_width, exponent, edge, no_death_star):
+def test_peak_of_a_small_deep_blob_is_not_masked(half_width, exponent, edge, no_death_star):
     rng, image, peaks = np.random.default_rng(4), noise_frame(4), np.zeros((SIZE, SIZE), dtype=bool)
     for x in range(40, 1000, 60):
         for y in range(40, 1000, 60):
@@ -166,8 +166,8 @@ def test_the_peak_of_a_small_deep_blob_stays(half_width, exponent, edge, no_deat
     assert clean.masked[peaks].mean() < 1e-3
 
 
-def left_over(clean: CleanFrame, image: np.ndarray, offsets: np.ndarray) -> float:
-    """Return the rms of the offsets that are left."""
+def remaining_offsets(clean: CleanFrame, image: np.ndarray, offsets: np.ndarray) -> float:
+    """Return the rms of the remaining offsets."""
     left = (clean.image - image + offsets)[~clean.masked]
     return float(np.std(left))
 
@@ -176,7 +176,7 @@ def test_steps_between_amplifiers_are_subtracted():
     image = noise_frame(5)
     for step in (0.1, 0.25, 0.5):
         steps = np.repeat(np.repeat(step * np.array([[0, 1], [0.5, 0]]), 512, axis=0), 512, axis=1)
-        assert left_over(clean_frame(image + steps), image + steps, steps) < 0.03
+        assert remaining_offsets(clean_frame(image + steps), image + steps, steps) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -188,11 +188,11 @@ def test_steps_between_amplifiers_are_subtracted():
 def test_stripes_are_subtracted(stripe, limit, turn):
     stripes = turn(np.broadcast_to(np.random.default_rng(6).normal(0.0, stripe, SIZE), (SIZE, SIZE)))
     image = noise_frame(6) + stripes.astype(np.float32)
-    assert left_over(clean_frame(image), image, stripes) < limit
+    assert remaining_offsets(clean_frame(image), image, stripes) < limit
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose, partial(np.rot90, k=3)])
-def test_a_turned_frame_is_cleaned_in_the_same_way(turn, no_death_star):
+def test_rotated_frame_is_cleaned_equally(turn, no_death_star):
     image = uneven_frame(7)
     clean, turned = clean_frame(image), clean_frame(np.ascontiguousarray(turn(image)))
     np.testing.assert_array_equal(turned.masked, turn(clean.masked))
@@ -211,7 +211,7 @@ def test_unit_and_level_do_not_matter(unit, offset):
     np.testing.assert_allclose((other.image / unit)[both], clean.image[both], atol=2e-3)
 
 
-def test_the_death_star_is_masked_and_only_in_a_full_frame():
+def test_death_star_is_masked_in_a_full_frame():
     clean = clean_frame(noise_frame(9))
     y, x = np.indices(clean.masked.shape)
     distance = np.hypot(x - DEATH_STAR[0], y - DEATH_STAR[1])
@@ -220,7 +220,7 @@ def test_the_death_star_is_masked_and_only_in_a_full_frame():
     assert clean_frame(noise_frame(9)[:256, 256:512]).masked.mean() < 1e-3
 
 
-def test_filled_pixels_are_means_of_their_neighbours():
+def test_filled_pixel_is_the_mean_of_its_neighbours():
     image = np.arange(25, dtype=np.float32).reshape(5, 5)
     image[1, 1] = image[1, 2] = np.nan
     filled = fill_unknown(image)
@@ -232,14 +232,14 @@ def test_filled_pixels_are_means_of_their_neighbours():
     assert filled[2, 0] == pytest.approx(15.5)
 
 
-def test_the_input_is_not_changed():
+def test_input_is_not_changed():
     image = uneven_frame(10)
     before = image.copy()
     clean_frame(image)
     np.testing.assert_array_equal(image, before)
 
 
-def test_unusable_frames():
+def test_unusable_frames_are_errors():
     with pytest.raises(BlobwatchError, match="the image has no noise"):
         clean_frame(np.ones((256, 256), dtype=np.float32))
     image = noise_frame(0)

@@ -18,7 +18,7 @@ def with_peak(output: np.ndarray, row: int, column: int, logit: float = 4.0, dx:
     return output
 
 
-def test_a_peak_lies_at_its_cell_plus_its_offset():
+def test_position_is_cell_plus_offset():
     peaks = find_peaks(with_peak(blank(), 50, 7, dx=0.175, dy=-0.15), 4, 0.5)
     assert len(peaks) == 1
     # The middle of cell 7 of 4 pixels is at 7 * 4 + 1.5.
@@ -26,12 +26,12 @@ def test_a_peak_lies_at_its_cell_plus_its_offset():
     assert peaks.probability[0] == pytest.approx(1 / (1 + np.exp(-4.0)))
 
 
-def test_one_cell_per_subframe_lies_in_its_middle():
+def test_one_cell_per_subframe():
     peaks = find_peaks(with_peak(blank(4, 4), 1, 2), 256, 0.5)
     assert (peaks.x[0], peaks.y[0]) == (2 * 256 + 127.5, 256 + 127.5)
 
 
-def test_neighbours_are_one_blob_and_the_most_probable_stays():
+def test_most_probable_of_neighbouring_cells_is_the_peak():
     output = with_peak(with_peak(blank(), 20, 20, 3.0), 20, 22, 5.0)  # 8 pixels apart
     output = with_peak(output, 20, 25, 2.0)  # 12 pixels from the best
     peaks = find_peaks(output, 4, 0.5)
@@ -39,21 +39,20 @@ def test_neighbours_are_one_blob_and_the_most_probable_stays():
     assert (np.diff(peaks.probability) < 0).all()
 
 
-def test_three_cells_apart_can_be_near():
+def test_cells_within_the_separation_are_one_peak():
     output = with_peak(with_peak(blank(), 20, 20, 5.0, dx=0.45), 20, 23, 4.0, dx=-0.45)  # 8.4 pixels
     assert find_peaks(output, 4, 0.5).x == pytest.approx([20 * 4 + 1.5 + 1.8])
 
 
-def test_a_centre_lies_in_its_cell():
-    """So that a blob and its subframe cannot disagree."""
+def test_position_stays_in_its_cell():
     for offset in (-3.0, 3.0):
         peaks = find_peaks(with_peak(blank(), 20, 20, dx=offset, dy=offset), 4, 0.5)
         assert 79.5 <= peaks.x[0] < 83.5
         assert 79.5 <= peaks.y[0] < 83.5
 
 
-def test_what_was_left_out_leaves_nothing_out():
-    """A chain of cells: the second falls to the first, and so does not take the third with it."""
+def test_absorbed_cell_does_not_absorb_others():
+    """In a chain of three cells the first absorbs the second, so the third remains."""
     output = blank()
     for column, logit in ((20, 5.0), (22, 4.0), (24, 3.0)):
         with_peak(output, 20, column, logit)
@@ -62,7 +61,7 @@ def test_what_was_left_out_leaves_nothing_out():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_peaks_are_apart_and_none_is_lost(seed):
+def test_peaks_are_separate_and_complete(seed):
     rng = np.random.default_rng(seed)
     output = rng.normal(0, 1.5, (3, 64, 64)).astype(np.float32) * np.array([1.0, 0.08, 0.08])[:, None, None]
     peaks = find_peaks(output.astype(np.float32), 4, 0.8)
@@ -74,20 +73,20 @@ def test_peaks_are_apart_and_none_is_lost(seed):
     assert np.hypot(x[:, None] - peaks.x, y[:, None] - peaks.y).min(axis=1).max() <= SEPARATION + 1e-6
 
 
-def test_an_empty_map():
+def test_empty_map():
     peaks = find_peaks(blank(), 4, 0.5)
     assert len(peaks) == 0
     assert peaks.x.shape == peaks.probability.shape == (0,)
 
 
-def test_the_threshold_itself_counts():
+def test_threshold_is_inclusive():
     output = with_peak(blank(), 3, 3, 0.0)
     assert len(find_peaks(output, 4, 0.5)) == 1
     assert len(find_peaks(output, 4, 0.5001)) == 0
 
 
-def test_a_map_that_is_bright_everywhere_does_not_stop_the_watch():
-    """An exposure full of light, or a network that is not trained, must be answered, too."""
+def test_uniformly_bright_map_is_processed():
+    """Such maps come from saturated exposures and untrained networks."""
     output = np.random.default_rng(0).normal(3.0, 1.0, (3, 256, 256)).astype(np.float32)
     output[1:] = 0
     peaks = find_peaks(output, 4, 0.02)
@@ -104,7 +103,7 @@ def subframes(output: np.ndarray, stride: int = 4, threshold: float = LOWEST) ->
 
 @pytest.mark.parametrize("apart", [12, 14])
 @pytest.mark.parametrize("diagonal", [False, True])
-def test_two_blobs_a_little_apart_are_two(apart, diagonal):
+def test_two_close_blobs_are_two_peaks(apart, diagonal):
     angle = np.pi / 4 if diagonal else 0.0
     output = blank()
     for x, y in ((100.0, 100.0), (100.0 + apart * np.cos(angle), 100.0 + apart * np.sin(angle))):
@@ -114,8 +113,8 @@ def test_two_blobs_a_little_apart_are_two(apart, diagonal):
     assert len(find_peaks(output, 4, 0.5)) == 2
 
 
-def test_one_wide_blob_is_one():
-    """Of a blob of half-width 11 all cells within 10 pixels of its centre may be warm."""
+def test_wide_blob_is_one_peak():
+    """All cells within 10 pixels of the centre of a blob of half-width 11 can be above the threshold."""
     output = blank()
     rows, columns = np.mgrid[:64, :64]
     output[0, np.hypot(rows - 20, columns - 20) <= 2.5] = 2.0
@@ -125,7 +124,7 @@ def test_one_wide_blob_is_one():
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 255), (255, 0), (255, 255), (63, 64)])
-def test_a_peak_in_an_outermost_cell(row, column):
+def test_peak_in_an_outermost_cell(row, column):
     output = with_peak(blank(256, 256), row, column, dx=0.5 - (column == 0), dy=-0.5 + (row == 0))
     peaks = find_peaks(output, 4, 0.5)
     assert len(peaks) == 1
@@ -134,11 +133,11 @@ def test_a_peak_in_an_outermost_cell(row, column):
     assert np.flatnonzero(subframes(output) >= 0.5).tolist() == [row // 64 * 4 + column // 64]
 
 
-def test_the_probability_of_a_subframe_is_that_of_its_best_peak():
+def test_probability_of_a_subframe_is_that_of_its_best_peak():
     assert subframes(with_peak(blank(), 3, 3, 1.5)) == pytest.approx([1 / (1 + np.exp(-1.5))])
 
 
-def test_a_blob_over_two_subframes_counts_in_that_of_its_peak_alone():
+def test_blob_over_two_subframes_is_in_one():
     output = with_peak(with_peak(blank(256, 256), 10, 64, 5.0), 10, 63, 4.0)
     output[0, 40, 10] = -5.0
     probabilities = subframes(output)
@@ -148,8 +147,7 @@ def test_a_blob_over_two_subframes_counts_in_that_of_its_peak_alone():
 
 @pytest.mark.parametrize("stride", [4, 256])
 @pytest.mark.parametrize("seed", range(6))
-def test_subframes_and_blobs_never_disagree(seed, stride):
-    """Whatever the map: for each threshold the subframes above it are those that hold a peak above it."""
+def test_subframes_above_threshold_contain_peaks_above_threshold(seed, stride):
     rng = np.random.default_rng(seed)
     size = 1024 // stride
     output = rng.normal(0.0, 1.0, (3, size, size))
@@ -167,11 +165,11 @@ def test_subframes_and_blobs_never_disagree(seed, stride):
             assert np.flatnonzero(known >= threshold).tolist() == holding
 
 
-def test_the_best_cell_of_a_subframe_alone_is_its_best_peak():
+def test_best_cell_of_a_single_subframe_is_its_best_peak():
     output = np.random.default_rng(3).normal(-3, 2, (3, 64, 64)).astype(np.float32)
     assert subframes(output) == pytest.approx([sigmoid(output[0].max().astype(np.float64))], rel=1e-12)
 
 
 @pytest.mark.parametrize("logit", [-1e30, -800.0, 0.0, 800.0, 1e30])
-def test_no_logit_is_too_large(logit):
+def test_large_logits_do_not_overflow(logit):
     assert 0.0 <= sigmoid(np.array(logit)) <= 1.0

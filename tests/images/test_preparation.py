@@ -19,7 +19,7 @@ BOTH = pytest.mark.parametrize("true", SPECTRA.values(), ids=SPECTRA)
 
 @pytest.fixture(autouse=True)
 def no_death_star(monkeypatch):
-    """The death star is where it is; without its mask all of a frame is known."""
+    """Remove the mask of the death star, so that all pixels are known."""
     monkeypatch.setattr(cleaning, "death_star_mask", lambda: np.zeros((SIZE, SIZE), dtype=bool))
 
 
@@ -27,7 +27,7 @@ def frame(true: np.ndarray = SPECTRA["white"], seed: int = 1) -> np.ndarray:
     return noise.draw_noise(np.random.default_rng(seed), true)
 
 
-def with_blobs(image: np.ndarray, blobs: list[Blob]) -> np.ndarray:
+def add_blobs(image: np.ndarray, blobs: list[Blob]) -> np.ndarray:
     image = image.copy()
     for blob in blobs:
         region, part = overlap(*shape(blob), image.shape)
@@ -36,14 +36,14 @@ def with_blobs(image: np.ndarray, blobs: list[Blob]) -> np.ndarray:
 
 
 def block_scatter(image: np.ndarray, block: int) -> float:
-    """Return the scatter of the sums of blocks, 1 for white noise of 1."""
+    """Return the scatter of block sums, 1 for white noise of 1."""
     sums = image.reshape(image.shape[0] // block, block, -1, block).sum(axis=(1, 3)) / block
     return float(sums.std())
 
 
 @BOTH
 @pytest.mark.parametrize("seed", [1, 2])
-def test_noise_is_one_at_the_scales_of_pixels_and_blobs(true, seed):
+def test_noise_is_one_at_all_scales(true, seed):
     prepared = prepare_frame(0.01 * frame(true, seed) + 0.3)
     assert prepared.scaled.dtype == np.float32
     assert [block_scatter(prepared.scaled, block) for block in (1, 2, 4, 8)] == pytest.approx(
@@ -52,8 +52,8 @@ def test_noise_is_one_at_the_scales_of_pixels_and_blobs(true, seed):
     assert np.abs(prepared.scaled).max() <= CLIP
 
 
-def shape_left(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return amplitude (in that of the blob) and likeness of 25 blobs after preparation."""
+def measure_shape(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return relative amplitude and shape correlation of 25 blobs after preparation."""
     image = frame(true)
     before = prepare_frame(image)
     places = range(100, 1000, 200)
@@ -61,7 +61,7 @@ def shape_left(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.ndar
     blobs = [
         Blob(b.x, b.y, half_width, depth_for(b, 20.0, noise_at_blob_scale(before.spectrum))) for b in blobs
     ]
-    after = prepare_frame(with_blobs(image, blobs), before.spectrum)
+    after = prepare_frame(add_blobs(image, blobs), before.spectrum)
     added = (after.scaled - before.scaled) * noise_at_blob_scale(before.spectrum)
     amplitudes, likenesses = [], []
     for blob in blobs:
@@ -76,9 +76,9 @@ def shape_left(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize(
     ("half_width", "least", "alike"), [(6.0, 0.95, 0.99), (9.0, 0.9, 0.99), (12.0, 0.85, 0.98)]
 )
-def test_large_blobs_keep_shape_and_strength(true, half_width, least, alike):
-    """The background takes its share of the widest."""
-    amplitudes, likenesses = shape_left(true, half_width)
+def test_large_blobs_keep_shape_and_amplitude(true, half_width, least, alike):
+    """The background reduces the widest blobs."""
+    amplitudes, likenesses = measure_shape(true, half_width)
     assert least < amplitudes.mean() < 1.02
     assert amplitudes.min() > least - 0.05
     assert likenesses.mean() > alike
@@ -102,12 +102,12 @@ def stars(image: np.ndarray) -> np.ndarray:
 def twenty_blobs(image: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(5)
     blobs = [Blob(*rng.uniform(30, 990, 2), rng.uniform(3.0, 10.0), 1.0) for _ in range(20)]
-    return with_blobs(image, [Blob(b.x, b.y, b.half_width, depth_for(b, 12.0, 1.0)) for b in blobs])
+    return add_blobs(image, [Blob(b.x, b.y, b.half_width, depth_for(b, 12.0, 1.0)) for b in blobs])
 
 
 @BOTH
 @pytest.mark.parametrize("add", [streak, stars, twenty_blobs])
-def test_what_is_no_noise_hardly_changes_the_noise(true, add):
+def test_sources_and_streaks_hardly_change_the_noise(true, add):
     image = frame(true)
     before, after = (prepare_frame(one).spectrum for one in (image, add(image)))
     assert noise_at_blob_scale(after) == pytest.approx(noise_at_blob_scale(before), rel=0.05)
@@ -131,12 +131,12 @@ def test_background_and_offsets_are_subtracted():
 
 @pytest.mark.parametrize(("unit", "offset"), [(0.01, 0.0), (1e4, 3e4), (1.0, -60.0)])
 def test_unit_and_offset_do_not_matter(unit, offset):
-    image = with_blobs(frame(SPECTRA["correlated"]), [Blob(400.0, 300.0, 6.0, 2.0)])
+    image = add_blobs(frame(SPECTRA["correlated"]), [Blob(400.0, 300.0, 6.0, 2.0)])
     other = (unit * image.astype(float) + offset).astype(np.float32)
     np.testing.assert_allclose(prepare_frame(other).scaled, prepare_frame(image).scaled, atol=5e-3)
 
 
-def test_a_given_spectrum_is_used():
+def test_given_spectrum_is_used():
     image = frame()
     prepared = prepare_frame(image)
     twice = prepare_frame(image, 4 * prepared.spectrum)
@@ -144,7 +144,7 @@ def test_a_given_spectrum_is_used():
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose, np.rot90])
-def test_a_turned_frame_is_prepared_in_the_same_way(turn):
+def test_rotated_frame_is_prepared_equally(turn):
     image = frame(SPECTRA["correlated"])
     image[:5] = image[300:340, 500:560] = np.nan
     turned = prepare_frame(np.ascontiguousarray(turn(image))).scaled
@@ -162,14 +162,14 @@ def test_unknown_pixels_are_zero(true):
     assert scaled[350:450, 500:560].std() == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_input_is_not_changed():
+def test_input_is_not_changed():
     image = frame()
     before = image.copy()
     prepare_frame(image)
     np.testing.assert_array_equal(image, before)
 
 
-def test_unusable_frames_are_refused():
+def test_unusable_frames_are_errors():
     with pytest.raises(BlobwatchError, match="the image has no noise"):
         prepare_frame(np.ones((SIZE, SIZE), dtype=np.float32))
     image = frame()

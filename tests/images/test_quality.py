@@ -35,8 +35,8 @@ def exposure(image, dq=None, seconds=1.0) -> Exposure:
     return Exposure("ia", image, dq, 58000.0, seconds, 1.0, "F153M", "", "", Path("ia_flt.fits"))
 
 
-def drawn(seed: int, pattern=1.0) -> np.ndarray:
-    """Return even light with the noise of photons and reads."""
+def draw_exposure(seed: int, pattern=1.0) -> np.ndarray:
+    """Return uniform light with the noise of photons and reads."""
     rng = np.random.default_rng(seed)
     noise = np.sqrt(ELECTRONS + wfc3ir.READ_NOISE**2)
     return ELECTRONS * pattern + rng.normal(0.0, noise, (1024, 1024))
@@ -44,16 +44,16 @@ def drawn(seed: int, pattern=1.0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def references() -> list[np.ndarray]:
-    return [blob_image(drawn(seed), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)]
+    return [blob_image(draw_exposure(seed), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)]
 
 
-def measured(one: Exposure, references: list[np.ndarray]) -> Quality:
+def measure(one: Exposure, references: list[np.ndarray]) -> Quality:
     image = blob_image(one.image, one.dq)
     return measure_difference(measure_exposure(one, image), image, references, [ELECTRONS] * len(references))
 
 
-def test_an_even_exposure_is_accepted(references):
-    quality = measured(exposure(drawn(4)), references)
+def test_uniform_exposure_is_accepted(references):
+    quality = measure(exposure(draw_exposure(4)), references)
     assert quality.light == pytest.approx(ELECTRONS, rel=0.001)
     assert quality.excess == pytest.approx(1.0, abs=0.03)
     assert quality.noise == pytest.approx(expected_noise(ELECTRONS), rel=0.01)
@@ -63,11 +63,13 @@ def test_an_even_exposure_is_accepted(references):
     assert outlier_reason(quality, [], SETTINGS) == ""
 
 
-def test_a_pattern_that_all_exposures_share_does_not_count():
-    """As the error of a flat: 1 % per pixel, more than the noise."""
+def test_common_pattern_of_all_exposures_cancels():
+    """Such as the error of a flat: 1 % per pixel, more than the noise."""
     pattern = 1 + np.random.default_rng(5).normal(0, 0.01, (1024, 1024))
-    images = [blob_image(drawn(seed, pattern), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)]
-    quality = measured(exposure(drawn(4, pattern)), images)
+    images = [
+        blob_image(draw_exposure(seed, pattern), np.zeros((1024, 1024), np.int16)) for seed in (1, 2, 3)
+    ]
+    quality = measure(exposure(draw_exposure(4, pattern)), images)
     assert quality.noise > 1.5 * expected_noise(ELECTRONS)
     assert quality.excess == pytest.approx(1.0, abs=0.03)
     assert outlier_reason(quality, [], SETTINGS) == ""
@@ -104,16 +106,16 @@ def limb(image):
         (limb, "glow gradient"),
     ],
 )
-def test_each_fault_is_named(references, spoil, label):
-    image = drawn(4)
+def test_each_defect_is_named(references, spoil, label):
+    image = draw_exposure(4)
     spoil(image)
-    assert f"{label} " in outlier_reason(measured(exposure(image), references), [GOOD] * 10, SETTINGS)
+    assert f"{label} " in outlier_reason(measure(exposure(image), references), [GOOD] * 10, SETTINGS)
 
 
-def test_without_references_nothing_of_the_difference_is_judged(references):
-    image = drawn(4)
+def test_difference_needs_references(references):
+    image = draw_exposure(4)
     sources(image)
-    quality = measured(exposure(image), references[:2])
+    quality = measure(exposure(image), references[:2])
     assert np.isnan([quality.residual, quality.excess, quality.streaks, quality.sources]).all()
     assert outlier_reason(quality, [], SETTINGS) == ""
 
@@ -129,13 +131,13 @@ def test_without_references_nothing_of_the_difference_is_judged(references):
         ({}, "NGC-188", "target NGC-188, not the Earth"),
     ],
 )
-def test_what_is_unusable_in_any_season(change, target, words):
+def test_unusable_exposures(change, target, words):
     assert unusable_reason(replace(GOOD, **change), target, SETTINGS).startswith(words)
     assert unusable_reason(GOOD, "", SETTINGS) == ""
 
 
-def test_the_season_counts_more_the_longer_it_is():
-    """A noise of 1.35 times the expected is normal where all have it, and odd where none has."""
+def test_weight_of_the_season_grows_with_its_length():
+    """Excess noise of 1.35 is accepted if all exposures of the season have it."""
     odd = replace(GOOD, excess=1.35)
     assert outlier_reason(odd, [], SETTINGS) == ""
     assert "noise over the expected 1.35" in outlier_reason(odd, [GOOD] * 20, SETTINGS)
@@ -144,7 +146,7 @@ def test_the_season_counts_more_the_longer_it_is():
     assert (location, scatter) == pytest.approx((0.65, 0.2))  # half prior, half season; the floor
 
 
-def test_bad_exposures_of_the_season_do_not_hide_others():
+def test_bad_exposures_do_not_hide_others():
     season = [GOOD] * 6 + [replace(GOOD, streaks=0.3)] * 4
     assert "share of lit blocks" in outlier_reason(replace(GOOD, streaks=0.2), season, SETTINGS)
 
@@ -153,12 +155,12 @@ def test_bad_exposures_of_the_season_do_not_hide_others():
     ("seconds", "light", "rejected"),
     [(203.0, 3000.0, True), (203.0, 15000.0, False), (1102.9, 5000.0, False), (803.0, 7900.0, False)],
 )
-def test_a_truncated_ramp_is_short_and_has_little_light(seconds, light, rejected):
+def test_truncated_ramp_is_short_and_faint(seconds, light, rejected):
     one = replace(GOOD, exptime=seconds, light=light)
     assert ("truncated ramp: " in outlier_reason(one, [GOOD] * 5, SETTINGS)) is rejected
 
 
-def test_limits_are_suspect_where_more_than_a_third_is_rejected():
+def test_many_rejections_make_the_limits_suspect():
     assert suspect_message(4, 12, SETTINGS) == ""
     assert suspect_message(5, 12, SETTINGS).startswith(
         "5 of 12 exposures are rejected. The limits are suspect"
@@ -166,7 +168,7 @@ def test_limits_are_suspect_where_more_than_a_third_is_rejected():
     assert suspect_message(3, 5, SETTINGS) == ""  # too few to tell
 
 
-def test_exposures_of_the_simulator(params):
+def test_simulated_exposures(params):
     own = params.simulate
     season = plan_season(8, own.start, own.days, 25, create_sky(own), bad=15)
     history = History()

@@ -21,7 +21,7 @@ def test_level_and_noise(difference):
     assert noise == pytest.approx(0.009, rel=0.02)
 
 
-def test_scaled_frame_has_median_zero_noise_one_no_nan_and_is_clipped(difference):
+def test_scaled_frame_is_normalized_and_clipped(difference):
     scaled = scale_frame(difference)
     assert scaled.dtype == np.float32
     assert np.isfinite(scaled).all()
@@ -38,19 +38,19 @@ def test_unit_and_offset_do_not_matter(difference, unit, offset):
     np.testing.assert_allclose(scale_frame(other), scale_frame(difference), atol=2e-3)
 
 
-def test_a_given_level_and_noise_are_used(difference):
+def test_given_level_and_noise_are_used(difference):
     cut = difference[256:512, 256:512]
     whole = scale_frame(difference)[256:512, 256:512]
     np.testing.assert_array_equal(scale_frame(cut, *level_and_noise(difference)), whole)
 
 
-def test_the_input_is_not_changed(difference):
+def test_input_is_not_changed(difference):
     before = difference.copy()
     scale_frame(difference)
     np.testing.assert_array_equal(difference, before)
 
 
-def test_steps_are_exact_and_fill_int8(difference):
+def test_quantization_is_exact_and_fills_int8(difference):
     scaled = scale_frame(difference)
     steps = quantize(scaled)
     assert steps.dtype == np.int8
@@ -60,13 +60,13 @@ def test_steps_are_exact_and_fill_int8(difference):
     np.testing.assert_array_equal(quantize(dequantize(steps)), steps)
 
 
-def test_too_few_finite_pixels():
+def test_too_few_finite_pixels_are_an_error():
     image = np.full((1024, 1024), np.nan, dtype=np.float32)
     image[:90] = 1.0
     with pytest.raises(BlobwatchError, match="fewer than a tenth of the pixels are finite"):
         scale_frame(image)
 
 
-def test_no_noise():
+def test_image_without_noise_is_an_error():
     with pytest.raises(BlobwatchError, match="the image has no noise"):
         scale_frame(np.ones((1024, 1024), dtype=np.float32))

@@ -35,28 +35,28 @@ def frame(true: np.ndarray, seed: int = 1) -> np.ndarray:
 CLIP = 5.0
 
 
-def at_tile(true: np.ndarray) -> np.ndarray:
-    """Return a spectrum at the frequencies of a tile: means over the 3 x 3 of them that are joined."""
+def tile_spectrum(true: np.ndarray) -> np.ndarray:
+    """Return a spectrum at the frequencies of a tile, averaged over 3 x 3 frequencies."""
     whole = np.concatenate([true, true[np.arange(0, -SIZE, -1), -2:0:-1]], axis=1)
     return uniform_filter(whole, 25, mode="wrap")[::8, ::8][:, : TILE // 2 + 1]
 
 
 @ALL
 @pytest.mark.parametrize("unit", [1.0, 0.01])
-def test_a_known_spectrum_is_measured(true, unit):
+def test_spectrum_of_known_noise(true, unit):
     spectra = [noise_spectrum(unit * frame(true, seed), EVERYWHERE, unit * CLIP) for seed in range(4)]
-    ratio = np.mean(spectra, axis=0) / at_tile(true) / unit**2
+    ratio = np.mean(spectra, axis=0) / tile_spectrum(true) / unit**2
     # Of 4 x 64 tiles and about four independent frequencies in each 3 x 3.
     assert ratio.std() < 1.5 * np.pi / np.sqrt(6) / np.sqrt(4 * 64 * 4) + 0.02
     assert ratio.mean() == pytest.approx(1.0, abs=0.02)
     assert noise_at_blob_scale(np.mean(spectra, axis=0)) == pytest.approx(
-        unit * noise_at_blob_scale(at_tile(true)),
+        unit * noise_at_blob_scale(tile_spectrum(true)),
         rel=0.06,  # of rows the geometric mean is lower
     )
 
 
 @ALL
-def test_whitened_noise_is_white_with_unit_scatter(true):
+def test_whitened_noise_is_white_and_has_unit_scatter(true):
     image = frame(true, seed=2)
     white = whiten(image, noise_spectrum(image, EVERYWHERE, CLIP))
     assert white.dtype == np.float32
@@ -68,14 +68,13 @@ def test_whitened_noise_is_white_with_unit_scatter(true):
 
 
 @pytest.mark.parametrize("name", ["strongly correlated", "rows"])
-def test_the_noise_is_not_white_before(name):
-    """Else the test above could not fail."""
+def test_noise_before_whitening_is_correlated(name):
+    """Check that the test above can fail."""
     image = frame(SPECTRA[name], seed=2)
     assert max((image * np.roll(image, 1, axis=axis)).mean() for axis in (0, 1)) > 0.05
 
 
 def test_large_scales_are_not_amplified():
-    """The background is subtracted, so there is less noise than at the scale of a blob."""
     image = frame(SPECTRA["white"], seed=3)
     boxes = image.reshape(32, 32, 32, 32)
     image = (boxes - boxes.mean(axis=(1, 3), keepdims=True)).reshape(SIZE, SIZE)
@@ -87,7 +86,7 @@ def test_large_scales_are_not_amplified():
     assert spectrum[frequencies() < 0.01].mean() < 0.5 * noise_at_blob_scale(spectrum) ** 2
 
 
-def test_stars_and_trails_do_not_count_as_noise():
+def test_stars_and_trails_do_not_change_the_spectrum():
     image = frame(SPECTRA["white"], seed=4)
     spoilt = image.copy()
     rng = np.random.default_rng(4)
@@ -98,7 +97,7 @@ def test_stars_and_trails_do_not_count_as_noise():
     assert after == pytest.approx(before, rel=0.04)
 
 
-def test_many_blobs_do_not_count_as_noise():
+def test_many_blobs_do_not_change_the_spectrum():
     image = frame(SPECTRA["white"], seed=6)
     crowded = image.copy()
     for x, y in np.random.default_rng(6).integers(30, SIZE - 30, (30, 2)):
@@ -108,11 +107,10 @@ def test_many_blobs_do_not_count_as_noise():
     assert after == pytest.approx(before, rel=0.02)
 
 
-def test_the_filter_does_not_move_or_mirror():
-    """A point stays where it is, and in noise that is the same in all directions its surround is round."""
+def test_whitening_does_not_shift_or_mirror():
     point = np.zeros((SIZE, SIZE), dtype=np.float32)
     point[300, 700] = 1.0
-    spectrum = at_tile(SPECTRA["strongly correlated"])
+    spectrum = tile_spectrum(SPECTRA["strongly correlated"])
     white = whiten(point, spectrum)
     assert np.unravel_index(np.abs(white).argmax(), white.shape) == (300, 700)
     part = white[280:321, 680:721]
@@ -121,7 +119,7 @@ def test_the_filter_does_not_move_or_mirror():
 
 
 @pytest.mark.parametrize("turn", [np.flipud, np.fliplr, np.transpose])
-def test_a_turned_frame_gives_the_turned_frame(turn):
+def test_rotated_frame_is_whitened_equally(turn):
     image = frame(SPECTRA["rows"], seed=5)
     white, turned = (
         whiten(one, noise_spectrum(one, EVERYWHERE, CLIP))
@@ -130,7 +128,7 @@ def test_a_turned_frame_gives_the_turned_frame(turn):
     np.testing.assert_allclose(turned, turn(white), atol=1e-4)
 
 
-def test_tiles_with_too_few_known_pixels_do_not_count():
+def test_tiles_with_few_known_pixels_are_ignored():
     image, known = frame(SPECTRA["white"]), EVERYWHERE.copy()
     expected = noise_spectrum(image, known, CLIP)
     known[:, 512:] = np.random.default_rng(5).uniform(size=(SIZE, 512)) < KNOWN - 0.05
@@ -142,13 +140,13 @@ def test_tiles_with_too_few_known_pixels_do_not_count():
         noise_spectrum(image, ~EVERYWHERE, CLIP)
 
 
-def test_a_frame_without_noise_is_refused():
+def test_frame_without_noise_is_an_error():
     with pytest.raises(BlobwatchError, match="the image has no noise"):
         noise_spectrum(np.zeros((SIZE, SIZE), dtype=np.float32), EVERYWHERE, CLIP)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.55])
-def test_unknown_areas_do_not_change_the_noise(share):
+def test_unknown_areas_do_not_change_the_spectrum(share):
     image, known = frame(SPECTRA["white"], seed=7), EVERYWHERE.copy()
     known[: int(share * SIZE)] = False
     image[~known] = 0.0

@@ -259,7 +259,7 @@ def test_a_deleted_run(lab):
     ("change", "said"),
     [
         (
-            lambda lines: [lines[0].replace("small as it is", "the best of all"), *lines[1:]],
+            lambda lines: [lines[0].replace("initial version", "the best of all"), *lines[1:]],
             "line 2 does not continue",
         ),
         (lambda lines: lines[1:], "line 1 does not continue"),
@@ -282,7 +282,7 @@ def test_the_last_line_changed_before_it_was_committed(lab):
     log = lab.root / "models/promotions.jsonl"
     lab.git("rm", "--quiet", "--cached", "models/promotions.jsonl")
     lab.git("commit", "--quiet", "--amend", "--message", "a history without the log")
-    log.write_text(log.read_text().replace("small as it is", "the best of all"))
+    log.write_text(log.read_text().replace("initial version", "the best of all"))
     found = lab.audit()
     assert "was not deployed by the last line, 1" in broken(found)["promotions log"]
 
