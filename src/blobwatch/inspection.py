@@ -116,16 +116,16 @@ def inspect(
         extensions = [describe_extension(number, hdu) for number, hdu in enumerate(hdus)]
         keywords = merged(*hdus)
         header = {key: keywords[key] for key in (*KEYWORDS.split(), "BUNIT") if keywords.get(key, "") != ""}
-        facts = (path, extensions, header)
+        plain = Inspection(path, "unusable", extensions, header, "")
         try:
             if is_difference(hdus, path):
-                inspected = inspect_difference(facts, read_difference(path, hdus, only_image=True).image)
+                inspected = inspect_difference(plain, read_difference(path, hdus, only_image=True).image)
             else:
                 exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
                 history = History([listed], settings, overrules)
-                inspected = inspect_exposure(facts, exposure, listed, history)
+                inspected = inspect_exposure(plain, exposure, listed, history)
         except BlobwatchError as reason:
-            inspected = Inspection(path, "unusable", *facts[1:], f"not used: {reason}")
+            inspected = replace(plain, use=f"not used: {reason}")
     return replace(inspected, warnings=[text.removeprefix(f"{path}: ") for text in found])
 
 
@@ -137,34 +137,35 @@ def describe_extension(number: int, hdu) -> dict:
     return {"number": number, "name": hdu.name, "version": hdu.ver, "shape": shape, "stored": stored}
 
 
-def inspect_difference(facts: tuple, image: np.ndarray) -> Inspection:
-    """Describe a difference image."""
-    path, extensions, header = facts
-    use = "used as it is, new blobs positive: blobwatch predict FILE"
+def inspect_difference(plain: Inspection, image: np.ndarray) -> Inspection:
+    """Add the description of a difference image."""
+    found = replace(plain, kind="difference", image=image)
     try:
-        statistics = image_statistics(image, header.get("BUNIT", ""))
+        statistics = image_statistics(image, plain.header.get("BUNIT", ""))
     except BlobwatchError as reason:
-        return Inspection(path, "difference", extensions, header, f"not used: {reason}", image=image)
-    return Inspection(path, "difference", extensions, header, use, statistics, image=image)
+        return replace(found, use=f"not used: {reason}")
+    use = "used as it is, new blobs positive: blobwatch predict FILE"
+    return replace(found, use=use, statistics=statistics)
 
 
-def inspect_exposure(facts: tuple, exposure: Exposure, listed: Listed, history: History) -> Inspection:
-    """Describe an exposure; its quality is judged without earlier exposures."""
-    path, extensions, header = facts
+def inspect_exposure(plain: Inspection, exposure: Exposure, listed: Listed, history: History) -> Inspection:
+    """Add the description of an exposure; its quality is judged without earlier exposures."""
     history.set_exposure(listed, exposure)
-    rejection = history.rejection(listed)
     use = (
-        f"not used: rejected ({rejection})"
-        if rejection
-        else (
-            f"used as an exposure: {RATES[exposure.product]}; flagged pixels out, glow divided out. "
-            "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
-        )
+        f"used as an exposure: {RATES[exposure.product]}; flagged pixels out, glow divided out. "
+        "Give its stack or earlier exposures: blobwatch predict FILE --history DIR"
     )
-    unit = f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"
-    statistics = image_statistics(exposure.image, unit)
-    seen = (count_flags(exposure.dq), history.quality(listed), history.image(listed))
-    return Inspection(path, exposure.product, extensions, header, use, statistics, *seen)
+    if rejection := history.rejection(listed):
+        use = f"not used: rejected ({rejection})"
+    return replace(
+        plain,
+        kind=exposure.product,
+        use=use,
+        statistics=image_statistics(exposure.image, f"{'electrons' if exposure.gain == 1.0 else 'DN'}/s"),
+        flags=count_flags(exposure.dq),
+        quality=history.quality(listed),
+        image=history.image(listed),
+    )
 
 
 def image_statistics(image: np.ndarray, unit: str) -> dict:
