@@ -128,7 +128,7 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
         *("absurd.fits", "long.fits", "nameless.fits", "text.fits", "undated.fits"),
         damaged.name,
     }
-    assert "is no date" in errors["absurd.fits"]
+    assert "is not a date" in errors["absurd.fits"]
     assert "has no EXPSTART" in errors["undated.fits"]
     assert "truncated" in errors[damaged.name]
     assert all(error in said for error in errors.values())

@@ -1,4 +1,4 @@
-"""Commands of the monitor: exposures as they arrive, the ledger, the pages, reviews, overrules."""
+"""Commands of the monitor: exposures, ledger, pages, reviews, overrules."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,23 +13,25 @@ PANEL = "Watch"
 
 Ledger = Annotated[
     str,
-    typer.Option(envvar="BLOBWATCH_LEDGER", help="Address of the ledger's database, as of SQLAlchemy."),
+    typer.Option(envvar="BLOBWATCH_LEDGER", help="Database of the ledger, an SQLAlchemy URL."),
 ]
 DEFAULT = "sqlite:///blobwatch.db"
 
 
 @app.command(rich_help_panel=PANEL)
 def monitor(
-    folder: Annotated[Path, typer.Argument(show_default=False, help="Where exposures come in.")],
+    folder: Annotated[Path, typer.Argument(show_default=False, help="Directory that receives exposures.")],
     ledger: Ledger = DEFAULT,
     notify: Annotated[
         list[str] | None,
         typer.Option(
-            envvar="BLOBWATCH_NOTIFY", show_default=False, help="A channel, as of apprise: mailto://…"
+            envvar="BLOBWATCH_NOTIFY", show_default=False, help="Channel as an apprise URL: mailto://…"
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="champion, a version, or the folder of a model.")] = "champion",
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, and take new files as they come.")] = False,
+    model: Annotated[
+        str, typer.Option(help="champion, a version, or the directory of a model.")
+    ] = "champion",
+    watch: Annotated[bool, typer.Option("--watch", help="Keep running and analyze new files.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two passes of --watch.")] = 10.0,
     rejudge: Annotated[
         bool,
@@ -46,7 +48,7 @@ def monitor(
     overrules: OverrulesFolder = OVERRULES,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON per exposure.")] = False,
 ) -> None:
-    """Analyze the exposures of a folder that the ledger lacks, and announce new blobs."""
+    """Analyze the exposures of a directory that the ledger lacks, and announce new blobs."""
     from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 
     begin = None if since is None else (since - datetime(1858, 11, 17)).days
@@ -63,20 +65,20 @@ def blobs(
         Path | None, typer.Option(help="Write a table (.csv, .ecsv) or regions for ds9 (.reg).")
     ] = None,
 ) -> None:
-    """List the blobs of the ledger: where, since when, how sure."""
+    """List the blobs of the ledger: position, onset, status."""
     from blobwatch.cli.output.ledger import show_blobs
 
     show_blobs(ledger, as_json, export)
 
 
-Labels = Annotated[Path, typer.Option(help="Where reviews become labels.")]
+Labels = Annotated[Path, typer.Option(help="Directory of the labels.")]
 LABELS = Path("data/labels")
 
 
 @app.command(rich_help_panel=PANEL)
 def review(
     number: Annotated[int, typer.Argument(metavar="ID", min=1, max=2**31 - 1, show_default=False)],
-    reason: Annotated[str, typer.Option(show_default=False, help="Kept with the review.")],
+    reason: Annotated[str, typer.Option(show_default=False, help="Stored with the review.")],
     confirm: Annotated[
         bool | None, typer.Option("--confirm/--reject", show_default=False, help="Is it a blob?")
     ] = None,
@@ -84,7 +86,7 @@ def review(
     labels: Labels = LABELS,
     as_json: AsJson = False,
 ) -> None:
-    """Confirm or reject a blob; it becomes a label that the next training takes."""
+    """Confirm or reject a blob; the next training uses it as a label."""
     from blobwatch.cli.output.ledger import run_review
 
     run_review(ledger, labels, number, confirm, reason, as_json)
@@ -92,16 +94,16 @@ def review(
 
 @app.command(rich_help_panel=PANEL)
 def overrule(
-    rootname: Annotated[str, typer.Argument(show_default=False, help="Of an exposure.")],
-    reason: Annotated[str, typer.Option(show_default=False, help="Kept with the decision.")],
-    accept: Annotated[bool, typer.Option("--accept", help="Use it, whatever its quality.")] = False,
+    rootname: Annotated[str, typer.Argument(show_default=False, help="Rootname of the exposure.")],
+    reason: Annotated[str, typer.Option(show_default=False, help="Stored with the decision.")],
+    accept: Annotated[bool, typer.Option("--accept", help="Use it regardless of its quality.")] = False,
     reject: Annotated[bool, typer.Option("--reject", help="Do not use it.")] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Let its quality decide again.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Use its quality again.")] = False,
     ledger: Ledger = DEFAULT,
     overrules: OverrulesFolder = OVERRULES,
     as_json: AsJson = False,
 ) -> None:
-    """Accept or reject an exposure; later runs and dvc repro honour it."""
+    """Accept or reject an exposure in later runs and in dvc repro."""
     from blobwatch.cli.output.ledger import run_overrule
 
     chosen = [name for name, on in (("accept", accept), ("reject", reject), ("clear", clear)) if on]
@@ -112,11 +114,13 @@ def overrule(
 
 @app.command(rich_help_panel=PANEL)
 def reviewer(
-    name: Annotated[str, typer.Argument(show_default=False, help="Of the person, kept with each review.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take the person's tokens away.")] = False,
+    name: Annotated[
+        str, typer.Argument(show_default=False, help="Name of the person, stored with each review.")
+    ],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the person's tokens.")] = False,
     ledger: Ledger = DEFAULT,
 ) -> None:
-    """Make a token with which a person can review on the page; it is shown once."""
+    """Create a token with which a person can review on the page."""
     from blobwatch.cli.output.ledger import run_reviewer
 
     run_reviewer(ledger, name, remove)
@@ -125,15 +129,15 @@ def reviewer(
 @app.command(rich_help_panel=PANEL)
 def serve(
     ledger: Ledger = DEFAULT,
-    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     name: Annotated[
-        list[str] | None, typer.Option(show_default=False, help="A further name of this machine.")
+        list[str] | None, typer.Option(show_default=False, help="Another host name of this machine.")
     ] = None,
     labels: Labels = LABELS,
     overrules: OverrulesFolder = OVERRULES,
 ) -> None:
-    """Show the ledger in a browser: the detector, each blob, exposures, drift, the deployed model."""
+    """Serve web pages of the ledger: blobs, exposures, drift, deployed model."""
     from blobwatch.cli.output.ledger import run_server
 
     run_server(ledger, host, port, name or [], labels, overrules)
@@ -141,10 +145,10 @@ def serve(
 
 @app.command(rich_help_panel=PANEL)
 def report(
-    out: Annotated[Path, typer.Option(show_default=False, help="A new folder, or an earlier report.")],
+    out: Annotated[Path, typer.Option(show_default=False, help="New directory, or an earlier report.")],
     ledger: Ledger = DEFAULT,
 ) -> None:
-    """Write the same pages as files, for a shared disk or an archive."""
+    """Write the pages as static files."""
     from blobwatch.cli.output.ledger import run_report
 
     run_report(ledger, out)

@@ -1,1 +1,1 @@
-"""The watch: exposures come in, the ledger says where blobs appeared, the team hears of it and answers."""
+"""Monitor of incoming exposures: analysis, ledger of blobs, notices, web pages, reviews."""

@@ -1,4 +1,4 @@
-"""Analysis of one exposure: quality, stack, difference, prediction, and what is measured of it."""
+"""Analysis of one exposure: quality, stack, difference, prediction, statistics."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
 GREY = 5.0  # sigma at either end of their grey scale
-REJECTED = "rejected"  # how the reason of an exposure begins that its quality rejects
+REJECTED = "rejected"  # prefix of the reason if the quality limits reject an exposure
 
 
 @dataclass(frozen=True)
 class BlobImage:
-    """The blob image of an accepted exposure, in which the light at any place can be measured.
+    """Blob image of an accepted exposure, for measuring missing light.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class BlobImage:
     def missing(self, x: float, y: float, radius: float) -> tuple[float, float | None]:
         """Return the missing light at a place, fraction of the background, and its error.
 
-        The error is None where no pixel there is usable.
+        The error is None if no pixel there is usable.
         """
         trial = Blob(x, y, max(1.5, half_width_at(x, y) * radius / radius_at(x, y)), 1.0)
         part, values = cut_stamp(self.image, trial, 1.0)
@@ -62,13 +62,13 @@ class ExposureAnalysis:
     listed : Listed
     md5 : str
     flats : str
-        Key of the flats of the image, as it was analyzed.
+        Key of the flats of the image at the analysis.
     outcome, reason : str
         ``judged``, ``no stack`` or ``unfit``, and why.
     quality : Quality or None
-        None where the file is another kind of exposure.
+        None for another kind of exposure.
     image : BlobImage or None
-        None where the exposure is not accepted.
+        None if the exposure is not accepted.
     members : tuple of str
         Rootnames of its stack in the order of time.
     prediction : Prediction or None
@@ -76,7 +76,7 @@ class ExposureAnalysis:
     cutouts : tuple of dict
         PNG pictures of each blob found: ``before``, ``after``, ``difference``.
     inputs : str
-        Hash of what the result depends on; empty where a file that it depends on could not be read.
+        Hash of what the result depends on; empty if a file that it depends on is not readable.
     """
 
     listed: Listed
@@ -155,15 +155,9 @@ def predict(predictor: Predictor, listed: Listed, image: np.ndarray) -> Predicti
 
 
 def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
-    """Return a grey PNG of the pixels around a blob, the first row at the top of the frame.
+    """Return a grey PNG of the pixels around a blob, with the top of the frame first.
 
-    Parameters
-    ----------
-    plane : ndarray, shape (1024, 1024), fraction of the background, about 0
-    blob : FoundBlob
-    noise : float
-        Per pixel; the grey scale spans ``GREY`` times this in either direction. Unknown pixels are in its
-        middle.
+    The grey scale spans ``GREY`` times the noise per pixel in either direction. Unknown pixels are mid-grey.
     """
     from PIL import Image
 

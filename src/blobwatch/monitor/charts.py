@@ -195,7 +195,7 @@ def light_chart(light: dict[str, np.ndarray], row: dict, halfway: float | None) 
 def statistic_chart(
     name: str, mjd: np.ndarray, values: np.ndarray, reference: Reference | None
 ) -> dict | None:
-    """Return the chart of one trait over time, with the means that are held against the training data.
+    """Return the chart of one trait over time, with its trailing means.
 
     None where it was never measured.
     """

@@ -1,4 +1,4 @@
-"""Files in the watched folder: one per rootname, and how each compares with the result in the ledger."""
+"""Files in the watched folder: find new ones and choose one per rootname."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ LONGEST = {"rootname": 64, "filter": 16}  # letters, as the ledger keeps them
 
 @dataclass(frozen=True)
 class Note:
-    """A message about files or verdicts that is no error."""
+    """A message about files or verdicts that does not count as an error."""
 
     text: str
 
@@ -47,12 +47,9 @@ class IncomingFiles:
     reported: set[object] = field(default_factory=set)
 
     def survey(self, known: Iterable[Listed]) -> tuple[dict[str, Listed], list[FileProblem | Note]]:
-        """Return the file to use of each rootname, and what must be reported for the first time.
+        """Return the file to use of each rootname, and the new messages.
 
-        Parameters
-        ----------
-        known : iterable of Listed
-            Files of the ledger: the headers of those that did not change are not read.
+        Headers of files in ``known`` (files of the ledger) are read only if these changed.
         """
         found = search(self.folder)
         messages = [one for one in found.problems if self.is_new(one)]
@@ -109,7 +106,7 @@ def header_fault(listed: Listed) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in str(listed.path)):
         return "its name is not valid text. Rename it"
     if not 0 <= listed.expstart <= LAST_DAY:
-        return f"EXPSTART {listed.expstart:g} is no date (MJD). Restore the keyword"
+        return f"EXPSTART {listed.expstart:g} is not a date (MJD). Restore the keyword"
     for key, longest in LONGEST.items():
         value = getattr(listed, key)
         if len(value) > longest or (key == "rootname" and not value):

@@ -1,4 +1,4 @@
-"""The monitor: exposures of a folder in the order of time, each analyzed and stored in the ledger."""
+"""Monitor: analyzes the exposures of a folder in the order of time and stores them in the ledger."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ class Monitor:
     Parameters
     ----------
     folder : Path
-        Stacks also use exposures of other folders that the ledger has.
+        Stacks also use exposures in the ledger from other folders.
     ledger : Ledger
     predictor : Predictor
     channels : list of Channel
@@ -54,7 +54,7 @@ class Monitor:
         Statistics of the training exposures.
     settings : Settings
     flats : FlatFields or None
-        By which the flats of each exposure are undone.
+        Remove the flats of each exposure.
     """
 
     def __init__(
@@ -73,23 +73,20 @@ class Monitor:
         self.files = IncomingFiles(Path(folder), self.settings.monitor.incomplete)
         self.analyzer = Analyzer(predictor, self.settings.difference, flats)
         self.known: dict[str, tuple[Row, Listed]] = {}
-        self.same: set[tuple[Path, str, str]] = set()  # files whose content is that of the ledger
-        self.divided = False  # whether D-flats were reported
+        self.same: set[tuple[Path, str, str]] = set()  # files with the same content as in the ledger
+        self.warned_of_dflats = False
 
     def run(self, watching: bool = False) -> Iterator[Report]:
-        """Analyze all exposures of the folder that are new, changed or due; yield the result of each.
+        """Analyze all exposures of the folder that are new, changed or due; yield the results.
 
-        Parameters
-        ----------
-        watching : bool
-            Whether the folder is searched again later: an empty folder is then no error, and incomplete
-            files are left for the next time without a message.
+        With ``watching``, the folder is searched again later. Then an empty folder is accepted, and
+        incomplete files are skipped without a message.
         """
         self.files.watching = watching
         self.complete_rows()
         with self.ledger.reading() as session:
             rows = {row.rootname: row for row in known_files(session)}
-        chosen, messages = self.files.survey(self.listed(rows.values()))
+        chosen, messages = self.files.survey(self.ledger_files(rows.values()))
         yield from messages
         if not chosen and not messages and not watching and not self.files.reported:
             raise BlobwatchError(
@@ -108,7 +105,7 @@ class Monitor:
         yield from self.warn_of_dflats([file for file, _ in todo.values()])
         yield from self.process(todo)
 
-    def listed(self, rows: Iterable[Row]) -> list[Listed]:
+    def ledger_files(self, rows: Iterable[Row]) -> list[Listed]:
         """Return the files of the ledger's rows; unchanged rows are not converted again."""
         for row in rows:
             if self.known.get(row.rootname, ((), None))[0] != row:
@@ -139,7 +136,7 @@ class Monitor:
             return due_exposures(session) if is_any_due(session) else []
 
     def compare(self, file: Listed, row) -> str | Note | None:
-        """Return why a file must be analyzed although the ledger has its rootname; None where not."""
+        """Return why a file in the ledger must be analyzed again; None if it need not be."""
         if (str(file.path), file.stamp) == (row.path, row.stamp):
             return None
         key = (file.path, file.stamp, row.md5)
@@ -150,7 +147,7 @@ class Monitor:
             is_moved = replace(known, path=file.path) == file  # also the same size and time of change
             is_same = is_moved or file_hash(file.path, "md5") == row.md5
         except OSError:
-            return None  # gone since the search
+            return None  # removed since the search
         if is_same:
             self.same.add(key)
             with self.ledger.lock(), self.ledger.writing() as session:
@@ -169,7 +166,7 @@ class Monitor:
         return f"new content, calibrated by {version}"[:100]
 
     def handle(self, file: Listed, why: str) -> IngestResult | FileProblem | Note | None:
-        """Analyze one exposure and store the result; None where that is not needed any more."""
+        """Analyze one exposure and store the result; None if that is no longer needed."""
         with self.ledger.lock():
             with self.ledger.reading() as session:
                 row = find_exposure(session, file.rootname)
@@ -178,7 +175,7 @@ class Monitor:
                 return None
             file = file_of_row(row) if is_due else file
             if is_due and stamp_of(file.path) != file.stamp:
-                return self.give_up(file, why)
+                return self.report_missing(file, why)
             with self.ledger.reading() as session:
                 inputs = self.analyzer.load(session, file, row.md5 if is_due else "")
             if is_due and not why.startswith(REJUDGE) and inputs and inputs == row.inputs:
@@ -193,11 +190,11 @@ class Monitor:
             return self.store(analysis, why)
 
     def is_stored(self, row: Exposure, file: Listed, why: str) -> bool:
-        """Return whether another monitor has stored a file meanwhile."""
+        """Return whether another monitor has stored the file in between."""
         return row.due == "" and (why == "" or (row.path, row.stamp) == (str(file.path), file.stamp))
 
     def store(self, analysis: ExposureAnalysis, why: str) -> IngestResult:
-        """Store an analysis in the ledger, with the notices that follow."""
+        """Store an analysis in the ledger and queue its notices."""
         with self.ledger.writing() as session:
             model = model_row(session, self.predictor)
             result = ingest(session, analysis, model, self.analyzer.image, self.settings, why)
@@ -208,7 +205,7 @@ class Monitor:
         return result
 
     def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
-        """Return the problem of a file, once; a file still being written is left for the next pass."""
+        """Return the problem of a file once; skip a file that is still being written."""
         self.files.headers.pop((file.path, file.stamp), None)
         if not file.path.exists():
             return self.files.problem(file.path, file.stamp, "disappeared before it was read")
@@ -217,8 +214,8 @@ class Monitor:
             return None if self.files.watching else note
         return self.files.problem(file.path, file.stamp, message)
 
-    def give_up(self, file: Listed, why: str) -> FileProblem:
-        """Keep the result of an exposure whose file is gone."""
+    def report_missing(self, file: Listed, why: str) -> FileProblem:
+        """Keep the result of an exposure whose file is missing or changed."""
         self.clear_due(file.rootname)
         return problem_of(
             file.path,
@@ -231,7 +228,7 @@ class Monitor:
             find_exposure(session, name).due = ""
 
     def complete_rows(self) -> None:
-        """Read the calibration of exposures that an earlier version of the program stored."""
+        """Read the calibration of exposures that an earlier version stored without it."""
         with self.ledger.reading() as session:
             rows = [file_of_row(one) for one in rows_without_calibration(session)]
         if not rows:
@@ -240,7 +237,7 @@ class Monitor:
         for one in rows:
             try:
                 found[one.rootname] = listed_of(one.path) if stamp_of(one.path) == one.stamp else one
-            except Exception:  # it stays unknown, as where the file is gone
+            except Exception:  # damaged headers can raise anything; the calibration stays unknown
                 found[one.rootname] = one
         with self.ledger.lock(), self.ledger.writing() as session:
             for row in rows_without_calibration(session):
@@ -252,8 +249,8 @@ class Monitor:
 
     def warn_of_dflats(self, files: list[Listed]) -> Iterator[Note]:
         """Yield the warning about D-flats once."""
-        if self.divided or self.analyzer.history.flats is not None:
+        if self.warned_of_dflats or self.analyzer.history.flats is not None:
             return
         if text := dflat_warning([one.calibration for one in files]):
-            self.divided = True
+            self.warned_of_dflats = True
             yield Note(text)

@@ -1,1 +1,1 @@
-"""The ledger: exposures, detections, blobs, reviews, notices; the one door to its database."""
+"""Ledger: database of exposures, detections, blobs, reviews and notices."""

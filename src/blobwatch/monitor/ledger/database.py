@@ -132,13 +132,13 @@ def configure_sqlite(engine: Engine) -> None:
     """Make SQLite enforce foreign keys, wait for locks, and lock when a write begins."""
 
     @event.listens_for(engine, "connect")
-    def set_up(connection, _) -> None:
-        connection.isolation_level = None  # `begin` below sends BEGIN
+    def configure_connection(connection, _) -> None:
+        connection.isolation_level = None  # `begin_transaction` sends BEGIN
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
 
     @event.listens_for(engine, "begin")
-    def begin(connection) -> None:
+    def begin_transaction(connection) -> None:
         # A transaction that reads first would fail if another process writes before it does.
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

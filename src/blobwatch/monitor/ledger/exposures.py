@@ -1,4 +1,4 @@
-"""Rows of exposures: how a result is stored, what it depends on, and what depends on it."""
+"""Rows of exposures: storage of results, and the dependencies between exposures."""
 
 import hashlib
 import json
@@ -15,17 +15,28 @@ from blobwatch.instrument.exposure_files import Listed
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.database import now
 from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT, Detection, Exposure, Model, OldResult
+from blobwatch.monitor.statistics import STATISTICS
 
 CALIBRATION = ("flatcorr", "pflt", "dflt", "lflt", "cal_ver", "cal_date")
-REJUDGE = "rejudge"  # why an exposure is analyzed again whatever its inputs
-# Columns of a result that is replaced as a whole.
-RESULT = ("noise", "contaminants", "score", "found")
-COLUMN_OF = {"noise": "own_noise"}  # of the measures of quality, where the name is taken
+FILE = (
+    "rootname",
+    "path",
+    "stamp",
+    "md5",
+    "expstart",
+    "filter",
+    "programme",
+    "samp_seq",
+    "product",
+    "target",
+)
+REJUDGE = "rejudge"  # reason of a new analysis even if the inputs did not change
+COLUMN_OF = {"noise": "own_noise"}  # columns of quality measures whose name differs
 
 
 @dataclass(frozen=True)
 class State:
-    """What other exposures depend on: position in time, comparability, image, verdict, quality."""
+    """Properties of an exposure that other exposures depend on."""
 
     expstart: float
     group: tuple[str, str, bool]
@@ -34,7 +45,7 @@ class State:
 
 
 def visible_state(exposure: Exposure | None) -> State | None:
-    """Return what other exposures depend on; None for an exposure that is not in the ledger."""
+    """Return the properties that other exposures depend on; None for a missing exposure."""
     if exposure is None:
         return None
     group = (exposure.filter, exposure.flats, exposure.product == "raw")
@@ -48,12 +59,7 @@ def visible_state(exposure: Exposure | None) -> State | None:
 
 
 def quality_of(exposure) -> Quality | None:
-    """Return the stored measures of an exposure; None where these are unknown.
-
-    Parameters
-    ----------
-    exposure : Exposure or Row
-    """
+    """Return the stored measures of an exposure or row; None if unknown."""
     values = {name: getattr(exposure, COLUMN_OF.get(name, name)) for name in MEASURES}
     if values["light"] is None:
         return None
@@ -61,25 +67,25 @@ def quality_of(exposure) -> Quality | None:
 
 
 def digest_of(quality: Quality | None) -> str:
-    """Return the measures as text that differs if one of them does."""
+    """Return the measures as text, for comparison."""
     return "" if quality is None else json.dumps([repr(value) for value in asdict(quality).values()])
 
 
 def hash_inputs(
     md5: str, flats: str, verdict: str, earlier: list, verdicts: dict[str, str], other_flats: str = ""
 ) -> str:
-    """Return the hash of all that the result of an exposure depends on, besides model and settings.
+    """Return the hash of everything that a result depends on except model and settings.
 
     Parameters
     ----------
     md5, flats, verdict : str
-        Of the exposure: its file, the key of its flats, the decision of a person.
+        Hash of its file, key of its flats, and decision of a person.
     earlier : list of Row or Exposure
-        Comparable exposures of the days before it, in the order of time.
+        Comparable exposures in the window before it, in the order of time.
     verdicts : dict of str to str
         Decisions of people, by rootname.
     other_flats : str
-        The key of the flats before a change of flats.
+        Key of the flats before a change of flats.
     """
     rows = [
         [
@@ -92,7 +98,7 @@ def hash_inputs(
 
 
 def mark_dependents(session: Session, exposure: Exposure, days: float, before: State | None) -> None:
-    """Mark the exposures whose stack or season contains an exposure as due.
+    """Mark the exposures whose stack or season contains a changed exposure as due.
 
     Parameters
     ----------
@@ -101,7 +107,7 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
     days : float
         Length of the window of stacks.
     before : State or None
-        Its earlier state; nothing is marked where that is the same. None for a new exposure.
+        Earlier state of the exposure; None for a new exposure.
     """
     after = visible_state(exposure)
     if before is not None and before.quality == "":  # an earlier version of the program did not measure it
@@ -117,17 +123,7 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
 
 
 def mark_due(session: Session, why: str, since: float = -np.inf, rootname: str = "") -> int:
-    """Mark exposures to be analyzed again; return how many.
-
-    Parameters
-    ----------
-    session : Session
-    why : str
-    since : float
-        MJD.
-    rootname : str
-        Only this exposure.
-    """
+    """Mark exposures since a date (MJD), or a single one, as due; return how many."""
     query = update(Exposure).values(due=why[:100])
     query = query.where(Exposure.expstart >= since) if np.isfinite(since) else query
     query = query.where(Exposure.rootname == rootname) if rootname else query
@@ -135,7 +131,7 @@ def mark_due(session: Session, why: str, since: float = -np.inf, rootname: str =
 
 
 def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
-    """Mark the exposures that have no stack since the file of an exposure was missing as due."""
+    """Mark exposures as due that have no stack because a file was missing until now."""
     row = Exposure
     query = update(row).where(row.filter == exposure.filter, row.outcome == NO_STACK, row.inputs == "")
     query = query.where(row.light.is_not(None))
@@ -149,11 +145,11 @@ def is_any_due(session: Session) -> bool:
 
 
 def archive_result(session: Session, exposure: Exposure, why: str) -> None:
-    """Keep the present result of an exposure in the history."""
+    """Copy the present result of an exposure to the history."""
     found = session.scalars(select(Detection).filter_by(exposure_id=exposure.id).order_by(Detection.id))
     names = ("x", "y", "radius", "probability", "snr", "depth")
     blobs = [{"blob": one.blob_id} | {name: getattr(one, name) for name in names} for one in found]
-    copied = (
+    names = (
         "rootname",
         "path",
         "md5",
@@ -164,33 +160,31 @@ def archive_result(session: Session, exposure: Exposure, why: str) -> None:
         "model_id",
         "flats",
     )
-    row = OldResult(exposure_id=exposure.id, found=json.dumps(blobs), replaced_at=now(), why=why[:100])
-    for name in (*copied, *CALIBRATION):
-        setattr(row, name, getattr(exposure, name))
-    session.add(row)
+    copied = {name: getattr(exposure, name) for name in (*names, *CALIBRATION)}
+    about = {"exposure_id": exposure.id, "replaced_at": now(), "why": why[:100]}
+    session.add(OldResult(**about, **copied, found=json.dumps(blobs)))
 
 
 def store_result(
     session: Session, exposure: Exposure | None, analysis: ExposureAnalysis, model: Model
 ) -> Exposure:
-    """Return the row of an exposure with its analysis, in place of an earlier one."""
+    """Store an analysis in the row of its exposure; return the row."""
     listed = analysis.listed
     if exposure is None:
         exposure = Exposure(rootname=listed.rootname)
         session.add(exposure)
     measures = asdict(analysis.quality) if analysis.quality else dict.fromkeys(MEASURES)
     values = {COLUMN_OF.get(name, name): value for name, value in measures.items()}
-    values |= analysis.statistics.as_dict() if analysis.statistics else dict.fromkeys(RESULT)
-    row = {
-        name: value if value is not None and np.isfinite(value) else None for name, value in values.items()
-    }
-    chances = [float(one) for one in analysis.prediction.probabilities] if analysis.prediction else None
+    values |= analysis.statistics.as_dict() if analysis.statistics else dict.fromkeys(STATISTICS)
+    row = {name: None if value is None or not np.isfinite(value) else value for name, value in values.items()}
+    prediction = analysis.prediction
+    probabilities = [float(one) for one in prediction.probabilities] if prediction else None
     row |= file_columns(analysis) | {
         "md5": analysis.md5,
         "outcome": analysis.outcome,
         "reason": analysis.reason,
-        "stack": " ".join(analysis.members) if analysis.prediction else "",
-        "probabilities": json.dumps(chances) if chances else "",
+        "stack": " ".join(analysis.members) if prediction else "",
+        "probabilities": json.dumps(probabilities) if probabilities else "",
         "judged_at": now(),
         "inputs": analysis.inputs,
         "due": "",
@@ -203,7 +197,7 @@ def store_result(
 
 
 def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
-    """Return the columns that describe a file by its header."""
+    """Return the columns from the header of a file."""
     one = analysis.listed
     return {
         "path": str(one.path),
@@ -219,7 +213,7 @@ def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
 
 
 def calibration_values(calibration: Calibration) -> dict[str, str]:
-    """Return the columns of a calibration, as long as the ledger keeps them."""
+    """Return the columns of a calibration, cut to their lengths."""
     own = calibration
     values = (own.flatcorr[:16], own.pflt, own.dflt, own.lflt, own.version, own.date)
     return {name: value[:64] for name, value in zip(CALIBRATION, values, strict=True)}
@@ -231,7 +225,7 @@ def calibration_of(exposure) -> Calibration:
 
 
 def exposures_in_filter(session: Session, filter: str, raw: bool, start: float, end: float) -> list[Exposure]:
-    """Return the exposures in a filter, as raw or not, from a moment to before another (MJD)."""
+    """Return the raw or calibrated exposures in a filter with start <= MJD < end."""
     row = Exposure
     query = select(row).where(row.filter == filter, (row.product == "raw") == raw)
     query = query.where(row.expstart >= start, row.expstart < end)
@@ -241,7 +235,7 @@ def exposures_in_filter(session: Session, filter: str, raw: bool, start: float, 
 def comparable_exposures(
     session: Session, filter: str, flats: str, raw: bool, start: float, end: float
 ) -> list[Exposure]:
-    """Return those of `exposures_in_filter` with the same flats."""
+    """Return the exposures of `exposures_in_filter` with the same flats."""
     return [one for one in exposures_in_filter(session, filter, raw, start, end) if one.flats == flats]
 
 
@@ -258,24 +252,12 @@ def find_exposure(session: Session, rootname: str) -> Exposure | None:
 
 def known_files(session: Session) -> list[Row]:
     """Return the columns that describe the file of each exposure, in the order of time."""
-    names = (
-        "rootname",
-        "path",
-        "stamp",
-        "md5",
-        "expstart",
-        "filter",
-        "programme",
-        "samp_seq",
-        "product",
-        "target",
-    )
-    columns = [getattr(Exposure, name) for name in (*names, "outcome", *CALIBRATION)]
+    columns = [getattr(Exposure, name) for name in (*FILE, "outcome", *CALIBRATION)]
     return list(session.execute(select(*columns).order_by(Exposure.expstart)))
 
 
 def rows_without_calibration(session: Session) -> list[Exposure]:
-    """Return the exposures that were stored before the ledger kept calibrations."""
+    """Return the exposures that an earlier version stored without calibration."""
     return list(session.scalars(select(Exposure).where(Exposure.flats == "")))
 
 
@@ -289,7 +271,7 @@ def file_of_row(row) -> Listed:
 
 
 def store_quality(session: Session, rootname: str, quality: Quality) -> None:
-    """Store the measures of an exposure that an earlier version of the program did not measure."""
+    """Store the measures of an exposure that an earlier version stored without them."""
     row = find_exposure(session, rootname)
     if row is not None and row.light is None:
         for name, value in asdict(quality).items():
