@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from monitor.example_exposures import COUNT, contents, write_sky
-from monitor.hook import webhook
+from monitor.notice_servers import webhook
 from synthetic import write_model
 
 from blobwatch.errors import BlobwatchError

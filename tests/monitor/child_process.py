@@ -1,4 +1,4 @@
-"""The program in processes that need not load it anew, so that a test can start and kill many."""
+"""Run the program in forked processes, so that a test can start and kill many of them quickly."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ LOADED += ["alembic.command", "apprise", "onnxruntime", "matplotlib.backends.bac
 
 
 def start(out: Path, *arguments: object, **environment: str) -> BaseProcess:
-    """Start the program; what it says is added to a file, and on stderr to another beside it."""
+    """Start the program; append stdout to ``out`` and stderr to ``out`` with the suffix .err."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(LOADED)
     process = server.Process(target=program, args=(out, list(map(str, arguments)), environment))
@@ -20,7 +20,7 @@ def start(out: Path, *arguments: object, **environment: str) -> BaseProcess:
 
 
 def program(out: Path, arguments: list[str], environment: dict[str, str]) -> None:
-    """Be the program."""
+    """Run the program in this process."""
     from blobwatch.cli import main
 
     os.environ.update(environment)
@@ -29,8 +29,8 @@ def program(out: Path, arguments: list[str], environment: dict[str, str]) -> Non
         main()
 
 
-def ended(process: BaseProcess) -> int:
-    """Wait for the end of a process; return its exit status."""
+def wait_for(process: BaseProcess) -> int:
+    """Wait for a process; return its exit status."""
     process.join(120)
     status = process.exitcode
     process.close()

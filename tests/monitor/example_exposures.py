@@ -1,4 +1,4 @@
-"""Eleven days of exposures in which a blob appears, and a ledger that has seen them; made once for all."""
+"""Eleven daily exposures in which a blob appears, and their ledger; created once per session."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ NAMES = [f"iaaa{number:02d}01q" for number in range(COUNT)]
 
 @dataclass(frozen=True)
 class Watched:
-    """A folder of exposures and the ledger that knows them."""
+    """A folder of exposures and its ledger."""
 
     folder: Path
     database: Path
@@ -41,7 +41,7 @@ class Watched:
 
 
 def write_sky(folder: Path, count: int = COUNT) -> Path:
-    """Write the exposures, one a day."""
+    """Write the exposures, one per day."""
     folder.mkdir(parents=True)
     for number in range(count):
         blobs = [LOUD] if number >= APPEARED else []
@@ -50,7 +50,7 @@ def write_sky(folder: Path, count: int = COUNT) -> Path:
 
 
 def blobwatch(*arguments: object, status: int | None = 0, **how) -> subprocess.CompletedProcess:
-    """Run the program."""
+    """Run the command line program."""
     command = [sys.executable, "-m", "blobwatch.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **how)
     if status is not None:
@@ -59,8 +59,8 @@ def blobwatch(*arguments: object, status: int | None = 0, **how) -> subprocess.C
     return done
 
 
-def once(tmp_path_factory, name: str, make) -> Path:
-    """Make something unless another process of the tests has; return where it lies."""
+def create_once(tmp_path_factory, name: str, make) -> Path:
+    """Create something once for all test processes; return its path."""
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if shared.name.startswith("popen-") else shared
     with FileLock(shared / f"{name}.lock"):
@@ -72,30 +72,30 @@ def once(tmp_path_factory, name: str, make) -> Path:
 
 @pytest.fixture(scope="session")
 def sky(tmp_path_factory) -> Path:
-    """The folder of exposures; not to be changed."""
-    return once(tmp_path_factory, "sky", write_sky)
+    """The folder of exposures (read-only)."""
+    return create_once(tmp_path_factory, "sky", write_sky)
 
 
 @pytest.fixture(scope="session")
 def seen(tmp_path_factory, sky, box_model) -> Path:
-    """The ledger of that folder as a file; not to be changed."""
+    """The ledger file of that folder (read-only)."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
         options = ("--model", box_model, "--overrules", folder / "overrules")
         blobwatch("monitor", sky, "--ledger", f"sqlite:///{folder}/ledger.db", *options)
 
-    return once(tmp_path_factory, "seen", make) / "ledger.db"
+    return create_once(tmp_path_factory, "seen", make) / "ledger.db"
 
 
 @pytest.fixture
 def watched(sky, seen, box_model, tmp_path) -> Watched:
-    """A copy of the ledger, to do harm to."""
+    """A copy of the ledger that a test may change."""
     return Watched(sky, Path(shutil.copy(seen, tmp_path / "ledger.db")), box_model)
 
 
 def contents(ledger: Ledger) -> dict[str, list[tuple]]:
-    """Return all rows of a ledger but for what may differ."""
+    """Return all rows of a ledger without times of actions."""
     with ledger.engine.connect() as connection:
         return {
             table.name: sorted(
@@ -112,7 +112,7 @@ def monitor_of(folder: Path, ledger: Ledger, model: Path) -> Monitor:
 
 
 def linked(sky: Path, folder: Path, *numbers: int) -> Path:
-    """Return a folder with some of the exposures, under their names; made where it is not there."""
+    """Link some of the exposures into a folder; return the folder."""
     folder.mkdir(exist_ok=True)
     for number in numbers:
         name = f"{NAMES[number]}_flt.fits"
@@ -121,7 +121,7 @@ def linked(sky: Path, folder: Path, *numbers: int) -> Path:
 
 
 def canonical(ledger: Ledger) -> dict[str, list]:
-    """Return what a ledger says of exposures and blobs, without ids, times of actions and history."""
+    """Return exposures and blobs of a ledger without ids, times of actions and history."""
     with ledger.reading() as session:
         names = dict(session.execute(select(Exposure.id, Exposure.rootname)).all())
         hidden = OURS | {"id", "model_id"}
@@ -154,6 +154,6 @@ def canonical(ledger: Ledger) -> dict[str, list]:
 
 
 def relative(found: dict[str, list], folder: Path) -> dict[str, list]:
-    """Return what a ledger says, with paths relative to the folder."""
+    """Return the result of `canonical` with paths relative to the folder."""
     rows = [tuple(str(one).removeprefix(f"{folder}/") for one in row) for row in found["exposures"]]
     return {**found, "exposures": rows}

@@ -1,4 +1,4 @@
-"""A ledger made by hand that has something of everything, the server over it, and what a page holds."""
+"""Example ledger with rows of each kind, its server, and a parser of its pages."""
 
 import json
 import socket
@@ -79,7 +79,7 @@ def blob(number: int, status: str, detections: int) -> list:
 
 
 def fill(url: str) -> Ledger:
-    """Make the ledger: a confirmed, a candidate, a rejected blob, and exposures of each outcome."""
+    """Create a ledger with blobs of each status and exposures of each outcome."""
     ledger = open_ledger(url, create=True)
     with ledger.writing() as session:
         session.add(Model(id=1, version=7, sha256=SHA256, fingerprint="cd" * 32, threshold=0.5))
@@ -98,7 +98,7 @@ def fill(url: str) -> Ledger:
 
 @contextmanager
 def serving(app) -> Iterator[str]:
-    """Yield the address of a real server of an application, in a thread."""
+    """Run a server of an application in a thread; yield its address."""
     config = uvicorn.Config(app, log_level="critical", server_header=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -113,7 +113,7 @@ def serving(app) -> Iterator[str]:
 
 @dataclass
 class Page(HTMLParser):
-    """What is on a page; it fails where tags do not balance or two things have one id."""
+    """Content of a page; checks that tags balance and ids are unique."""
 
     html: str
     open: list[str] = field(default_factory=list)
@@ -158,14 +158,14 @@ class Page(HTMLParser):
 
 
 def audited() -> Deployed:
-    """Return what an audit may have found, without one."""
+    """Return an example result of an audit."""
     links = ({"link": "run", "status": "mismatch", "note": f"{SCRIPT} differs"},)
     page = "<!DOCTYPE html><html><head><title>audit</title></head><body>all of it</body></html>"
     return Deployed(None, "mismatch", "2026-02-03T04:05:06+00:00", "no model", links, page)
 
 
 def labels_in(folder: Path) -> Path:
-    """Return a folder of labels that has none."""
+    """Create a folder with an empty table of labels."""
     folder.mkdir()
     (folder / "labels.csv").write_text("rootname,x,y,radius,label,who,when\n", encoding="utf-8")
     return folder

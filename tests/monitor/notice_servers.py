@@ -1,8 +1,12 @@
-"""A mail server and a webhook on 127.0.0.1 that keep what they are sent, and have bad days when told to."""
+"""Mail server and webhooks on 127.0.0.1 that store messages and can be made to fail."""
 
 import base64
 import contextlib
 import json
+import os
+import re
+import signal
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,28 +20,27 @@ from threading import Event, Thread
 from PIL import Image
 
 HOST = "127.0.0.1"
-USER, PASSWORD, PATH, KEY = "joe", "hunter2-of-the-mail", "hook-that-nobody-knows", "key-in-the-header"
+USER, PASSWORD, PATH, KEY = "joe", "hunter2-of-the-mail", "secret-hook", "key-in-the-header"
 SECRETS = (PASSWORD, PATH, KEY)
-PATIENCE = 10.0  # seconds that a held answer is held at most
+PATIENCE = 10.0  # seconds
 
 
 @dataclass
-class Mood:
-    """What a server does, and what it got.
+class ServerState:
+    """Behaviour of a server, and the messages it received.
 
     Attributes
     ----------
     failing : str
-        ``refuse`` (the connection), ``hang up`` (in the middle of the message), ``error`` (550, or 500);
-        empty where all is well.
+        ``refuse`` (the connection), ``hang up`` (during the message), ``error`` (550 or 500), or empty.
     hold : Event or None
-        The answer to a message is held until this is set, or refused if that takes too long.
+        Responses wait for this event; after ``PATIENCE`` seconds the message is rejected.
     got : list
-        The messages that were taken.
+        Accepted messages.
     arrived : Event
-        Set when one was.
+        Set when a message was accepted.
     logins : list of tuple of str
-        User and password of each login; of the webhook, path and key.
+        User and password of each login; path and key for the webhook.
     """
 
     failing: str = ""
@@ -47,7 +50,7 @@ class Mood:
     logins: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, message) -> bool:
-        """Keep a message, and tell whether all went well."""
+        """Store a message; return whether it was accepted."""
         if self.hold and not self.hold.wait(PATIENCE):
             return False
         self.got.append(message)
@@ -55,21 +58,21 @@ class Mood:
         return True
 
 
-class Picky:
+class RefusingServer:
     """A server that can refuse connections."""
 
     def verify_request(self, *_) -> bool:
-        return self.mood.failing != "refuse"
+        return self.control.failing != "refuse"
 
 
-class MailServer(Picky, ThreadingTCPServer):
+class MailServer(RefusingServer, ThreadingTCPServer):
     """SMTP with AUTH PLAIN and LOGIN."""
 
     allow_reuse_address = True
 
     def __init__(self, port: int = 0):
         super().__init__((HOST, port), Conversation)
-        self.mood = Mood()
+        self.control = ServerState()
 
     @property
     def address(self) -> str:
@@ -79,75 +82,75 @@ class MailServer(Picky, ThreadingTCPServer):
 
 
 class Conversation(StreamRequestHandler):
-    """One client's commands."""
+    """Commands of one client."""
 
-    def print_message(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         self.wfile.write(f"{line}\r\n".encode())
 
-    def hear(self) -> str:
+    def read_line(self) -> str:
         return self.rfile.readline().decode().strip()
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):
-            self.print_message(f"220 {HOST} ready")
-            while (line := self.hear()) and not self.answer(*line.partition(" ")[::2]):
+            self.send_line(f"220 {HOST} ready")
+            while (line := self.read_line()) and not self.answer(*line.partition(" ")[::2]):
                 pass
 
     def answer(self, verb: str, rest: str) -> bool:
         """Answer a command; return whether it was the last."""
-        failing = self.server.mood.failing
+        failing = self.server.control.failing
         match verb.upper():
             case "EHLO":
-                self.print_message(f"250-{HOST}")
-                self.print_message("250 AUTH PLAIN LOGIN")
+                self.send_line(f"250-{HOST}")
+                self.send_line("250 AUTH PLAIN LOGIN")
             case "AUTH":
                 self.log_in(*rest.split(" "))
             case "RCPT" if failing == "error":
-                self.print_message("550 nobody of that name")
+                self.send_line("550 unknown user")
             case "HELO" | "MAIL" | "RCPT" | "RSET" | "NOOP":
-                self.print_message("250 yes")
+                self.send_line("250 yes")
             case "DATA":
                 return self.read_message()
             case "QUIT":
-                self.print_message("221 bye")
+                self.send_line("221 bye")
                 return True
             case _:
-                self.print_message("502 not here")
+                self.send_line("502 not here")
         return False
 
     def log_in(self, how: str, first: str = "") -> None:
-        def asked(word: str) -> str:
-            self.print_message(f"334 {base64.b64encode(word.encode()).decode()}")
-            return self.hear()
+        def prompt(word: str) -> str:
+            self.send_line(f"334 {base64.b64encode(word.encode()).decode()}")
+            return self.read_line()
 
         if how == "PLAIN":
-            _, user, password = base64.b64decode(first or asked("")).decode().split("\0")
+            _, user, password = base64.b64decode(first or prompt("")).decode().split("\0")
         else:
-            user, password = (base64.b64decode(one).decode() for one in (first or asked("u"), asked("p")))
-        self.server.mood.logins.append((user, password))
-        self.print_message("235 welcome" if (user, password) == (USER, PASSWORD) else "535 wrong")
+            user, password = (base64.b64decode(one).decode() for one in (first or prompt("u"), prompt("p")))
+        self.server.control.logins.append((user, password))
+        self.send_line("235 welcome" if (user, password) == (USER, PASSWORD) else "535 wrong")
 
     def read_message(self) -> bool:
-        self.print_message("354 go on")
-        if self.server.mood.failing == "hang up":
+        self.send_line("354 go on")
+        if self.server.control.failing == "hang up":
             self.rfile.readline()
             return True
         lines = []
         while (line := self.rfile.readline()) not in (b".\r\n", b""):
             lines.append(line[1:] if line.startswith(b"..") else line)
-        taken = self.server.mood.take(message_from_bytes(b"".join(lines), policy=policy.default))
-        self.print_message("250 taken" if taken else "451 too late")
+        taken = self.server.control.take(message_from_bytes(b"".join(lines), policy=policy.default))
+        self.send_line("250 taken" if taken else "451 too late")
         return False
 
 
-class Webhook(Picky, ThreadingHTTPServer):
-    """Takes JSON by POST."""
+class Webhook(RefusingServer, ThreadingHTTPServer):
+    """Webhook that accepts JSON by POST."""
 
     daemon_threads = False
 
     def __init__(self, port: int = 0):
         super().__init__((HOST, port), Post)
-        self.mood = Mood()
+        self.control = ServerState()
 
     @property
     def address(self) -> str:
@@ -159,18 +162,18 @@ class Post(BaseHTTPRequestHandler):
     """One request."""
 
     def do_POST(self) -> None:
-        mood = self.server.mood
+        control = self.server.control
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        if mood.failing == "hang up":
+        if control.failing == "hang up":
             return
-        mood.logins.append((self.path, self.headers["X-Key"]))
-        taken = not mood.failing and mood.take(json.loads(content))
+        control.logins.append((self.path, self.headers["X-Key"]))
+        taken = not control.failing and control.take(json.loads(content))
         self.send_response(200 if taken else 500)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_) -> None:
-        """Say nothing."""
+        """Disable the log."""
 
 
 @contextmanager
@@ -187,14 +190,14 @@ def running(server: BaseServer) -> Iterator:
 
 
 def words_of(message: EmailMessage | dict) -> str:
-    """Return title and text of a message as a person reads them."""
+    """Return title and text of a message."""
     if isinstance(message, dict):
         return f"{message['title']}\n{message['message']}"
     return f"{message['Subject']}\n{message.get_body(('plain', 'html')).get_content()}"
 
 
 def pictures_of(message: EmailMessage | dict) -> list[Image.Image]:
-    """Return the pictures that came with a message, decoded."""
+    """Return the decoded pictures of a message."""
     if isinstance(message, dict):
         contents = [base64.b64decode(one["base64"]) for one in message["attachments"]]
     else:
@@ -203,3 +206,52 @@ def pictures_of(message: EmailMessage | dict) -> list[Image.Image]:
     for picture in pictures:
         picture.load()
     return pictures
+
+
+class KillingWebhook(ThreadingHTTPServer):
+    """Webhook that stores complete messages, and can kill the process ``killing`` instead of responding."""
+
+    def __init__(self):
+        super().__init__((HOST, 0), KillingHandler)
+        self.messages: list[str] = []
+        self.killing: int | None = None
+
+    @property
+    def address(self) -> str:
+        return f"json://{HOST}:{self.server_port}/hook"
+
+    def by_number(self) -> dict[int, list[str]]:
+        """Return the messages of each notice in the order of arrival."""
+        found = defaultdict(list)
+        for message in self.messages:
+            found[int(re.search(r"Notice (\d+)\.", message)[1])].append(message)
+        return dict(found)
+
+    def handle_error(self, *_) -> None:
+        """Ignore senders that were killed."""
+
+
+class KillingHandler(BaseHTTPRequestHandler):
+    """Handler of one request."""
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) == length:
+            self.server.messages.append(json.loads(body)["message"])
+        if self.server.killing:
+            os.kill(self.server.killing, signal.SIGKILL)
+            self.server.killing = None
+            return
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_) -> None:
+        """Disable the log."""
+
+
+@contextmanager
+def webhook() -> Iterator[KillingWebhook]:
+    """Run the webhook in the block."""
+    with running(KillingWebhook()) as hook:
+        yield hook

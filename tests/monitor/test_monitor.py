@@ -1,4 +1,4 @@
-"""The verbs monitor and blobs, on real files: what appears is confirmed, dated, and listed."""
+"""Commands ``monitor`` and ``blobs`` on real files."""
 
 import json
 
@@ -12,7 +12,7 @@ def listed(seen) -> list[dict]:
     return json.loads(blobwatch("blobs", "--ledger", f"sqlite:///{seen}", "--json").stdout)
 
 
-def test_a_blob_is_confirmed_dated_and_placed(listed):
+def test_blob_is_confirmed_dated_and_placed(listed):
     loud = listed[0]
     assert loud["status"] == "confirmed"
     assert (loud["last_without_rootname"], loud["first_rootname"]) == (NAMES[APPEARED - 1], NAMES[APPEARED])
@@ -21,27 +21,27 @@ def test_a_blob_is_confirmed_dated_and_placed(listed):
     assert loud["detections"] >= 2
 
 
-def test_a_blob_that_is_in_the_stack_is_still_there_and_not_found_anew(listed):
+def test_blob_in_stack_is_not_detected_again(listed):
     assert len(listed) == 2
     assert listed[0]["detections"] < COUNT - APPEARED  # the stack took it up
     assert listed[0]["last_rootname"] == NAMES[-1]
 
 
-def test_what_was_seen_once_stays_a_candidate(listed):
+def test_single_detection_stays_candidate(listed):
     passing = listed[1]
     assert (passing["status"], passing["detections"]) == ("candidate", 1)
     assert passing["first_rootname"] == passing["last_rootname"] == NAMES[PASSED]
 
 
-def test_a_second_run_changes_nothing(watched):
+def test_second_run_changes_nothing(watched):
     before = blobwatch("blobs", "--ledger", watched.url, "--json").stdout
     done = blobwatch("monitor", watched.folder, "--ledger", watched.url, "--model", watched.model, "--json")
     assert done.stdout == ""
     assert blobwatch("blobs", "--ledger", watched.url, "--json").stdout == before
 
 
-def test_a_new_exposure_alone_is_looked_at(watched, tmp_path):
-    """Its stack comes from the folder that the ledger knows."""
+def test_only_new_exposure_is_analyzed(watched, tmp_path):
+    """Its stack uses files of the folder in the ledger."""
     write_exposure(tmp_path, COUNT, [LOUD])
     done = blobwatch("monitor", tmp_path, "--ledger", watched.url, "--model", watched.model, "--json")
     (line,) = parse_json_lines(done.stdout)

@@ -1,4 +1,4 @@
-"""Drift: the newest exposures against those that trained the model, told once when they leave the range."""
+"""Drift: comparison of the newest exposures with the training data."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def model_in(session, sha256: str = MINE.model) -> Model:
 
 
 def take(session, day: float, outcome: str = JUDGED, sha256: str = MINE.model, **traits: float) -> Exposure:
-    """Enter an exposure whose traits are as usual but for some."""
+    """Add an exposure with usual statistics except for some."""
     name = f"iday{round(100 * day):05d}"
     exposure = Exposure(
         rootname=name, path=name, stamp="", md5="", expstart=58000.0 + day, filter="F153M", programme=""
@@ -63,23 +63,23 @@ def take(session, day: float, outcome: str = JUDGED, sha256: str = MINE.model, *
 
 
 def watched_days(ledger, noises: list[float]) -> list[dict[str, str]]:
-    """Return what begins with each of some days, by their noise."""
+    """Return the new drift on each day, for a noise per day."""
     with ledger.writing() as session:
         return [new_drift(session, take(session, day, noise=value), MINE) for day, value in enumerate(noises)]
 
 
-def test_a_trait_is_told_once_when_it_leaves_and_again_after_it_came_back(ledger):
+def test_drift_is_reported_once_per_excursion(ledger):
     low, high = 0.01, 0.016
     days = watched_days(ledger, [low, low, high, high, high, low, low, low, high, high])
     assert [set(day) for day in days] == [set(), set(), {"noise"}, *[set()] * 5, {"noise"}, set()]
 
 
-def test_nothing_is_told_of_exposures_as_those_that_trained(ledger):
+def test_training_like_exposures_have_no_drift(ledger):
     rng = np.random.default_rng(1)
     assert not any(watched_days(ledger, list(0.01 * (1 + 0.03 * rng.normal(size=20)))))
 
 
-def test_too_few_exposures_tell_nothing(ledger):
+def test_too_few_exposures_have_no_drift(ledger):
     assert watched_days(ledger, [0.05, 0.05]) == [{}, {}]
     with ledger.writing() as session:
         model = model_in(session)
@@ -87,7 +87,7 @@ def test_too_few_exposures_tell_nothing(ledger):
         assert set(new_drift(session, take(session, 2, noise=0.05), MINE)) == {"noise"}
 
 
-def test_the_reference_of_another_model_or_none_tells_nothing(ledger):
+def test_reference_of_other_model_is_ignored(ledger):
     with ledger.writing() as session:
         newest = [take(session, day, noise=0.05) for day in range(3)][-1]
         assert set(new_drift(session, newest, MINE)) == {"noise"}
@@ -96,7 +96,7 @@ def test_the_reference_of_another_model_or_none_tells_nothing(ledger):
         assert find_drift(session, newest.model, None) == []
 
 
-def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
+def test_exposures_of_other_models_do_not_count(ledger):
     with ledger.writing() as session:
         for day in range(5):
             take(session, day, sha256="b" * 64, noise=0.05)
@@ -109,7 +109,7 @@ def test_exposures_that_another_model_judged_or_none_do_not_count(ledger):
         assert (mean.name, mean.mean) == ("noise", pytest.approx(0.01))
 
 
-def test_a_late_exposure_raises_no_old_alarm(ledger):
+def test_late_exposure_reports_no_drift(ledger):
     with ledger.writing() as session:
         for day in range(6):
             take(session, day)
@@ -119,7 +119,7 @@ def test_a_late_exposure_raises_no_old_alarm(ledger):
         assert new_drift(session, take(session, 13, noise=0.05), MINE) == {}
 
 
-def test_each_trait_is_held_against_its_own_range_on_both_sides(ledger):
+def test_each_statistic_has_its_own_range(ledger):
     with ledger.writing() as session:
         for day in range(3):
             newest = take(session, day, contaminants=0.0005, score=-1.0, found=1.1)
@@ -128,7 +128,7 @@ def test_each_trait_is_held_against_its_own_range_on_both_sides(ledger):
         assert told["score"].startswith(f"{STATISTICS['score']}: -1 ± ")
 
 
-def test_the_sentence_has_mean_error_and_range(ledger):
+def test_drift_message_has_mean_error_and_range(ledger):
     with ledger.writing() as session:
         for day, noise in enumerate((0.5, 0.015, 0.016, 0.02)):
             newest = take(session, day, noise=noise)
@@ -143,13 +143,13 @@ def test_the_sentence_has_mean_error_and_range(ledger):
     )
 
 
-def test_a_mean_of_one_exposure_has_no_error(ledger):
+def test_mean_of_one_exposure_has_zero_error(ledger):
     with ledger.writing() as session:
         take(session, 0, noise=0.03)
         assert mean_statistics(session, model_in(session), 1)[0] == MeanStatistic("noise", 0.03, 0.0)
 
 
-def test_drift_goes_out_as_a_notice_of_its_own(ledger):
+def test_drift_is_sent_as_notice(ledger):
     class Kept(Channel):
         def send(self, title, body, picture) -> str:
             self.service.append((title, body, picture))
@@ -176,12 +176,12 @@ def written(path, **changes):
     return path
 
 
-def test_a_reference_is_read_as_the_stage_writes_it(tmp_path):
+def test_reference_round_trip(tmp_path):
     assert read_reference(written(tmp_path / "reference.json")) == MINE
     assert read_reference(tmp_path / "none.json") is None
 
 
-def test_the_reference_of_the_folder_in_which_one_stands_comes_first(tmp_path, monkeypatch):
+def test_reference_of_current_folder_has_priority(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / REFERENCE).parent.mkdir(parents=True)
     written(tmp_path / REFERENCE)
@@ -199,7 +199,7 @@ def test_the_reference_of_the_folder_in_which_one_stands_comes_first(tmp_path, m
         json.dumps({"model": "a", "together": "many", "ranges": RANGES}),
     ],
 )
-def test_a_damaged_reference_is_named(tmp_path, text):
+def test_damaged_reference_is_reported(tmp_path, text):
     path = tmp_path / "reference.json"
     path.write_text(text)
     with pytest.raises(BlobwatchError, match=r"reference\.json: damaged. Restore it, or run `dvc repro ref"):
@@ -209,8 +209,8 @@ def test_a_damaged_reference_is_named(tmp_path, text):
         read_reference(path)
 
 
-def test_the_share_of_false_warnings_is_the_stated_one(params):
-    """Of all that can be drawn from the very exposures that trained, two runs of neighbours at a time."""
+def test_false_warning_rate_matches_confidence(params):
+    """Over all pairs of runs of neighbouring training exposures."""
     path = ROOT / REFERENCE
     known, settings = read_reference(path), params.reference
     rows = json.loads(path.read_text())["exposures"]

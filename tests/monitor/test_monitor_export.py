@@ -1,4 +1,4 @@
-"""The ledger's blobs in files and tables: CSV, ECSV, regions for ds9, JSON, and what people see."""
+"""Export of blobs: CSV, ECSV, ds9 regions, JSON and the printed table."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def url(seen) -> str:
 
 @pytest.fixture(scope="module")
 def rows(url) -> list[dict]:
-    """The ledger's two blobs, and one of which little is known."""
+    """The two blobs of the ledger, and one with unknown values."""
     with open_ledger(url).reading() as session:
         rows = list_blobs(session)
     unknown = ("last_without", "last_without_rootname", "x_error", "y_error", "depth_error", "model_version")
@@ -34,13 +34,13 @@ def rows(url) -> list[dict]:
 
 @pytest.fixture
 def nothing(tmp_path) -> str:
-    """The address of a ledger without a blob."""
+    """The address of a ledger without blobs."""
     url = f"sqlite:///{tmp_path}/empty.db"
     open_ledger(url, create=True)
     return url
 
 
-def test_json_has_the_keys_of_the_contract_with_their_types(url, capsys):
+def test_json_keys_and_types(url, capsys):
     show_blobs(url, True, None)
     out, err = capsys.readouterr()
     listed = json.loads(out)
@@ -58,7 +58,7 @@ def test_json_has_the_keys_of_the_contract_with_their_types(url, capsys):
     assert listed[0]["depth_error"] == pytest.approx(listed[0]["depth"] * error, rel=0.01)
 
 
-def test_csv_is_a_plain_table(rows, tmp_path):
+def test_csv_export(rows, tmp_path):
     write_export(tmp_path / "blobs.csv", rows)
     with (tmp_path / "blobs.csv").open(newline="") as stream:
         read = list(csv.DictReader(stream))
@@ -67,7 +67,7 @@ def test_csv_is_a_plain_table(rows, tmp_path):
         assert {key: "" if value is None else str(value) for key, value in given.items()} == row
 
 
-def test_ecsv_is_read_by_astropy_with_units_meanings_and_what_is_unknown(rows, tmp_path):
+def test_ecsv_export_has_units_descriptions_and_masks(rows, tmp_path):
     write_export(tmp_path / "blobs.ecsv", rows)
     table = Table.read(tmp_path / "blobs.ecsv")
     assert table.colnames == COLUMNS
@@ -86,7 +86,7 @@ def test_ecsv_is_read_by_astropy_with_units_meanings_and_what_is_unknown(rows, t
     assert "from 0" in table.meta["comments"][0]
 
 
-def test_regions_are_circles_that_ds9_counts_from_one(rows, tmp_path):
+def test_regions_are_circles_counted_from_one(rows, tmp_path):
     write_export(tmp_path / "blobs.reg", rows)
     first, *lines = (tmp_path / "blobs.reg").read_text().splitlines()
     assert first == "# Region file format: DS9 version 4.1"
@@ -101,7 +101,7 @@ def test_regions_are_circles_that_ds9_counts_from_one(rows, tmp_path):
 
 
 @pytest.mark.parametrize("form", WRITERS)
-def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, capsys, form):
+def test_empty_ledger_is_exported_without_rows(nothing, tmp_path, capsys, form):
     show_blobs(nothing, True, tmp_path / f"blobs{form}")
     out, err = capsys.readouterr()
     assert (out, err) == ("[]\n", f"0 blobs: {tmp_path / f'blobs{form}'}\n")
@@ -114,13 +114,13 @@ def test_a_ledger_without_a_blob_gives_a_file_without_rows(nothing, tmp_path, ca
 
 
 @pytest.mark.parametrize("name", ["blobs.txt", "blobs", "blobs.csv.gz", ".csv"])
-def test_an_unknown_ending_is_refused(rows, tmp_path, name):
+def test_unknown_suffix_is_rejected(rows, tmp_path, name):
     with pytest.raises(BlobwatchError, match=r"unknown format. Use the suffix \.csv, \.ecsv, \.reg"):
         write_export(tmp_path / name, rows)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_said(rows, tmp_path):
+def test_unwritable_export_is_reported(rows, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "blobs.reg").mkdir()
     for place, why in (
@@ -134,13 +134,13 @@ def test_a_place_that_cannot_be_written_is_said(rows, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_export_leaves_stdout_to_json(url, tmp_path, capsys):
+def test_export_prints_nothing_on_stdout(url, tmp_path, capsys):
     show_blobs(url, False, tmp_path / "blobs.csv")
     assert capsys.readouterr() == ("", f"2 blobs: {tmp_path / 'blobs.csv'}\n")
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_people_see_the_whole_table(url, rows, capsys, monkeypatch, columns):
+def test_table_fits_terminal(url, rows, capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     show_blobs(url, False, None)
     out, _ = capsys.readouterr()
@@ -156,12 +156,12 @@ def test_people_see_the_whole_table(url, rows, capsys, monkeypatch, columns):
     assert (one_line in out) == (columns == 200)
 
 
-def test_people_see_that_there_is_none(nothing, capsys):
+def test_empty_table_message(nothing, capsys):
     show_blobs(nothing, False, None)
     assert capsys.readouterr().out == "no blob yet\n"
 
 
-def test_a_blob_of_which_little_is_known_is_listed_too(rows, capsys):
+def test_blob_with_unknown_values_is_printed(rows, capsys):
     from blobwatch.cli.output.ledger import print_blobs
 
     print_blobs([rows[2]])
@@ -171,7 +171,7 @@ def test_a_blob_of_which_little_is_known_is_listed_too(rows, capsys):
     )
 
 
-def test_dates_are_those_of_astropy():
+def test_dates_agree_with_astropy():
     days = np.concatenate([58000 + np.arange(1440) / 1440, np.random.default_rng(1).uniform(5e4, 5.9e4, 500)])
     known = Time([*days, 58000.1, 58000.3, 57844.6], format="mjd", scale="utc", precision=0)
     assert [format_utc(mjd) for mjd in known.mjd] == [iso[:16] for iso in known.iso]

@@ -1,4 +1,4 @@
-"""What an exposure changes in the ledger: matching, confirmation, dates by the light."""
+"""Ingest of an exposure: matching, confirmation, dates by light curve."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,7 +41,7 @@ UNKNOWN = (0.0, None)
 
 @dataclass(frozen=True)
 class MadeSky:
-    """A sky in which a given share of the light is missing at every place."""
+    """An image with the same missing light at each place."""
 
     rootname: str
     light: tuple[float, float | None]
@@ -52,7 +52,7 @@ class MadeSky:
 
 @dataclass
 class Season:
-    """Exposures as they are ingested, and what each of them changed."""
+    """A ledger into which exposures are ingested."""
 
     ledger: object
     channels: tuple[Channel, ...] = (CHANNEL,)
@@ -123,7 +123,7 @@ def ids(blobs: list[Blob]) -> list[int]:
     return [one.id for one in blobs]
 
 
-def test_a_candidate_is_confirmed_by_the_second_exposure_and_told_of_once(season):
+def test_second_detection_confirms_and_announces_once(season):
     season.take(1)
     first = season.take(2, PLACE, light=WHOLE)
     assert (ids(first.new), ids(first.confirmed), season.notices()) == ([1], [], [])
@@ -133,13 +133,13 @@ def test_a_candidate_is_confirmed_by_the_second_exposure_and_told_of_once(season
     assert (ids(third.found), ids(third.confirmed), season.notices()) == ([1], [], ["blob 1"])
 
 
-def test_a_find_further_off_than_blobs_lie_apart_is_another_blob(season):
+def test_distant_detection_is_another_blob(season):
     season.take(1, PLACE)
     assert ids(season.take(2, FAR).new) == [2]
 
 
-def test_what_is_found_where_a_candidate_was_long_ago_is_another_blob(season):
-    """Else what passed by once, and there is much of it in years, would confirm and date what comes later."""
+def test_detection_after_expiry_is_another_blob(season):
+    """Otherwise old transient candidates would confirm and date later blobs."""
     season.take(1)
     season.take(5, PLACE, light=WHOLE)
     for day in (6, 36):
@@ -153,9 +153,7 @@ def test_what_is_found_where_a_candidate_was_long_ago_is_another_blob(season):
 
 
 @pytest.mark.parametrize(("between", "verdict"), [(WHOLE, None), (NONE, REJECTED)])
-def test_a_candidate_that_was_seen_meanwhile_and_what_was_reviewed_stay_what_they_are(
-    season, between, verdict
-):
+def test_visible_or_reviewed_candidate_does_not_expire(season, between, verdict):
     season.take(1)
     season.take(5, PLACE, light=WHOLE)
     season.take(20, light=between)
@@ -164,20 +162,20 @@ def test_a_candidate_that_was_seen_meanwhile_and_what_was_reviewed_stay_what_the
     assert ids(season.take(45, PLACE, light=WHOLE).found) == [1]
 
 
-def test_two_finds_of_one_exposure_are_two_blobs_however_near(season):
+def test_two_detections_in_one_exposure_are_two_blobs(season):
     assert ids(season.take(1, PLACE, NEAR).found) == [1, 2]
     again = season.take(2, NEAR, PLACE)
     assert (ids(again.found), ids(again.new), ids(again.confirmed)) == ([2, 1], [], [1, 2])
 
 
-def test_a_louder_blob_next_door_does_not_take_the_place_of_a_known_one(season):
-    """The more probable find comes first, but the nearer one is the blob that the ledger knows."""
+def test_nearest_detection_matches_known_blob(season):
+    """The more probable detection comes first, but the nearer one is the known blob."""
     season.take(1, PLACE)
     both = season.take(2, NEAR, PLACE)
     assert (ids(both.found), ids(both.new)) == ([2, 1], [2])
 
 
-def test_a_blob_is_as_in_its_best_detection(season):
+def test_blob_has_measures_of_best_detection(season):
     season.take(1, PLACE, snr=10)
     season.take(2, NEAR, snr=30)
     season.take(3, PLACE, snr=20)
@@ -186,7 +184,7 @@ def test_a_blob_is_as_in_its_best_detection(season):
 
 
 @pytest.mark.parametrize("found", [1, 2])
-def test_a_rejected_blob_found_again_stays_rejected_and_is_not_told_of(season, found):
+def test_rejected_blob_stays_rejected(season, found):
     for day in range(found):
         season.take(1 + day, PLACE)
     before = season.notices()
@@ -197,7 +195,7 @@ def test_a_rejected_blob_found_again_stays_rejected_and_is_not_told_of(season, f
     assert season.notices() == before
 
 
-def test_a_blob_that_was_not_found_at_once_is_dated_by_its_light(season):
+def test_late_detection_is_dated_by_light_curve(season):
     for day in (1, 2, 3):
         season.take(day)
     season.take(4, light=WHOLE)
@@ -206,7 +204,7 @@ def test_a_blob_that_was_not_found_at_once_is_dated_by_its_light(season):
     assert season.dates() == (3, 4, 6)
 
 
-def test_one_exposure_without_the_missing_light_does_not_undo_a_detection(season):
+def test_single_exposure_without_blob_does_not_change_dates(season):
     for day in (1, 2, 3):
         season.take(day)
     season.take(4, PLACE, light=WHOLE)
@@ -217,7 +215,7 @@ def test_one_exposure_without_the_missing_light_does_not_undo_a_detection(season
     assert season.dates() == (3, 4, 8)
 
 
-def test_an_exposure_whose_light_there_is_unknown_says_nothing_of_the_date(season):
+def test_unknown_light_does_not_change_dates(season):
     season.take(1)
     season.take(2, light=UNKNOWN)
     season.take(3, light=WHOLE)
@@ -227,13 +225,13 @@ def test_an_exposure_whose_light_there_is_unknown_says_nothing_of_the_date(seaso
     assert season.dates() == (1, 3, 5)
 
 
-def test_a_blob_whose_own_light_is_unknown_is_dated_by_its_detection(season):
+def test_blob_without_light_is_dated_by_detection(season):
     season.take(1)
     season.take(2, PLACE, light=UNKNOWN)
     assert season.dates() == (None, 2, 2)
 
 
-def test_exposures_in_another_filter_do_not_date_a_blob(season):
+def test_other_filter_does_not_change_dates(season):
     season.take(1)
     season.take(2, light=WHOLE, filter="F160W")
     season.take(3, filter="F160W")
@@ -243,7 +241,7 @@ def test_exposures_in_another_filter_do_not_date_a_blob(season):
     assert season.dates() == (1, 4, 4)
 
 
-def test_the_light_history_is_that_of_one_filter(season):
+def test_light_curve_has_one_filter(season):
     season.take(1)
     season.take(2, light=WHOLE, filter="F160W")
     season.take(4, PLACE, light=WHOLE)
@@ -253,26 +251,26 @@ def test_the_light_history_is_that_of_one_filter(season):
     assert light["mjd"].tolist() == [1, 4]
 
 
-def test_bad_exposures_do_not_date_a_blob(season):
+def test_unfit_exposures_do_not_change_dates(season):
     season.take(1)
     season.take(2, outcome=UNFIT)
     season.take(3, PLACE, light=WHOLE)
     assert season.dates() == (1, 3, 3)
 
 
-def test_a_blob_is_not_looked_for_longer_ago_than_the_window(season):
+def test_onset_is_limited_by_lookback(season):
     for day in (1, 2, 3):
         season.take(day, light=WHOLE if day == 1 else NONE)
     season.take(70, PLACE, light=WHOLE)
     assert season.dates() == (None, 70, 70)
 
 
-def test_without_an_earlier_exposure_nothing_brackets_the_appearance(season):
+def test_onset_without_earlier_exposure_is_unbounded(season):
     season.take(1, PLACE, light=WHOLE)
     assert season.dates() == (None, 1, 1)
 
 
-def test_a_blob_that_entered_the_stack_is_still_there_while_its_light_is_missing(season):
+def test_blob_in_stack_is_last_seen_by_light_curve(season):
     season.take(1)
     season.take(2, PLACE, light=WHOLE)
     for day in (3, 4):
@@ -282,7 +280,7 @@ def test_a_blob_that_entered_the_stack_is_still_there_while_its_light_is_missing
 
 
 @pytest.mark.parametrize(("light", "dates"), [(WHOLE, (1, 3, 6)), (NONE, (3, 5, 6)), (UNKNOWN, (1, 5, 6))])
-def test_an_exposure_that_comes_late_mends_the_date(season, light, dates):
+def test_late_exposure_changes_dates(season, light, dates):
     season.take(1)
     season.take(5, PLACE, light=WHOLE)
     season.take(6, PLACE, light=WHOLE)
@@ -292,7 +290,7 @@ def test_an_exposure_that_comes_late_mends_the_date(season, light, dates):
     assert ids(late.confirmed) == []
 
 
-def test_an_exposure_that_comes_late_mends_a_date_by_light_too(season):
+def test_late_exposure_changes_dates_by_light_curve(season):
     season.take(1)
     season.take(3, light=WHOLE)
     season.take(5, PLACE, light=WHOLE)
@@ -301,14 +299,14 @@ def test_an_exposure_that_comes_late_mends_a_date_by_light_too(season):
     assert season.dates() == (4, 5, 5)
 
 
-def test_a_blob_found_in_an_exposure_that_comes_late_appeared_there(season):
+def test_detection_in_late_exposure_changes_onset(season):
     season.take(1)
     season.take(5, PLACE, light=WHOLE)
     late = season.take(3, PLACE, light=WHOLE)
     assert (season.dates(), ids(late.new), ids(late.confirmed)) == ((1, 3, 5), [], [1])
 
 
-def test_an_exposure_that_had_no_stack_is_entered_once(season):
+def test_exposure_without_stack_is_replaced(season):
     season.take(1)
     season.take(3, light=WHOLE, outcome=NO_STACK)
     season.take(4, PLACE, light=WHOLE)
@@ -319,7 +317,7 @@ def test_an_exposure_that_had_no_stack_is_entered_once(season):
     assert sorted(light) == [(1, 1), (1, 2), (1, 3)]
 
 
-def test_exposures_begun_at_the_same_moment_do_not_date_each_other(season):
+def test_simultaneous_exposures_do_not_date_each_other(season):
     season.take(1)
     season.take(2, PLACE, light=WHOLE, name="i3")
     season.take(2, light=WHOLE, name="i2")
@@ -329,7 +327,7 @@ def test_exposures_begun_at_the_same_moment_do_not_date_each_other(season):
 
 
 def timeline(seed: int) -> list[dict]:
-    """Return exposures over a hundred days: two places show something now and then, in two filters."""
+    """Return random exposures over a hundred days in two filters, with detections at two places."""
     rng = np.random.default_rng(seed)
     days = np.sort(rng.choice(np.arange(100), 16, replace=False)).tolist()
     made = []
@@ -344,8 +342,8 @@ def timeline(seed: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_blobs_light_and_dates_do_not_depend_on_the_order_of_arrival(tmp_path, seed):
-    """Some arrive twice: first with something else at another moment's light."""
+def test_result_is_independent_of_arrival_order(tmp_path, seed):
+    """Some arrive twice, at first with different content."""
     rng, exposures = np.random.default_rng(seed), timeline(seed)
     found = []
     for number in range(3):

@@ -1,4 +1,4 @@
-"""The ledger itself: opened, or refused in a sentence; its tables those of the migrations; whole writes."""
+"""Ledger database: opening, errors, migrations, transactions."""
 
 import shutil
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory) -> Path:
-    """The file of a new ledger; not to be changed."""
+    """The file of a new ledger (read-only)."""
     path = tmp_path_factory.mktemp("ledger") / "ledger.db"
     open_ledger(f"sqlite:///{path}", create=True).engine.dispose()
     return path
@@ -52,7 +52,7 @@ def someone(name: str = "Ada", token: str = "0" * 64) -> Reviewer:
     return Reviewer(name=name, token_sha256=token, since="2017-09-04T00:00:00+00:00")
 
 
-def test_a_ledger_is_made_only_where_that_is_asked_for(tmp_path):
+def test_ledger_is_created_only_on_request(tmp_path):
     url = f"sqlite:///{tmp_path}/ledger.db"
     assert "no ledger" in refusal(url)
     assert list(tmp_path.iterdir()) == []
@@ -63,19 +63,19 @@ def test_a_ledger_is_made_only_where_that_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     "make", [lambda path: path.touch(), lambda path: path.write_text("no database" * 99)]
 )
-def test_an_empty_file_or_another_one_is_no_ledger(tmp_path, make):
+def test_other_files_are_rejected(tmp_path, make):
     make(tmp_path / "ledger.db")
     said = refusal(f"sqlite:///{tmp_path}/ledger.db")
     assert "no ledger" in said or "file is not a database" in said
 
 
-def test_a_ledger_cut_short_as_it_was_made_is_made_again(tmp_path):
+def test_interrupted_creation_is_completed(tmp_path):
     (tmp_path / "ledger.db").touch()
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
     assert inspect(ledger.engine).has_table("blobs")
 
 
-def test_the_ledger_of_a_newer_blobwatch_is_left_alone(fresh):
+def test_newer_ledger_is_rejected_and_unchanged(fresh):
     with fresh.ledger.writing() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     before = fresh.file.read_bytes()
@@ -87,21 +87,21 @@ def test_the_ledger_of_a_newer_blobwatch_is_left_alone(fresh):
 @pytest.mark.parametrize(
     "url", ["ledger.db", "", "nonsense://", "sqlite", "mysql+nothing://host/name", "C:\\a"]
 )
-def test_nonsense_is_no_address(url):
+def test_invalid_url_is_rejected(url):
     assert "not a database address. Pass one like sqlite:///blobwatch.db" in refusal(url, create=True)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_a_ledger_that_would_keep_nothing_is_refused(url):
+def test_ledger_in_memory_is_rejected(url):
     assert "not stored on disk" in refusal(url, create=True)
 
 
-def test_a_ledger_in_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_ledger_in_missing_folder_is_rejected(tmp_path):
     said = refusal(f"sqlite:///{tmp_path}/absent/ledger.db", create=True)
     assert f"{tmp_path}/absent: not a directory" in said
 
 
-def test_a_folder_is_no_ledger(tmp_path):
+def test_folder_is_rejected(tmp_path):
     assert "not usable" in refusal(f"sqlite:///{tmp_path}", create=True)
 
 
@@ -119,30 +119,30 @@ def test_a_folder_is_no_ledger(tmp_path):
         "postgresql://ada:se@cret@127.0.0.1:port/blobs",
     ],
 )
-def test_a_password_is_never_said(url):
+def test_messages_contain_no_password(url):
     said = refusal(url, create=True)
     assert "cret" not in said
 
 
-def test_the_migrations_make_the_tables(fresh):
+def test_migrations_create_tables(fresh):
     with fresh.ledger.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Table.metadata) == []
 
 
-def test_the_light_lies_in_the_order_in_which_it_is_read(fresh):
-    """Blob by blob: a page of one with a history of ten thousand exposures is read in one go."""
+def test_light_curve_is_read_by_primary_key(fresh):
+    """The rows of a blob are contiguous, so that long light curves are read quickly."""
     plan = "EXPLAIN QUERY PLAN SELECT depth FROM light WHERE blob_id = 1"
     with fresh.ledger.engine.connect() as connection:
         (row,) = connection.exec_driver_sql(plan).all()
     assert row[-1] == "SEARCH light USING PRIMARY KEY (blob_id=?)"
 
 
-def test_the_newest_migration_is_the_one_that_the_ledger_is_brought_to():
+def test_revision_is_newest_migration():
     assert ScriptDirectory.from_config(migrations()).get_heads() == [REVISION]
 
 
-def test_a_write_is_whole_or_nothing(fresh):
+def test_write_is_atomic(fresh):
     def write() -> None:
         with fresh.ledger.writing() as session:
             session.add(someone())
@@ -155,7 +155,7 @@ def test_a_write_is_whole_or_nothing(fresh):
         assert session.scalars(select(Reviewer)).all() == []
 
 
-def test_a_read_sees_one_state_while_another_writes(fresh):
+def test_read_is_consistent_during_write(fresh):
     with fresh.ledger.writing() as session:
         session.add(someone())
         session.flush()
@@ -165,14 +165,14 @@ def test_a_read_sees_one_state_while_another_writes(fresh):
         assert [one.name for one in session.scalars(select(Reviewer))] == ["Ada"]
 
 
-def test_a_row_that_names_what_is_not_there_is_refused(fresh):
+def test_foreign_keys_are_enforced(fresh):
     blob = Detection(blob_id=7, exposure_id=8, model_id=9, x=1, y=1, radius=1, depth=1, snr=1, probability=1)
     blob.before = blob.after = blob.difference = b""
     with pytest.raises(IntegrityError, match="FOREIGN KEY"), fresh.ledger.writing() as session:
         session.add(blob)
 
 
-def test_every_row_names_the_model_that_made_it(watched, box_model):
+def test_each_row_references_its_model(watched, box_model):
     with open_ledger(watched.url).reading() as session:
         (model,) = session.scalars(select(Model)).all()
         used = Predictor.load(box_model).model
@@ -190,9 +190,7 @@ def test_every_row_names_the_model_that_made_it(watched, box_model):
     ("pragma", "reason"),
     [("query_only=ON", "readonly database"), ("max_page_count=1", "database or disk is full")],
 )
-def test_a_ledger_that_cannot_be_written_says_so_and_goes_on_later(
-    fresh, sky, box_model, tmp_path, pragma, reason
-):
+def test_unwritable_ledger_is_reported_and_continued_later(fresh, sky, box_model, tmp_path, pragma, reason):
     folder = linked(sky, tmp_path / "folder", *range(5))
     hindered = open_ledger(f"sqlite:///{fresh.file}")
     event.listen(hindered.engine, "connect", lambda connection, _: connection.execute(f"PRAGMA {pragma}"))
@@ -210,7 +208,7 @@ def test_a_ledger_that_cannot_be_written_says_so_and_goes_on_later(
     assert len(contents(fresh.ledger)["exposures"]) == 5
 
 
-def test_a_lock_that_cannot_be_written_is_said(fresh):
+def test_unwritable_lock_is_reported(fresh):
     (fresh.file.parent / f".{fresh.file.name}.lock").mkdir()
     with (
         pytest.raises(BlobwatchError, match="lock not writable"),

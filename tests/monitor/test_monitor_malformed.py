@@ -1,4 +1,4 @@
-"""A thousand requests that no browser sends: the server refuses them, and goes on."""
+"""A thousand malformed requests: the server rejects them and keeps running."""
 
 import errno
 import random
@@ -113,7 +113,7 @@ def form(rng: random.Random) -> bytes:
 
 
 def nearly_right(rng: random.Random, host: str, token: str) -> bytes:
-    """Return a review, or a token to sign in with, in which at most the form is odd."""
+    """Return a review or a sign-in whose form may be malformed."""
     path = rng.choice(["/blob/2/review", "/blob/3/review", "/sign-in", "/sign-out"])
     shown = rng.choice([token, token, "", "x"])
     right = [b"verdict=rejected&reason=so", b"token=" + shown.encode()]
@@ -182,7 +182,7 @@ def request(rng: random.Random, host: str, token: str) -> bytes:
 
 
 def answer_to(request: bytes, host: str) -> bytes:
-    """Send a request, and hang up where it promises more; return the first line of what comes, if any."""
+    """Send a request; return the first line of the response, if any."""
     name, port = host.split(":")
     with socket.create_connection((name, int(port)), timeout=5) as connection:
         try:
@@ -203,7 +203,7 @@ def answer_to(request: bytes, host: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict:
-    """The first line of each answer with the request, and what a page says after all of them."""
+    """First line of each response with its request, and a page requested afterwards."""
     work = tmp_path_factory.mktemp("malformed")
     ledger = fill(f"sqlite:///{work}/ledger.db")
     token, rng = add_reviewer(ledger, "Ada"), random.Random(SEED)
@@ -218,17 +218,17 @@ def answers(tmp_path_factory) -> dict:
     return {"found": found, "after": after}
 
 
-def test_none_of_a_thousand_malformed_requests_is_a_fault_of_the_server(answers):
+def test_malformed_requests_cause_no_server_error(answers):
     faults = [(line, one[:300]) for line, one in answers["found"] if line[9:10] == b"5"]
     assert faults == []
 
 
-def test_the_thousand_reach_every_kind_of_refusal(answers):
-    """Else they would test the parser of HTTP alone."""
+def test_malformed_requests_reach_each_status(answers):
+    """Otherwise they would only test the HTTP parser."""
     codes = {line[9:12] for line, _ in answers["found"]}
     assert {b"200", b"303", b"400", b"401", b"403", b"404", b"405", b"422"} <= codes
 
 
-def test_the_server_still_answers_afterwards(answers):
+def test_server_responds_after_malformed_requests(answers):
     assert answers["after"].status_code == 200
     assert "Blob 1" in answers["after"].text

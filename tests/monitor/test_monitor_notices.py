@@ -1,4 +1,4 @@
-"""Notices: what is said, to whom, how often, and what happens where a channel fails."""
+"""Notices: content, channels, repetition and failures."""
 
 import hashlib
 import io
@@ -60,8 +60,8 @@ def ledger(watched):
     return open_ledger(watched.url)
 
 
-def note(ledger, channels: list[Channel], blob: int | None = None, **drifts: str) -> None:
-    """Write down what is to be sent: of a blob, or cheaper, of drift."""
+def queue(ledger, channels: list[Channel], blob: int | None = None, **drifts: str) -> None:
+    """Queue notices of a blob or of drift."""
     with ledger.writing() as session:
         confirmed = [get_blob(session, blob)] if blob else []
         queue_notices(session, IngestResult(newest_judged(session), [], [], confirmed), channels, drifts)
@@ -74,13 +74,13 @@ def state(ledger) -> list[tuple]:
         return [(one.state, one.attempts, bool(one.error)) for one in rows]
 
 
-def went(tried: list[tuple[str, str]]) -> list[bool]:
+def succeeded(tried: list[tuple[str, str]]) -> list[bool]:
     return [not error for _, error in tried]
 
 
 @pytest.fixture(scope="module")
 def told(sky, box_model, tmp_path_factory):
-    """The sky up to the passing blob, watched with a mail server and a webhook, twice."""
+    """Result of two monitor runs with a mail server and a webhook."""
     folder = tmp_path_factory.mktemp("told")
     (folder / "sky").mkdir()
     for path in sorted(sky.iterdir())[: PASSED + 1]:
@@ -94,10 +94,10 @@ def told(sky, box_model, tmp_path_factory):
                 assert run_monitor(
                     folder / "sky", url, addresses, str(box_model), MonitorOptions(as_json=True)
                 )
-        yield mail.mood, hook.mood, folder / "ledger.db", said.getvalue()
+        yield mail.control, hook.control, folder / "ledger.db", said.getvalue()
 
 
-def test_a_confirmed_blob_is_told_once_to_each_channel_and_a_candidate_to_none(told):
+def test_confirmed_blob_is_announced_once_per_channel(told):
     mail, hook, database, _ = told
     assert (len(mail.got), len(hook.got)) == (1, 1)
     with open_ledger(f"sqlite:///{database}").reading() as session:
@@ -117,7 +117,7 @@ def test_a_confirmed_blob_is_told_once_to_each_channel_and_a_candidate_to_none(t
         assert f"Found in 2 exposures, confirmed by {NAMES[APPEARED + 1]}" in words
 
 
-def test_the_mail_is_well_formed_and_brings_the_picture(told):
+def test_mail_is_well_formed_and_has_picture(told):
     (message,) = told[0].got
     assert all(part.defects == [] for part in message.walk())
     assert message["To"].addresses[0].addr_spec == "watch@example.org"
@@ -129,9 +129,9 @@ def test_the_mail_is_well_formed_and_brings_the_picture(told):
     assert told[0].logins == [(USER, PASSWORD)]
 
 
-def test_the_picture_is_one_to_look_at(told):
-    for mood in told[:2]:
-        (picture,) = pictures_of(mood.got[0])
+def test_picture_has_size_and_colours(told):
+    for control in told[:2]:
+        (picture,) = pictures_of(control.got[0])
         assert picture.format == "PNG"
         assert 600 <= picture.width <= 2000
         assert 400 <= picture.height <= 1500
@@ -140,14 +140,14 @@ def test_the_picture_is_one_to_look_at(told):
         assert (np.ptp(colours, axis=-1) > 100).sum() > 200  # circles and points in colour
 
 
-def test_the_webhook_gets_title_text_and_file_name(told):
+def test_webhook_receives_title_text_and_file_name(told):
     (post,) = told[1].got
     assert post["title"].startswith("blobwatch: new blob 1 at (")
     (picture,) = post["attachments"]
     assert (picture["filename"], picture["mimetype"]) == ("blob-1.png", "image/png")
 
 
-def test_no_secret_of_an_address_is_kept_sent_or_said(told):
+def test_secrets_of_addresses_are_not_stored_sent_or_printed(told):
     mail, hook, database, said = told
     kept = database.read_bytes().decode("latin-1") + said
     sent = mail.got[0].as_string() + json.dumps(hook.got[0])
@@ -160,48 +160,48 @@ def test_no_secret_of_an_address_is_kept_sent_or_said(told):
 
 @pytest.mark.parametrize("failing", ["refuse", "hang up", "error"])
 @pytest.mark.parametrize("bad", ["mail", "hook"])
-def test_a_failing_channel_hides_nothing_and_gets_its_notice_later_once(ledger, mail, hook, bad, failing):
+def test_failed_channel_receives_notice_later_once(ledger, mail, hook, bad, failing):
     channels = open_channels([mail.address, hook.address])
-    moods = {"mail": mail.mood, "hook": hook.mood}
-    sick, well = moods.pop(bad), *moods.values()
-    note(ledger, channels, noise="noise is up")
+    controls = {"mail": mail.control, "hook": hook.control}
+    sick, well = controls.pop(bad), *controls.values()
+    queue(ledger, channels, noise="noise is up")
     sick.failing = failing
     tried = send_notices(ledger, channels)
-    assert sorted(went(tried)) == [False, True]
+    assert sorted(succeeded(tried)) == [False, True]
     (error,) = [error for _, error in tried if error]
     assert error.startswith(f"{'mailto' if bad == 'mail' else 'json'}://{HOST}:")
     assert not any(secret in error for secret in SECRETS)
     assert (len(sick.got), len(well.got)) == (0, 1)
     assert sorted(state(ledger)) == [(PENDING, 1, True), (SENT, 1, False)]
     sick.failing = ""
-    assert went(send_notices(ledger, channels)) == [True]
+    assert succeeded(send_notices(ledger, channels)) == [True]
     assert send_notices(ledger, channels) == []
     assert (len(sick.got), len(well.got)) == (1, 1)
     assert "noise is up" in words_of(sick.got[0])
     assert sorted(state(ledger)) == [(SENT, 1, False), (SENT, 2, False)]
 
 
-def test_a_server_that_is_down_gets_its_notice_when_it_is_up(ledger):
+def test_server_receives_notice_after_restart(ledger):
     with running(Webhook()) as once:
         port = once.server_address[1]
         channels = open_channels([once.address])
-    note(ledger, channels, noise="noise is up")
-    assert went(send_notices(ledger, channels)) == [False]
+    queue(ledger, channels, noise="noise is up")
+    assert succeeded(send_notices(ledger, channels)) == [False]
     with running(Webhook(port)) as again:
-        assert went(send_notices(ledger, channels)) == [True]
-        assert len(again.mood.got) == 1
+        assert succeeded(send_notices(ledger, channels)) == [True]
+        assert len(again.control.got) == 1
 
 
-def test_a_slow_channel_delays_no_other(ledger, mail, hook):
-    """The mail server answers only after the webhook has got its notice; if that does not come, it fails."""
-    mail.mood.hold = hook.mood.arrived
+def test_slow_channel_does_not_delay_others(ledger, mail, hook):
+    """The mail server responds only after the webhook received its notice."""
+    mail.control.hold = hook.control.arrived
     channels = open_channels([mail.address, hook.address])
-    note(ledger, channels, noise="noise is up", score="score is down")
-    assert went(send_notices(ledger, channels)) == [True] * 4
-    assert (len(mail.mood.got), len(hook.mood.got)) == (2, 2)
+    queue(ledger, channels, noise="noise is up", score="score is down")
+    assert succeeded(send_notices(ledger, channels)) == [True] * 4
+    assert (len(mail.control.got), len(hook.control.got)) == (2, 2)
 
 
-def test_others_can_write_to_the_ledger_while_a_channel_is_slow(ledger):
+def test_ledger_is_writable_while_channel_is_slow(ledger):
     class Slow(Channel):
         def send(self, *_) -> str:
             with sqlite3.connect(ledger.engine.url.database, timeout=0) as connection:
@@ -210,26 +210,26 @@ def test_others_can_write_to_the_ledger_while_a_channel_is_slow(ledger):
             return ""
 
     channel = Slow("d" * 64, "slow://…", None)
-    note(ledger, [channel], blob=1)
-    assert went(send_notices(ledger, [channel])) == [True]
+    queue(ledger, [channel], blob=1)
+    assert succeeded(send_notices(ledger, [channel])) == [True]
     with ledger.reading() as session:
         assert get_blob(session, 2).status == REJECTED
 
 
-def test_a_channel_that_never_answers_is_given_up_and_the_watch_goes_on(ledger, hook, monkeypatch):
-    hook.mood.hold = Event()
+def test_unresponsive_channel_times_out(ledger, hook, monkeypatch):
+    hook.control.hold = Event()
     channels = open_channels([hook.address])
     channels[0].service.socket_read_timeout = 0.05
-    note(ledger, channels, noise="noise is up")
+    queue(ledger, channels, noise="noise is up")
     try:
-        assert went(send_notices(ledger, channels)) == [False]
+        assert succeeded(send_notices(ledger, channels)) == [False]
     finally:
-        hook.mood.hold.set()
+        hook.control.hold.set()
     assert state(ledger) == [(PENDING, 1, True)]
 
 
-class Said(Channel):
-    """A channel without a network, that does not take what says so."""
+class FakeChannel(Channel):
+    """A channel without network that rejects some messages."""
 
     def send(self, title: str, body: str, picture) -> str:
         if "not for you" in body:
@@ -238,60 +238,60 @@ class Said(Channel):
         return ""
 
 
-def said_channel() -> Said:
-    return Said("f" * 64, "said://…", [])
+def fake_channel() -> FakeChannel:
+    return FakeChannel("f" * 64, "said://…", [])
 
 
-def test_a_notice_that_is_never_taken_holds_up_no_other(ledger):
-    channel = said_channel()
-    note(ledger, [channel], noise="not for you", score="score is down")
+def test_failing_notice_does_not_block_others(ledger):
+    channel = fake_channel()
+    queue(ledger, [channel], noise="not for you", score="score is down")
     for _ in range(2):  # each a run of its own
         send_notices(ledger, [channel])
     assert [body.splitlines()[0] for _, body in channel.service] == ["score is down"]
     assert state(ledger) == [(PENDING, 2, True), (SENT, 1, False)]
 
 
-def test_what_was_being_sent_at_a_kill_is_sent_again_and_says_so(ledger, monkeypatch):
-    channel = said_channel()
-    note(ledger, [channel], noise="noise is up")
+def test_interrupted_notice_is_sent_again_as_repeat(ledger, monkeypatch):
+    channel = fake_channel()
+    queue(ledger, [channel], noise="noise is up")
 
     def killed(*_):
         raise SystemExit
 
     with monkeypatch.context() as during:
-        during.setattr(Said, "send", killed)
+        during.setattr(FakeChannel, "send", killed)
         with pytest.raises(SystemExit):
             send_notices(ledger, [channel])
     assert state(ledger) == [(SENDING, 1, False)]
-    assert went(send_notices(ledger, [channel])) == [True]
+    assert succeeded(send_notices(ledger, [channel])) == [True]
     said = channel.service[0][1].splitlines()
     assert said[-2].endswith("Notice 1.")
     assert said[-1] == "This may be a repeat: the program ended while it was sent before."
     assert send_notices(ledger, [channel]) == []
 
 
-def test_a_notice_that_merely_failed_does_not_call_itself_a_repeat(ledger, monkeypatch):
-    channel = said_channel()
-    note(ledger, [channel], noise="noise is up")
-    monkeypatch.setattr(Said, "send", lambda *_: "down")
+def test_failed_notice_is_not_marked_as_repeat(ledger, monkeypatch):
+    channel = fake_channel()
+    queue(ledger, [channel], noise="noise is up")
+    monkeypatch.setattr(FakeChannel, "send", lambda *_: "down")
     send_notices(ledger, [channel])
     monkeypatch.undo()
     send_notices(ledger, [channel])
     assert "repeat" not in channel.service[0][1]
 
 
-def test_a_blob_that_was_rejected_before_its_notice_went_out_makes_none(ledger):
-    channel = said_channel()
-    note(ledger, [channel], blob=1, noise="noise is up")
+def test_blob_rejected_before_sending_has_no_notice(ledger):
+    channel = fake_channel()
+    queue(ledger, [channel], blob=1, noise="noise is up")
     with ledger.writing() as session:
         get_blob(session, 1).status = REJECTED
     send_notices(ledger, [channel])
     assert [title for title, _ in channel.service] == ["blobwatch: drift"]
 
 
-def test_what_a_person_confirms_is_told_once_and_what_was_told_is_not(ledger):
-    channel = said_channel()
-    note(ledger, [channel], blob=1)
+def test_confirmed_review_is_announced_once(ledger):
+    channel = fake_channel()
+    queue(ledger, [channel], blob=1)
     send_notices(ledger, [channel])
     with ledger.writing() as session:
         for number in (1, 2, 2):
@@ -306,32 +306,32 @@ def test_what_a_person_confirms_is_told_once_and_what_was_told_is_not(ledger):
     assert "confirmed by Ada: round" in channel.service[1][1]
 
 
-def test_what_a_person_confirms_while_there_is_no_channel_is_told_to_nobody(ledger):
+def test_review_without_channel_is_not_announced_later(ledger):
     with ledger.writing() as session:
         blob = get_blob(session, 2)
         blob.status = CONFIRMED
         session.add(Review(blob=blob, model=blob.model, verdict=CONFIRMED, reason="x", who="Ada", at=now()))
     queue_review_notices(ledger, [])
-    queue_review_notices(ledger, [said_channel()])
+    queue_review_notices(ledger, [fake_channel()])
     assert state(ledger) == []
 
 
-def test_notices_wait_for_the_channel_that_they_are_for(ledger):
-    mine, other = said_channel(), Said("e" * 64, "other://…", [])
-    note(ledger, [mine], noise="noise is up")
+def test_notices_wait_for_their_channel(ledger):
+    mine, other = fake_channel(), FakeChannel("e" * 64, "other://…", [])
+    queue(ledger, [mine], noise="noise is up")
     assert send_notices(ledger, [other]) == send_notices(ledger, []) == []
-    assert went(send_notices(ledger, [other, mine])) == [True]
+    assert succeeded(send_notices(ledger, [other, mine])) == [True]
     assert other.service == []
 
 
-def test_a_watch_is_patient_with_a_channel_that_failed_just_now(ledger, monkeypatch):
-    channel = said_channel()
-    note(ledger, [channel], noise="not for you")
-    assert went(send_notices(ledger, [channel], backoff=True)) == [False]
+def test_backoff_skips_recently_failed_channel(ledger, monkeypatch):
+    channel = fake_channel()
+    queue(ledger, [channel], noise="not for you")
+    assert succeeded(send_notices(ledger, [channel], backoff=True)) == [False]
     with monkeypatch.context() as during:
         during.setattr(ledger, "lock", None)  # nor does it keep other monitors waiting
         assert send_notices(ledger, [channel], backoff=True) == []
-    assert went(send_notices(ledger, [channel])) == [False]
+    assert succeeded(send_notices(ledger, [channel])) == [False]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_a_watch_is_patient_with_a_channel_that_failed_just_now(ledger, monkeypa
         *[(40, 3590, False), (40, 3610, True), (2000, 3610, True)],
     ],
 )
-def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
+def test_wait_doubles_up_to_an_hour(attempts, ago, due):
     tried = None
     if ago is not None:
         tried = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="seconds")
@@ -363,7 +363,7 @@ def test_each_failure_doubles_the_wait_up_to_an_hour(attempts, ago, due):
         *["joe:hunter2@mail://host", "https://example.org/hunter2"],
     ],
 )
-def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, address):
+def test_invalid_address_is_rejected_first(tmp_path, capfd, address):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match=r"channel 2.*: not an address of apprise") as wrong:
         run_monitor(
@@ -374,7 +374,7 @@ def test_an_address_that_is_none_is_refused_before_any_work(tmp_path, capfd, add
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_given_twice_is_one_channel(mail, hook):
+def test_duplicate_addresses_are_one_channel(mail, hook):
     channels = open_channels([mail.address, hook.address, mail.address])
     assert [one.key for one in channels] == [
         hashlib.sha256(address.encode()).hexdigest() for address in (mail.address, hook.address)
@@ -392,11 +392,11 @@ def test_an_address_given_twice_is_one_channel(mail, hook):
         ("ntfys://secret-topic?priority=default", "ntfys://…"),
     ],
 )
-def test_of_an_address_its_kind_and_its_host_are_shown(address, shown):
+def test_redacted_address_has_kind_and_host(address, shown):
     assert redact_address(address) == shown
 
 
-def test_slack_gets_the_message(ledger, monkeypatch):
+def test_slack_receives_message(ledger, monkeypatch):
     import requests
 
     posts = []
@@ -412,7 +412,7 @@ def test_slack_gets_the_message(ledger, monkeypatch):
     monkeypatch.setattr(requests, "request", lambda method, url, **how: post(url, **how))
     tokens = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
     (channel,) = open_channels([f"slack://{tokens}/#quicklook"])
-    note(ledger, [channel], blob=1)
+    queue(ledger, [channel], blob=1)
     assert send_notices(ledger, [channel]) == [("blob 1", "")]
     ((url, content),) = posts
     assert url == f"https://hooks.slack.com/services/{tokens}"

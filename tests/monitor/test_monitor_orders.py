@@ -87,7 +87,7 @@ def reject(ledger: Ledger, folder: Path) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def remembered() -> Iterator[None]:
-    """Remember pure functions of the pixels over all orders, to save time."""
+    """Cache pure functions of the pixels over all orders, to save time."""
     exposures, images = {}, {}
 
     def read(path: Path) -> object:
@@ -113,7 +113,7 @@ QUEUE = "blobwatch.monitor.monitor.queue_notices"
 
 
 class RememberingPredictor(Predictor):
-    """A predictor that judges equal images once."""
+    """A predictor that caches its results by image."""
 
     def __call__(self, image: np.ndarray, **about: str) -> Prediction:
         known = self.__dict__.setdefault("known", {})
@@ -141,7 +141,7 @@ def new_ledger(folder: Path) -> Ledger:
 
 
 def passes(monitor: Monitor, rng: np.random.Generator) -> Iterator[bool]:
-    """Run a monitor; yield whether it was killed: in a transaction, after some, or not at all."""
+    """Run a monitor and kill it in a transaction, after some exposures, or never; yield if killed."""
     left = int(rng.integers(0, 3))
 
     def fail_later(*arguments) -> None:
@@ -163,7 +163,7 @@ def passes(monitor: Monitor, rng: np.random.Generator) -> Iterator[bool]:
         yield False
 
 
-def test_the_expected_ledger_has_what_the_orders_must_agree_on(files):
+def test_expected_ledger_covers_all_outcomes(files):
     statuses = [dates for _, dates, *_ in files.expected["blobs"]]
     assert sum("confirmed" in one for one in statuses) == 2
     assert sum("candidate" in one for one in statuses) == 2  # one place, twice: the first expired
@@ -173,7 +173,7 @@ def test_the_expected_ledger_has_what_the_orders_must_agree_on(files):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_order_of_arrival_with_kills_leads_to_the_same_ledger(files, tmp_path, seed):
+def test_ledger_is_independent_of_order_and_kills(files, tmp_path, seed):
     rng = np.random.default_rng(seed)
     order = [files.names[one] for one in rng.permutation(len(files.names))]
     data, ledger = tmp_path / "data", new_ledger(tmp_path)

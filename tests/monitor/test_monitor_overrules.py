@@ -1,4 +1,4 @@
-"""Overrules: exposures that a person accepts or rejects, by the command and on the page."""
+"""Overrules of exposures by the command and on the page."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def ledger(watched):
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """Run a command as from a shell; return exit status, stdout and stderr."""
+    """Run a command; return exit status, stdout and stderr."""
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
@@ -58,9 +58,7 @@ def rows_of(folder: Path) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def test_a_rejected_exposure_leaves_stacks_and_dates_and_comes_back_when_that_is_cleared(
-    run, watched, ledger, tmp_path
-):
+def test_rejected_exposure_is_unused_until_cleared(run, watched, ledger, tmp_path):
     before, folder = canonical(ledger), tmp_path / "overrules"
     where = ("--ledger", watched.url, "--overrules", folder)
     code, out, err = run("overrule", FIRST, "--reject", "--reason", "limb light", *where, "--json")
@@ -84,7 +82,7 @@ def test_a_rejected_exposure_leaves_stacks_and_dates_and_comes_back_when_that_is
     assert read_overrules(folder) == {}
 
 
-def test_an_exposure_that_the_limits_reject_is_used_when_it_is_accepted(watched, ledger, tmp_path):
+def test_accepted_exposure_is_used_despite_limits(watched, ledger, tmp_path):
     folder = tmp_path / "faint"
     folder.mkdir()
     write_exposure(folder, COUNT, [LOUD], EXPTIME=20.0)
@@ -98,9 +96,7 @@ def test_an_exposure_that_the_limits_reject_is_used_when_it_is_accepted(watched,
     assert (result.exposure.outcome, result.why) == ("judged", "overruled: accept")
 
 
-def test_without_a_ledger_the_table_is_written_and_the_next_monitor_imports_it(
-    run, watched, ledger, tmp_path
-):
+def test_overrule_without_ledger_is_imported_later(run, watched, ledger, tmp_path):
     folder = tmp_path / "overrules"
     absent = f"sqlite:///{tmp_path}/absent.db"
     where = ("--ledger", absent, "--overrules", folder)
@@ -113,7 +109,7 @@ def test_without_a_ledger_the_table_is_written_and_the_next_monitor_imports_it(
     assert len(rows_of(folder)) == 1
 
 
-def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, tmp_path, monkeypatch):
+def test_unwritable_decision_is_written_later_once(ledger, tmp_path, monkeypatch):
     folder = tmp_path / "overrules"
     with monkeypatch.context() as during:
         during.setattr(
@@ -136,7 +132,7 @@ def test_a_decision_that_could_not_be_written_is_written_later_and_once(ledger, 
         ({"verdict": "clear"}, "no decision to clear"),
     ],
 )
-def test_an_invalid_decision_changes_nothing(ledger, tmp_path, change, message):
+def test_invalid_decision_changes_nothing(ledger, tmp_path, change, message):
     decision = {"rootname": FIRST, "verdict": "reject", "reason": "x", "who": "Ada"} | change
     with pytest.raises(BlobwatchError, match=message):
         overrule_exposure(ledger, tmp_path / "overrules", **decision)
@@ -145,7 +141,7 @@ def test_an_invalid_decision_changes_nothing(ledger, tmp_path, change, message):
     assert not (tmp_path / "overrules").exists()
 
 
-def test_exactly_one_verdict_is_asked_for(run):
+def test_exactly_one_verdict_is_required(run):
     assert run("overrule", FIRST, "--reason", "x")[0] == 2
     assert run("overrule", FIRST, "--accept", "--reject", "--reason", "x")[0] == 2
 
@@ -168,7 +164,7 @@ def send(address: str, token: str = "", **headers) -> requests.Response:
     return requests.post(where, form, headers=sent, timeout=10, allow_redirects=False)
 
 
-def test_on_the_page_a_reviewer_overrules_and_all_see_who_when_and_why(site):
+def test_overrule_on_page_is_shown_to_all(site):
     address, token, folder = site
     cookie = {"Cookie": f"{web.COOKIE}={token}"}
     page = Page(requests.get(f"{address}/exposures", headers=cookie, timeout=10).text)
@@ -196,7 +192,7 @@ def test_on_the_page_a_reviewer_overrules_and_all_see_who_when_and_why(site):
         ("right", {"host": "elsewhere.example", "origin": "http://elsewhere.example"}, 400),
     ],
 )
-def test_overrules_of_others_or_from_elsewhere_are_refused(site, ledger, token, headers, status):
+def test_unauthorized_overrule_is_rejected(site, ledger, token, headers, status):
     address, right, folder = site
     answer = send(address, right if token == "right" else token, **headers)
     assert answer.status_code == status
@@ -205,7 +201,7 @@ def test_overrules_of_others_or_from_elsewhere_are_refused(site, ledger, token, 
     assert not folder.exists()
 
 
-def test_an_exposure_that_the_ledger_lacks_is_not_overruled_on_the_page(site):
+def test_overrule_of_unknown_exposure_is_404(site):
     address, token, _ = site
     answer = requests.post(
         f"{address}/exposure/inothing/overrule",

@@ -1,4 +1,4 @@
-"""The pages over a real server: whole, of nothing outside, and with what the ledger says."""
+"""Pages over a real server: valid, self-contained, with the content of the ledger."""
 
 import re
 from dataclasses import replace
@@ -84,7 +84,7 @@ def page(got):
 
 @pytest.fixture
 def drawn(ledger):
-    """A page without a server, of what is deployed and a reference."""
+    """Render a page without a server."""
 
     def draw(name: str, *arguments, deployed=NOTHING, reference=None, of=ledger):
         return Page(getattr(Pages(of, reference, lambda: deployed), name)(*arguments, Reader()))
@@ -93,7 +93,7 @@ def drawn(ledger):
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_a_page_is_there_and_its_html_is_valid(got, path):
+def test_page_is_valid_html(got, path):
     answer = got(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -102,7 +102,7 @@ def test_a_page_is_there_and_its_html_is_valid(got, path):
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_a_page_needs_nothing_of_outside_and_no_script(page, path):
+def test_page_has_no_external_resources_or_scripts(page, path):
     seen = page(path)
     assert [one for one in seen.addresses if not re.match(r"/(?!/)|#|data:", one)] == []
     assert "script" not in seen.tags
@@ -110,7 +110,7 @@ def test_a_page_needs_nothing_of_outside_and_no_script(page, path):
 
 
 @pytest.mark.parametrize("path", ALL)
-def test_every_link_of_a_page_leads_somewhere(got, page, path):
+def test_links_of_page_exist(got, page, path):
     seen = page(path)
     for link in seen.links:
         if link.startswith("#"):
@@ -120,7 +120,7 @@ def test_every_link_of_a_page_leads_somewhere(got, page, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/blob/99", "/blobs.csv", "/style.css", "/audit"])
-def test_every_answer_is_guarded(got, path):
+def test_responses_have_security_headers(got, path):
     headers = got(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -130,11 +130,11 @@ def test_every_answer_is_guarded(got, path):
     assert "server" not in headers
 
 
-def test_the_style_asks_for_nothing_of_outside(got):
+def test_style_has_no_external_resources(got):
     assert not re.search(r"url\(|@import|https?:", got("/style.css").text)
 
 
-def test_the_first_page_counts_and_lists_the_blobs_and_leads_to_each(page):
+def test_index_counts_lists_and_links_blobs(page):
     seen = page("/")
     assert "1 new blob confirmed, 1 candidate, 1 rejected, in 120 exposures" in seen.words
     assert "the newest was taken 2018-01-02 06:00" in seen.words
@@ -144,7 +144,7 @@ def test_the_first_page_counts_and_lists_the_blobs_and_leads_to_each(page):
     assert "3.00 ± 0.44" in seen.words
 
 
-def test_the_map_shows_status_by_shape_and_not_by_colour_alone(got):
+def test_map_shows_status_by_shape(got):
     html = got("/").text
     assert html.count('class="confirmed"') == 1
     assert html.count('class="candidate"') == 1
@@ -154,7 +154,7 @@ def test_the_map_shows_status_by_shape_and_not_by_colour_alone(got):
 @pytest.mark.parametrize(
     ("number", "status"), [(CONFIRMED, "confirmed"), (CANDIDATE, "candidate"), (REJECTED, "rejected")]
 )
-def test_the_page_of_a_blob_says_what_it_is_when_it_appeared_and_where(page, number, status):
+def test_blob_page_shows_status_onset_and_place(page, number, status):
     seen = page(f"/blob/{number}")
     first = BEGAN[number]
     assert re.search(rf"Blob {number}\s+{status}", seen.words)
@@ -168,14 +168,14 @@ def test_the_page_of_a_blob_says_what_it_is_when_it_appeared_and_where(page, num
     assert len([one for one in seen.addresses if one.startswith("data:image/png;base64,")]) == 3
 
 
-def test_the_light_of_a_blob_is_shown_through_all_exposures(got):
+def test_light_curve_shows_all_exposures(got):
     html = got("/blob/1").text
     assert html.count('class="dot"') == COUNT - BEGAN[CONFIRMED] + 1
     assert html.count('class="dot hollow"') == BEGAN[CONFIRMED] - 10 - 1  # one has no usable pixel
     assert 'class="appeared"' in html
 
 
-def test_points_of_before_and_after_an_appearance_are_never_joined():
+def test_points_before_and_after_onset_are_not_averaged():
     count = 5 * charts.MAX_POINTS
     mjd = np.arange(float(count))
     light = {"mjd": mjd, "depth": np.where(mjd >= 7, 0.04, 0.0), "error": np.full(count, 0.001)}
@@ -185,7 +185,7 @@ def test_points_of_before_and_after_an_appearance_are_never_joined():
     assert sum(not point["shows"] for point in chart["points"]) == 7
 
 
-def test_of_many_points_neighbours_are_joined_each_by_its_error():
+def test_neighbours_are_averaged_by_error():
     count = 2 * charts.MAX_POINTS
     value, error = np.tile([0.0, 10.0], charts.MAX_POINTS), np.tile([1.0, 2.0], charts.MAX_POINTS)
     points = charts.average_neighbours(np.arange(float(count)), value, error)
@@ -197,11 +197,11 @@ def test_of_many_points_neighbours_are_joined_each_by_its_error():
     assert charts.average_neighbours(np.array([]), np.array([])) == []
 
 
-def test_a_count_has_ticks_at_whole_numbers_alone():
+def test_count_axis_has_whole_ticks():
     assert [label for _, label in charts.number_axis(0, 1, 0, 100, whole=True).ticks] == ["0", "1"]
 
 
-def test_the_exposures_are_shown_in_pages_the_newest_first(page):
+def test_exposures_are_paged_newest_first(page):
     first, last = page("/exposures"), page(f"/exposures?page={LAST}")
     names = re.findall(r"i\d{7}q", first.words)
     assert names[:2] == [name_of(COUNT), name_of(COUNT - 1)]
@@ -212,13 +212,13 @@ def test_the_exposures_are_shown_in_pages_the_newest_first(page):
     assert not any(f"page={LAST + 1}" in one for one in last.links)
 
 
-def test_a_page_beyond_the_last_is_the_last(got):
+def test_page_beyond_last_is_last(got):
     beyond = got(f"/exposures?page={LAST + 7}")
     assert beyond.status_code == 200
     assert f"page {LAST} of {LAST}" in beyond.text
 
 
-def test_an_exposure_shows_its_sixteen_probabilities_as_they_lie_in_the_frame(got):
+def test_exposure_shows_probabilities_as_in_frame(got):
     html = got("/exposures").text
     table = re.search(rf'aria-label="Probabilities of {name_of(COUNT)}">(.*?)</table>', html)[1]
     rows = [re.findall(r"<td[^>]*>([\d.]+)</td>", row) for row in table.split("</tr>")[:-1]]
@@ -226,7 +226,7 @@ def test_an_exposure_shows_its_sixteen_probabilities_as_they_lie_in_the_frame(go
     assert table.count("flagged") == 1
 
 
-def test_an_exposure_leads_to_the_blobs_in_it(got):
+def test_exposure_links_to_its_blobs(got):
     html = got("/exposures?page=2").text
     row = re.search(rf'<tr id="{name_of(BEGAN[CANDIDATE])}">.*?</table></td><td>(.*?)</td>', html)[1]
     assert 'href="/blob/2"' in row
@@ -242,12 +242,12 @@ def test_an_exposure_leads_to_the_blobs_in_it(got):
         ("/model", f"{SCRIPT} differs"),
     ],
 )
-def test_what_people_and_files_say_is_shown_as_it_is_and_never_as_html(got, page, path, nasty):
+def test_text_is_escaped(got, page, path, nasty):
     assert nasty in page(path).words
     assert nasty not in got(path).text
 
 
-def test_drift_is_held_against_the_training_data(page):
+def test_drift_page_compares_with_training_range(page):
     seen = page("/drift")
     assert "0.6105 ± 0.0013" in seen.words
     assert "-1 to 1 (mean 0)" in seen.words
@@ -255,7 +255,7 @@ def test_drift_is_held_against_the_training_data(page):
     assert "rect" in seen.tags
 
 
-def test_drift_outside_the_range_is_warned_of_on_every_page(drawn):
+def test_drift_warning_is_on_each_page(drawn):
     ranges = REFERENCE.ranges | {"score": {"mean": 0.0, "low": -0.1, "high": 0.1}}
     reference = replace(REFERENCE, ranges=ranges)
     assert "warning" in drawn("drift", reference=reference).words
@@ -267,14 +267,14 @@ def test_drift_outside_the_range_is_warned_of_on_every_page(drawn):
 
 
 @pytest.mark.parametrize("reference", [None, replace(REFERENCE, model="0" * 64)])
-def test_without_a_reference_of_the_model_drift_is_shown_and_not_judged(drawn, reference):
+def test_drift_without_reference_has_no_range(drawn, reference):
     seen = drawn("drift", reference=reference)
     assert "There is no reference of the model" in seen.words
     assert "rect" not in seen.tags
     assert seen.tags.count("svg") == 4
 
 
-def test_an_exposure_without_a_trait_is_left_out_of_its_chart(tmp_path):
+def test_missing_statistic_is_not_drawn(tmp_path):
     lacking = fill(f"sqlite:///{tmp_path}/ledger.db")
     with lacking.writing() as session:
         session.get(Exposure, COUNT).noise = None
@@ -283,11 +283,11 @@ def test_an_exposure_without_a_trait_is_left_out_of_its_chart(tmp_path):
     assert html.count('class="small"') == 4 * (COUNT - 2) - 1
 
 
-def test_of_too_few_exposures_nothing_is_said(drawn):
+def test_too_few_exposures_have_no_mean(drawn):
     assert "Fewer than 500 exposures" in drawn("drift", reference=replace(REFERENCE, together=500)).words
 
 
-def test_an_audit_is_shown_with_each_link_and_leads_to_the_whole(page, got):
+def test_model_page_shows_audit_links(page, got):
     seen = page("/model")
     assert "no model" in seen.words
     assert re.search(r"run\s*mismatch", seen.words)
@@ -295,7 +295,7 @@ def test_an_audit_is_shown_with_each_link_and_leads_to_the_whole(page, got):
     assert got("/audit").text == audited().page
 
 
-def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
+def test_model_page_shows_deployed_model(drawn, box_model):
     model = Artefact.load(box_model)
     seen = drawn("model", deployed=Deployed(model, "ok", "2026-02-03T04:05:06+00:00", "", ()))
     assert model.sha256 in seen.words
@@ -303,7 +303,7 @@ def test_a_deployed_model_is_shown_with_what_trained_it(drawn, box_model):
     assert "ab" * 8 in seen.words  # the one that judged
 
 
-def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
+def test_page_does_not_wait_for_audit(ledger, tmp_path, monkeypatch):
     done = Event()
     monkeypatch.setattr(web, "find_deployed", lambda root: done.wait(30) and audited())
     with serving(web.create_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
@@ -315,14 +315,14 @@ def test_a_page_does_not_wait_for_the_audit(ledger, tmp_path, monkeypatch):
             done.set()
 
 
-def test_outside_of_a_project_the_model_is_shown_and_why_it_is_not_audited(ledger, tmp_path):
+def test_model_page_outside_project_explains_missing_audit(ledger, tmp_path):
     known = find_deployed(tmp_path)
     seen = Page(Pages(ledger, None, lambda: known).model(Reader()))
     assert known.model.sha256 in seen.words
     assert "not audited here" in seen.words
 
 
-def test_an_audit_that_breaks_off_is_said_and_not_hidden():
+def test_failed_audit_is_reported():
     def fail():
         raise RuntimeError("out of order")
 
@@ -333,45 +333,45 @@ def test_an_audit_that_breaks_off_is_said_and_not_hidden():
 
 @pytest.mark.parametrize("name", ["index", "exposures", "drift", "model"])
 @pytest.mark.parametrize("reference", [None, REFERENCE])
-def test_an_empty_ledger_has_every_page(drawn, empty, name, reference):
+def test_empty_ledger_has_each_page(drawn, empty, name, reference):
     seen = drawn(name, *([1] if name == "exposures" else []), reference=reference, of=empty)
     assert html5lib.HTMLParser(strict=True).parse(seen.html).find(".//{*}h1") is not None
 
 
-def test_the_first_page_of_an_empty_ledger_says_what_to_do(drawn, empty):
+def test_index_of_empty_ledger_names_next_command(drawn, empty):
     words = drawn("index", of=empty).words
     assert "0 new blobs confirmed" in words
     assert "blobwatch monitor DIR" in words
 
 
 @pytest.mark.parametrize("path", ["/blob/99", "/blob/2147483647", "/nowhere", "/blobs.xml", "/blob/"])
-def test_what_is_not_there_is_said_on_a_page(got, path):
+def test_missing_page_is_404(got, path):
     answer = got(path)
     assert answer.status_code == 404
     assert "Not found" in Page(answer.text).words
 
 
 @pytest.mark.parametrize("path", ["/blob/0", "/blob/-1", "/blob/x", "/blob/2147483648", "/exposures?page=0"])
-def test_what_is_no_number_of_anything_is_not_understood(got, path):
+def test_invalid_number_is_422(got, path):
     answer = got(path)
     assert answer.status_code == 422
     assert "Invalid request" in Page(answer.text).words
 
 
-def test_a_method_that_a_page_does_not_know_is_told_those_that_it_knows(server):
+def test_unsupported_method_is_405(server):
     answer = requests.delete(f"{server}/", headers={"Authorization": "Bearer x"}, timeout=10)
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET"
 
 
-def test_the_blobs_are_there_for_programs(got):
+def test_exports_are_served(got):
     assert [one["id"] for one in got("/blobs.json").json()] == [1, 2, 3]
     assert got("/blobs.csv").text.count("\n") == 4
     assert got("/blobs.ecsv").text.startswith("# %ECSV")
     assert got("/blobs.reg").text.startswith("# Region file format")
 
 
-def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
+def test_damaged_ledger_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     gone = fill(f"sqlite:///{tmp_path}/gone.db")
     with serving(web.create_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
@@ -393,5 +393,5 @@ def test_a_ledger_that_is_gone_is_said_in_a_sentence(tmp_path, monkeypatch):
         ("watch", [], {"127.0.0.1", "localhost", "[::1]", "watch"}),
     ],
 )
-def test_a_server_is_asked_under_the_names_of_this_machine_and_those_given(host, further, names):
+def test_allowed_hosts(host, further, names):
     assert set(web.allowed_hosts(host, further)) == names

@@ -1,4 +1,4 @@
-"""Monitors at once, stopped, or killed: the ledger is that of one left in peace."""
+"""Concurrent, stopped and killed monitors produce the same ledger as an undisturbed one."""
 
 import hashlib
 import os
@@ -10,9 +10,9 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from monitor.child_process import ended, start
+from monitor.child_process import start, wait_for
 from monitor.example_exposures import COUNT, canonical, contents, linked, relative
-from monitor.hook import webhook
+from monitor.notice_servers import webhook
 from sqlalchemy import delete, select, text
 from synthetic import parse_json_lines
 from team.servers import Postgres, poll, postgres
@@ -29,7 +29,7 @@ KILLS, REPEAT = 6, "may be a repeat"
 
 @pytest.fixture(scope="module")
 def undisturbed(seen) -> dict[str, list[tuple]]:
-    """What one monitor makes of the sky in one go."""
+    """The ledger of one undisturbed monitor."""
     return contents(open_ledger(f"sqlite:///{seen}"))
 
 
@@ -59,21 +59,21 @@ def command(folder: Path, url: str, model: Path, *more: object) -> list[object]:
 
 
 def two_at_once(url: str, sky: Path, model: Path, folder: Path, **environment: str) -> list[dict]:
-    """Start two monitors together; return the lines of both."""
+    """Run two monitors concurrently; return the lines of both."""
     arguments = command(sky, url, model)
     running = [start(folder / name, *arguments, **environment) for name in ("one", "two")]
-    assert [ended(one) for one in running] == [0, 0]
+    assert [wait_for(one) for one in running] == [0, 0]
     return [line for name in ("one", "two") for line in parse_json_lines((folder / name).read_text())]
 
 
-def test_two_monitors_at_once_make_the_ledger_of_one(sky, box_model, undisturbed, tmp_path):
+def test_concurrent_monitors_produce_same_ledger(sky, box_model, undisturbed, tmp_path):
     url = f"sqlite:///{tmp_path}/ledger.db"
     lines = two_at_once(url, sky, box_model, tmp_path)
     assert len({line["rootname"] for line in lines}) == len(lines) == COUNT
     assert contents(open_ledger(url)) == undisturbed
 
 
-def test_on_postgresql_two_monitors_at_once_make_the_ledger_that_sqlite_keeps(
+def test_concurrent_monitors_on_postgresql_produce_same_ledger(
     server, sky, seen, box_model, undisturbed, tmp_path
 ):
     lines = two_at_once(server.uri, sky, box_model, tmp_path, PGPASSFILE=str(server.passwords))
@@ -83,7 +83,7 @@ def test_on_postgresql_two_monitors_at_once_make_the_ledger_that_sqlite_keeps(
         assert blobs_of(ledger) == blobs_of(open_ledger(f"sqlite:///{seen}"))
 
 
-def test_on_postgresql_a_read_sees_one_state_while_another_writes(shared):
+def test_postgresql_read_is_consistent_during_write(shared):
     with shared.reading() as session:
         before = len(session.scalars(select(Reviewer)).all())
         with shared.writing() as other:
@@ -95,7 +95,7 @@ def test_on_postgresql_a_read_sees_one_state_while_another_writes(shared):
         session.execute(delete(Reviewer))
 
 
-def test_on_postgresql_a_right_that_is_lacking_is_said(shared):
+def test_postgresql_missing_privilege_is_reported(shared):
     with pytest.raises(BlobwatchError, match="permission denied"), shared.writing() as session:
         session.execute(text("CREATE ROLE nobody; SET ROLE nobody; SELECT * FROM blobs"))
 
@@ -105,9 +105,7 @@ def blobs_of(ledger: Ledger) -> list[dict]:
         return list_blobs(session)
 
 
-def test_a_watch_takes_what_comes_and_finishes_what_it_has_begun_when_it_is_told_to_end(
-    sky, box_model, tmp_path
-):
+def test_watch_analyzes_new_files_and_stops_on_signal(sky, box_model, tmp_path):
     folder, out, url = linked(sky, tmp_path / "folder"), tmp_path / "out", f"sqlite:///{tmp_path}/ledger.db"
     arguments = command(folder, url, box_model, "--watch", "--every", 0.1)
     out.touch()
@@ -122,15 +120,13 @@ def test_a_watch_takes_what_comes_and_finishes_what_it_has_begun_when_it_is_told
     linked(sky, folder, *range(1, COUNT))
     poll(lambda: told(3), "the next exposures are not taken")
     os.kill(running.pid, signal.SIGTERM)
-    assert ended(running) == 0
+    assert wait_for(running) == 0
     entered = contents(open_ledger(url))["exposures"]
     assert 3 <= len(parse_json_lines(out.read_text())) == len(entered)
     assert "Traceback" not in out.with_suffix(".err").read_text()
 
 
-def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
-    sky, box_model, undisturbed, tmp_path
-):
+def test_killed_monitor_loses_and_repeats_nothing(sky, box_model, undisturbed, tmp_path):
     rng, url, out = np.random.default_rng(6), f"sqlite:///{tmp_path}/ledger.db", tmp_path / "out"
     with webhook() as hook:
         arguments = command(sky, url, box_model, "--notify", hook.address)
@@ -138,8 +134,8 @@ def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
             running = start(out, *arguments)
             running.join(moment)
             running.kill()
-            assert ended(running) in (0, -signal.SIGKILL)
-        assert ended(start(out, *arguments)) == 0
+            assert wait_for(running) in (0, -signal.SIGKILL)
+        assert wait_for(start(out, *arguments)) == 0
         ((number, messages),) = hook.by_number().items()
     assert number == 1
     assert "Appeared: between" in messages[0]
@@ -151,14 +147,12 @@ def test_a_monitor_killed_at_any_moment_goes_on_without_loss_or_double_entry(
     assert len({line["rootname"] for line in lines}) == len(lines)
 
 
-def test_a_monitor_killed_while_late_exposures_change_later_ones_leads_to_the_same_ledger(
-    sky, seen, box_model, tmp_path
-):
-    """Exposures 1 and 5 come late, so nearly all others are analyzed again."""
+def test_monitor_killed_during_new_analysis_produces_same_ledger(sky, seen, box_model, tmp_path):
+    """Exposures 1 and 5 arrive late, so nearly all others are analyzed again."""
     rng, url, out = np.random.default_rng(7), f"sqlite:///{tmp_path}/ledger.db", tmp_path / "out"
     folder = linked(sky, tmp_path / "folder", *(number for number in range(COUNT) if number not in (1, 5)))
     arguments = command(folder, url, box_model)
-    assert ended(start(out, *arguments)) == 0
+    assert wait_for(start(out, *arguments)) == 0
     linked(sky, folder, 1, 5)
     with webhook() as hook:
         arguments += ["--notify", hook.address]
@@ -166,23 +160,23 @@ def test_a_monitor_killed_while_late_exposures_change_later_ones_leads_to_the_sa
             running = start(out, *arguments)
             running.join(moment)
             running.kill()
-            assert ended(running) in (0, -signal.SIGKILL)
-        assert ended(start(out, *arguments)) == 0
+            assert wait_for(running) in (0, -signal.SIGKILL)
+        assert wait_for(start(out, *arguments)) == 0
         messages = hook.messages
     assert messages == []  # what was confirmed without a channel is not announced later
     found = relative(canonical(open_ledger(url)), folder)
     assert found == relative(canonical(open_ledger(f"sqlite:///{seen}")), sky)
 
 
-def test_a_notice_cut_short_is_sent_again_and_says_that_it_may_be_a_repeat(watched, tmp_path):
-    """The program ends, by a kill, after the message went out and before the ledger knows it."""
+def test_interrupted_notice_is_sent_as_repeat(watched, tmp_path):
+    """The program is killed after the message was sent and before the ledger is updated."""
     with webhook() as hook:
         write_notice(open_ledger(watched.url), hook.address)
         arguments = command(watched.folder, watched.url, watched.model, "--notify", hook.address)
         running = start(tmp_path / "out", *arguments)
         hook.killing = running.pid
-        assert ended(running) == -signal.SIGKILL
-        assert ended(start(tmp_path / "out", *arguments)) == 0
+        assert wait_for(running) == -signal.SIGKILL
+        assert wait_for(start(tmp_path / "out", *arguments)) == 0
         (messages,) = hook.by_number().values()
     assert [REPEAT in message for message in messages] == [False, True]
 

@@ -1,4 +1,4 @@
-"""The report: the pages as files, which open without a server, and are there whole or not at all."""
+"""Report: static pages, written completely or not at all."""
 
 import shutil
 import sqlite3
@@ -54,7 +54,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_report_has_a_file_for_each_page_and_export(written):
+def test_report_has_each_page_and_export(written):
     count, out = written
     expected = {"index.html", "drift.html", "model.html", "audit.html", "style.css", report.MARK}
     expected |= {f"blob-{number}.html" for number in range(1, BLOBS + 1)}
@@ -63,7 +63,7 @@ def test_a_report_has_a_file_for_each_page_and_export(written):
     assert count == 3 + BLOBS + LAST
 
 
-def test_every_link_in_every_file_leads_to_a_file_that_exists(written, pages):
+def test_links_of_report_exist(written, pages):
     _, out = written
     assert len(pages) == 3 + BLOBS + LAST
     for name, page in pages.items():
@@ -78,26 +78,26 @@ def test_every_link_in_every_file_leads_to_a_file_that_exists(written, pages):
                 assert split.fragment in pages[split.path or name].ids, f"{name}: {address}"
 
 
-def test_a_report_asks_for_nothing_that_needs_a_server(pages):
+def test_report_needs_no_server(pages):
     for name, page in pages.items():
         html5lib.HTMLParser(strict=True).parse(page.html)
         assert {"form", "script", "button"}.isdisjoint(page.tags), name
         assert "Sign in" not in page.words, name
 
 
-def test_a_report_shows_what_the_pages_show(pages):
+def test_report_shows_page_contents(pages):
     assert "1 new blob confirmed, 1 candidate, 1 rejected, in 120 exposures" in pages["index.html"].words
     assert "i0000040q" in pages["blob-1.html"].words
     assert f"page {LAST} of {LAST}" in pages[f"exposures-{LAST}.html"].words
 
 
-def test_a_report_of_an_empty_ledger_is_whole(tmp_path):
+def test_report_of_empty_ledger(tmp_path):
     empty = open_ledger(f"sqlite:///{tmp_path}/empty.db", create=True)
     assert write_report(empty, tmp_path / "out", tmp_path, None) == 4
     assert {"index.html", "exposures.html", "drift.html", "model.html"} <= names_in(tmp_path / "out")
 
 
-def test_an_earlier_report_is_replaced_whole(written, ledger, tmp_path):
+def test_earlier_report_is_replaced(written, ledger, tmp_path):
     out = tmp_path / "report"
     shutil.copytree(written[1], out)
     (out / "blob-99.html").write_text("of an earlier ledger")
@@ -108,14 +108,14 @@ def test_an_earlier_report_is_replaced_whole(written, ledger, tmp_path):
     assert names_in(tmp_path) == {"report"}
 
 
-def test_an_empty_folder_is_taken(ledger, tmp_path):
+def test_empty_folder_is_accepted(ledger, tmp_path):
     (tmp_path / "out").mkdir()
     write_report(ledger, tmp_path / "out", tmp_path, None)
     assert (tmp_path / "out" / "index.html").is_file()
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "hidden"])
-def test_a_place_that_holds_other_things_is_refused_and_left_as_it_is(ledger, tmp_path, kind):
+def test_folder_with_other_files_is_rejected_and_unchanged(ledger, tmp_path, kind):
     out = tmp_path / "mine"
     if kind == "file":
         out.write_text("mine")
@@ -130,7 +130,7 @@ def test_a_place_that_holds_other_things_is_refused_and_left_as_it_is(ledger, tm
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_report_that_fails_leaves_nothing_half_written(written, ledger, tmp_path, monkeypatch, earlier):
+def test_failed_report_leaves_no_partial_files(written, ledger, tmp_path, monkeypatch, earlier):
     out = tmp_path / "report"
     if earlier:
         shutil.copytree(written[1], out)
@@ -146,14 +146,14 @@ def test_a_report_that_fails_leaves_nothing_half_written(written, ledger, tmp_pa
     assert not earlier or content_of(out) == before
 
 
-def test_a_place_that_cannot_be_written_is_said_in_a_sentence(ledger, tmp_path):
+def test_unwritable_report_is_reported(ledger, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BlobwatchError, match=r"not writable .*Pass another folder"):
         write_report(ledger, tmp_path / "file" / "report", tmp_path, None)
 
 
-def test_a_report_is_of_one_state_of_the_ledger(tmp_path, monkeypatch):
-    """Else a page would lead to a blob that was found while the report was written, and has no page."""
+def test_report_reads_one_state_of_ledger(tmp_path, monkeypatch):
+    """Otherwise a page could link to a blob found during the report, which has no page."""
     path, drawn, change = tmp_path / "ledger.db", Pages.drift, "UPDATE blobs SET status = 'rejected'"
 
     def drift(self, reader):
@@ -172,7 +172,7 @@ def test_a_report_is_of_one_state_of_the_ledger(tmp_path, monkeypatch):
         another.execute(change)
 
 
-def test_the_verb_says_how_many_pages_there_are_and_which_to_open(tmp_path, capsys):
+def test_report_command_prints_page_count(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/ledger.db"
     fill(url)
     run_report(url, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Reviews: what a person says of a blob is kept, counts from then on, and becomes labels."""
+"""Reviews: storage in the ledger, status of blobs, labels."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def labels(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys, watched, labels):
-    """Run the verb as from a shell; return exit status, stdout and stderr."""
+    """Run the command; return exit status, stdout and stderr."""
 
     def run(*arguments) -> tuple[int, str, str]:
         where = ["--ledger", watched.url, "--labels", labels]
@@ -56,7 +56,7 @@ def run(monkeypatch, capsys, watched, labels):
 
 
 def places(ledger, number: int) -> list[tuple]:
-    """Return rootname and place of each detection of a blob, in the order of time."""
+    """Return rootname and place of each detection of a blob, in time order."""
     with ledger.reading() as session:
         seen = sorted(get_blob(session, number).detections, key=lambda one: one.exposure.expstart)
         return [
@@ -78,7 +78,7 @@ def status(ledger, number: int) -> str:
         return get_blob(session, number).status
 
 
-def test_confirmed_a_blob_is_labelled_in_its_first_detection(run, ledger, labels):
+def test_confirmed_blob_is_labelled_in_first_detection(run, ledger, labels):
     code, out, err = run(2, "--confirm", "--reason", "round, and in no map", "--json")
     assert code == 0
     assert "blob 2 is confirmed. Commit" in err
@@ -92,7 +92,7 @@ def test_confirmed_a_blob_is_labelled_in_its_first_detection(run, ledger, labels
     assert status(ledger, 2) == "confirmed"
 
 
-def test_rejected_it_is_labelled_as_other_in_each_detection(run, ledger, labels):
+def test_rejected_blob_is_labelled_other_in_each_detection(run, ledger, labels):
     assert run(1, "--reject", "--reason", "a ghost")[:2] == (0, "")
     where = places(ledger, 1)
     assert len(where) >= 3
@@ -112,7 +112,7 @@ def test_rejected_it_is_labelled_as_other_in_each_detection(run, ledger, labels)
         ((1, "--confirm", "--reason", "a\udcffb"), "the reason must have"),
     ],
 )
-def test_what_is_missing_or_wrong_is_said_and_changes_nothing(run, ledger, labels, arguments, said):
+def test_invalid_review_is_reported_and_changes_nothing(run, ledger, labels, arguments, said):
     code, out, err = run(*arguments)
     assert (code, out) == (1, "")
     assert err.startswith(f"blobwatch: {said}")
@@ -129,14 +129,14 @@ def test_what_is_missing_or_wrong_is_said_and_changes_nothing(run, ledger, label
         ("confirmed", "Ann", "elsewhere", "elsewhere: not a directory"),
     ],
 )
-def test_a_verdict_a_name_and_a_folder_are_needed(ledger, tmp_path, labels, verdict, who, where, said):
+def test_verdict_name_and_folder_are_required(ledger, tmp_path, labels, verdict, who, where, said):
     with pytest.raises(BlobwatchError, match=said):
         review_blob(ledger, tmp_path / where, 1, verdict, "why", who)
     assert reviews_of(ledger) == []
 
 
 @pytest.mark.parametrize(("first", "then"), [("confirmed", "rejected"), ("rejected", "confirmed")])
-def test_a_second_review_replaces_the_labels_of_the_first(ledger, labels, first, then):
+def test_second_review_replaces_labels(ledger, labels, first, then):
     write_labels(labels, [FAR])
     review_blob(ledger, labels, 1, first, "at first sight", "Ann")
     review_blob(ledger, labels, 1, then, "at second sight", "Ben")
@@ -150,7 +150,7 @@ def test_a_second_review_replaces_the_labels_of_the_first(ledger, labels, first,
     assert status(ledger, 1) == then
 
 
-def test_a_label_by_hand_is_replaced_at_the_place_and_kept_elsewhere(ledger, labels):
+def test_manual_label_is_replaced_only_at_same_place(ledger, labels):
     rootname, x, y, _ = places(ledger, 1)[0]
     beside = Label(rootname, x + 40, y, 9.0, "other", "Ann", "2016-02-03")
     at_the_place = Label(rootname, x + 4, y - 3, 6.0, "other", "Ann", "2016-02-03")
@@ -162,7 +162,7 @@ def test_a_label_by_hand_is_replaced_at_the_place_and_kept_elsewhere(ledger, lab
     assert told(table[3:]) == [(*places(ledger, 1)[0], "blob")]
 
 
-def test_a_broken_table_is_refused_and_left_as_it_is(ledger, labels):
+def test_damaged_table_is_rejected_and_unchanged(ledger, labels):
     (labels / LABELS).write_text("rootname,x\nich219i8q,3\n")
     with pytest.raises(BlobwatchError, match=r"labels\.csv: unexpected columns rootname, x\. Use rootname"):
         review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
@@ -170,7 +170,7 @@ def test_a_broken_table_is_refused_and_left_as_it_is(ledger, labels):
     assert reviews_of(ledger) == []
 
 
-def test_a_table_that_cannot_be_written_is_said_and_made_up_for(ledger, labels):
+def test_unwritable_table_is_reported_and_label_written_later(ledger, labels):
     (labels / LABELS).mkdir()
     with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible .*writes this label"):
         review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
@@ -179,7 +179,7 @@ def test_a_table_that_cannot_be_written_is_said_and_made_up_for(ledger, labels):
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "blob")]
 
 
-def test_a_table_that_cannot_be_held_alone_is_said_and_made_up_for(ledger, labels):
+def test_unwritable_lock_is_reported_and_label_written_later(ledger, labels):
     lock = labels.with_name(".labels.partial-lock")
     lock.mkdir()
     with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible"):
@@ -188,7 +188,7 @@ def test_a_table_that_cannot_be_held_alone_is_said_and_made_up_for(ledger, label
     assert write_pending_labels(ledger, labels) == 1
 
 
-def test_a_review_cut_short_before_its_label_is_made_up_for_by_the_next(ledger, labels, monkeypatch):
+def test_review_killed_before_label_is_completed_by_next(ledger, labels, monkeypatch):
     def killed(*_):
         raise SystemExit
 
@@ -207,7 +207,7 @@ def test_a_review_cut_short_before_its_label_is_made_up_for_by_the_next(ledger, 
     assert (labels / LABELS).read_bytes() == before
 
 
-def test_a_review_cut_short_after_its_label_gives_no_second_one(ledger, labels):
+def test_review_killed_after_label_has_one_label(ledger, labels):
     review_blob(ledger, labels, 1, "rejected", "a ghost", "Ann")
     before = (labels / LABELS).read_bytes()
     with ledger.writing() as session:
@@ -216,7 +216,7 @@ def test_a_review_cut_short_after_its_label_gives_no_second_one(ledger, labels):
     assert (labels / LABELS).read_bytes() == before
 
 
-def test_an_exposure_that_is_not_of_hubble_makes_no_label_and_no_change(ledger, labels):
+def test_exposure_without_hst_rootname_is_rejected(ledger, labels):
     with ledger.writing() as session:
         session.query(Exposure).filter_by(rootname=NAMES[PASSED]).one().rootname = "my exposure"
     with pytest.raises(BlobwatchError, match="blob 2 cannot become a label: rootname is 'my exposure'; give"):
@@ -225,22 +225,22 @@ def test_an_exposure_that_is_not_of_hubble_makes_no_label_and_no_change(ledger, 
     assert list(labels.iterdir()) == []
 
 
-def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
-    """The second begins while the first has read the table and not yet written it."""
+def test_concurrent_reviews_are_both_kept(ledger, labels, monkeypatch):
+    """The second review starts after the first has read the table, before it is written."""
     second = Thread(target=lambda: review_blob(ledger, labels, 2, "rejected", "a ghost", "Ben"))
-    as_far_as_it_gets = Event()
+    second_waits = Event()
     write, lock = reviews.write_labels, reviews.lock_labels
 
     def write_late(*arguments):
         if not second.ident:
             second.start()
-            assert as_far_as_it_gets.wait(10)
+            assert second_waits.wait(10)
         write(*arguments)
 
     @contextmanager
     def noticed(folder):
         if second.ident:
-            as_far_as_it_gets.set()
+            second_waits.set()
         with lock(folder):
             yield
 
@@ -252,7 +252,7 @@ def test_two_reviews_at_once_lose_neither(ledger, labels, monkeypatch):
     assert [one.labelled for one in reviews_of(ledger)] == [True, True]
 
 
-def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
+def test_training_uses_labels_of_reviews(ledger, labels):
     review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
     review_blob(ledger, labels, 2, "rejected", "a ghost", "Ann")
     sources = [
@@ -266,8 +266,8 @@ def test_the_next_training_takes_what_a_review_wrote(ledger, labels):
     assert len(taken.used) == 2
 
 
-def test_what_was_reviewed_stays_so_whatever_is_detected(ledger, labels, tmp_path, box_model):
-    """The blob comes back deeper, so the model finds it again; the other is not found any more."""
+def test_new_detection_does_not_change_reviewed_status(ledger, labels, tmp_path, box_model):
+    """The model finds one blob again, since it is deeper; it does not find the other."""
     review_blob(ledger, labels, 1, "rejected", "a ghost", "Ann")
     review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
     write_exposure(tmp_path, COUNT, [Blob(LOUD.x, LOUD.y, 4.0, 0.1)])

@@ -1,4 +1,4 @@
-"""The colours of the pages: read by everyone, in both schemes, by WCAG's ratio of contrast."""
+"""Colours of the pages: contrast by WCAG in both schemes."""
 
 import itertools
 import re
@@ -41,38 +41,38 @@ def contrast(one: str, other: str) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
-def test_contrast_is_as_wcag_defines_it():
+def test_contrast_follows_wcag():
     assert contrast("#000000", "#ffffff") == pytest.approx(21.0)
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("words", "ground"), [(w, ground) for w, many in WORDS.items() for ground in many])
-def test_words_stand_out_from_their_ground(scheme, words, ground):
+def test_text_contrast(scheme, words, ground):
     colours = schemes()[scheme]
     assert contrast(colours[words], colours[ground]) >= TEXT
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_marks_and_the_edge_around_what_has_the_focus_stand_out(scheme):
+def test_mark_and_focus_contrast(scheme):
     colours = schemes()[scheme]
     for mark, ground in itertools.product(("mark", "soft", "edge"), ("paper", "sheet", "warn")):
         assert contrast(colours[mark], colours[ground]) >= MARK
 
 
-def test_both_schemes_have_every_colour_and_the_style_uses_no_other_name():
+def test_schemes_define_all_used_colours():
     light, dark = schemes().values()
     assert light.keys() == dark.keys()
     assert set(re.findall(r"var\(--(\w+)\)", STYLE.read_text(encoding="utf-8"))) == light.keys()
 
 
-def test_dates_go_from_dark_to_bright_so_that_no_hue_is_needed():
+def test_date_colours_increase_in_brightness():
     values = [brightness(one) for one in charts.date_colours()]
     assert all(later > earlier for earlier, later in itertools.pairwise(values[::16]))
     assert values[-1] - values[0] > 0.7
 
 
-def test_the_bar_of_the_legend_has_the_colours_of_the_map():
+def test_legend_has_colours_of_map():
     bar = re.search(r"linear-gradient\(90deg, (.*?)\)", STYLE.read_text(encoding="utf-8"))[1].split(", ")
     expected = [charts.colour_of_date(float(one), 0.0, len(bar) - 1.0) for one in range(len(bar))]
     for one, other in zip(bar, expected, strict=True):

@@ -1,4 +1,4 @@
-"""Versions of one exposure: reprocessed files, changes of flats, judging again, an older ledger."""
+"""Versions of an exposure: reprocessed files, changes of flats, new analysis, older ledgers."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ from blobwatch.settings import QualitySettings
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with the exposures of the sky, and the ledger that has them all."""
+    """A folder with all exposures, and its ledger."""
 
     folder: Path
     ledger: Ledger
@@ -49,7 +49,7 @@ class Place:
         return parse_json_lines(printed.out), printed.err
 
     def replace(self, number: int, blobs: list[Blob], **cards) -> Path:
-        """Write another version of an exposure in place of its file."""
+        """Replace the file of an exposure by another version."""
         path = self.folder / f"{NAMES[number]}_flt.fits"
         path.unlink(missing_ok=True)
         return write_exposure(self.folder, number, blobs, **cards)
@@ -71,7 +71,7 @@ def place(watched, tmp_path) -> Place:
     return place
 
 
-def test_a_reprocessed_exposure_is_used_and_the_older_result_is_kept(place, capsys):
+def test_reprocessed_exposure_replaces_result_and_keeps_history(place, capsys):
     before = place.exposure(PASSED)
     place.replace(PASSED, [LOUD], CAL_VER="3.5.2", CAL_DATE="2021-02-03")
     lines, messages = place.run(capsys)
@@ -93,7 +93,7 @@ def test_a_reprocessed_exposure_is_used_and_the_older_result_is_kept(place, caps
     assert place.run(capsys)[0] == []
 
 
-def test_an_older_calibration_does_not_replace_a_newer_one(place, capsys):
+def test_older_calibration_does_not_replace_newer(place, capsys):
     place.replace(PASSED, [LOUD], CAL_VER="3.5.2")
     place.run(capsys)
     before = canonical(place.ledger)
@@ -105,7 +105,7 @@ def test_an_older_calibration_does_not_replace_a_newer_one(place, capsys):
     assert canonical(place.ledger) == before
 
 
-def test_a_file_that_only_looks_changed_is_not_analyzed_again(place, capsys):
+def test_touched_file_is_not_analyzed_again(place, capsys):
     path = place.folder / f"{NAMES[3]}_flt.fits"
     content = path.read_bytes()
     path.unlink()  # a link to the file of all tests
@@ -115,7 +115,7 @@ def test_a_file_that_only_looks_changed_is_not_analyzed_again(place, capsys):
     assert place.exposure(3).stamp.endswith(" 1000000000000000000")
 
 
-def test_two_files_of_one_rootname_are_reported_with_the_reason_of_the_choice(place, capsys):
+def test_two_files_of_one_rootname_are_reported(place, capsys):
     (place.folder / "again").mkdir()
     write_exposure(place.folder / "again", PASSED, [LOUD, PASSING], CAL_VER="3.5.2")
     lines, _ = place.run(capsys)
@@ -123,8 +123,8 @@ def test_two_files_of_one_rootname_are_reported_with_the_reason_of_the_choice(pl
     assert lines[1]["again"] == "new content, calibrated by 3.5.2"
 
 
-def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, capsys, tmp_path):
-    """A model that finds nothing, and then the first one again."""
+def test_rejudge_keeps_ids_reviews_and_notices(place, capsys, tmp_path):
+    """A model that finds nothing, then the first model again."""
     channel, labels = Channel("k" * 64, "json://host", None), tmp_path / "labels"
     labels.mkdir()
     (labels / "labels.csv").write_text("rootname,x,y,radius,label,who,when\n")
@@ -155,7 +155,7 @@ def test_judging_again_with_another_model_keeps_ids_reviews_and_notices(place, c
     assert "no result differs" in messages
 
 
-def test_judging_again_since_a_date_leaves_earlier_exposures(place, capsys):
+def test_rejudge_since_date_skips_earlier_exposures(place, capsys):
     lines, _ = place.run(capsys, rejudge=True, since=58008)
     assert [line["rootname"] for line in lines[:-1]] == NAMES[8:]
     assert lines[-1]["rejudged"] == COUNT - 8
@@ -163,7 +163,7 @@ def test_judging_again_since_a_date_leaves_earlier_exposures(place, capsys):
         place.run(capsys, since=58008)
 
 
-def test_a_judgement_that_was_interrupted_is_completed_by_the_next_run(place, capsys, monkeypatch):
+def test_interrupted_rejudge_is_completed_by_next_run(place, capsys, monkeypatch):
     state, announced = canonical(place.ledger), []
 
     def stop(*_) -> None:
@@ -181,7 +181,7 @@ def test_a_judgement_that_was_interrupted_is_completed_by_the_next_run(place, ca
     assert canonical(place.ledger) == state
 
 
-def test_an_exposure_whose_file_is_gone_keeps_its_result(place, capsys):
+def test_exposure_with_missing_file_keeps_result(place, capsys):
     (place.folder / f"{NAMES[5]}_flt.fits").unlink()
     lines, _ = place.run(capsys, rejudge=True, since=58005)
     assert "missing or changed" in lines[0]["error"]
@@ -204,7 +204,7 @@ def two_flats(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_change_of_flats_begins_a_new_stack_and_no_blob(two_flats, tmp_path, box_model):
+def test_change_of_flats_starts_new_stack(two_flats, tmp_path, box_model):
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
     results = list(monitor_of(two_flats / "sky", ledger, box_model).run())
     outcomes = [one.exposure.outcome for one in results]
@@ -213,7 +213,7 @@ def test_a_change_of_flats_begins_a_new_stack_and_no_blob(two_flats, tmp_path, b
     assert [one for one in results if one.found] == []
 
 
-def test_with_the_flats_at_hand_a_series_goes_on_through_their_change(two_flats, tmp_path, box_model):
+def test_flats_files_bridge_change_of_flats(two_flats, tmp_path, box_model):
     ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
     flats = FlatFields(two_flats / "flats")
     results = list(Monitor(two_flats / "sky", ledger, Predictor.load(str(box_model)), flats=flats).run())
@@ -223,7 +223,7 @@ def test_with_the_flats_at_hand_a_series_goes_on_through_their_change(two_flats,
     assert results[0].exposure.pflt == "old_pfl.fits"
 
 
-def test_many_rejected_exposures_make_the_limits_suspect(tmp_path, box_model):
+def test_many_rejections_make_limits_suspect(tmp_path, box_model):
     folder, ledger = tmp_path / "sky", open_ledger(f"sqlite:///{tmp_path}/ledger.db", create=True)
     folder.mkdir()
     for number in range(6):
@@ -260,7 +260,7 @@ def first_form(watched, tmp_path) -> str:
     return f"sqlite:///{path}"
 
 
-def test_an_older_ledger_is_migrated_and_its_exposures_are_not_judged_again(first_form, watched, tmp_path):
+def test_older_ledger_is_migrated_without_new_analysis(first_form, watched, tmp_path):
     ledger = open_ledger(first_form)
     with ledger.reading() as session:
         assert {one.flats for one in session.scalars(select(tables.Exposure))} == {""}

@@ -1,4 +1,4 @@
-"""The watch of a folder, on real files: their order, bad and damaged ones, late ones, moved ones."""
+"""Monitoring of a folder with real files: order, damaged, late and moved files."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from blobwatch.monitor.ledger.tables import Exposure
 
 @dataclass(frozen=True)
 class Place:
-    """A folder and a ledger, and the model that judges."""
+    """A folder, a ledger and a model."""
 
     folder: Path
     ledger: Ledger
@@ -37,7 +37,7 @@ class Place:
         return monitor_of(folder or self.folder, self.ledger, self.model)
 
     def run(self, capsys) -> tuple[bool, list[dict], str]:
-        """Run the verb once; return whether all went well, its lines, and what it says."""
+        """Run the command once; return its success, JSON lines and messages."""
         well = run_monitor(
             self.folder, str(self.ledger.engine.url), [], str(self.model), MonitorOptions(as_json=True)
         )
@@ -61,7 +61,7 @@ def place(tmp_path, sky, box_model) -> Place:
 
 @pytest.fixture
 def known(watched, tmp_path) -> Place:
-    """The ledger of all eleven exposures, and an empty folder."""
+    """The ledger of all exposures, and an empty folder."""
     folder = linked(watched.folder, tmp_path / "folder")
     return Place(folder, open_ledger(watched.url), watched.folder, watched.model)
 
@@ -79,7 +79,7 @@ def altered(source: Path, path: Path, **cards: object) -> Path:
 
 
 def forget(ledger: Ledger, *statements: str) -> None:
-    """Forget all blobs and where the files are, and what some statements say."""
+    """Delete all blobs and file paths, and run some statements."""
     with ledger.writing() as session:
         tables = (f"DELETE FROM {name}" for name in ("detections", "light", "blobs"))
         for statement in (*tables, *statements, "UPDATE exposures SET path = '/nowhere/' || rootname"):
@@ -93,7 +93,7 @@ def names(came: list) -> list[str]:
 
 
 def age(*paths: Path) -> None:
-    """Let files have changed long ago, so that they are not taken to be still being written."""
+    """Set old modification times, so that files do not count as incomplete."""
     for path in paths:
         os.utime(path, (1e9, 1e9))
 
@@ -105,8 +105,8 @@ def damaged_text(folder: Path, text: str = "no FITS") -> Path:
     return path
 
 
-def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(place, capsys):
-    """Exposure 2 comes damaged, and whole later with exposure 5: then the one between has a stack, too."""
+def test_exposures_are_analyzed_in_time_order_and_problems_reported(place, capsys):
+    """Exposure 2 is damaged at first and replaced later, when exposure 5 arrives."""
     for number in (0, 1, 3, 4):
         (place.folder / f"{9 - number}.fits").hardlink_to(place.sky / f"{NAMES[number]}_flt.fits")
     whole = place.sky / f"{NAMES[2]}_flt.fits"
@@ -158,7 +158,7 @@ def test_exposures_are_taken_in_the_order_of_time_and_what_is_no_use_is_said(pla
     assert place.stack_of(NAMES[3]).split() == NAMES[:3]
 
 
-def test_trouble_is_said_once_until_the_file_is_replaced(place):
+def test_problem_is_reported_once_until_file_is_replaced(place):
     damaged_text(place.folder)
     place.put(0)
     watch = place.watch()
@@ -170,7 +170,7 @@ def test_trouble_is_said_once_until_the_file_is_replaced(place):
     assert names(list(watch.run())) == [NAMES[1]]
 
 
-def test_a_file_whose_pixels_are_damaged_is_said_once_and_the_others_are_done(place):
+def test_damaged_pixels_are_reported_once(place):
     place.put(0, 2)
     whole = bytearray((place.sky / f"{NAMES[1]}_flt.fits").read_bytes())
     whole[100_000:300_000] = bytes(200_000)
@@ -180,7 +180,7 @@ def test_a_file_whose_pixels_are_damaged_is_said_once_and_the_others_are_done(pl
     assert list(watch.run()) == []
 
 
-def test_a_file_that_goes_or_changes_while_others_are_looked_at_is_said(place):
+def test_file_removed_or_changed_during_run_is_reported(place):
     for number in range(4):
         shutil.copy(place.sky / f"{NAMES[number]}_flt.fits", place.folder)
     paths = find_exposures(place.folder)
@@ -196,20 +196,20 @@ def test_a_file_that_goes_or_changes_while_others_are_looked_at_is_said(place):
     assert names(list(watch.run())) == [NAMES[2], NAMES[3]]
 
 
-def test_files_that_lie_elsewhere_by_now_are_not_judged_anew(known):
+def test_moved_files_are_not_analyzed_again(known):
     known.put(*range(COUNT))
     assert list(known.watch().run()) == []
 
 
-def test_a_new_exposure_is_held_against_files_that_lie_elsewhere_by_now(known):
-    """The ledger knows where they were; what counts is where they are."""
+def test_moved_files_are_used_in_stacks(known):
+    """The paths in the ledger are outdated."""
     forget(known.ledger, "DELETE FROM exposures WHERE expstart > 58003")
     known.put(*range(5))
     (came,) = known.watch().run()
     assert (came.exposure.outcome, len(came.new)) == ("judged", 1)
 
 
-def test_an_exposure_whose_stack_cannot_be_read_is_not_said_again_and_again(known):
+def test_exposure_without_readable_stack_is_not_repeated(known):
     forget(
         known.ledger,
         "DELETE FROM exposures WHERE expstart > 58004",
@@ -222,7 +222,7 @@ def test_an_exposure_whose_stack_cannot_be_read_is_not_said_again_and_again(know
     assert known.outcomes() == before
 
 
-def test_an_exposure_is_held_against_what_another_monitor_has_entered_meanwhile(place, tmp_path):
+def test_stack_uses_exposures_of_concurrent_monitor(place, tmp_path):
     place.put(0, 1, 3)
     other = linked(place.sky, tmp_path / "other", 2)
     going = place.watch().run()
@@ -232,7 +232,7 @@ def test_an_exposure_is_held_against_what_another_monitor_has_entered_meanwhile(
     assert place.stack_of(NAMES[3]).split() == NAMES[:3]
 
 
-def test_a_second_filter_has_its_own_stacks(known):
+def test_each_filter_has_its_own_stacks(known):
     for number in range(4):
         source = known.sky / f"{NAMES[number]}_flt.fits"
         about = {"ROOTNAME": f"ibbb{number:02d}01q", "FILTER": "F160W", "EXPSTART": 58009.5 + number / 10}
@@ -244,18 +244,18 @@ def test_a_second_filter_has_its_own_stacks(known):
     assert len(known.outcomes()) == before + 4
 
 
-def test_a_blob_that_was_there_before_the_first_exposure_is_not_new(place):
+def test_blob_in_first_exposure_is_not_new(place):
     place.put(7, 8, 9, 10)
     assert [one.found for one in place.watch().run()] == [[]] * 4
 
 
-def test_an_empty_folder_is_an_error_but_for_a_watch(place):
+def test_empty_folder_is_an_error_unless_watching(place):
     with pytest.raises(BlobwatchError, match="no FITS file"):
         list(place.watch().run())
     assert list(place.watch().run(watching=True)) == []
 
 
-def test_a_watch_says_nothing_of_a_file_that_is_still_being_written(place):
+def test_watch_skips_incomplete_file(place):
     place.put(0)
     whole = next(place.sky.glob(f"{NAMES[1]}*")).read_bytes()
     growing, watch = place.folder / f"{NAMES[1]}_flt.fits", place.watch()
@@ -266,7 +266,7 @@ def test_a_watch_says_nothing_of_a_file_that_is_still_being_written(place):
     assert names(watch.run(watching=True)) == [NAMES[1]]
 
 
-def test_a_single_run_reports_a_file_that_is_still_being_written_and_is_not_failed_by_it(place, capsys):
+def test_single_run_reports_incomplete_file(place, capsys):
     place.put(0)
     whole = next(place.sky.glob(f"{NAMES[1]}*")).read_bytes()
     (place.folder / f"{NAMES[1]}_flt.fits").write_bytes(whole[:400_000])
@@ -277,13 +277,13 @@ def test_a_single_run_reports_a_file_that_is_still_being_written_and_is_not_fail
     assert list(place.outcomes()) == [NAMES[0]]
 
 
-def test_a_watch_says_once_of_a_file_that_stays_damaged(place):
+def test_watch_reports_damaged_file_once(place):
     damaged_text(place.folder)
     watch = place.watch()
     assert [names(watch.run(watching=True)) for _ in range(3)] == [["text.fits"], [], []]
 
 
-def test_nested_folders_are_searched_and_a_dangling_link_is_reported(place):
+def test_nested_folders_and_dangling_links(place):
     (place.folder / "2017" / "09").mkdir(parents=True)
     name = f"{NAMES[0]}_flt.fits"
     (place.folder / "2017" / "09" / name).symlink_to(place.sky / name)
@@ -291,14 +291,14 @@ def test_nested_folders_are_searched_and_a_dangling_link_is_reported(place):
     assert names(place.watch().run()) == ["gone.fits", NAMES[0]]
 
 
-def test_a_folder_that_is_none_is_said_before_a_ledger_is_made(tmp_path, box_model):
+def test_missing_folder_is_reported_before_ledger_is_created(tmp_path, box_model):
     url = f"sqlite:///{tmp_path}/ledger.db"
     with pytest.raises(BlobwatchError, match="not a directory"):
         run_monitor(tmp_path / "absent", url, [], str(box_model), MonitorOptions(every=1.0))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_json_nothing_is_on_stdout(known, capsys):
+def test_stdout_is_empty_without_json(known, capsys):
     known.put(0)
     run_monitor(known.folder, str(known.ledger.engine.url), [], str(known.model))
     assert capsys.readouterr().out == ""

@@ -1,4 +1,4 @@
-"""Reviews over a real server: by whom, from where, of what; and that nothing else changes anything."""
+"""Reviews over a real server: authentication, origin, and unchanged state otherwise."""
 
 import hashlib
 import http.client
@@ -28,7 +28,7 @@ NAME = "Ada Łovelace"
 
 @dataclass
 class Site:
-    """A server with one reviewer, and what lies behind it."""
+    """A server with one reviewer, its ledger and labels."""
 
     address: str
     ledger: Ledger
@@ -36,7 +36,7 @@ class Site:
     token: str
 
     def send(self, path: str, data=GOOD, bearer="", cookie="", **headers) -> requests.Response:
-        """Send a form as a page of this server would, unless told otherwise."""
+        """Send a form as a page of this server does, unless headers are passed."""
         sent = {"Origin": self.address} | {key.capitalize(): value for key, value in headers.items()}
         if bearer:
             sent |= {"Authorization": f"Bearer {bearer}"}
@@ -49,7 +49,7 @@ class Site:
         return self.send(f"/blob/{number}/review", data, **how)
 
     def state(self) -> str:
-        """Return a hash of all that lies in the ledger."""
+        """Return a hash of all rows of the ledger."""
         with self.ledger.engine.connect() as connection:
             rows = [connection.execute(select(table)).all() for table in Table.metadata.sorted_tables]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
@@ -76,7 +76,7 @@ def site(own, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [None, "", "-1", "1e3", "100001", "9" * 30])
-def test_a_form_that_is_long_or_does_not_say_how_long_is_not_read(site, size):
+def test_form_without_valid_length_is_rejected(site, size):
     connection = http.client.HTTPConnection(site.address.removeprefix("http://"), timeout=10)
     connection.putrequest("POST", "/sign-in")
     connection.putheader("Origin", site.address)
@@ -87,7 +87,7 @@ def test_a_form_that_is_long_or_does_not_say_how_long_is_not_read(site, size):
     connection.close()
 
 
-def test_a_review_needs_a_token(site):
+def test_review_requires_token(site):
     before = site.state()
     assert site.review().status_code == 401
     assert site.review(cookie="x").status_code == 401
@@ -96,7 +96,7 @@ def test_a_review_needs_a_token(site):
     assert site.state() == before
 
 
-def test_a_review_is_kept_with_who_and_when_and_becomes_a_label(site):
+def test_review_is_stored_and_becomes_label(site):
     answer = site.review(cookie=site.token)
     assert (answer.status_code, answer.headers["location"]) == (303, f"/blob/{CANDIDATE}")
     with site.ledger.reading() as session:
@@ -114,17 +114,17 @@ def test_a_review_is_kept_with_who_and_when_and_becomes_a_label(site):
     assert GOOD["reason"] in shown
 
 
-def test_a_rejection_is_a_label_of_another_kind(site):
+def test_rejection_is_labelled_other(site):
     assert site.review(data={"verdict": "rejected", "reason": "a star"}, bearer=site.token).status_code == 303
     assert ",other," in (site.labels / "labels.csv").read_text(encoding="utf-8")
     assert "1 confirmed" not in requests.get(f"{site.address}/blob/{CANDIDATE}", timeout=10).text
 
 
-def test_a_program_that_shows_a_token_needs_no_page(site):
+def test_program_with_token_needs_no_origin(site):
     assert site.review(bearer=site.token, origin=None).status_code == 303
 
 
-def test_the_cookie_is_kept_from_scripts_and_from_other_sites(site):
+def test_cookie_is_httponly_and_samesite(site):
     answer = site.send("/sign-in", {"token": f" {site.token}\n", "back": "2"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/blob/2")
     cookie = answer.headers["set-cookie"]
@@ -133,7 +133,7 @@ def test_the_cookie_is_kept_from_scripts_and_from_other_sites(site):
     assert "samesite=strict" in cookie.lower()
 
 
-def test_behind_a_proxy_that_speaks_https_the_cookie_stays_with_https(site):
+def test_cookie_is_secure_behind_https_proxy(site):
     proxied = {"x-forwarded-proto": "https"}
     answer = site.send("/sign-in", {"token": site.token}, **proxied)
     assert "; secure" in answer.headers["set-cookie"].lower()
@@ -141,20 +141,20 @@ def test_behind_a_proxy_that_speaks_https_the_cookie_stays_with_https(site):
     assert "; secure" not in plain.headers["set-cookie"].lower()
 
 
-def test_a_wrong_token_is_refused_and_not_kept(site):
+def test_wrong_token_is_rejected(site):
     answer = site.send("/sign-in", {"token": "wrong"})
     assert answer.status_code == 401
     assert "No reviewer has this token" in answer.text
     assert "set-cookie" not in answer.headers
 
 
-def test_signing_in_leads_back_to_this_server_alone(site):
+def test_sign_in_redirects_only_to_this_server(site):
     assert site.send("/sign-in", {"token": site.token}).headers["location"] == "/"
     for back in ("//elsewhere.example", "https://elsewhere.example", "-1"):
         assert site.send("/sign-in", {"token": site.token, "back": back}).status_code == 422
 
 
-def test_signing_out_takes_the_cookie_away_and_is_no_link(site):
+def test_sign_out_deletes_cookie_and_requires_post(site):
     answer = site.send("/sign-out", {}, cookie=site.token)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert f'{web.COOKIE}=""' in answer.headers["set-cookie"]
@@ -178,7 +178,7 @@ def test_signing_out_takes_the_cookie_away_and_is_no_link(site):
         "http://u@127.0.0.1:{port}",
     ],
 )
-def test_a_change_from_a_page_elsewhere_is_refused(site, origin):
+def test_change_from_other_origin_is_rejected(site, origin):
     origin = origin and origin.format(port=site.address.rpartition(":")[2])
     before = site.state()
     for answer in (
@@ -195,8 +195,8 @@ def test_a_change_from_a_page_elsewhere_is_refused(site, origin):
 @pytest.mark.parametrize(
     "host", ["elsewhere.example", "elsewhere.example:{port}", "127.0.0.1.elsewhere.example"]
 )
-def test_a_name_of_elsewhere_that_leads_here_is_refused(site, host):
-    """A page elsewhere could let its own name lead to this machine, and then be of the same origin."""
+def test_unknown_host_name_is_rejected(site, host):
+    """DNS rebinding: another site's name that resolves to this machine."""
     port = site.address.rpartition(":")[2]
     host = host.format(port=port)
     before = site.state()
@@ -206,12 +206,12 @@ def test_a_name_of_elsewhere_that_leads_here_is_refused(site, host):
     assert site.state() == before
 
 
-def test_a_page_shows_no_other_site_what_it_holds(site):
+def test_pages_have_no_cors_header(site):
     answer = requests.get(site.address, headers={"Origin": "https://elsewhere.example"}, timeout=10)
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_looking_changes_nothing(site):
+def test_get_requests_change_nothing(site):
     before, labels = site.state(), (site.labels / "labels.csv").read_bytes()
     paths = ["/", "/blob/1", "/exposures", "/drift", "/model", "/audit", "/sign-in", "/blobs.csv"]
     paths += ["/blob/2/review?verdict=confirmed&reason=so", f"/sign-in?token={site.token}"]
@@ -223,7 +223,7 @@ def test_looking_changes_nothing(site):
     assert (site.labels / "labels.csv").read_bytes() == labels
 
 
-def test_a_reviewer_who_was_removed_cannot_write(site):
+def test_removed_reviewer_cannot_review(site):
     assert site.review(bearer=site.token).status_code == 303
     assert remove_reviewer(site.ledger, NAME) == 1
     before = site.state()
@@ -245,7 +245,7 @@ def test_a_reviewer_who_was_removed_cannot_write(site):
         ({"verdict": "<b>", "reason": "so"}, 400),
     ],
 )
-def test_a_review_that_lacks_something_is_refused_and_changes_nothing(site, data, status):
+def test_incomplete_review_is_rejected(site, data, status):
     before = site.state()
     answer = site.review(data=data, bearer=site.token)
     assert answer.status_code == status
@@ -253,25 +253,25 @@ def test_a_review_that_lacks_something_is_refused_and_changes_nothing(site, data
     assert site.state() == before
 
 
-def test_a_reason_of_two_thousand_letters_is_kept(site):
+def test_longest_reason_is_stored(site):
     reason = "ж" * MAX_REASON
     assert site.review(data={"verdict": "rejected", "reason": reason}, bearer=site.token).status_code == 303
     with site.ledger.reading() as session:
         assert session.scalar(select(Review.reason).filter_by(blob_id=CANDIDATE)) == reason
 
 
-def test_what_no_database_can_keep_is_no_reason(own, tmp_path):
+def test_unstorable_reason_is_rejected(own, tmp_path):
     with pytest.raises(BlobwatchError, match="the reason must have"):
         review_blob(own, labels_in(tmp_path / "labels"), CANDIDATE, "confirmed", "a\udcffb", "Ada")
 
 
-def test_a_review_of_a_blob_that_is_not_there_is_not_found(site):
+def test_review_of_unknown_blob_is_404(site):
     answer = site.review(99, bearer=site.token)
     assert answer.status_code == 404
     assert "the ledger has no blob 99" in answer.text
 
 
-def test_without_a_folder_of_labels_a_review_is_refused_in_a_sentence(site):
+def test_review_without_labels_folder_is_rejected(site):
     shutil.rmtree(site.labels)
     before = site.state()
     answer = site.review(bearer=site.token)
@@ -281,7 +281,7 @@ def test_without_a_folder_of_labels_a_review_is_refused_in_a_sentence(site):
     assert "Sign in" not in requests.get(site.address, timeout=10).text
 
 
-def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_written(site):
+def test_pending_label_is_written_with_next_review(site):
     table = site.labels / "labels.csv"
     table.unlink()
     table.mkdir()
@@ -293,8 +293,8 @@ def test_a_review_becomes_a_label_with_the_next_where_the_table_could_not_be_wri
     assert table.read_text(encoding="utf-8").count(NAME) == 2
 
 
-def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch):
-    """Also by its address of IPv6, whose colons are no port."""
+def test_review_by_local_host_name_is_accepted(own, tmp_path, monkeypatch):
+    """Also by its IPv6 address, which contains colons."""
     monkeypatch.setattr(web, "find_deployed", lambda root: audited())
     names, token = web.allowed_hosts("::1", []), add_reviewer(own, NAME)
     with serving(web.create_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
@@ -308,7 +308,7 @@ def test_a_review_over_a_name_of_this_machine_counts(own, tmp_path, monkeypatch)
             connection.close()
 
 
-def test_a_token_is_kept_as_its_hash_alone_and_shown_once(own, capsys):
+def test_token_is_stored_as_hash_and_shown_once(own, capsys):
     run_reviewer(str(own.engine.url), NAME, False)
     shown = capsys.readouterr()
     token = shown.out.strip()
@@ -321,7 +321,7 @@ def test_a_token_is_kept_as_its_hash_alone_and_shown_once(own, capsys):
     assert find_reviewer(own, token) == ""
 
 
-def test_a_person_may_have_several_tokens_and_loses_all_at_once(own):
+def test_removal_deletes_all_tokens_of_reviewer(own):
     tokens = [add_reviewer(own, NAME) for _ in range(3)]
     other = add_reviewer(own, "Another")
     assert len(set(tokens)) == 3
@@ -330,7 +330,7 @@ def test_a_person_may_have_several_tokens_and_loses_all_at_once(own):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00b", "a\udcffb", "x" * 201])
-def test_what_is_no_name_of_a_person_is_refused(own, name):
+def test_invalid_reviewer_name_is_rejected(own, name):
     for change in (add_reviewer, remove_reviewer):
         with pytest.raises(BlobwatchError, match="the name of the person must have"):
             change(own, name)
@@ -338,6 +338,6 @@ def test_what_is_no_name_of_a_person_is_refused(own, name):
         assert session.scalar(select(func.count()).select_from(Reviewer)) == 0
 
 
-def test_one_whom_nobody_knows_cannot_be_removed(own):
+def test_unknown_reviewer_cannot_be_removed(own):
     with pytest.raises(BlobwatchError, match="reviewer Ada is unknown"):
         remove_reviewer(own, "Ada")

@@ -1,4 +1,4 @@
-"""The servers that a team shares, started for a test on this machine: PostgreSQL, MLflow, sshd."""
+"""Servers of a team, run locally for tests: PostgreSQL, MLflow, sshd."""
 
 import getpass
 import os
@@ -26,7 +26,7 @@ ROLE = DATABASE = "mlflow"
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running PostgreSQL; libpq takes the password from the file, so that no address holds it."""
+    """A running PostgreSQL; libpq reads the password from a file, so that URLs contain none."""
 
     port: int
     passwords: Path
@@ -38,7 +38,7 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Login:
-    """How one gets into a running sshd."""
+    """Login data of a running sshd."""
 
     user: str
     port: int
@@ -92,7 +92,7 @@ def mlflow_server(database: Postgres, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[Login]:
-    """Run an sshd that lets in the user of this process, by a key of its own."""
+    """Run an sshd that accepts the current user with a new key."""
     binary = find_tool("sshd", os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
     login = Login(getpass.getuser(), free_port(), make_key(folder / "key"))
     host_key = make_key(folder / "host_key")
@@ -128,7 +128,7 @@ def serving(
     otherwise: Callable[[str], None] = pytest.skip,
     **how,
 ) -> Iterator[None]:
-    """Run a server in the block, from when it is ready; skip the test if it ends before."""
+    """Run a server in the block; skip the test if it cannot start."""
     with log.open("wb") as out:
         server = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **how
@@ -145,7 +145,7 @@ def serving(
 
 
 def poll(holds: Callable[[], bool], otherwise: str) -> None:
-    """Ask again and again until something holds."""
+    """Wait until a condition is true."""
     end = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > end:
@@ -165,7 +165,7 @@ def find_tool(name: str, path: str | None) -> str:
 
 
 def unprivileged() -> dict:
-    """Return as whom a server runs that refuses root: nothing to say where this is not root."""
+    """Return the account for a server that does not run as root; empty if not root."""
     if os.geteuid():
         return {}
     for name in ("postgres", "nobody"):
@@ -176,7 +176,7 @@ def unprivileged() -> dict:
 
 
 def make_key(path: Path) -> Path:
-    """Make a pair of keys and return the private one's path."""
+    """Create a key pair; return the path of the private key."""
     tool = find_tool("ssh-keygen", os.environ.get("PATH"))
     subprocess.run([tool, "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path
@@ -204,7 +204,7 @@ def is_healthy(port: int) -> bool:
 
 
 def greets(port: int) -> bool:
-    """Tell whether an SSH server answers."""
+    """Return whether an SSH server responds."""
     try:
         with socket.create_connection((HOST, port), timeout=5) as connection:
             return connection.recv(4) == b"SSH-"

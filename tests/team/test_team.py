@@ -1,4 +1,4 @@
-"""What a team shares, for real: an MLflow server on PostgreSQL, a DVC remote over SSH; two clones use it."""
+"""Two clones that share an MLflow server on PostgreSQL and a DVC remote over SSH."""
 
 import json
 import multiprocessing
@@ -39,7 +39,7 @@ PROMOTED = "made version . the champion, and .* does not know it; `git pull`"
 
 @dataclass(frozen=True)
 class Team:
-    """Two clones of one repository; in the second, an input is changed."""
+    """Two clones of one repository; an input differs in the second."""
 
     ada: Project
     ben: Project
@@ -53,7 +53,7 @@ def database():
 
 @pytest.fixture(scope="module")
 def served(database, tmp_path_factory):
-    """The address of the MLflow server, and the folder where it keeps artifacts."""
+    """The address of the MLflow server and its folder of artifacts."""
     folder = tmp_path_factory.mktemp("server")
     with mlflow_server(database, folder) as uri:
         yield uri, folder / "artifacts"
@@ -79,7 +79,7 @@ def login(tmp_path_factory) -> Login:
 
 
 def clone_of(folder: Path, made: Project, name: str) -> Project:
-    """Clone the team's repository for a person, who works on the same data."""
+    """Clone the team's repository for a person, with the same data."""
     made.git("clone", "--quiet", str(folder / "team.git"), str(folder / name))
     clone = Project(folder / name)
     clone.git("config", "user.name", name)
@@ -98,7 +98,7 @@ def register(clone: Project) -> int:
 
 
 def share(clone: Project) -> None:
-    """Commit what a promotion says to commit, and push it."""
+    """Commit and push the files of a promotion."""
     clone.git("add", "models/champion", "models/promotions.jsonl")
     clone.git("commit", "--quiet", "--message", "champion")
     clone.git("push", "--quiet")
@@ -123,7 +123,7 @@ def registry_of(clone: Project) -> tuple[int | None, list[str]]:
     return registry.alias_of(store, registry.CHAMPION), names
 
 
-def test_a_version_is_in_the_database_and_its_files_come_through_the_server(team, database, served):
+def test_version_is_stored_in_database_and_served(team, database, served):
     import psycopg
 
     number = register(team.ada)
@@ -139,7 +139,7 @@ def test_a_version_is_in_the_database_and_its_files_come_through_the_server(team
         assert rows.fetchall() == [(number, source)]
 
 
-def test_who_has_not_pulled_is_told_who_promoted(team, ungated):
+def test_outdated_clone_cannot_promote(team, ungated):
     first, second = register(team.ada), register(team.ben)
     promote(team.ada.root, first, "the first", None)
     share(team.ada)
@@ -157,7 +157,7 @@ def test_who_has_not_pulled_is_told_who_promoted(team, ungated):
 
 
 def at_the_gates(barrier, refused) -> None:
-    """Let both processes pass the gates at the same moment."""
+    """Make both processes pass the gates at the same time."""
 
     def judge(*arguments):
         barrier.wait(HELD)
@@ -167,7 +167,7 @@ def at_the_gates(barrier, refused) -> None:
 
 
 def in_the_claim(barrier, refused) -> None:
-    """Let both claim at the same moment, and hold the one that got it until the other was refused."""
+    """Make both claim at the same time; the winner waits until the other is rejected."""
     claimed = registry.claimed
 
     @contextmanager
@@ -186,7 +186,7 @@ def in_the_claim(barrier, refused) -> None:
 
 
 def promote_at_once(versions: dict[Path, int], meet: Callable) -> list[BaseException | None]:
-    """Promote in a process each, which ``meet`` brings together; return what each raised."""
+    """Promote in one process per clone, synchronized by ``meet``; return the exceptions."""
     context = multiprocessing.get_context("spawn")
     meeting = context.Barrier(len(versions)), context.Event()
     with ProcessPoolExecutor(len(versions), context, initializer=meet, initargs=meeting) as pool:
@@ -199,7 +199,7 @@ def promote_at_once(versions: dict[Path, int], meet: Callable) -> list[BaseExcep
     [(at_the_gates, f"{CLAIMED}|{PROMOTED}"), (in_the_claim, CLAIMED)],
     ids=["gates", "claim"],
 )
-def test_of_two_who_promote_at_once_one_is_told(team, meet, sentence):
+def test_concurrent_promotion_is_rejected(team, meet, sentence):
     versions = {clone.root: register(clone) for clone in (team.ada, team.ben)}
     errors = promote_at_once(versions, meet)
     (told,) = filter(None, errors)
@@ -221,13 +221,13 @@ def statuses(found: dict) -> dict[str, str]:
 
 
 def audit_from_shell(root: Path) -> dict:
-    """Audit as one does, within a time that MLflow's own retries would exceed by minutes."""
+    """Audit by the command, with a timeout shorter than MLflow's retries."""
     command = [sys.executable, "-m", "blobwatch.cli", "audit", "--json"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
     return json.loads(done.stdout)
 
 
-def test_an_audit_goes_on_without_the_server(team, database, tmp_path, monkeypatch, ungated):
+def test_audit_works_without_server(team, database, tmp_path, monkeypatch, ungated):
     promote(team.ada.root, register(team.ada), "the first", None)
     share(team.ada)
     team.ben.git("pull", "--quiet")
@@ -242,7 +242,7 @@ def test_an_audit_goes_on_without_the_server(team, database, tmp_path, monkeypat
 
 
 def run_dvc(root: Path, *arguments: object) -> subprocess.CompletedProcess:
-    """Run DVC as someone who has nothing in ``~/.ssh`` and no settings but those of the project."""
+    """Run DVC with an empty home directory, so that only the settings of the project count."""
     home = root.parent / "home"
     home.mkdir(exist_ok=True)
     own = {"HOME": str(home), "PATH": os.environ["PATH"], "DVC_NO_ANALYTICS": "true"}
@@ -258,7 +258,7 @@ def dvc(root: Path, *arguments: object) -> None:
 
 @pytest.fixture(scope="module")
 def pushed(login, tmp_path_factory) -> Project:
-    """A project whose outputs were pushed to ``remote/`` beside it; DVC is to check what it pulls."""
+    """A project whose outputs were pushed to ``remote/`` next to it, with verification on."""
     made = make_project(tmp_path_factory.mktemp("pushed") / "made")
     made.train()
     made.evaluate()
@@ -279,7 +279,7 @@ def clone_with_key(made: Project, login: Login, to: Path) -> Project:
     return Project(to)
 
 
-def test_outputs_come_back_from_a_remote_over_ssh(pushed, login, tmp_path):
+def test_outputs_are_pulled_over_ssh(pushed, login, tmp_path):
     clone = clone_with_key(pushed, login, tmp_path / "clone")
     assert not clone.subframes.exists()
     dvc(clone.root, "pull")
@@ -287,7 +287,7 @@ def test_outputs_come_back_from_a_remote_over_ssh(pushed, login, tmp_path):
         assert content(clone.root / folder) == content(pushed.root / folder) != {}
 
 
-def test_what_was_swapped_on_the_remote_is_refused(pushed, login, tmp_path):
+def test_changed_remote_file_is_rejected(pushed, login, tmp_path):
     remote = shutil.copytree(pushed.root.parent / "remote", tmp_path / "remote")
     (kept,) = (path for path in remote.rglob("*") if path.is_file() and path.read_bytes() == b"onnx one")
     kept.write_bytes(b"onnx two")
