@@ -19,9 +19,9 @@ from measure import median_milliseconds
 from blobwatch.history import History
 from blobwatch.images.flatten import blob_image
 from blobwatch.images.scaling import scale_frame
-from blobwatch.instrument.exposure_files import listed_of
+from blobwatch.instrument.exposure_files import describe_file
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.season import Sky, expose, plan_season
+from blobwatch.instrument.season import SeasonSettings, expose, plan_season
 from blobwatch.params import load_params
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 def write_files(folder: Path) -> Path:
     """Write an uncompressed exposure and five differences; return the exposure."""
     own = load_params(ROOT / "params.yaml").simulate
-    sky = Sky(**own.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
+    sky = SeasonSettings(**own.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
     season = plan_season(7, own.start, own.days, 6, sky)
     taken = [expose(season, pointing) for pointing in season.pointings]
     path = folder / "a_flt.fits"
@@ -87,7 +87,9 @@ def main(count: int) -> None:
         print(f"reading an flt and scaling it: {scaled:.0f} ms")
         image = median_milliseconds(lambda: blob_image(*(lambda e: (e.image, e.dq))(read_exposure(exposure))))
         print(f"the same up to the blob image: {image:.0f} ms")
-        month = [replace(listed_of(exposure), rootname=f"i{n:08d}", expstart=58000.0 + n) for n in range(31)]
+        month = [
+            replace(describe_file(exposure), rootname=f"i{n:08d}", expstart=58000.0 + n) for n in range(31)
+        ]
         history = History(month)
         quality = median_milliseconds(lambda: History(month[:1]).rejection(month[0]))
         print(f"the same with the quality of the exposure alone: {quality:.0f} ms")

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from synthetic import write_exposure, write_model
 
-from blobwatch.instrument.exposure_files import stamp_of
+from blobwatch.instrument.exposure_files import file_stamp
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, LightCurvePoint, Model
 from blobwatch.monitor.monitor import Monitor
@@ -43,7 +43,7 @@ def make_exposure(folder: Path, number: int, model: Model) -> Exposure:
     path = folder / f"i{number:06d}q_flt.fits"
     path.write_bytes(b"")
     row = Exposure(
-        rootname=path.name[:8], path=str(path), stamp=stamp_of(path), md5=f"{number:032d}", model=model
+        rootname=path.name[:8], path=str(path), stamp=file_stamp(path), md5=f"{number:032d}", model=model
     )
     row.expstart, row.filter, row.programme, row.outcome = exposure_time(number), "F153M", "1", "judged"
     row.judged_at, row.flats, row.inputs = "", "unknown", "1"

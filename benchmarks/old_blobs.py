@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from blobwatch.instrument.blobs import old_blobs, overlap, shape, snr_of
+from blobwatch.instrument.blobs import blob_snr, draw_old_blobs, overlap, unit_shape
 from blobwatch.predict import Predictor
 from blobwatch.progress import track
 
@@ -26,9 +26,9 @@ def main(models):
         for number in track(range(FRAMES), FRAMES, "frames"):
             rng = np.random.default_rng([11, number])
             frame = rng.normal(0.0, NOISE, (1024, 1024)).astype(np.float32)
-            blobs = old_blobs(rng)
+            blobs = draw_old_blobs(rng)
             for blob in blobs:
-                stamp, x0, y0 = shape(blob)
+                stamp, x0, y0 = unit_shape(blob)
                 region, part = overlap(stamp, x0, y0, frame.shape)
                 frame[region] += blob.depth * part
             found = predictor(frame).blobs
@@ -36,7 +36,7 @@ def main(models):
             distance = np.hypot(
                 np.subtract.outer([b.x for b in blobs], x), np.subtract.outer([b.y for b in blobs], y)
             )
-            snr += [snr_of(blob, NOISE) for blob in blobs]
+            snr += [blob_snr(blob, NOISE) for blob in blobs]
             error += distance.min(axis=1, initial=np.inf).tolist()
             false += int((distance.min(axis=0, initial=np.inf) > RADIUS).sum())
         snr, error = np.array(snr), np.array(error)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from blobwatch.instrument.blobs import depth_for, draw_blob, old_blobs, radius_at, transmission
+from blobwatch.instrument.blobs import depth_at_snr, draw_blob, draw_old_blobs, radius_at, transmission
 from blobwatch.instrument.exposures import write_flt
 from blobwatch.progress import track
 
@@ -72,7 +72,7 @@ class Detector:
             self.flat += 0.0004 * np.sin(kx * X + ky * Y + phase)
         scratch = (np.abs(X - 880 - (Y - 350) / 58) < 1) & ((Y > 350) & (Y < 500) | (Y > 600) & (Y < 930))
         self.flat[scratch] *= 0.96
-        self.old, self.flags = old_blobs(rng), np.where(self.masked, 4, 0)
+        self.old, self.flags = draw_old_blobs(rng), np.where(self.masked, 4, 0)
         for blob in self.old:
             self.flags[np.hypot(X - blob.x, Y - blob.y) < radius_at(blob.x, blob.y)] |= 512
         # Single pixels or clusters of two and three; with the dead areas, 0.9 to 1.1 % of the pixels.
@@ -205,7 +205,7 @@ def draw_new_blobs(rng, detector, exposures):
         free &= all(np.hypot(x - old.x, y - old.y) > 20 for old in detector.old)
         free &= all(np.hypot(x - one.x, y - one.y) > 30 for one in blobs)
         if free and (blobs or blob.hole):
-            blobs.append(replace(blob, depth=depth_for(blob, snr, NOISE)))
+            blobs.append(replace(blob, depth=depth_at_snr(blob, snr, NOISE)))
     first = rng.integers(SPARED[0], exposures - SPARED[1], count)
     first[-1] = first[-2]
     return blobs, first.tolist()
@@ -229,7 +229,9 @@ def write_season(folder: Path, seed: int, exposures: int = 60) -> Truth:
         planes = make_planes(rng, detector, n, seen, persistent, nsamp)
         write_flt(folder / f"{names[n]}_flt.fits", make_header(names[n], times[n], nsamp), planes)
     known = [
-        NewBlob(b.x, b.y, b.depth / depth_for(b, 1, NOISE), n, names[n], times[n], names[n - 1], times[n - 1])
+        NewBlob(
+            b.x, b.y, b.depth / depth_at_snr(b, 1, NOISE), n, names[n], times[n], names[n - 1], times[n - 1]
+        )
         for b, n in zip(blobs, first, strict=True)
     ]
     return Truth(known, names, times)

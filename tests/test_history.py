@@ -9,7 +9,7 @@ from synthetic import write_exposure
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.exposure_files import Listed, list_exposures
+from blobwatch.instrument.exposure_files import ExposureFile, list_exposures
 from blobwatch.overrules import ACCEPT, CLEAR, REJECT, Overrule, append_overrules, read_overrules
 from blobwatch.settings import DifferenceSettings
 
@@ -17,12 +17,14 @@ OLD = Calibration("COMPLETE", pflt="u4m1335mi_pfl.fits")
 NEW = Calibration("COMPLETE", pflt="4ac1921ii_pfl.fits")
 
 
-def make_listed(name: str, day: float, filter_: str = "F153M", calibration=OLD, product="flt") -> Listed:
-    return Listed(f"{name}.fits", name, day, filter_, calibration=calibration, product=product)
+def make_listed(
+    name: str, day: float, filter_: str = "F153M", calibration=OLD, product="flt"
+) -> ExposureFile:
+    return ExposureFile(f"{name}.fits", name, day, filter_, calibration=calibration, product=product)
 
 
 @pytest.fixture(scope="module")
-def week(tmp_path_factory) -> list[Listed]:
+def week(tmp_path_factory) -> list[ExposureFile]:
     """Return seven exposures on seven days; the fifth has a steep glow."""
     folder = tmp_path_factory.mktemp("week")
     light = np.linspace(0.1, 1.9, 1024)[None, :] * np.ones((1024, 1))

@@ -29,7 +29,7 @@ from blobwatch.history import History
 from blobwatch.images.cleaning import clean_frame
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.tiling import tiles
-from blobwatch.instrument.blobs import Blob, half_width_at, old_blob_table, old_snr_at, snr_of
+from blobwatch.instrument.blobs import Blob, blob_snr, half_width_at, old_snr_at, read_old_blobs
 from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.predict import Predictor, find_model
 from blobwatch.settings import DifferenceSettings
@@ -94,7 +94,7 @@ def test_each_blob_is_found_once(answer):
         assert (blob.x, blob.y) == pytest.approx((true.x, true.y), abs=3.0)
         # Both are smaller than is usual at their places, so that the fit of a typical shape takes less.
         assert 0.4 < blob.depth / true.depth < 1.1
-        assert 0.7 < blob.snr / snr_of(true, NOISE) < 1.1
+        assert 0.7 < blob.snr / blob_snr(true, NOISE) < 1.1
     assert answer.blobs[0].probability >= answer.blobs[1].probability
 
 
@@ -132,7 +132,7 @@ def test_refined_position_stays_in_the_subframe_of_its_peak():
 
 def test_residual_of_an_old_blob_is_not_a_new_blob(predictor, monkeypatch):
     """The same light elsewhere is a new blob, and so is the full depth of an old blob at its position."""
-    x, y, depth = max(old_blob_table().tolist(), key=lambda one: old_snr_at(*one[:2]))
+    x, y, depth = max(read_old_blobs().tolist(), key=lambda one: old_snr_at(*one[:2]))
     whole = Blob(x=x, y=y, half_width=half_width_at(x, y), depth=depth)
     left = replace(whole, x=x + 3.0, depth=0.4 * depth)
     monkeypatch.setattr(detections, "RESIDUAL", 0.5)

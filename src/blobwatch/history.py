@@ -13,7 +13,7 @@ from blobwatch.images.flatten import blob_image
 from blobwatch.images.quality import Quality, measure_difference, measure_exposure
 from blobwatch.images.rejection import outlier_reason, unusable_reason
 from blobwatch.images.stack import median_stack
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.overrules import ACCEPT, Overrule
@@ -30,7 +30,7 @@ class History:
 
     Parameters
     ----------
-    exposures : iterable of Listed
+    exposures : iterable of ExposureFile
     settings : DifferenceSettings
     overrules : mapping of str to Overrule
         Decisions of people by rootname.
@@ -40,7 +40,7 @@ class History:
 
     def __init__(
         self,
-        exposures: Iterable[Listed] = (),
+        exposures: Iterable[ExposureFile] = (),
         settings: DifferenceSettings | None = None,
         overrules: Mapping[str, Overrule] | None = None,
         flats: FlatFields | None = None,
@@ -48,7 +48,7 @@ class History:
         self.settings = settings or DifferenceSettings()
         self.overrules = overrules or {}
         self.flats = flats
-        self.exposures: dict[str, Listed] = {}
+        self.exposures: dict[str, ExposureFile] = {}
         self.times: list[tuple[float, str]] = []
         self._own: dict[str, Quality] = {}
         self._preliminary: dict[str, Quality] = {}
@@ -58,12 +58,14 @@ class History:
         for exposure in exposures:
             self.add(exposure)
 
-    def add(self, exposure: Listed, quality: Quality | None = None, error: Exception | None = None) -> None:
+    def add(
+        self, exposure: ExposureFile, quality: Quality | None = None, error: Exception | None = None
+    ) -> None:
         """Insert an exposure, or replace the one with its rootname.
 
         Parameters
         ----------
-        exposure : Listed
+        exposure : ExposureFile
         quality : Quality, optional
             If already measured against the same earlier exposures.
         error : Exception, optional
@@ -89,7 +91,7 @@ class History:
         self._forget_later(exposure)
 
     @contextmanager
-    def including(self, exposure: Listed) -> Iterator[None]:
+    def including(self, exposure: ExposureFile) -> Iterator[None]:
         """Include an exposure, or replace its file, for the duration of the block."""
         before = self.exposures.get(exposure.rootname)
         if before == exposure:
@@ -103,7 +105,7 @@ class History:
             if before is not None:
                 self.add(before)
 
-    def _forget_later(self, exposure: Listed) -> None:
+    def _forget_later(self, exposure: ExposureFile) -> None:
         """Drop the measures of later exposures that may depend on one."""
         for _, name in self._between(exposure.expstart, exposure.expstart + 2 * self.settings.days):
             self._preliminary.pop(name, None)
@@ -113,23 +115,23 @@ class History:
         """Return times and rootnames in the interval [start, end)."""
         return self.times[bisect_left(self.times, (start, "")) : bisect_left(self.times, (end, ""))]
 
-    def group(self, exposure: Listed) -> tuple[str, str, bool]:
+    def group(self, exposure: ExposureFile) -> tuple[str, str, bool]:
         """Return filter, flats and unit, which must agree in exposures that are combined."""
         calibration = exposure.calibration
         undone = self.flats is not None and bool(calibration.flat_files)
         return exposure.filter, "none" if undone else calibration.flats, exposure.product == "raw"
 
-    def earlier(self, exposure: Listed) -> list[Listed]:
+    def earlier(self, exposure: ExposureFile) -> list[ExposureFile]:
         """Return the comparable exposures of the window before one, in the order of time."""
         name, group = exposure.rootname, self.group(exposure)
         return [one for one in self._window(exposure) if one.rootname != name and self.group(one) == group]
 
-    def _window(self, exposure: Listed) -> list[Listed]:
+    def _window(self, exposure: ExposureFile) -> list[ExposureFile]:
         """Return the exposures of the window before one, in the order of time."""
         names = self._between(exposure.expstart - self.settings.days, exposure.expstart)
         return [self.exposures[name] for _, name in names]
 
-    def image(self, exposure: Listed) -> np.ndarray:
+    def image(self, exposure: ExposureFile) -> np.ndarray:
         """Return the blob image of an exposure.
 
         Returns
@@ -153,7 +155,7 @@ class History:
         self._images.move_to_end(name)
         return self._images[name]
 
-    def set_exposure(self, exposure: Listed, content: Exposure) -> None:
+    def set_exposure(self, exposure: ExposureFile, content: Exposure) -> None:
         """Set the content of an exposure of this history that was read already."""
         if self.flats is not None and content.calibration.flatcorr == "COMPLETE":
             content = self.flats.undo(content)
@@ -164,13 +166,13 @@ class History:
         while len(self._images) > CACHED:
             self._images.popitem(last=False)
 
-    def own_quality(self, exposure: Listed) -> Quality:
+    def own_quality(self, exposure: ExposureFile) -> Quality:
         """Return the measures that need no other exposure."""
         if exposure.rootname not in self._own:
             self.image(exposure)
         return self._own[exposure.rootname]
 
-    def unusable_reason(self, exposure: Listed) -> str:
+    def unusable_reason(self, exposure: ExposureFile) -> str:
         """Return why an exposure is unusable in any season; empty if it is usable."""
         overrule = self.overrules.get(exposure.rootname)
         if overrule is not None and overrule.verdict != ACCEPT:
@@ -181,7 +183,7 @@ class History:
             return str(error)
         return "" if overrule else unusable_reason(own, exposure.target, self.settings.quality)
 
-    def quality(self, exposure: Listed) -> Quality:
+    def quality(self, exposure: ExposureFile) -> Quality:
         """Return the measures of an exposure, compared with the latest good ones before it.
 
         Raises
@@ -194,7 +196,7 @@ class History:
             self._qualities[exposure.rootname] = self._measure(exposure, references)
         return self._qualities[exposure.rootname]
 
-    def is_reference(self, exposure: Listed) -> bool:
+    def is_reference(self, exposure: ExposureFile) -> bool:
         """Return whether an exposure is good enough as a reference for others.
 
         It is compared with the usable exposures before it and judged by the prior, so that the result depends
@@ -207,7 +209,7 @@ class History:
             self._preliminary[exposure.rootname] = self._measure(exposure, usable)
         return not outlier_reason(self._preliminary[exposure.rootname], [], self.settings.quality)
 
-    def _measure(self, exposure: Listed, references: list[Listed]) -> Quality:
+    def _measure(self, exposure: ExposureFile, references: list[ExposureFile]) -> Quality:
         """Return the measures of an exposure relative to references."""
         own = self.own_quality(exposure)
         if unusable_reason(own, exposure.target, self.settings.quality):
@@ -216,11 +218,11 @@ class History:
         lights = [self.own_quality(other).light for other in references]
         return measure_difference(own, self.image(exposure), images, lights)
 
-    def _latest(self, exposure: Listed, suits: Callable[[Listed], bool]) -> list[Listed]:
+    def _latest(self, exposure: ExposureFile, suits: Callable[[ExposureFile], bool]) -> list[ExposureFile]:
         """Return the latest suitable exposures before one, at most the number of references."""
         return list(islice(filter(suits, reversed(self.earlier(exposure))), self.settings.quality.references))
 
-    def rejection(self, exposure: Listed) -> str:
+    def rejection(self, exposure: ExposureFile) -> str:
         """Return why an exposure is rejected; empty if it is accepted."""
         reason = self.unusable_reason(exposure)
         if reason or exposure.rootname in self.overrules:
@@ -229,7 +231,7 @@ class History:
         qualities = [self.quality(other) for other in season if not self.unusable_reason(other)]
         return outlier_reason(self.quality(exposure), qualities, self.settings.quality)
 
-    def members(self, exposure: Listed) -> list[Listed]:
+    def members(self, exposure: ExposureFile) -> list[ExposureFile]:
         """Return the accepted exposures of a stack, in the order of time.
 
         Raises
@@ -244,7 +246,7 @@ class History:
             raise BlobwatchError(self._too_few_message(exposure, len(members), rejected))
         return members
 
-    def stack(self, exposure: Listed, members: Sequence[Listed] | None = None) -> np.ndarray:
+    def stack(self, exposure: ExposureFile, members: Sequence[ExposureFile] | None = None) -> np.ndarray:
         """Return the median stack for an exposure.
 
         Returns
@@ -253,7 +255,7 @@ class History:
         """
         return median_stack([self.image(other) for other in members or self.members(exposure)])
 
-    def _too_few_message(self, exposure: Listed, count: int, rejected: list[str]) -> str:
+    def _too_few_message(self, exposure: ExposureFile, count: int, rejected: list[str]) -> str:
         """Return the error message for a stack with too few members."""
         days, minimum = self.settings.days, self.settings.minimum
         parts = [
@@ -271,7 +273,7 @@ class History:
             parts.append("add earlier exposures")
         return "; ".join(parts)
 
-    def other_flats(self, exposure: Listed) -> str:
+    def other_flats(self, exposure: ExposureFile) -> str:
         """Return the flats of the latest earlier exposure in the same filter, if they differ."""
         filter_, flats, raw = self.group(exposure)
         for other in reversed(self._window(exposure)):
@@ -281,6 +283,6 @@ class History:
         return ""
 
 
-def strip_directory(message: str, exposure: Listed) -> str:
+def strip_directory(message: str, exposure: ExposureFile) -> str:
     """Return an error message without the directory, so that stored messages are portable."""
     return message.replace(str(exposure.path), exposure.path.name)

@@ -12,10 +12,10 @@ from blobwatch.images.quality import Quality
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
-from blobwatch.instrument.exposure_files import Listed, listed_of
+from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.keywords import merged
+from blobwatch.instrument.keywords import merge_headers
 from blobwatch.overrules import Overrule
 from blobwatch.settings import DifferenceSettings
 
@@ -114,14 +114,14 @@ def inspect(
     path = Path(path)
     with collect_file_warnings() as found, open_fits(path) as hdus:
         extensions = [describe_extension(number, hdu) for number, hdu in enumerate(hdus)]
-        keywords = merged(*hdus)
+        keywords = merge_headers(*hdus)
         header = {key: keywords[key] for key in (*KEYWORDS.split(), "BUNIT") if keywords.get(key, "") != ""}
         plain = Inspection(path, "unusable", extensions, header, "")
         try:
             if is_difference(hdus, path):
                 inspected = inspect_difference(plain, read_difference(path, hdus, only_image=True).image)
             else:
-                exposure, listed = read_exposure(path, hdus), listed_of(path, hdus)
+                exposure, listed = read_exposure(path, hdus), describe_file(path, hdus)
                 history = History([listed], settings, overrules)
                 inspected = inspect_exposure(plain, exposure, listed, history)
         except BlobwatchError as reason:
@@ -148,7 +148,9 @@ def inspect_difference(plain: Inspection, image: np.ndarray) -> Inspection:
     return replace(found, use=use, statistics=statistics)
 
 
-def inspect_exposure(plain: Inspection, exposure: Exposure, listed: Listed, history: History) -> Inspection:
+def inspect_exposure(
+    plain: Inspection, exposure: Exposure, listed: ExposureFile, history: History
+) -> Inspection:
     """Add the description of an exposure; its quality is judged without earlier exposures."""
     history.set_exposure(listed, exposure)
     use = (

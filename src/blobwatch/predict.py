@@ -17,7 +17,7 @@ from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import is_difference, read_difference
-from blobwatch.instrument.exposure_files import Listed, listed_of
+from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 
@@ -184,7 +184,7 @@ class Predictor:
                 known = read_difference(path, hdus, only_image=True)
                 return self._predict_named(known.image, str(path), known.rootname, "difference")
             exposure = read_exposure(path, hdus)
-            listed = listed_of(Path(path), hdus)
+            listed = describe_file(Path(path), hdus)
         if stack is None and history is None:
             raise BlobwatchError(
                 f"{path} is an exposure. Pass its median stack with --stack FILE, "
@@ -204,7 +204,7 @@ class Predictor:
 
 
 def make_difference(
-    listed: Listed, history: History, stack: np.ndarray | None, stack_flats: str
+    listed: ExposureFile, history: History, stack: np.ndarray | None, stack_flats: str
 ) -> np.ndarray:
     """Return the difference image of an exposure; without ``stack``, the history makes it."""
     if reason := history.rejection(listed):

@@ -12,7 +12,7 @@ from blobwatch.archive.headers import (
     select_window,
     sort_by_time,
 )
-from blobwatch.instrument.exposure_files import Listed, find_exposures
+from blobwatch.instrument.exposure_files import ExposureFile, find_exposures
 
 
 def test_manifest_paths_are_relative_and_listed_once(tmp_path):
@@ -34,7 +34,7 @@ def test_unreadable_headers_do_not_stop_the_scan(tmp_path):
 
 def test_window_contains_one_file_per_rootname():
     files = [
-        ScanFile(Path(name), "", when, "F153M", Listed(Path(name), name[0], when, "F153M"))
+        ScanFile(Path(name), "", when, "F153M", ExposureFile(Path(name), name[0], when, "F153M"))
         for name, when in [("a1", 1.0), ("b1", 2.0), ("a2", 3.0), ("c1", 4.0)]
     ]
     exposures = select_exposures(files)

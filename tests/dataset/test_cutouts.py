@@ -7,7 +7,7 @@ import pytest
 
 from blobwatch.dataset.cutouts import SIDES, create_template, create_templates
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.blobs import Blob, draw_blob, overlap, shape
+from blobwatch.instrument.blobs import Blob, draw_blob, overlap, unit_shape
 from blobwatch.instrument.templates import TemplateBlob
 
 KNOWN = Blob(x=400.0, y=300.0, half_width=6.0, depth=1.0)
@@ -19,7 +19,7 @@ def cutout_of(
     """Return a cutout as the predecessor's are: sigma per pixel, noise, clipped at 3, its edge a square."""
     middle = (side - 1) / 2
     image = np.zeros((side, side))
-    stamp, x0, y0 = shape(replace(blob, x=middle + at[0], y=middle + at[1]))
+    stamp, x0, y0 = unit_shape(replace(blob, x=middle + at[0], y=middle + at[1]))
     region, part = overlap(stamp, x0, y0, image.shape)
     image[region] = part
     strength = snr / np.sqrt((stamp**2).sum())
@@ -71,7 +71,7 @@ def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
                 (true, replace(blob, x=40.2, y=39.7)),
                 (made, TemplateBlob(40.2, 39.7, 1.0, 1.0, template=template)),
             ):
-                stamp, x0, y0 = shape(one)
+                stamp, x0, y0 = unit_shape(one)
                 region, part = overlap(stamp, x0, y0, image.shape)
                 image[region] = part
             correlation = (true * made).sum() / np.sqrt((true**2).sum() * (made**2).sum())

@@ -16,7 +16,7 @@ from blobwatch.dataset.injection import (
     inject_blob,
 )
 from blobwatch.dataset.shapes import LobedBlob
-from blobwatch.instrument.blobs import Blob, shape, snr_of
+from blobwatch.instrument.blobs import Blob, blob_snr, unit_shape
 
 BLOB = Blob(x=400.3, y=300.7, half_width=6.0, depth=0.08)
 X0, Y0 = 300, 200  # of the cut
@@ -50,7 +50,7 @@ def test_pixels_outside_stamp_are_unchanged():
     before[3, 4] = np.nan
     cut = before.copy()
     inject_blob(cut, np.ones_like(cut), BLOB, X0, Y0)
-    stamp, left, bottom = shape(BLOB)
+    stamp, left, bottom = unit_shape(BLOB)
     outside = np.ones(cut.shape, dtype=bool)
     outside[bottom - Y0 : bottom - Y0 + stamp.shape[0], left - X0 : left - X0 + stamp.shape[1]] = False
     assert cut[outside].tobytes() == before[outside].tobytes()
@@ -61,7 +61,7 @@ def test_pixels_outside_stamp_are_unchanged():
 @pytest.mark.parametrize("seed", range(30))
 def test_stamp_border_is_faint(draw, seed):
     rng = np.random.default_rng(seed)
-    stamp, _, _ = shape(draw(rng, *rng.uniform(5, 1018, 2)))
+    stamp, _, _ = unit_shape(draw(rng, *rng.uniform(5, 1018, 2)))
     border = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])
     assert np.abs(border).max() < 0.005
     assert stamp.max() <= 1.0
@@ -85,12 +85,12 @@ def test_drawn_blob_has_requested_snr(asked, draw):
         centred = replace(blob, x=X0 + 128.0, y=Y0 + 128.0)
         added = added_by(centred, np.ones((256, 256)))
         assert np.sqrt((added**2).sum()) / NOISE == pytest.approx(asked, rel=0.02)
-        assert snr_of(blob, NOISE) == pytest.approx(asked, rel=0.02)
+        assert blob_snr(blob, NOISE) == pytest.approx(asked, rel=0.02)
 
 
 def test_matched_filter_measures_injected_snr():
     rng = np.random.default_rng(4)
-    blob = replace(BLOB, depth=20.0 / snr_of(BLOB, NOISE) * BLOB.depth)
+    blob = replace(BLOB, depth=20.0 / blob_snr(BLOB, NOISE) * BLOB.depth)
     profile = added_by(blob, np.ones((256, 256)))
     profile /= np.sqrt((profile**2).sum())
     measured = []
@@ -105,7 +105,7 @@ def test_matched_filter_measures_injected_snr():
 def test_snr_distribution_and_maximum_depth():
     rng = np.random.default_rng(8)
     blobs = [draw_blob_to_inject(rng, 256, X0, Y0, [], (4.0, 40.0), NOISE) for _ in range(400)]
-    snr = np.array([snr_of(blob, NOISE) for blob in blobs])
+    snr = np.array([blob_snr(blob, NOISE) for blob in blobs])
     assert snr.min() >= 4.0 - 1e-9
     assert snr.max() <= 40.0 + 1e-9
     # The logarithm rises with the power of 1.5 of an even draw.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blobwatch.dataset.shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
-from blobwatch.instrument.blobs import depth_for, overlap, shape, snr_of
+from blobwatch.instrument.blobs import blob_snr, depth_at_snr, overlap, unit_shape
 
 X, Y = 300.3, 500.7
 
@@ -19,7 +19,7 @@ def blobs() -> list[LobedBlob]:
 
 def moments(blob: LobedBlob) -> tuple[float, float, float]:
     """Return the centre of light, and the angle (0 to pi) of the long axis."""
-    stamp, x0, y0 = shape(blob)
+    stamp, x0, y0 = unit_shape(blob)
     v, u = np.indices(stamp.shape)
     x, y = (stamp * u).sum() / stamp.sum(), (stamp * v).sum() / stamp.sum()
     u, v = u - x, v - y
@@ -35,14 +35,14 @@ def test_centre_of_light_is_blob_position(blobs):
 
 def test_shapes_have_unit_peak_and_cutoff(blobs):
     for blob in blobs:
-        stamp = shape(blob)[0]
+        stamp = unit_shape(blob)[0]
         assert stamp.max() == 1.0
         assert stamp.min() == 0.0
         assert stamp[stamp > 0].min() >= CUTOFF
 
 
 def test_sizes_and_forms_cover_range(blobs):
-    widths = [2 * np.sqrt((shape(blob)[0] > 0.5).sum() / np.pi) for blob in blobs]
+    widths = [2 * np.sqrt((unit_shape(blob)[0] > 0.5).sum() / np.pi) for blob in blobs]
     assert min(widths) < 4.8  # the FWHM of real blobs: 4.8 to 25 px
     assert max(widths) > 24
     assert np.mean(np.array(widths) > 10) > 0.3  # large ones of low surface brightness
@@ -59,11 +59,11 @@ def test_orientations_cover_all_directions(blobs):
 def test_single_lobe_has_expected_form():
     lobe = Lobe(0.0, 0.0, 6.0, axis_ratio=2.0, angle=np.pi / 6, exponent=2.0, edge=8.0, weight=0.7)
     blob = LobedBlob(x=X, y=Y, half_width=6.0, depth=0.1, lobes=(lobe,))
-    stamp, x0, y0 = shape(blob)
+    stamp, x0, y0 = unit_shape(blob)
     inside = stamp > 0.5
     assert inside.sum() == pytest.approx(2 * np.pi * 6.0**2, rel=0.03)
     assert moments(blob)[2] == pytest.approx(np.pi / 6 + np.pi / 2, abs=0.02)  # the longer side is across
-    ring = shape(replace(blob, lobes=(replace(lobe, hole=0.5),)))[0]
+    ring = unit_shape(replace(blob, lobes=(replace(lobe, hole=0.5),)))[0]
     middle = round(Y) - y0, round(X) - x0
     assert stamp[middle] == pytest.approx(1.0, abs=0.01)
     assert ring[middle] == pytest.approx(0.4, abs=0.05)  # of its brightest pixel
@@ -71,10 +71,10 @@ def test_single_lobe_has_expected_form():
 
 def test_snr_of_lobed_blob_matches_image(blobs):
     blob = blobs[0]
-    loud = replace(blob, depth=depth_for(blob, 15.0, 0.01))
-    assert snr_of(loud, 0.01) == pytest.approx(15.0)
+    loud = replace(blob, depth=depth_at_snr(blob, 15.0, 0.01))
+    assert blob_snr(loud, 0.01) == pytest.approx(15.0)
     image = np.zeros((1024, 1024))
-    region, part = overlap(*shape(loud), image.shape)
+    region, part = overlap(*unit_shape(loud), image.shape)
     image[region] += loud.depth * part
     assert np.sqrt((image**2).sum()) / 0.01 == pytest.approx(15.0)
-    assert render_lobes(replace(loud, depth=1.0))[0] is shape(loud)[0]  # rendered once for all depths
+    assert render_lobes(replace(loud, depth=1.0))[0] is unit_shape(loud)[0]  # rendered once for all depths

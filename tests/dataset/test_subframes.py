@@ -25,7 +25,7 @@ from blobwatch.dataset.subframes import (
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import tiles
-from blobwatch.instrument.blobs import Blob, depth_for, snr_of
+from blobwatch.instrument.blobs import Blob, blob_snr, depth_at_snr
 from blobwatch.instrument.differences import Difference
 
 ONE = Recipe(snr=(20.0, 20.0), blobs=(1, 1), contaminated=0.0)
@@ -36,7 +36,7 @@ OWN = Blob(x=400.0, y=620.0, half_width=6.0, depth=0.05)
 
 def blob_of_snr(x: float, y: float, snr: float) -> Blob:
     blob = Blob(x=x, y=y, half_width=6.0, depth=0.01)
-    return Blob(**(blob.as_dict() | {"depth": depth_for(blob, snr, NOISE)}))
+    return Blob(**(blob.as_dict() | {"depth": depth_at_snr(blob, snr, NOISE)}))
 
 
 def difference_of(image: np.ndarray, stack: np.ndarray | None = None) -> Difference:
@@ -101,7 +101,7 @@ def test_own_blobs_are_labelled_and_absent_from_negatives():
     assert len(own) > 3
     assert (own["frame_x"] == OWN.x).all()
     assert (own["frame_y"] == OWN.y).all()
-    assert own["snr"] == pytest.approx(snr_of(OWN, NOISE), rel=0.02)
+    assert own["snr"] == pytest.approx(blob_snr(OWN, NOISE), rel=0.02)
     for blob in own:
         picture = data.scaled(int(blob["subframe"]))
         x, y = round(float(blob["x"])), round(float(blob["y"]))
@@ -218,8 +218,8 @@ def test_own_blobs_have_snr_of_wide_frame():
     own = data.blobs
     assert len(own) == 20
     assert (own["injected"] == 0).all()
-    assert own["snr"].max() < 1.03 * snr_of(OWN, NOISE)
-    assert own["snr"].min() < 0.75 * snr_of(OWN, NOISE)
+    assert own["snr"].max() < 1.03 * blob_snr(OWN, NOISE)
+    assert own["snr"].min() < 0.75 * blob_snr(OWN, NOISE)
     ratios = measured_snr(data)
     assert np.median(ratios) == pytest.approx(1.0, abs=0.15)
     assert np.quantile(np.abs(ratios - 1.0), 0.8) < 0.3

@@ -21,7 +21,7 @@ from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.scoring import MIN_PROBABILITY
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.scaling import level_and_noise
-from blobwatch.instrument.blobs import snr_of
+from blobwatch.instrument.blobs import blob_snr
 
 DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
 
@@ -35,7 +35,7 @@ def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
     image, blobs = draw_clean_frame(np.random.default_rng(3))
     assert len(blobs) == 64
     assert level_and_noise(image) == pytest.approx((0.0, 1.0), abs=0.02)
-    snr = np.array([snr_of(blob, 1.0) for blob in blobs])
+    snr = np.array([blob_snr(blob, 1.0) for blob in blobs])
     assert snr.min() > 3.0
     assert snr.max() < 12.0
     assert np.std(snr) > 2.0

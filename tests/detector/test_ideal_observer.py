@@ -5,16 +5,16 @@ import pytest
 
 from blobwatch.detector.baselines import matched_filter, snr_from_score
 from blobwatch.detector.ideal_observer import find_by_ideal_observer, ideal_snr, shape_bank
-from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
 
 SIDE = 256
 
 
 def frame_with(blob: Blob, snr: float, noise: np.ndarray | float = 0.0) -> np.ndarray:
     image = np.zeros((SIDE, SIDE)) + noise
-    stamp, x0, y0 = shape(blob)
+    stamp, x0, y0 = unit_shape(blob)
     region, part = overlap(stamp, x0, y0, image.shape)
-    image[region] += depth_for(blob, snr, 1.0) * part
+    image[region] += depth_at_snr(blob, snr, 1.0) * part
     return image.astype(np.float32)
 
 

@@ -7,7 +7,7 @@ import pytest
 from synthetic import NOISE, image_with_blobs
 
 from blobwatch.images.blob_fit import MAX_SHIFT, fit_blob
-from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, radius_at, snr_of
+from blobwatch.instrument.blobs import Blob, blob_snr, depth_at_snr, draw_blob, half_width_at, radius_at
 
 PLACES = [(220.3, 180.8), (512.0, 512.0), (900.5, 830.2)]
 
@@ -21,7 +21,7 @@ def test_fit_recovers_a_typical_blob(place):
     blob = typical(*place)
     found = fit_blob(image_with_blobs([blob], noise=0.0), *place, 0.0, NOISE)
     assert found.depth == pytest.approx(blob.depth, rel=0.02)
-    assert found.snr == pytest.approx(snr_of(blob, NOISE), rel=0.02)
+    assert found.snr == pytest.approx(blob_snr(blob, NOISE), rel=0.02)
     assert found.radius == pytest.approx(radius_at(*place), rel=0.01)
 
 
@@ -29,7 +29,7 @@ def test_fit_recovers_a_typical_blob(place):
 def test_snr_in_noise(place):
     blob = typical(*place, depth=0.03)
     found = [fit_blob(image_with_blobs([blob], seed), *place, 0.0, NOISE) for seed in range(12)]
-    assert np.mean([one.snr for one in found]) == pytest.approx(snr_of(blob, NOISE), abs=1.5)
+    assert np.mean([one.snr for one in found]) == pytest.approx(blob_snr(blob, NOISE), abs=1.5)
     assert np.mean([one.depth for one in found]) == pytest.approx(blob.depth, rel=0.12)
 
 
@@ -56,7 +56,7 @@ def drawn_frame(snr: float, wrong: float, seed: int = 0) -> tuple[np.ndarray, li
     """Return a frame of 144 drawn blobs of one SNR, the blobs, and their positions with errors."""
     rng = np.random.default_rng([seed, int(snr)])
     blobs = [draw_blob(rng, x, y) for x in np.arange(60.3, 1000, 80) for y in np.arange(60.8, 1000, 80)]
-    blobs = [replace(blob, depth=depth_for(blob, snr, NOISE)) for blob in blobs]
+    blobs = [replace(blob, depth=depth_at_snr(blob, snr, NOISE)) for blob in blobs]
     places = np.array([(blob.x, blob.y) for blob in blobs]) + rng.normal(0.0, wrong, (len(blobs), 2))
     return image_with_blobs(blobs, seed), blobs, places
 
@@ -104,7 +104,7 @@ def test_unknown_pixels_are_ignored():
     image[505:512] = np.nan
     found = fit_blob(image, 512.0, 512.0, 0.0, NOISE)
     assert found.depth == pytest.approx(0.05, rel=0.02)
-    assert found.snr < 0.95 * snr_of(typical(512.0, 512.0), NOISE)
+    assert found.snr < 0.95 * blob_snr(typical(512.0, 512.0), NOISE)
 
 
 @pytest.mark.parametrize("place", [(-2.0, 500.0), (1024.0, 1024.0), (1100.0, 500.0), (0.0, 0.0)])

@@ -8,7 +8,7 @@ import pytest
 from blobwatch.errors import BlobwatchError
 from blobwatch.images import cleaning
 from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
-from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
 from blobwatch.instrument.detector import DEATH_STAR
 
 SIZE = 1024
@@ -110,7 +110,7 @@ def grid_of_blobs(rng: np.random.Generator, cells: list[tuple[float, float]]) ->
 
 def amplitude(image: np.ndarray, blob: Blob, known: np.ndarray) -> float:
     """Fit the amplitude of the shape of a blob."""
-    region, part = overlap(*shape(blob), image.shape)
+    region, part = overlap(*unit_shape(blob), image.shape)
     part = np.where(known[region], part, 0.0)
     return float((part * np.where(known[region], image[region], 0.0)).sum() / (part**2).sum())
 
@@ -119,15 +119,15 @@ def amplitude_changes(image: np.ndarray, blobs: list[tuple[Blob, float]]) -> lis
     """Return the relative change of each amplitude by cleaning."""
     before, frame = clean_frame(image), image.copy()
     for blob, snr in blobs:
-        region, part = overlap(*shape(blob), image.shape)
-        frame[region] += (depth_for(blob, snr, 1.0) * part).astype(np.float32)
+        region, part = overlap(*unit_shape(blob), image.shape)
+        frame[region] += (depth_at_snr(blob, snr, 1.0) * part).astype(np.float32)
     after = clean_frame(frame)
     known = np.isfinite(after.image) & ~before.masked
     gain = after.image + after.level - before.image - before.level
     # A pixel that is masked only with the blob in it is a part of the blob that is lost.
     lost = after.masked & ~before.masked
     gain[lost] = 0.0
-    return [amplitude(gain, blob, known | lost) / depth_for(blob, snr, 1.0) - 1 for blob, snr in blobs]
+    return [amplitude(gain, blob, known | lost) / depth_at_snr(blob, snr, 1.0) - 1 for blob, snr in blobs]
 
 
 HALF_WIDTHS, SNRS = (2.5, 4.0, 6.0, 9.0, 12.0), (5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
@@ -156,8 +156,8 @@ def test_peak_of_a_small_deep_blob_is_not_masked(half_width, exponent, edge, no_
         for y in range(40, 1000, 60):
             left, up = rng.uniform(-0.5, 0.5, 2)
             blob = Blob(x + left, y + up, half_width, 1.0, 1.08, exponent, edge)
-            region, part = overlap(*shape(blob), image.shape)
-            image[region] += depth_for(blob, rng.uniform(20, 200), 1.0) * part
+            region, part = overlap(*unit_shape(blob), image.shape)
+            image[region] += depth_at_snr(blob, rng.uniform(20, 200), 1.0) * part
             image[y + 1, x + 1] = 500.0  # a bad pixel in it
             peaks[region] |= part > 0.3
             peaks[y + 1, x + 1] = False

@@ -12,7 +12,7 @@ from blobwatch.images.flatten import (
 )
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, transmission
-from blobwatch.instrument.contaminants import glow
+from blobwatch.instrument.contaminants import draw_glow
 
 NOISE = 0.0078  # of a single frame
 
@@ -65,20 +65,20 @@ def test_background_of_an_unknown_box():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_residual_of_the_glow_is_below_the_noise(no_flags, seed):
-    light = 17.0 * glow(np.random.default_rng(seed), scattered=0.0)
+    light = 17.0 * draw_glow(np.random.default_rng(seed), scattered=0.0)
     image = blob_image(light, no_flags)
     assert image.dtype == np.float32
     assert np.abs(image - 1.0).max() < 0.02 * NOISE
 
 
 def test_residual_of_scattered_light_is_below_the_noise(no_flags):
-    image = blob_image(17.0 * glow(np.random.default_rng(1), scattered=1.0), no_flags)
+    image = blob_image(17.0 * draw_glow(np.random.default_rng(1), scattered=1.0), no_flags)
     assert np.abs(image - 1.0).max() < NOISE
     assert np.std(image) < 0.105 * NOISE  # with a single pass it is 0.113
 
 
 def test_unit_does_not_matter(no_flags):
-    light = glow(np.random.default_rng(1), 0.0) * np.random.default_rng(2).normal(1, 0.01, (1024, 1024))
+    light = draw_glow(np.random.default_rng(1), 0.0) * np.random.default_rng(2).normal(1, 0.01, (1024, 1024))
     np.testing.assert_allclose(blob_image(light, no_flags), blob_image(1e4 * light, no_flags), rtol=1e-5)
 
 

@@ -8,8 +8,8 @@ from blobwatch.images import cleaning
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_at_blob_scale
-from blobwatch.instrument.blobs import Blob, depth_for, overlap, shape
-from blobwatch.instrument.contaminants import line
+from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
+from blobwatch.instrument.contaminants import add_line
 from blobwatch.robustness import noise
 
 SIZE = 1024
@@ -30,7 +30,7 @@ def frame(true: np.ndarray = SPECTRA["white"], seed: int = 1) -> np.ndarray:
 def add_blobs(image: np.ndarray, blobs: list[Blob]) -> np.ndarray:
     image = image.copy()
     for blob in blobs:
-        region, part = overlap(*shape(blob), image.shape)
+        region, part = overlap(*unit_shape(blob), image.shape)
         image[region] += (blob.depth * part).astype(np.float32)
     return image
 
@@ -59,13 +59,13 @@ def measure_shape(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.n
     places = range(100, 1000, 200)
     blobs = [Blob(x, y, half_width, 1.0) for x in places for y in places]
     blobs = [
-        Blob(b.x, b.y, half_width, depth_for(b, 20.0, noise_at_blob_scale(before.spectrum))) for b in blobs
+        Blob(b.x, b.y, half_width, depth_at_snr(b, 20.0, noise_at_blob_scale(before.spectrum))) for b in blobs
     ]
     after = prepare_frame(add_blobs(image, blobs), before.spectrum)
     added = (after.scaled - before.scaled) * noise_at_blob_scale(before.spectrum)
     amplitudes, likenesses = [], []
     for blob in blobs:
-        region, part = overlap(*shape(blob), image.shape)
+        region, part = overlap(*unit_shape(blob), image.shape)
         product = (added[region] * part).sum()
         amplitudes.append(product / (part**2).sum() / blob.depth)
         likenesses.append(product / np.sqrt((added[region] ** 2).sum() * (part**2).sum()))
@@ -86,7 +86,7 @@ def test_large_blobs_keep_shape_and_amplitude(true, half_width, least, alike):
 
 def streak(image: np.ndarray) -> np.ndarray:
     image = image.copy()
-    line(image, 500.0, 480.0, 900.0, 7.5, 3.0, -1.0)
+    add_line(image, 500.0, 480.0, 900.0, 7.5, 3.0, -1.0)
     return image
 
 
@@ -102,7 +102,7 @@ def stars(image: np.ndarray) -> np.ndarray:
 def twenty_blobs(image: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(5)
     blobs = [Blob(*rng.uniform(30, 990, 2), rng.uniform(3.0, 10.0), 1.0) for _ in range(20)]
-    return add_blobs(image, [Blob(b.x, b.y, b.half_width, depth_for(b, 12.0, 1.0)) for b in blobs])
+    return add_blobs(image, [Blob(b.x, b.y, b.half_width, depth_at_snr(b, 12.0, 1.0)) for b in blobs])
 
 
 @BOTH

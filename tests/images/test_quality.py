@@ -18,7 +18,7 @@ from blobwatch.images.rejection import (
 )
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.bad_exposures import FAULTS
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import Exposure
 from blobwatch.instrument.season import expose, plan_season
 from blobwatch.settings import QualitySettings
@@ -176,7 +176,9 @@ def test_simulated_exposures(params):
     for pointing in pointings:
         _, planes = expose(season, pointing)
         image, dq = wfc3ir.embed(planes["SCI"]), wfc3ir.embed(planes["DQ"], fill=0)
-        one = Listed(Path(f"{pointing.rootname}_flt.fits"), pointing.rootname, pointing.expstart, "F153M")
+        one = ExposureFile(
+            Path(f"{pointing.rootname}_flt.fits"), pointing.rootname, pointing.expstart, "F153M"
+        )
         history.add(one)
         history.set_exposure(one, exposure(image, dq, pointing.exptime))
     reasons = {name: history.rejection(one) for name, one in history.exposures.items()}

@@ -7,16 +7,16 @@ import pytest
 
 from blobwatch.instrument.blobs import (
     Blob,
-    depth_for,
+    blob_snr,
+    depth_at_snr,
     draw_blob,
+    draw_old_blobs,
     half_width_at,
-    old_blobs,
     overlap,
     parametric_shape,
     radius_at,
-    shape,
-    snr_of,
     transmission,
+    unit_shape,
 )
 
 
@@ -137,11 +137,11 @@ def test_a_collar_has_the_opposite_sign_and_its_strength(strength, edge):
 
 def test_a_collar_has_faded_at_the_border_of_its_stamp_and_counts_in_the_snr():
     blob = Blob(300.3, 701.8, half_width=5.0, depth=0.1, axis_ratio=0.7, edge=25.0, collar=0.2)
-    stamp, _, _ = shape(blob)
+    stamp, _, _ = unit_shape(blob)
     assert np.abs([*stamp[0], *stamp[-1], *stamp[:, 0], *stamp[:, -1]]).max() < 0.001
-    assert stamp.shape[0] > shape(replace(blob, collar=0.0))[0].shape[0]
-    assert snr_of(blob, 0.01) == pytest.approx(10 * np.sqrt((stamp**2).sum()))
-    assert snr_of(blob, 0.01) > snr_of(replace(blob, collar=0.0), 0.01)
+    assert stamp.shape[0] > unit_shape(replace(blob, collar=0.0))[0].shape[0]
+    assert blob_snr(blob, 0.01) == pytest.approx(10 * np.sqrt((stamp**2).sum()))
+    assert blob_snr(blob, 0.01) > blob_snr(replace(blob, collar=0.0), 0.01)
 
 
 def test_transmission_is_attenuation_and_shadows_multiply():
@@ -163,7 +163,7 @@ def test_the_asymmetric_place():
     "place", [(-30.0, 500.0), (500.0, 1100.0), (0.0, 0.0), (1023.0, 2.0), (-3.0, 1026.0)]
 )
 def test_a_blob_over_the_edge_is_cut(place):
-    stamp, x0, y0 = shape(Blob(*place, 7.0, 0.2))
+    stamp, x0, y0 = unit_shape(Blob(*place, 7.0, 0.2))
     region, part = overlap(stamp, x0, y0, (1024, 1024))
     assert np.empty((1024, 1024))[region].shape == part.shape
     assert transmission([Blob(*place, 7.0, 0.2)]).shape == (1024, 1024)
@@ -171,13 +171,13 @@ def test_a_blob_over_the_edge_is_cut(place):
 
 def test_depth_for_inverts_snr_of(drawn):
     for blob in drawn[:20]:
-        assert snr_of(blob, 0.01) == pytest.approx(blob.depth / depth_for(blob, 1.0, 0.01), rel=1e-9)
+        assert blob_snr(blob, 0.01) == pytest.approx(blob.depth / depth_at_snr(blob, 1.0, 0.01), rel=1e-9)
 
 
 def test_old_blobs_are_the_measured_ones():
-    old = old_blobs(np.random.default_rng(1))
+    old = draw_old_blobs(np.random.default_rng(1))
     assert len(old) == 108
     assert (old[0].x, old[0].y, old[0].depth) == (234.0, 424.0, pytest.approx(0.0488))
-    again = old_blobs(np.random.default_rng(2))
+    again = draw_old_blobs(np.random.default_rng(2))
     assert [(b.x, b.y, b.depth) for b in old] == [(b.x, b.y, b.depth) for b in again]
     assert all(5 <= b.x <= 1018 and 5 <= b.y <= 1018 for b in old)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from blobwatch.instrument.contaminants import SIGMA, cosmic_rays, glow, line, streaks, triplets
+from blobwatch.instrument.contaminants import (
+    SIGMA,
+    add_line,
+    draw_cosmic_rays,
+    draw_glow,
+    draw_streaks,
+    draw_triplets,
+)
 
 SHAPE = (1024, 1024)
 
@@ -26,7 +33,7 @@ def width_at_half(profile: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def whole_triplets() -> list[np.ndarray]:
     """Rendered triplets that do not touch the frame's edges."""
-    images = (triplets(np.random.default_rng(seed), SHAPE) for seed in range(60))
+    images = (draw_triplets(np.random.default_rng(seed), SHAPE) for seed in range(60))
     return [
         image for image in images if image.any() and not image[[0, -1]].any() and not image[:, [0, -1]].any()
     ]
@@ -65,7 +72,7 @@ def test_triplet_lines_are_two_to_three_pixels_wide(whole_triplets):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_streaks_share_one_direction(seed):
-    image = streaks(np.random.default_rng(seed), SHAPE, lines=10)
+    image = draw_streaks(np.random.default_rng(seed), SHAPE, lines=10)
     down, across = np.gradient(image)
     doubled = (across + 1j * down) ** 2  # the angle doubled, so that both sides of a line agree
     assert np.abs(doubled.sum()) / np.abs(doubled).sum() > 0.85
@@ -73,7 +80,7 @@ def test_streaks_share_one_direction(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_streaks_are_faint_and_cross_the_frame(seed):
-    image = streaks(np.random.default_rng(seed), SHAPE, lines=10)
+    image = draw_streaks(np.random.default_rng(seed), SHAPE, lines=10)
     lit = image[image > 0.1 * SIGMA]
     assert np.median(image[image > 0.3 * SIGMA]) / SIGMA == pytest.approx(0.5, abs=0.2)
     assert np.quantile(lit, 0.99) / SIGMA < 1.0
@@ -83,7 +90,7 @@ def test_streaks_are_faint_and_cross_the_frame(seed):
 
 def test_streaks_differ_in_direction_from_frame_to_frame():
     def direction(seed):
-        down, across = np.gradient(streaks(np.random.default_rng(seed), SHAPE, lines=10))
+        down, across = np.gradient(draw_streaks(np.random.default_rng(seed), SHAPE, lines=10))
         return np.degrees(np.angle(((across + 1j * down) ** 2).sum())) / 2
 
     assert np.ptp([direction(seed) for seed in range(8)]) > 10
@@ -91,14 +98,14 @@ def test_streaks_differ_in_direction_from_frame_to_frame():
 
 def test_line_has_its_place_length_width_tilt_and_amplitude():
     image = np.zeros(SHAPE)
-    line(image, 300.3, 701.8, length=100.0, tilt=0.0, width=2.5, amplitude=0.4)
+    add_line(image, 300.3, 701.8, length=100.0, tilt=0.0, width=2.5, amplitude=0.4)
     assert width_at_half(image[690:714, 300]) == pytest.approx(2.5, abs=0.15)
     assert np.count_nonzero(image[702] > 0.19) == pytest.approx(100, abs=1)
     y, x = np.indices(SHAPE)
     assert (image * x).sum() / image.sum() == pytest.approx(300.3, abs=0.1)
     assert (image * y).sum() / image.sum() == pytest.approx(701.8, abs=0.1)
     tilted = np.zeros(SHAPE)
-    line(tilted, 512, 512, length=400.0, tilt=30.0, width=2.0, amplitude=1.0)
+    add_line(tilted, 512, 512, length=400.0, tilt=30.0, width=2.0, amplitude=1.0)
     assert tilted[512 + 50, 512 + 87] > 0.9
     assert tilted[512 - 50, 512 + 87] == 0
     assert image.max() <= 0.4
@@ -106,7 +113,7 @@ def test_line_has_its_place_length_width_tilt_and_amplitude():
 
 def test_a_line_outside_changes_nothing():
     image = np.zeros(SHAPE)
-    line(image, -500, 2000, 100, 10, 2, 1.0)
+    add_line(image, -500, 2000, 100, 10, 2, 1.0)
     assert not image.any()
 
 
@@ -114,7 +121,7 @@ def test_cosmic_rays_are_eleven_a_second():
     ndimage = pytest.importorskip("scipy.ndimage", reason="needs the extra train")
     seconds = 100.0
     rates = [
-        ndimage.label(cosmic_rays(np.random.default_rng(seed), seconds, 16_000) > 0, np.ones((3, 3)))[1]
+        ndimage.label(draw_cosmic_rays(np.random.default_rng(seed), seconds, 16_000) > 0, np.ones((3, 3)))[1]
         / seconds
         for seed in range(40)
     ]
@@ -123,7 +130,7 @@ def test_cosmic_rays_are_eleven_a_second():
 
 
 def test_light_of_the_limb_doubles_the_left_and_ends_at_200():
-    dark, limb = (glow(np.random.default_rng(1), scattered) for scattered in (0.0, 1.0))
+    dark, limb = (draw_glow(np.random.default_rng(1), scattered) for scattered in (0.0, 1.0))
     excess = limb - dark
     assert excess[500, 0] == pytest.approx(1.0)
     assert excess[500, 100] > 0.1
@@ -132,6 +139,6 @@ def test_light_of_the_limb_doubles_the_left_and_ends_at_200():
 
 
 def test_glow_is_even_but_for_a_gradient():
-    frames = [glow(np.random.default_rng(seed), 0.0) for seed in range(20)]
+    frames = [draw_glow(np.random.default_rng(seed), 0.0) for seed in range(20)]
     assert np.mean([frame.mean() for frame in frames]) == pytest.approx(1.0, abs=0.01)
     assert all(frame.min() > 0.6 and frame.max() < 1.4 for frame in frames)

@@ -7,10 +7,10 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.detector import (
     DEATH_STAR,
     Detector,
-    bad_pixels,
-    build_detector,
     dead_zones,
     death_star,
+    draw_bad_pixels,
+    draw_detector,
     flat_field,
     scratch,
     wagon_wheel,
@@ -25,7 +25,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return build_detector(rng(), 246.0, 0.007, 0.0145, 0.0004)
+    return draw_detector(rng(), 246.0, 0.007, 0.0145, 0.0004)
 
 
 def test_death_star():
@@ -117,7 +117,7 @@ def test_kinds_and_levels_of_bad_pixels(detector):
 
 def test_bad_pixels_stand_alone_or_in_clusters_of_two_and_three():
     ndimage = pytest.importorskip("scipy.ndimage", reason="needs the extra train")
-    since, _, _ = bad_pixels(rng(), 246.0, 0.007, 0.0145)
+    since, _, _ = draw_bad_pixels(rng(), 246.0, 0.007, 0.0145)
     labels, count = ndimage.label(np.isfinite(since), np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())[1:]
     assert np.isfinite(since).sum() / count == pytest.approx(1.4, abs=0.15)
@@ -126,6 +126,6 @@ def test_bad_pixels_stand_alone_or_in_clusters_of_two_and_three():
 
 
 def test_same_seed_same_detector(detector):
-    again = build_detector(rng(), 246.0, 0.007, 0.0145, 0.0004)
+    again = draw_detector(rng(), 246.0, 0.007, 0.0145, 0.0004)
     for name in ("sensitivity", "dead", "bad_since", "bad_kind", "bad_level"):
         np.testing.assert_array_equal(getattr(again, name), getattr(detector, name))

@@ -13,16 +13,16 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import file_search as search_module
 from blobwatch.instrument.calibration import Calibration, dflat_warning
 from blobwatch.instrument.exposure_files import (
-    Listed,
-    choose_versions,
+    ExposureFile,
+    describe_file,
+    file_stamp,
     find_exposures,
     is_incomplete,
     list_exposures,
-    listed_of,
-    stamp_of,
+    select_versions,
 )
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.file_search import search
+from blobwatch.instrument.file_search import find_image_files
 
 OLD = Calibration("COMPLETE", "u4m1335mi_pfl.fits", version="3.3(28-Jan-2016)", date="2019-03-04T22:19:07")
 NEW = Calibration("COMPLETE", "4ac19224i_pfl.fits", version="3.5.0(Apr-01-2019)", date="2020-11-02T10:00:00")
@@ -62,22 +62,22 @@ def test_nested_folders_are_searched_in_the_order_of_paths(tmp_path):
     names = ["2016/01/a_flt.fits", "2016/02/b_flt.FITS.gz", "mastDownload/HST/c/c_flt.fits.fz", "z_flt.fits"]
     paths = touched(tmp_path, *names)
     touched(tmp_path, "2016/truth.csv", "2016/notes.fits.txt")
-    assert search(tmp_path).paths == paths
-    assert search(tmp_path).problems == []
+    assert find_image_files(tmp_path).paths == paths
+    assert find_image_files(tmp_path).problems == []
 
 
 def test_transfers_in_progress_and_hidden_folders_are_skipped(tmp_path):
     (path,) = touched(tmp_path, "a_flt.fits")
     touched(tmp_path, ".a_flt.fits.Xy7q2Z", ".b_flt.fits", "b.fits.part", "c.fits.tmp", "d.fits.partial")
     touched(tmp_path, "e.fits.filepart", "f.fits.crdownload", ".cache/g.fits")
-    assert search(tmp_path).paths == [path]
-    assert search(tmp_path).problems == []
+    assert find_image_files(tmp_path).paths == [path]
+    assert find_image_files(tmp_path).problems == []
 
 
 def test_flats_are_not_exposures(tmp_path):
     (path,) = touched(tmp_path, "a_flt.fits")
     touched(tmp_path, "flats/u4m1335mi_pfl.fits", "x_dfl.fits.gz", "flats/y_LFL.fits")
-    assert search(tmp_path).paths == [path]
+    assert find_image_files(tmp_path).paths == [path]
 
 
 def test_links_are_followed_and_each_file_is_found_once(tmp_path):
@@ -89,15 +89,15 @@ def test_links_are_followed_and_each_file_is_found_once(tmp_path):
     (elsewhere / "back").symlink_to(folder)
     (folder / "link.fits").symlink_to(single)
     (folder / "same.fits").symlink_to(real)
-    assert search(folder).paths == [folder / "far" / far.name, folder / "link.fits", real]
-    assert search(folder).problems == []
+    assert find_image_files(folder).paths == [folder / "far" / far.name, folder / "link.fits", real]
+    assert find_image_files(folder).problems == []
 
 
 def test_a_link_to_a_folder_above_is_reported(tmp_path):
     (path,) = touched(tmp_path, "in/a.fits")
     touched(tmp_path, "b.fits")
     (tmp_path / "in/up").symlink_to(tmp_path)
-    found = search(tmp_path / "in")
+    found = find_image_files(tmp_path / "in")
     assert found.paths == [path]
     assert [str(one) for one in found.problems] == [
         f"{tmp_path}/in/up: link to a folder above the searched one. Remove it"
@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_reported(tmp_path, monkeypatch):
     os_scandir = os.scandir  # permissions do not stop the superuser
     monkeypatch.setattr(search_module.os, "scandir", scandir)
     monkeypatch.setattr(search_module.os, "access", lambda path, _: "locked" not in str(path))
-    found = search(tmp_path)
+    found = find_image_files(tmp_path)
     assert found.paths == [sound]
     assert {one.path.name: one.reason for one in found.problems} == {
         "dangling.fits": "dangling link to gone.fits. Restore its target or remove it",
@@ -148,10 +148,10 @@ def test_find_exposures_reports_problems_and_needs_a_file(tmp_path):
 def test_an_exposure_is_described_by_its_header(tmp_path):
     flats = {"PFLTFILE": "iref$u4m1335mi_pfl.fits", "DFLTFILE": "N/A", "CAL_VER": OLD.version}
     path = write(tmp_path / "a_flt.fits", **flats, DATE=OLD.date)
-    assert listed_of(path) == Listed(
-        path, "ich219i8q", 57400.5, "F153M", "14389", "SPARS100", "flt", OLD, stamp_of(path)
+    assert describe_file(path) == ExposureFile(
+        path, "ich219i8q", 57400.5, "F153M", "14389", "SPARS100", "flt", OLD, file_stamp(path)
     )
-    assert stamp_of(path) == f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+    assert file_stamp(path) == f"{path.stat().st_size} {path.stat().st_mtime_ns}"
     exposure = read_exposure(path)
     assert (exposure.samp_seq, exposure.product, exposure.calibration) == ("SPARS100", "flt", OLD)
 
@@ -159,7 +159,7 @@ def test_an_exposure_is_described_by_its_header(tmp_path):
 def test_keywords_of_the_science_header_count_where_the_primary_has_none(tmp_path):
     science = {"EXPSTART": 57401.5, "FILTER": "F105W", "FLATCORR": "OMIT", "PROPOSID": 1}
     path = write(tmp_path / "a_flt.fits", science=science, EXPSTART=None, FILTER=None, FLATCORR=None)
-    listed = listed_of(path)
+    listed = describe_file(path)
     assert (listed.expstart, listed.filter, listed.programme) == (57401.5, "F105W", "14389")
     assert listed.calibration.flats == "none"
 
@@ -168,7 +168,7 @@ def test_keywords_in_lower_case(tmp_path):
     path = write(tmp_path / "a_flt.fits")
     content = path.read_bytes()
     path.write_bytes(content.replace(b"EXPSTART=", b"expstart=").replace(b"FILTER  =", b"filter  ="))
-    assert (listed_of(path).expstart, listed_of(path).filter) == (57400.5, "F153M")
+    assert (describe_file(path).expstart, describe_file(path).filter) == (57400.5, "F153M")
 
 
 @pytest.mark.parametrize(
@@ -183,15 +183,15 @@ def test_keywords_in_lower_case(tmp_path):
     ],
 )
 def test_product_and_flats(tmp_path, name, how, product, flats):
-    listed = listed_of(write(tmp_path / name, **how, PFLTFILE="iref$x_pfl.fits"))
+    listed = describe_file(write(tmp_path / name, **how, PFLTFILE="iref$x_pfl.fits"))
     assert (listed.product, listed.calibration.flats) == (product, flats)
 
 
 # Versions
 
 
-def listed(name: str, product: str = "flt", calibration: Calibration = OLD, changed: int = 5) -> Listed:
-    return Listed(
+def listed(name: str, product: str = "flt", calibration: Calibration = OLD, changed: int = 5) -> ExposureFile:
+    return ExposureFile(
         Path("/in") / name, "ich219i8q", 1.0, product=product, calibration=calibration, stamp=f"9 {changed}"
     )
 
@@ -223,20 +223,20 @@ def listed(name: str, product: str = "flt", calibration: Calibration = OLD, chan
 )
 def test_the_choice_and_its_reason(used, other, reason):
     for several in ([used, other], [other, used]):
-        chosen, messages = choose_versions(several)
+        chosen, messages = select_versions(several)
         assert chosen == [used]
         assert messages == [f"ich219i8q: 2 files; {used.path.name} is used ({reason})"]
 
 
 def test_files_of_equal_names_are_told_apart_by_their_folders():
     several = [listed("2016/a_flt.fits"), listed("2020/a_flt.fits", calibration=NEW), listed("b_flt.fits")]
-    _, (message,) = choose_versions(several)
+    _, (message,) = select_versions(several)
     assert message.startswith("ich219i8q: 3 files; /in/2020/a_flt.fits is used (")
 
 
 def test_other_rootnames_keep_their_places():
     first, last = replace(listed("x.fits"), rootname="a"), replace(listed("y.fits"), rootname="z")
-    chosen, messages = choose_versions([first, listed("a.fits"), last, listed("b.fits", calibration=NEW)])
+    chosen, messages = select_versions([first, listed("a.fits"), last, listed("b.fits", calibration=NEW)])
     assert [one.path.name for one in chosen] == ["x.fits", "b.fits", "y.fits"]
     assert len(messages) == 1
 

@@ -16,7 +16,7 @@ from blobwatch.instrument.differences import (
     write_difference,
 )
 from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
-from blobwatch.instrument.fitsfile import compressed, open_fits
+from blobwatch.instrument.fitsfile import compressed_hdu, open_fits
 
 CARDS = {
     "ROOTNAME": "ich219i8q",
@@ -227,7 +227,7 @@ def test_every_form_of_difference_image(tmp_path, form):
         written(
             path,
             fits.PrimaryHDU(),
-            compressed("DIFF", np.round(image / FRACTION_STEP) * FRACTION_STEP, FRACTION_STEP),
+            compressed_hdu("DIFF", np.round(image / FRACTION_STEP) * FRACTION_STEP, FRACTION_STEP),
         )
     read = read_difference(path)
     assert read.image.shape == (1024, 1024)

@@ -10,7 +10,7 @@ from instrument.oddfiles import primary
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.ramp import Ramp, fit_rate, join_short
+from blobwatch.instrument.ramp import Ramp, fit_rate, merge_short_intervals
 
 TIMES = [0.0] + [2.932 + 100.0 * number for number in range(12)]
 DEPTH = 0.05
@@ -163,4 +163,4 @@ def test_a_short_interval_is_joined_to_the_next():
     ramp = small_ramp()
     half = replace(ramp, signals=[ramp.signals[0], 0.03 * ramp.signals[1], *ramp.signals[1:]])
     half = replace(half, times=[0.0, 0.3, *ramp.times[1:]], levels=[0.0] * 7, saturated=[None] * 7)
-    assert join_short(half) == [0, 2, 3, 4, 5, 6]
+    assert merge_short_intervals(half) == [0, 2, 3, 4, 5, 6]

@@ -21,12 +21,12 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.exposures import write_flt
 from blobwatch.instrument.season import (
-    excess_light,
+    draw_excess_light,
+    draw_limb_light,
+    draw_new_blobs,
     expose,
-    light_of_limb,
-    new_blobs,
+    format_rootname,
     plan_season,
-    rootname,
 )
 
 ROOTNAME = re.compile(r"i[0-9a-z]{7}[a-z]")
@@ -179,7 +179,7 @@ def test_a_new_blob_is_found_where_it_is_and_positive(season, stacks):
 
 def test_new_blobs_come_at_the_measured_rate(season):
     rng = np.random.default_rng(5)
-    years = [new_blobs(rng, 57388.0, 365.0, season.sky) for _ in range(200)]
+    years = [draw_new_blobs(rng, 57388.0, 365.0, season.sky) for _ in range(200)]
     assert np.mean([len(blobs) for blobs in years]) == pytest.approx(1.4 * 12, rel=0.08)
     moments = [[moment for moment, _ in blobs] for blobs in years]
     assert any(len(set(one)) < len(one) for one in moments)  # two at once
@@ -213,10 +213,10 @@ def test_flagged_cosmic_rays_are_those_of_eleven_a_second(taken):
 
 def test_scattered_light_streaks_and_triplets_come_as_often_as_set(season):
     rng = np.random.default_rng(3)
-    limb = np.array([light_of_limb(rng, season.sky) for _ in range(2000)])
+    limb = np.array([draw_limb_light(rng, season.sky) for _ in range(2000)])
     assert np.mean(limb > 0) == pytest.approx(season.sky.scattered_share, abs=0.03)
     assert limb.max() <= 1.0
-    lit = np.mean([excess_light(rng, season.sky).any() for _ in range(60)])
+    lit = np.mean([draw_excess_light(rng, season.sky).any() for _ in range(60)])
     none = (1 - season.sky.streak_share) * (1 - season.sky.triplet_share)
     assert lit == pytest.approx(1 - none, abs=0.18)
 
@@ -307,7 +307,7 @@ def test_date_and_mjd_agree(taken):
 
 
 def test_rootnames_are_unique_and_in_the_order_of_time(season):
-    names = [rootname(number) for number in range(3000)]
+    names = [format_rootname(number) for number in range(3000)]
     assert len(set(names)) == 3000
     assert names == sorted(names)
     assert all(ROOTNAME.fullmatch(name) for name in names)

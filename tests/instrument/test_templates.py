@@ -17,10 +17,17 @@ from blobwatch.dataset.injection import (
 from blobwatch.dataset.subframes import Recipe, cut_subframes
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
-from blobwatch.instrument.blobs import Blob, depth_for, half_width_at, parametric_shape, shape, snr_of
+from blobwatch.instrument.blobs import (
+    Blob,
+    blob_snr,
+    depth_at_snr,
+    half_width_at,
+    parametric_shape,
+    unit_shape,
+)
 from blobwatch.instrument.templates import (
     FILE,
-    SCATTER,
+    SIZE_TOLERANCE,
     Template,
     TemplateBlob,
     read_templates,
@@ -51,7 +58,7 @@ def test_the_shape_lies_where_the_blob_is():
     one = template()
     own = [value - one.profile.shape[0] // 2 for value in centroid(one.profile)]
     for x, y in ((300.0, 400.0), (300.37, 400.81), (299.5, 3.2), (0.2, 1023.0)):
-        stamp, x0, y0 = shape(placed(one, x, y))
+        stamp, x0, y0 = unit_shape(placed(one, x, y))
         found = centroid(stamp)
         assert stamp.sum() == pytest.approx(one.profile.sum())
         assert (found[0] + x0 - own[0], found[1] + y0 - own[1]) == pytest.approx((x, y), abs=0.02)
@@ -62,8 +69,8 @@ def test_the_shape_lies_where_the_blob_is():
 @pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
 def test_snr_depth_and_injection_go_with_it_as_with_any_blob(asked):
     blob = placed(template(), 400.3, 300.7)
-    blob = replace(blob, depth=depth_for(blob, asked, NOISE))
-    assert snr_of(blob, NOISE) == pytest.approx(asked)
+    blob = replace(blob, depth=depth_at_snr(blob, asked, NOISE))
+    assert blob_snr(blob, NOISE) == pytest.approx(asked)
     cut = np.zeros((256, 256))
     light = np.ones_like(cut)
     light[:, 100:] = 0.5
@@ -78,7 +85,7 @@ def test_two_templates_at_one_place_are_two_blobs():
     one, two = template("1"), template("2", steep=0.05)
     assert placed(one, *PLACE) != placed(two, *PLACE)
     assert placed(one, *PLACE) == placed(one, *PLACE)
-    assert not np.array_equal(shape(placed(one, *PLACE))[0], shape(placed(two, *PLACE))[0])
+    assert not np.array_equal(unit_shape(placed(one, *PLACE))[0], unit_shape(placed(two, *PLACE))[0])
     assert placed(one, *PLACE).as_dict().keys() == Blob(1.0, 2.0, 3.0, 0.1).as_dict().keys()
 
 
@@ -100,7 +107,9 @@ def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
     seen = set()
     for x, y in rng.uniform(5, 1018, (400, 2)):
         blob = drawn(rng, x, y)
-        fitting = {one.name for one in (small, large) if abs(one.half_width - half_width_at(x, y)) <= SCATTER}
+        fitting = {
+            one.name for one in (small, large) if abs(one.half_width - half_width_at(x, y)) <= SIZE_TOLERANCE
+        }
         name = blob.template.name if isinstance(blob, TemplateBlob) else None
         assert name in (fitting or {None})
         assert (blob.x, blob.y) == (x, y)
@@ -131,7 +140,7 @@ def test_subframes_hold_them_and_their_rows_say_how_large():
         seen = shard.scaled(int(blob["subframe"]))[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4]
         assert seen.mean() > 0.8
     blob = draw_blob_to_inject(np.random.default_rng(5), 256, 300, 300, [], (9.0, 9.0), NOISE, recipe.draw)
-    assert snr_of(blob, NOISE) == pytest.approx(9.0)
+    assert blob_snr(blob, NOISE) == pytest.approx(9.0)
 
 
 @pytest.fixture

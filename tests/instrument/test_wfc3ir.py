@@ -35,6 +35,6 @@ def test_the_blob_bit_is_never_unusable():
 
 
 def test_the_position_variable():
-    assert wfc3ir.reduced(0) == -1
-    assert wfc3ir.reduced(512) == 0
-    assert wfc3ir.reduced(1024) == 1
+    assert wfc3ir.normalized(0) == -1
+    assert wfc3ir.normalized(512) == 0
+    assert wfc3ir.normalized(1024) == 1

@@ -9,7 +9,7 @@ from monitor.example_exposures import canonical
 from sqlalchemy import select, update
 
 from blobwatch.detections import FoundBlob
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
@@ -72,7 +72,7 @@ class Season:
     ) -> IngestResult:
         name = name or f"i{day:07.2f}{filter.lower()}"
         found = [FoundBlob(x, y, 5.0, 0.9 - 0.1 * rank, snr, 0.04) for rank, (x, y) in enumerate(places)]
-        listed = Listed(Path("/sky") / name, name, day, filter, "14392", stamp="1 1")
+        listed = ExposureFile(Path("/sky") / name, name, day, filter, "14392", stamp="1 1")
         sky = None if outcome == UNFIT else MadeSky(name, light)
         frame, masked = np.zeros((1, 1)), np.zeros((1, 1), dtype=bool)
         prediction = Prediction(name, name, "exposure", {}, 0.5, np.zeros(16), found, frame, masked)

@@ -8,7 +8,7 @@ from seasons.series import Taken
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
-from blobwatch.instrument.exposure_files import Listed, listed_of
+from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 
 ELSEWHERE = "wrong filter"  # the kind that is kept from the stack by its header, and not by its pixels
 
@@ -32,7 +32,7 @@ def judge_season(taken: Iterable[Taken], settings=None) -> list[Verdict]:
     history, verdicts = History(settings=settings), []
     for one in sorted(taken, key=lambda one: one.expstart):
         try:
-            exposure = listed_of(one.path)
+            exposure = describe_file(one.path)
         except BlobwatchError as error:
             verdicts.append(Verdict(one, str(error), {}))
             continue
@@ -41,7 +41,7 @@ def judge_season(taken: Iterable[Taken], settings=None) -> list[Verdict]:
     return verdicts
 
 
-def verdict(history: History, taken: Taken, exposure: Listed) -> Verdict:
+def verdict(history: History, taken: Taken, exposure: ExposureFile) -> Verdict:
     """Return the verdict on one exposure; one without comparable exposures before it enters no stack."""
     reason = history.rejection(exposure)
     if not reason and taken.fault == ELSEWHERE:

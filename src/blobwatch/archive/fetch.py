@@ -21,9 +21,9 @@ from blobwatch.archive.manifest import (
 )
 from blobwatch.archive.query import Product, Query, date_of
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.exposures import moment, rootname
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.kinds import keywords_of
+from blobwatch.instrument.keywords import get_rootname, require_time
+from blobwatch.instrument.kinds import read_keywords
 from blobwatch.progress import byte_progress_bar, console, print_message
 
 QUERY_TRIES = 4  # about ten seconds in total
@@ -186,8 +186,8 @@ def manifest_row(part: PartialFile, product: Product) -> dict:
     """
     try:
         with open_fits(part.path) as hdus:
-            header = keywords_of(hdus)
-            found, expstart = rootname(header, part.path), moment(header, "EXPSTART", part.path)
+            header = read_keywords(hdus)
+            found, expstart = get_rootname(header, part.path), require_time(header, "EXPSTART", part.path)
             intact = all(datasum_matches(hdu) for hdu in hdus)
     except BlobwatchError as error:
         reason = str(error).replace(str(part.path), "the file").split("; ")[0].split(". ")[0]

@@ -18,7 +18,7 @@ from blobwatch.instrument.calibration import read_calibration
 from blobwatch.instrument.exposure_files import find_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import read_flat
-from blobwatch.instrument.kinds import keywords_of
+from blobwatch.instrument.kinds import read_keywords
 
 FOLDER = "flats"  # in the directory of the exposures, whose searches skip flats
 SERVER = "https://hst-crds.stsci.edu"
@@ -63,7 +63,7 @@ def find_flats(folder: Path, names: Iterable[str] | None = None) -> list[Flat]:
     for path in paths:
         try:
             with open_fits(path, only_image=True) as hdus:
-                flats = read_calibration(keywords_of(hdus)).flat_files
+                flats = read_calibration(read_keywords(hdus)).flat_files
         except BlobwatchError as error:
             print_warning(str(error))
             continue

@@ -10,15 +10,15 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table
 from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposure_files import (
-    Listed,
-    choose_versions,
+    ExposureFile,
+    describe_file,
+    file_stamp,
     find_exposures,
-    ignore,
-    listed_of,
-    stamp_of,
+    ignore_message,
+    select_versions,
 )
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.keywords import merged, moment, word
+from blobwatch.instrument.keywords import get_upper, merge_headers, require_time
 from blobwatch.progress import print_message, track
 
 
@@ -34,7 +34,7 @@ class ScanFile:
     expstart : float or None
         MJD; None without EXPSTART.
     filter : str
-    listed : Listed or None
+    listed : ExposureFile or None
         The exposure; None for a difference image and for an unreadable file.
     """
 
@@ -42,7 +42,7 @@ class ScanFile:
     stamp: str
     expstart: float | None = None
     filter: str = ""
-    listed: Listed | None = None
+    listed: ExposureFile | None = None
 
 
 def list_files(source: Path) -> list[Path]:
@@ -81,7 +81,7 @@ def read_headers(paths: list[Path]) -> Iterator[ScanFile]:
     """Yield each file with the content of its header; an unreadable file has only path and stamp."""
     # Workers may run in another directory, so the paths are absolute.
     for path in track([path.absolute() for path in paths], len(paths), "headers"):
-        stamp = stamp_of(path)
+        stamp = file_stamp(path)
         try:
             yield read_file_header(path, stamp)
         except Exception:  # the prediction reports the error of the file
@@ -92,11 +92,11 @@ def read_file_header(path: Path, stamp: str) -> ScanFile:
     """Return a readable file with the content of its header."""
     with open_fits(path, only_image=True) as hdus:
         if not is_difference(hdus, path):
-            listed = replace(listed_of(path, hdus), stamp=stamp)
+            listed = replace(describe_file(path, hdus), stamp=stamp)
             return ScanFile(path, stamp, listed.expstart, listed.filter, listed)
-        header = merged(hdus[0])
-        expstart = moment(header, "EXPSTART", path) if "EXPSTART" in header else None
-        return ScanFile(path, stamp, expstart, word(header, "FILTER"))
+        header = merge_headers(hdus[0])
+        expstart = require_time(header, "EXPSTART", path) if "EXPSTART" in header else None
+        return ScanFile(path, stamp, expstart, get_upper(header, "FILTER"))
 
 
 def sort_by_time(files: Iterable[ScanFile]) -> list[ScanFile]:
@@ -106,7 +106,7 @@ def sort_by_time(files: Iterable[ScanFile]) -> list[ScanFile]:
     )
 
 
-def select_exposures(files: list[ScanFile], report: Callable[[str], None] = ignore) -> list[ScanFile]:
+def select_exposures(files: list[ScanFile], report: Callable[[str], None] = ignore_message) -> list[ScanFile]:
     """Return the exposures among files, one file per rootname, in the order of ``files``.
 
     Parameters
@@ -115,7 +115,7 @@ def select_exposures(files: list[ScanFile], report: Callable[[str], None] = igno
     report : callable, optional
         Receives a message for each rootname with several files.
     """
-    chosen, messages = choose_versions(one.listed for one in files if one.listed)
+    chosen, messages = select_versions(one.listed for one in files if one.listed)
     for message in messages:
         report(message)
     used = {id(one) for one in chosen}

@@ -29,7 +29,7 @@ from blobwatch.dataset.injection import (
 )
 from blobwatch.dataset.shapes import rescale_blob
 from blobwatch.instrument.blobs import draw_depth
-from blobwatch.instrument.contaminants import SIGMA, line
+from blobwatch.instrument.contaminants import SIGMA, add_line
 
 MIXED = 0.25  # share of contaminated subframes with several kinds at once
 
@@ -77,7 +77,7 @@ def add_streaks(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None
             dash = draw_log_uniform(rng, *dashes)
             along = position + dash / 2
             x, y = size / 2 + along * cos - offset * sin, size / 2 + along * sin + offset * cos
-            line(scene, x, y, dash, tilt, width, strength * rng.uniform(0.7, 1.4))
+            add_line(scene, x, y, dash, tilt, width, strength * rng.uniform(0.7, 1.4))
             position += dash + rng.uniform(10, 150)
 
 
@@ -100,7 +100,7 @@ def add_triplets(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> Non
             gap, lines, separation, strength = rng.uniform(8.5, 9.0), 3, rng.uniform(81, 83), 1.0
         for start in (y, y + separation)[: int(rng.integers(1, 3))]:
             for row in range(int(lines)):
-                line(bundle, x, start + row * gap, length, tilt, width, strength * rng.uniform(0.7, 1.3))
+                add_line(bundle, x, start + row * gap, length, tilt, width, strength * rng.uniform(0.7, 1.3))
     scene += sign * (bundle.T if wide and rng.uniform() < 0.3 else bundle)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from blobwatch.dataset.shapes import draw_lobed
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.blobs import Blob, depth_for, draw_blob, half_width_at, overlap, shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, draw_blob, half_width_at, overlap, unit_shape
 from blobwatch.instrument.templates import Template, TemplateBlob
 
 MIN_SEPARATION = 14.0  # pixels between the centres of injected blobs; edges may touch
@@ -31,7 +31,7 @@ def inject_blob(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int
     x0, y0 : int
         Frame position of ``cut[0, 0]``.
     """
-    stamp, left, bottom = shape(blob)
+    stamp, left, bottom = unit_shape(blob)
     region, part = overlap(stamp, left - x0, bottom - y0, cut.shape)
     cut[region] += blob.depth * part * light[region]
 
@@ -125,5 +125,5 @@ def draw_blob_to_inject(
             blob = sampler(rng, x, y)
             # The power of 1.5 puts more than half of the blobs near the detection limit.
             target = snr[0] * (snr[1] / snr[0]) ** (rng.uniform() ** 1.5)
-            return replace(blob, depth=min(MAX_DEPTH, depth_for(blob, target, noise)))
+            return replace(blob, depth=min(MAX_DEPTH, depth_at_snr(blob, target, noise)))
     return None

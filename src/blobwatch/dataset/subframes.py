@@ -20,7 +20,7 @@ from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.scaling import level_and_noise, quantize
 from blobwatch.images.tiling import SUBFRAME as SIZE
 from blobwatch.images.tiling import Tile, tiles
-from blobwatch.instrument.blobs import Blob, depth_for, snr_of
+from blobwatch.instrument.blobs import Blob, blob_snr, depth_at_snr
 from blobwatch.instrument.differences import Difference
 from blobwatch.instrument.templates import Template
 
@@ -96,9 +96,9 @@ def create_frame(
     level, noise = level_and_noise(difference.image)
     stack = difference.stack
     light = np.nan_to_num((1.0 if stack is None else stack) - difference.image, nan=1.0)
-    clear = [blob for blob in new if snr_of(blob, noise) >= FAINT]
-    faint = [blob for blob in new if snr_of(blob, noise) < FAINT]
-    faint += [replace(blob, depth=min(blob.depth, depth_for(blob, FAINT / 2, noise))) for blob in unclear]
+    clear = [blob for blob in new if blob_snr(blob, noise) >= FAINT]
+    faint = [blob for blob in new if blob_snr(blob, noise) < FAINT]
+    faint += [replace(blob, depth=min(blob.depth, depth_at_snr(blob, FAINT / 2, noise))) for blob in unclear]
     labelled = np.empty((0, 2)) if labelled is None else labelled
     return Frame(difference.image, light, level, noise, clear, faint, difference.rootname, labelled)
 
@@ -270,7 +270,7 @@ def inject_blobs(
 
 def make_blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
     """Return a blob as a row of dtype `BLOB`."""
-    snr = snr_of(blob, noise)
+    snr = blob_snr(blob, noise)
     shape = (blob.half_width, blob.depth, blob.axis_ratio, blob.exponent, blob.edge, blob.hole, blob.collar)
     return (index, x, y, blob.x, blob.y, snr, injected, *shape)
 

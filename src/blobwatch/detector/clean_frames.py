@@ -17,7 +17,7 @@ from blobwatch.detector.metrics import far_from_blobs, match_blobs, snr_at_half
 from blobwatch.detector.scoring import MIN_PROBABILITY, run_classical
 from blobwatch.images.peaks import Peaks, find_peaks
 from blobwatch.images.scaling import quantize, scale_frame
-from blobwatch.instrument.blobs import depth_for, draw_blob, overlap, shape
+from blobwatch.instrument.blobs import depth_at_snr, draw_blob, overlap, unit_shape
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import track
 
@@ -53,8 +53,8 @@ def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.n
     for y in middles if blobs else ():
         for x in middles:
             blob = draw_blob(rng, *(np.array([x, y]) + rng.uniform(-JITTER, JITTER, 2)), depth=1.0)
-            blob = replace(blob, depth=depth_for(blob, rng.uniform(*SNR), noise=1.0))
-            stamp, x0, y0 = shape(blob)
+            blob = replace(blob, depth=depth_at_snr(blob, rng.uniform(*SNR), noise=1.0))
+            stamp, x0, y0 = unit_shape(blob)
             region, part = overlap(stamp, x0, y0, image.shape)
             image[region] += blob.depth * part
             drawn.append(blob)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.contaminants import SIGMA, line
-from blobwatch.instrument.detector import grid
+from blobwatch.instrument.contaminants import SIGMA, add_line
+from blobwatch.instrument.detector import pixel_grid
 
 FAULTS = ("limb", "streaks", "dim", "noise", "lost")
 
@@ -43,37 +43,37 @@ class Fault:
 def draw_fault(rng: np.random.Generator, kind: str) -> Fault:
     """Draw how an exposure goes wrong in one of the ways of ``FAULTS``."""
     if kind == "limb":
-        return Fault(light=limb(rng))
+        return Fault(light=draw_limb(rng))
     if kind == "streaks":
-        return Fault(light=storm(rng))
+        return Fault(light=draw_bright_streaks(rng))
     if kind == "dim":
         return Fault(dimming=float(rng.uniform(0.02, 0.4)))
     if kind == "noise":
         return Fault(noise=float(rng.uniform(0.006, 0.04)))
-    return Fault(lost=lost_lines(rng))
+    return Fault(lost=draw_lost_lines(rng))
 
 
-def limb(rng: np.random.Generator) -> np.ndarray:
+def draw_limb(rng: np.random.Generator) -> np.ndarray:
     """Return the lit limb in the field: several times the background at one edge."""
-    y, x = grid()
+    y, x = pixel_grid()
     along = (x, wfc3ir.SIZE - 1 - x, y, wfc3ir.SIZE - 1 - y)[rng.integers(4)]
     reach = rng.uniform(250.0, 1000.0)  # pixels
     shown = np.broadcast_to(along, (wfc3ir.SIZE, wfc3ir.SIZE))
     return rng.uniform(1.5, 8.0) * np.clip(1.0 - shown / reach, 0.0, 1.0) ** 2
 
 
-def storm(rng: np.random.Generator) -> np.ndarray:
+def draw_bright_streaks(rng: np.random.Generator) -> np.ndarray:
     """Return the trails of many bright lights, all one way."""
     image = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     tilt = rng.uniform(-90.0, 90.0)
     for _ in range(int(rng.integers(40, 200))):
         x, y = rng.uniform(0, wfc3ir.SIZE, 2)
         strength = rng.uniform(2.0, 20.0) * SIGMA
-        line(image, x, y, rng.uniform(200, 1000), tilt, rng.uniform(3, 6), strength)
+        add_line(image, x, y, rng.uniform(200, 1000), tilt, rng.uniform(3, 6), strength)
     return image
 
 
-def lost_lines(rng: np.random.Generator) -> np.ndarray:
+def draw_lost_lines(rng: np.random.Generator) -> np.ndarray:
     """Return which pixels never arrived: whole lines, in runs."""
     lost = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE), dtype=bool)
     wanted = rng.uniform(0.12, 0.7)

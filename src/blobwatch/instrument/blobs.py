@@ -21,7 +21,7 @@ from blobwatch.instrument.contaminants import SIGMA
 # the ends are the floor of the measurement and the deepest dimming reported (about 30 %).
 DEPTH_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.8, 1.0)
 DEPTHS = (0.008, 0.012, 0.016, 0.023, 0.042, 0.047, 0.30)
-NEAR = 4.0  # pixels outside the radius of an old blob that still belong to it
+MATCH_MARGIN = 4.0  # pixels outside the radius of an old blob that still belong to it
 OVERSAMPLE = 2  # samples along each side of a pixel
 
 
@@ -64,18 +64,18 @@ class Blob:
         return {field.name: float(getattr(self, field.name)) for field in fields(Blob)}
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
-        """Return `shape`."""
+        """Return `unit_shape`."""
         return parametric_shape(replace(self, depth=1.0))
 
 
 def half_width_at(x: float, y: float) -> float:
     """Return the mean half-width (pixels) of a blob at a place; the defocus grows to the lower left."""
-    return 6.6 - 2.3 * wfc3ir.reduced(x) - 2.2 * wfc3ir.reduced(y)
+    return 6.6 - 2.3 * wfc3ir.normalized(x) - 2.2 * wfc3ir.normalized(y)
 
 
 def radius_at(x: float, y: float) -> float:
     """Return the radius (pixels) of the observatory's mask for a blob at a place."""
-    return 8.41 - 2.06 * wfc3ir.reduced(x) - 1.98 * wfc3ir.reduced(y)
+    return 8.41 - 2.06 * wfc3ir.normalized(x) - 1.98 * wfc3ir.normalized(y)
 
 
 def draw_depth(rng: np.random.Generator) -> float:
@@ -116,7 +116,7 @@ def draw_blob(
     )
 
 
-def shape(blob: Blob) -> tuple[np.ndarray, int, int]:
+def unit_shape(blob: Blob) -> tuple[np.ndarray, int, int]:
     """Return the blob's unit-peak shape, averaged over each pixel.
 
     Parameters
@@ -136,7 +136,7 @@ def shape(blob: Blob) -> tuple[np.ndarray, int, int]:
 
 @lru_cache(maxsize=64)
 def parametric_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
-    """Return `shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
+    """Return `unit_shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
     reach = 10.0 ** (1.0 / blob.edge)  # in half-widths; below 0.1 % outside
     reach = blob.half_width * max(1.0, blob.axis_ratio) * (max(reach, 3.0) if blob.collar else reach)
     radius = int(np.ceil(reach)) + 1
@@ -180,26 +180,26 @@ def transmission(blobs: list[Blob], image_shape: tuple[int, int] = (wfc3ir.SIZE,
     """
     passed = np.ones(image_shape)
     for blob in blobs:
-        stamp, x0, y0 = shape(blob)
+        stamp, x0, y0 = unit_shape(blob)
         region, part = overlap(stamp, x0, y0, image_shape)
         passed[region] *= 1.0 - blob.depth * part
     return passed
 
 
-def snr_of(blob: Blob, noise: float) -> float:
+def blob_snr(blob: Blob, noise: float) -> float:
     """Return the SNR: amplitude of the unit-norm shape over the noise per pixel (the same unit)."""
-    stamp, _, _ = shape(blob)
+    stamp, _, _ = unit_shape(blob)
     return float(blob.depth * np.sqrt((stamp**2).sum()) / noise)
 
 
-def depth_for(blob: Blob, snr: float, noise: float) -> float:
+def depth_at_snr(blob: Blob, snr: float, noise: float) -> float:
     """Return the depth at which a blob of this shape has a given SNR."""
-    stamp, _, _ = shape(blob)
+    stamp, _, _ = unit_shape(blob)
     return float(snr * noise / np.sqrt((stamp**2).sum()))
 
 
 @lru_cache(maxsize=1)
-def old_blob_table() -> np.ndarray:
+def read_old_blobs() -> np.ndarray:
     """Return the measured old blobs, shape (108, 3): x, y in pixels, depth as a fraction of the background.
 
     Notes
@@ -212,18 +212,18 @@ def old_blob_table() -> np.ndarray:
     return np.array([[float(row["x"]), float(row["y"]), float(row["depth_percent"]) / 100] for row in rows])
 
 
-def old_blobs(rng: np.random.Generator) -> list[Blob]:
+def draw_old_blobs(rng: np.random.Generator) -> list[Blob]:
     """Return the real old blobs at their measured places and depths; their shapes are drawn."""
-    return [draw_blob(rng, x, y, depth) for x, y, depth in old_blob_table().tolist()]
+    return [draw_blob(rng, x, y, depth) for x, y, depth in read_old_blobs().tolist()]
 
 
 def old_snr_at(x: float, y: float) -> float:
     """Return the SNR with which the old blob at a place would show if it were new; 0 where there is none.
 
-    In a difference image of the usual noise, `SIGMA`. A place up to `NEAR` pixels outside the
+    In a difference image of the usual noise, `SIGMA`. A place up to `MATCH_MARGIN` pixels outside the
     radius of an old blob belongs to it.
     """
-    table = old_blob_table()
-    near = np.hypot(table[:, 0] - x, table[:, 1] - y) <= radius_at(x, y) + NEAR
+    table = read_old_blobs()
+    near = np.hypot(table[:, 0] - x, table[:, 1] - y) <= radius_at(x, y) + MATCH_MARGIN
     light = table[near, 2].max(initial=0.0) * np.sqrt(np.pi) * half_width_at(x, y)
     return float(light / SIGMA)

@@ -13,7 +13,7 @@ NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?"
 VALUE = re.compile(rb" *(?:'(?:[^']|'')*'|[TF]|" + NUMBER + rb"|\(.*\))? *(?:/.*)?")
 # A keyword whose "=" is missing or in the wrong column, before a number, a text or a logical value.
 MISPLACED = re.compile(rb"([A-Za-z0-9_-]{1,8}) *=? *('(?:[^']|'')*'|[TF]|" + NUMBER + rb") *(/.*)?")
-SHOWN = 3  # problems of cards listed in one warning
+MAX_LISTED = 3  # problems of cards listed in one warning
 
 
 class Truncated(Exception):
@@ -49,8 +49,8 @@ class Layout:
     @property
     def warning(self) -> str:
         """Return the problems as one line; empty for none."""
-        more = len(self.problems) - SHOWN
-        return "; ".join(self.problems[:SHOWN]) + (f"; and {more} more problems" if more > 0 else "")
+        more = len(self.problems) - MAX_LISTED
+        return "; ".join(self.problems[:MAX_LISTED]) + (f"; and {more} more problems" if more > 0 else "")
 
     def repaired(self, file: BinaryIO) -> bytes:
         """Return the content of the file with repaired headers, padded to whole blocks."""
@@ -83,13 +83,13 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
         start = layout.end
         header = read_header(file, start)
         if header is None:
-            check_tail(layout, file, number)
+            check_trailing_bytes(layout, file, number)
             break
-        repaired, problems = repair(header)
+        repaired, problems = repair_header(header)
         if repaired != header or start + len(header) > size:
             layout.repairs[start] = repaired
         layout.problems += [f"extension {number}, {problem}" for problem in problems]
-        values = structure(repaired)
+        values = parse_structure(repaired)
         data_end = start + len(header) + data_size(values)
         if data_end > max(size, start + len(header)):
             raise Truncated(f"extension {number} ends at byte {data_end}, the file has {size} bytes")
@@ -103,7 +103,7 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
     return layout
 
 
-def check_tail(layout: Layout, file: BinaryIO, number: int) -> None:
+def check_trailing_bytes(layout: Layout, file: BinaryIO, number: int) -> None:
     """Note bytes after the last extension, or raise an error if they are the start of another one."""
     file.seek(layout.end)
     tail = file.read()
@@ -122,21 +122,21 @@ def read_header(file: BinaryIO, start: int) -> bytes | None:
         if not header and not block[:8].upper().startswith((b"SIMPLE", b"XTENSION")):
             return None
         header += block.ljust(BLOCK)
-        if any(card.rstrip(b"\0 ") == b"END" for card in cards(block)):
+        if any(card.rstrip(b"\0 ") == b"END" for card in split_cards(block)):
             return header
     return None
 
 
-def cards(header: bytes) -> Iterator[bytes]:
+def split_cards(header: bytes) -> Iterator[bytes]:
     """Yield the cards of a header."""
     return (header[i : i + CARD] for i in range(0, len(header), CARD))
 
 
-def repair(header: bytes) -> tuple[bytes, list[str]]:
+def repair_header(header: bytes) -> tuple[bytes, list[str]]:
     """Return a header that astropy parses without a complaint, and what was wrong with it."""
     repaired, problems = [], []
     ended = False
-    for number, card in enumerate(cards(header), start=1):
+    for number, card in enumerate(split_cards(header), start=1):
         if ended:
             if card.strip(b" "):
                 problems.append("the header is not padded with blanks")
@@ -175,11 +175,11 @@ def repair_card(card: bytes) -> tuple[bytes, str]:
     return (b"COMMENT " + card)[:CARD], problem or 'no "= "'
 
 
-def structure(header: bytes) -> dict[bytes, bytes]:
+def parse_structure(header: bytes) -> dict[bytes, bytes]:
     """Return the values of a header that say how many data follow, and the name of the extension."""
     wanted = (b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"EXTNAME")
     found = {}
-    for card in cards(header):
+    for card in split_cards(header):
         if card.startswith(wanted) and card[8:10] == b"= ":
             found[card[:8].rstrip()] = card[10:].partition(b"/")[0].strip()
     return found

@@ -11,12 +11,12 @@ Geometry and amplitudes were measured for this project in real difference images
 import numpy as np
 
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.detector import grid
+from blobwatch.instrument.detector import pixel_grid
 
 SIGMA = 0.010  # noise per pixel of a difference image, fraction of the background
 
 
-def glow(rng: np.random.Generator, scattered: float) -> np.ndarray:
+def draw_glow(rng: np.random.Generator, scattered: float) -> np.ndarray:
     """Return the even glow of the dark Earth with its gradient, mean about 1.
 
     Parameters
@@ -29,15 +29,15 @@ def glow(rng: np.random.Generator, scattered: float) -> np.ndarray:
     -------
     ndarray, shape (1024, 1024), float64
     """
-    y, x = grid()
-    u, v = wfc3ir.reduced(x), wfc3ir.reduced(y)
+    y, x = pixel_grid()
+    u, v = wfc3ir.normalized(x), wfc3ir.normalized(y)
     a, b, c = rng.normal(0.0, 0.03, 3)
     # Scattered Earthlight falls to nothing over the left 200 columns [DHB 7.10].
     limb = scattered * np.clip(1.0 - x / 200.0, 0.0, 1.0) ** 2
     return 1.0 + a * u + b * v + c * u * v + limb
 
 
-def line(
+def add_line(
     image: np.ndarray, x: float, y: float, length: float, tilt: float, width: float, amplitude: float
 ) -> None:
     """Add a straight line of light, Gaussian across and soft at its ends, to ``image`` in place.
@@ -68,7 +68,7 @@ def line(
     image[bottom:top, left:right] += amplitude * profile * ends
 
 
-def triplets(
+def draw_triplets(
     rng: np.random.Generator, image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE), count: int = 1
 ) -> np.ndarray:
     """Return horizontal triplets of lines, probably the persistence of grism spectra.
@@ -84,11 +84,11 @@ def triplets(
         starts = [y, y + rng.uniform(81, 83)] if rng.uniform() < 0.6 else [y]
         for start in starts:
             for row, weight in ((-1, 1.0), (0, 0.78), (1, 1.0)):
-                line(image, x, start + row * spacing, length, tilt, width, weight * strength)
+                add_line(image, x, start + row * spacing, length, tilt, width, weight * strength)
     return image
 
 
-def streaks(
+def draw_streaks(
     rng: np.random.Generator, image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE), lines: int = 10
 ) -> np.ndarray:
     """Return oblique streaks: lights of the Earth trailed by the motion of the telescope.
@@ -109,12 +109,12 @@ def streaks(
             along = position + dash / 2
             x = middle_x + along * cos - offset * sin
             y = middle_y + along * sin + offset * cos
-            line(image, x, y, dash, tilt, width, strength)
+            add_line(image, x, y, dash, tilt, width, strength)
             position += dash + rng.uniform(10, 150)
     return image
 
 
-def cosmic_rays(rng: np.random.Generator, seconds: float, background: float) -> np.ndarray:
+def draw_cosmic_rays(rng: np.random.Generator, seconds: float, background: float) -> np.ndarray:
     """Return the charge of the cosmic rays of one exposure.
 
     Parameters

@@ -60,13 +60,13 @@ class Detector:
     bad_level: np.ndarray
 
 
-def grid() -> tuple[np.ndarray, np.ndarray]:
+def pixel_grid() -> tuple[np.ndarray, np.ndarray]:
     """Return the pixel coordinates ``y`` (1024, 1) and ``x`` (1, 1024) as floats."""
     axis = np.arange(wfc3ir.SIZE, dtype=float)
     return axis[:, None], axis[None, :]
 
 
-def build_detector(
+def draw_detector(
     rng: np.random.Generator, days: float, bad_start: float, bad_end: float, stripe_noise: float
 ) -> Detector:
     """Draw a detector whose bad pixels grow from ``bad_start`` to ``bad_end`` of all over ``days``.
@@ -84,15 +84,15 @@ def build_detector(
     dead = death_star(rng) | dead_zones(rng)
     # The measured shares count the dead features too.
     own = float(dead.mean())
-    since, kind, level = bad_pixels(rng, days, max(bad_start - own, 0.0), max(bad_end - own, 1e-5))
+    since, kind, level = draw_bad_pixels(rng, days, max(bad_start - own, 0.0), max(bad_end - own, 1e-5))
     sensitivity = flat_field(rng, stripe_noise) * (1.0 - wagon_wheel(rng)) * (1.0 - scratch(rng))
     return Detector(sensitivity, dead, since, kind, level)
 
 
 def flat_field(rng: np.random.Generator, stripe_noise: float) -> np.ndarray:
     """Return the residual of the flat field: a smooth fall toward the edges, and stripes."""
-    y, x = grid()
-    u, v = wfc3ir.reduced(x), wfc3ir.reduced(y)
+    y, x = pixel_grid()
+    u, v = wfc3ir.normalized(x), wfc3ir.normalized(y)
     smooth = 1.0 - 0.02 * (u**2 + v**2) + 0.01 * u * v
     columns = rng.normal(0.0, stripe_noise, wfc3ir.SIZE)[None, :]
     rows = rng.normal(0.0, stripe_noise, wfc3ir.SIZE)[:, None]
@@ -111,18 +111,18 @@ def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
     fade = 1.0 / (1.0 + np.exp((np.abs(y - 195.0) - 95.0) / 14.0))
     part += 0.14 * fade / (1.0 + np.exp((outer - x) / 4.0)) / (1.0 + np.exp((x - inner - 3.0) / 3.0))
     part += 0.07 * fade / (1.0 + np.exp((inner + 3.0 - x) / 3.0))
-    part += 0.10 * near(x, y, RIM, 4.0) / (1.0 + np.exp((y - 335.0) / 4.0))
-    part += 0.13 * near(x, y, ((955, 187), (985, 193), (1019, 201)), 3.0)
-    part += 0.07 * near(x, y, ((972, 140), (1000, 150), (1019, 172)), 7.0)
-    part += 0.18 * near(x, y, CURL, 1.6)
+    part += 0.10 * line_proximity(x, y, RIM, 4.0) / (1.0 + np.exp((y - 335.0) / 4.0))
+    part += 0.13 * line_proximity(x, y, ((955, 187), (985, 193), (1019, 201)), 3.0)
+    part += 0.07 * line_proximity(x, y, ((972, 140), (1000, 150), (1019, 172)), 7.0)
+    part += 0.18 * line_proximity(x, y, CURL, 1.6)
     part += 0.45 * np.exp(-(((x - 1022.0) / 26.0) ** 2) - ((y - 38.0) / 36.0) ** 2)
     # The felloe is a row of specks, each a pixel or two.
-    speck = rng.uniform(size=part.shape) < 0.35 * near(x, y, FELLOE, 3.0)
+    speck = rng.uniform(size=part.shape) < 0.35 * line_proximity(x, y, FELLOE, 3.0)
     part += np.where(speck, rng.uniform(0.1, 0.6, part.shape), 0.0)
     return np.minimum(dimming, 0.9)
 
 
-def near(x: np.ndarray, y: np.ndarray, points: tuple, width: float) -> np.ndarray:
+def line_proximity(x: np.ndarray, y: np.ndarray, points: tuple, width: float) -> np.ndarray:
     """Return how near each pixel is to a line through ``points``: 1 on it, Gaussian of sigma ``width``."""
     distance = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
@@ -145,7 +145,7 @@ def scratch(rng: np.random.Generator) -> np.ndarray:
 
 def death_star(rng: np.random.Generator) -> np.ndarray:
     """Return the mask of the death star: a ring of dead pixels, with gaps, and some inside."""
-    y, x = grid()
+    y, x = pixel_grid()
     centre_x, centre_y, ring = DEATH_STAR
     radius = np.hypot(x - centre_x, y - centre_y)
     dead = np.zeros(radius.shape, dtype=bool)
@@ -158,7 +158,7 @@ def death_star(rng: np.random.Generator) -> np.ndarray:
 
 def dead_zones(rng: np.random.Generator) -> np.ndarray:
     """Return the mask of the dead zones at the top edge, the upper corners and the lower right."""
-    y, x = grid()
+    y, x = pixel_grid()
     left, right, top = x - wfc3ir.BORDER, wfc3ir.SIZE - wfc3ir.BORDER - x, wfc3ir.SIZE - wfc3ir.BORDER - y
     # Probability that a pixel is dead; it fades over a few pixels, as in the real map.
     edge = 1.15 - ((x - 480.0) / 95.0) ** 2 - top / 10.0
@@ -170,7 +170,7 @@ def dead_zones(rng: np.random.Generator) -> np.ndarray:
     return dead & (left >= 0) & (right > 0) & (top > 0) & (y >= wfc3ir.BORDER)
 
 
-def bad_pixels(
+def draw_bad_pixels(
     rng: np.random.Generator, days: float, start: float, end: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return when each pixel turns bad, the kind of its fault, and its level.

@@ -8,10 +8,17 @@ from astropy.io import fits
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.fitsfile import compressed, first_image, open_fits, plane, save, whole_steps
-from blobwatch.instrument.keywords import merged
-from blobwatch.instrument.kinds import DIFFERENCE, kind_of
-from blobwatch.instrument.observing_modes import refuse_other_frames
+from blobwatch.instrument.fitsfile import (
+    compressed_hdu,
+    first_image,
+    int16_hdu,
+    open_fits,
+    read_plane,
+    write_hdus,
+)
+from blobwatch.instrument.keywords import merge_headers
+from blobwatch.instrument.kinds import DIFFERENCE, classify_file
+from blobwatch.instrument.observing_modes import require_ir_frame
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
 # reaches to 4 times the background either way, which no loss of light can.
@@ -45,8 +52,8 @@ class Difference:
 
 
 def is_difference(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
-    """Return whether a file is a difference image; see `kind_of`."""
-    return kind_of(hdus, path) == DIFFERENCE
+    """Return whether a file is a difference image; see `classify_file`."""
+    return classify_file(hdus, path) == DIFFERENCE
 
 
 def read_difference(
@@ -74,9 +81,9 @@ def read_difference(
     first = first_image(hdus, path)
     if first is None:
         raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
-    keywords = merged(hdus[0], first)
-    refuse_other_frames(keywords, path)
-    image = frame_of(first, path)
+    keywords = merge_headers(hdus[0], first)
+    require_ir_frame(keywords, path)
+    image = read_frame(first, path)
     if not np.isfinite(image).any():
         raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
     named = {} if only_image else {hdu.name: hdu for hdu in hdus if hdu.is_image}
@@ -84,16 +91,16 @@ def read_difference(
     return Difference(
         rootname=(str(keywords.get("ROOTNAME", "")) or path.name.split(".")[0]).lower(),
         image=image,
-        stack=frame_of(named["STACK"], path) if "STACK" in named else None,
-        noise=frame_of(named["NOISE"], path) if "NOISE" in named else None,
+        stack=read_frame(named["STACK"], path) if "STACK" in named else None,
+        noise=read_frame(named["NOISE"], path) if "NOISE" in named else None,
         header=header,
         path=path,
     )
 
 
-def frame_of(hdu, path: Path) -> np.ndarray:
+def read_frame(hdu, path: Path) -> np.ndarray:
     """Return an HDU's image, float32, in the 1024 frame; of a cube its plane 0."""
-    data = plane(hdu, path)
+    data = read_plane(hdu, path)
     while data.ndim > 2:
         data = data[0]
     try:
@@ -117,8 +124,8 @@ def write_difference(
     """
     unit = "FRACTION"
     planes = [
-        whole_steps("DIFF", image, FRACTION_STEP, unit),
-        compressed("STACK", stack, FRACTION_STEP, unit),
-        compressed("NOISE", noise, FRACTION_STEP, unit),
+        int16_hdu("DIFF", image, FRACTION_STEP, unit),
+        compressed_hdu("STACK", stack, FRACTION_STEP, unit),
+        compressed_hdu("NOISE", noise, FRACTION_STEP, unit),
     ]
-    save(path, [fits.PrimaryHDU(header=header), *planes])
+    write_hdus(path, [fits.PrimaryHDU(header=header), *planes])

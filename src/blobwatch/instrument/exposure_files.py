@@ -10,17 +10,17 @@ from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.file_search import FileProblem as FileProblem
-from blobwatch.instrument.file_search import search
+from blobwatch.instrument.file_search import find_image_files
 from blobwatch.instrument.fitsfile import open_fits
-from blobwatch.instrument.keywords import word
-from blobwatch.instrument.kinds import keywords_of
+from blobwatch.instrument.keywords import get_upper
+from blobwatch.instrument.kinds import read_keywords
 
 BLOCK = 2880  # bytes; the size of a FITS file is a multiple of it
 PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged
 
 
 @dataclass(frozen=True)
-class Listed:
+class ExposureFile:
     """One exposure file as its header describes it.
 
     Attributes
@@ -50,13 +50,13 @@ class Listed:
     target: str = ""
 
 
-def ignore(message: str) -> None:
+def ignore_message(message: str) -> None:
     """Drop a message."""
 
 
 def list_exposures(
-    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore, strict: bool = True
-) -> list[Listed]:
+    folder: Path, only_filter: str = "", report: Callable[[str], None] = ignore_message, strict: bool = True
+) -> list[ExposureFile]:
     """Return the exposures of a folder in the order of time, one per rootname.
 
     Parameters
@@ -80,12 +80,12 @@ def list_exposures(
     for path in find_exposures(folder, report):
         try:
             with open_fits(path, only_image=True) as hdus:
-                if only_filter and filter_of(hdus) != only_filter.upper():
+                if only_filter and read_filter(hdus) != only_filter.upper():
                     continue
                 if is_difference(hdus, path):
                     differences += 1
                 else:
-                    listed.append(listed_of(path, hdus))
+                    listed.append(describe_file(path, hdus))
         except BlobwatchError as error:
             if strict:
                 raise
@@ -95,13 +95,13 @@ def list_exposures(
     if not listed:
         remedy = f" in {only_filter}. Set data.filter or add" if only_filter else ". Add"
         raise BlobwatchError(f"{folder}: no exposure{remedy} exposures")
-    chosen, messages = choose_versions(listed)
+    chosen, messages = select_versions(listed)
     for message in messages:
         report(message)
     return sorted(chosen, key=lambda one: (one.expstart, one.rootname))
 
 
-def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -> list[Path]:
+def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore_message) -> list[Path]:
     """Return the FITS files below a folder in the order of their paths.
 
     Parameters
@@ -115,7 +115,7 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
     BlobwatchError
         If the folder is absent or holds none.
     """
-    found = search(folder)
+    found = find_image_files(folder)
     for problem in found.problems:
         report(str(problem))
     if not found.paths:
@@ -123,12 +123,12 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore) -
     return found.paths
 
 
-def filter_of(hdus) -> str:
+def read_filter(hdus) -> str:
     """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
-    return word(hdus[0].header, "FILTER") or word(keywords_of(hdus), "FILTER")
+    return get_upper(hdus[0].header, "FILTER") or get_upper(read_keywords(hdus), "FILTER")
 
 
-def listed_of(path: Path, hdus=None) -> Listed:
+def describe_file(path: Path, hdus=None) -> ExposureFile:
     """Return an exposure file as its header describes it.
 
     Parameters
@@ -143,14 +143,14 @@ def listed_of(path: Path, hdus=None) -> Listed:
         If the file is unreadable or has no date.
     """
     if hdus is None:
-        stamp = stamp_of(path)
+        stamp = file_stamp(path)
         with open_fits(path, only_image=True) as opened:
-            return replace(listed_of(path, opened), stamp=stamp)
+            return replace(describe_file(path, opened), stamp=stamp)
 
-    return Listed(path, stamp=stamp_of(path), **exposure_facts(hdus, path))
+    return ExposureFile(path, stamp=file_stamp(path), **exposure_facts(hdus, path))
 
 
-def stamp_of(path: Path) -> str:
+def file_stamp(path: Path) -> str:
     """Return size and time of the last change of a file; empty where it is absent."""
     try:
         status = path.stat()
@@ -181,7 +181,7 @@ def is_incomplete(path: Path, seconds: float) -> bool:
         return True
 
 
-def choose_versions(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
+def select_versions(listed: Iterable[ExposureFile]) -> tuple[list[ExposureFile], list[str]]:
     """Choose one file per rootname.
 
     The order of preference is: ``flt``, ``ima``, ``raw``; the newest calibration; the file that changed
@@ -189,36 +189,36 @@ def choose_versions(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
 
     Parameters
     ----------
-    listed : iterable of Listed
+    listed : iterable of ExposureFile
 
     Returns
     -------
-    chosen : list of Listed
+    chosen : list of ExposureFile
         In the order of ``listed``.
     messages : list of str
         One per rootname of several files, with the reason of the choice.
     """
-    versions: dict[str, list[Listed]] = {}
+    versions: dict[str, list[ExposureFile]] = {}
     for one in listed:
         versions.setdefault(one.rootname, []).append(one)
     chosen, messages = [], []
     for name, several in versions.items():
         if len(several) > 1:
-            several = by_preference(several)
-            messages.append(choice_message(name, several))
+            several = sort_by_preference(several)
+            messages.append(describe_choice(name, several))
         chosen.append(several[0])
     return chosen, messages
 
 
-def by_preference(several: list[Listed]) -> list[Listed]:
+def sort_by_preference(several: list[ExposureFile]) -> list[ExposureFile]:
     """Return files of one rootname, the preferred one first."""
     ordered = sorted(several, key=lambda one: one.path)
-    ordered.sort(key=changed_at, reverse=True)
+    ordered.sort(key=modification_time, reverse=True)
     ordered.sort(key=lambda one: one.calibration.order, reverse=True)
     return sorted(ordered, key=lambda one: PRODUCTS.index(one.product))
 
 
-def choice_message(name: str, ordered: list[Listed]) -> str:
+def describe_choice(name: str, ordered: list[ExposureFile]) -> str:
     """Return which of several files of a rootname is used, and why it precedes the second."""
     first, second = ordered[:2]
     (version, _), (other, _) = first.calibration.order, second.calibration.order
@@ -230,7 +230,7 @@ def choice_message(name: str, ordered: list[Listed]) -> str:
     elif first.calibration.date != second.calibration.date:
         older = second.calibration.date or "an unknown date"
         reason = f"calibrated on {first.calibration.date}, another on {older}"
-    elif changed_at(first) != changed_at(second):
+    elif modification_time(first) != modification_time(second):
         reason = "it changed last"
     else:
         reason = "the first by path"
@@ -239,6 +239,6 @@ def choice_message(name: str, ordered: list[Listed]) -> str:
     return f"{name}: {len(ordered)} files; {used} is used ({reason})"
 
 
-def changed_at(one: Listed) -> int:
+def modification_time(one: ExposureFile) -> int:
     """Return the time of the last change, ns; 0 where unknown."""
     return int(one.stamp.split()[1]) if one.stamp else 0

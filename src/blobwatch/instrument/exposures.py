@@ -10,13 +10,11 @@ from astropy.io import fits
 from blobwatch.errors import BlobwatchError, UnusableFile, collect_file_warnings, warn_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.calibration import Calibration, read_calibration
-from blobwatch.instrument.fitsfile import compressed, open_fits, save
-from blobwatch.instrument.keywords import merged, moment, rootname
-from blobwatch.instrument.kinds import EXPOSURE, kind_of, science_images
-from blobwatch.instrument.observing_modes import refuse_other_exposures
+from blobwatch.instrument.fitsfile import compressed_hdu, open_fits, write_hdus
+from blobwatch.instrument.keywords import get_rootname, merge_headers, require_time
+from blobwatch.instrument.kinds import EXPOSURE, classify_file, science_images
+from blobwatch.instrument.observing_modes import require_imaging_exposure
 from blobwatch.instrument.reads import product_of, read_rate
-
-__all__ = ["Exposure", "is_exposure", "moment", "read_exposure", "rootname", "write_flt"]
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
 # without loss, and comes out equal on every processor.
@@ -70,8 +68,8 @@ class Exposure:
 
 
 def is_exposure(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
-    """Return whether a file is an exposure; see `kind_of`."""
-    return kind_of(hdus, path) == EXPOSURE
+    """Return whether a file is an exposure; see `classify_file`."""
+    return classify_file(hdus, path) == EXPOSURE
 
 
 def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposure:
@@ -97,19 +95,19 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
         collect_file_warnings() as found,
         nullcontext(hdus) if hdus is not None else open_fits(path) as opened,
     ):
-        exposure = exposure_of(opened, path)
+        exposure = build_exposure(opened, path)
     if found:
         warn_file(path, "; ".join(text.removeprefix(f"{path}: ") for text in found))
     return exposure
 
 
-def exposure_of(hdus: fits.HDUList, path: Path) -> Exposure:
+def build_exposure(hdus: fits.HDUList, path: Path) -> Exposure:
     """Return the exposure of an open file."""
     science = science_images(hdus, path)
     if not is_exposure(hdus, path):
         raise BlobwatchError(f"{path} is a difference image; pass a raw, ima or flt exposure")
-    header = merged(hdus[0], science[0])
-    refuse_other_exposures(header, path)
+    header = merge_headers(hdus[0], science[0])
+    require_imaging_exposure(header, path)
     facts = exposure_facts(hdus, path)
     try:
         rate = read_rate(hdus, science, header, path)
@@ -117,10 +115,10 @@ def exposure_of(hdus: fits.HDUList, path: Path) -> Exposure:
     except BlobwatchError as error:
         message = str(error)
         raise type(error)(message if str(path) in message else f"{path}: {message}") from None
-    image = outside_border_nan(image)
+    image = mask_border(image)
     if not np.isfinite(image).any():
         raise UnusableFile(f"{path} holds no finite pixel; leave it out")
-    facts |= {"product": rate.product, "calibration": calibration_of(header, rate.product)}
+    facts |= {"product": rate.product, "calibration": applied_calibration(header, rate.product)}
     return Exposure(
         image=image,
         dq=dq,
@@ -153,27 +151,27 @@ def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
         If there is no image or no date.
     """
     science = science_images(hdus, path)
-    header = merged(hdus[0], science[0])
+    header = merge_headers(hdus[0], science[0])
     product = product_of(science, header, path)
     return {
-        "rootname": rootname(header, path),
-        "expstart": moment(header, "EXPSTART", path),
+        "rootname": get_rootname(header, path),
+        "expstart": require_time(header, "EXPSTART", path),
         "filter": str(header.get("FILTER", "")).strip().upper(),
         "programme": str(header.get("PROPOSID", "")).strip(),
         "samp_seq": str(header.get("SAMP_SEQ", "")).strip().upper(),
         "product": product,
-        "calibration": calibration_of(header, product),
+        "calibration": applied_calibration(header, product),
         "target": str(header.get("TARGNAME", "")).strip(),
     }
 
 
-def calibration_of(header: dict, product: str) -> Calibration:
+def applied_calibration(header: dict, product: str) -> Calibration:
     """Return the calibration of an exposure; a ``raw`` is never flat-fielded."""
     found = read_calibration(header)
     return replace(found, flatcorr="OMIT") if product == "raw" and found.flats != "none" else found
 
 
-def outside_border_nan(image: np.ndarray) -> np.ndarray:
+def mask_border(image: np.ndarray) -> np.ndarray:
     """Return a copy whose 5-pixel reference border is NaN: it is not sky."""
     framed = np.full(image.shape, np.nan)
     inner = slice(wfc3ir.BORDER, -wfc3ir.BORDER)
@@ -193,13 +191,13 @@ def write_flt(path: Path | str, header: fits.Header, planes: dict[str, np.ndarra
         ``SCI`` and ``ERR`` in electrons/s, ``DQ`` and ``SAMP`` int16, ``TIME`` in seconds.
     """
     extensions = [
-        compressed("SCI", planes["SCI"], FLUX_STEP, "ELECTRONS/S"),
-        compressed("ERR", planes["ERR"], ERROR_STEP, "ELECTRONS/S"),
-        compressed("DQ", planes["DQ"].astype(np.int16)),
-        compressed("SAMP", planes["SAMP"].astype(np.int16)),
-        compressed("TIME", planes["TIME"], 2.0**-6, "SECONDS"),
+        compressed_hdu("SCI", planes["SCI"], FLUX_STEP, "ELECTRONS/S"),
+        compressed_hdu("ERR", planes["ERR"], ERROR_STEP, "ELECTRONS/S"),
+        compressed_hdu("DQ", planes["DQ"].astype(np.int16)),
+        compressed_hdu("SAMP", planes["SAMP"].astype(np.int16)),
+        compressed_hdu("TIME", planes["TIME"], 2.0**-6, "SECONDS"),
     ]
     for extension in extensions:
         extension.header["EXTVER"] = 1
         extension.header["ROOTNAME"] = header["ROOTNAME"]
-    save(path, [fits.PrimaryHDU(header=header), *extensions])
+    write_hdus(path, [fits.PrimaryHDU(header=header), *extensions])

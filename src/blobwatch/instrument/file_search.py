@@ -7,7 +7,7 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz")
-REFERENCES = ("_pfl.fits", "_dfl.fits", "_lfl.fits")  # flats, also followed by .gz or .fz
+FLAT_ENDINGS = ("_pfl.fits", "_dfl.fits", "_lfl.fits")  # flats, also followed by .gz or .fz
 # What the archive delivers beside an exposure: drizzled and combined images, associations, engineering data.
 OTHER_PRODUCTS = tuple(f"_{name}.fits" for name in ("drz", "drc", "crj", "asn", "spt", "jif", "jit", "trl"))
 
@@ -24,14 +24,14 @@ class FileProblem:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchResult:
     """The FITS files found below a folder, sorted, and what could not be searched or read."""
 
     paths: list[Path]
     problems: list[FileProblem]
 
 
-def search(folder: Path | str) -> Search:
+def find_image_files(folder: Path | str) -> SearchResult:
     """Search a folder and the folders below it for exposures and difference images.
 
     Reference files and other products of the archive are recognized by their names.
@@ -48,12 +48,12 @@ def search(folder: Path | str) -> Search:
     BlobwatchError
         If the folder is absent.
     """
-    found = search_files(folder)
+    found = find_fits_files(folder)
     return replace(found, paths=[path for path in found.paths if not is_other_product(path)])
 
 
-def search_files(folder: Path | str) -> Search:
-    """Search a folder for FITS files of any kind; see `search`."""
+def find_fits_files(folder: Path | str) -> SearchResult:
+    """Search a folder for FITS files of any kind; see `find_image_files`."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BlobwatchError(f"{folder}: not a directory. Pass the directory that holds the exposures")
@@ -70,7 +70,7 @@ def search_files(folder: Path | str) -> Search:
             problems.append(FileProblem(path, "link to a folder above the searched one. Remove it"))
         elif real not in visited:
             visited.add(real)
-            inside, problem = entries_of(path)
+            inside, problem = list_entries(path)
             problems += problem
             for entry, is_folder, is_link in inside:
                 if is_link:
@@ -79,10 +79,10 @@ def search_files(folder: Path | str) -> Search:
                     folders.append(entry)
                 else:
                     files[os.path.join(real, entry.name)] = entry
-    return Search(sorted(files.values()), sorted(problems, key=lambda one: one.path))
+    return SearchResult(sorted(files.values()), sorted(problems, key=lambda one: one.path))
 
 
-def entries_of(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FileProblem]]:
+def list_entries(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FileProblem]]:
     """Return the folders and FITS files in a folder (path, is a folder, is a link), and problems."""
     found, problems = [], []
     try:
@@ -105,11 +105,11 @@ def entries_of(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FilePr
         if is_folder or (is_file and os.access(path, os.R_OK)):
             found.append((path, is_folder, entry.is_symlink()))
         else:
-            problems.append(FileProblem(path, reason_of(path, is_file)))
+            problems.append(FileProblem(path, describe_problem(path, is_file)))
     return found, problems
 
 
-def reason_of(path: Path, is_file: bool) -> str:
+def describe_problem(path: Path, is_file: bool) -> str:
     """Return why a directory entry cannot be used as a file."""
     if is_file:
         return "cannot be read. Check its permissions"
@@ -120,12 +120,12 @@ def reason_of(path: Path, is_file: bool) -> str:
 
 def is_reference(path: Path) -> bool:
     """Return whether a file name is that of a flat."""
-    return base_name(path).endswith(REFERENCES)
+    return base_name(path).endswith(FLAT_ENDINGS)
 
 
 def is_other_product(path: Path) -> bool:
     """Return whether a file name is that of neither an exposure nor a difference image."""
-    return base_name(path).endswith(REFERENCES + OTHER_PRODUCTS)
+    return base_name(path).endswith(FLAT_ENDINGS + OTHER_PRODUCTS)
 
 
 def base_name(path: Path) -> str:

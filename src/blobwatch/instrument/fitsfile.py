@@ -18,10 +18,10 @@ from blobwatch.errors import BlobwatchError, warn_file
 from blobwatch.files import atomic_file
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.cards import Truncated, read_layout
-from blobwatch.instrument.keywords import number
+from blobwatch.instrument.keywords import get_number
 
 FULL_FRAMES = ((wfc3ir.SIZE,) * 2, (wfc3ir.FLT_SIZE,) * 2)
-ACCOMPANYING = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # planes beside the image of an exposure
+ANCILLARY_PLANES = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # planes beside the image of an exposure
 UNREADABLE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error, fits.VerifyError)
 _filters = RLock()  # the filters of Python's warnings belong to all threads
 
@@ -52,7 +52,7 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
     last = "DIFF" if only_image else None
     hdus = None
     try:
-        source, warning = checked_source(path, last)
+        source, warning = open_source(path, last)
         with astropy_warnings():
             hdus = fits.open(source, memmap=False, lazy_load_hdus=True)
             for hdu in hdus:
@@ -71,7 +71,7 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
     return hdus
 
 
-def checked_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
+def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
     """Return what astropy can open without a complaint, and a warning about the file or an empty text.
 
     Raises
@@ -121,7 +121,7 @@ def frame_shape(hdu) -> tuple[int, ...]:
     if not hdu.is_image:
         return ()
     if is_constant(hdu):
-        return tuple(int(number(hdu.header, key) or wfc3ir.SIZE) for key in ("NPIX2", "NPIX1"))
+        return tuple(int(get_number(hdu.header, key) or wfc3ir.SIZE) for key in ("NPIX2", "NPIX1"))
     return tuple(hdu.shape[-2:]) if len(hdu.shape) >= 2 else ()
 
 
@@ -132,11 +132,11 @@ def is_constant(hdu) -> bool:
 
 def image_hdus(hdus: fits.HDUList) -> list:
     """Return the HDUs with an image of their own; those of a full frame only, if there are any."""
-    images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ACCOMPANYING]
+    images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ANCILLARY_PLANES]
     return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
 
 
-def label(hdus: fits.HDUList, hdu) -> str:
+def hdu_label(hdus: fits.HDUList, hdu) -> str:
     """Return number and name of an extension, for messages."""
     return f"{hdus.index_of(hdu)} ({hdu.name or 'unnamed'})"
 
@@ -153,15 +153,15 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
     main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE")]
     candidates = main or images
     if len(candidates) > 1 and path:
-        choices = ", ".join(label(hdus, hdu) for hdu in candidates)
+        choices = ", ".join(hdu_label(hdus, hdu) for hdu in candidates)
         warn_file(path, f"holds several images (extensions {choices}); the first of them is used")
     return candidates[0] if candidates else None
 
 
-def plane(hdu, path: Path) -> np.ndarray:
+def read_plane(hdu, path: Path) -> np.ndarray:
     """Return the pixels of an HDU; a constant plane stored as PIXVALUE is filled in."""
     if is_constant(hdu):
-        value = number(hdu.header, "PIXVALUE")
+        value = get_number(hdu.header, "PIXVALUE")
         if value is None:
             raise BlobwatchError(f"{path} is damaged; fetch or copy it again (PIXVALUE is not a number)")
         return np.full(frame_shape(hdu), int(value) if value.is_integer() else value)
@@ -177,7 +177,9 @@ def plane(hdu, path: Path) -> np.ndarray:
     return data
 
 
-def compressed(name: str, data: np.ndarray, step: float | None = None, unit: str = "") -> fits.CompImageHDU:
+def compressed_hdu(
+    name: str, data: np.ndarray, step: float | None = None, unit: str = ""
+) -> fits.CompImageHDU:
     """Return a losslessly RICE-compressed extension; floats are first rounded to whole ``step``.
 
     ds9 and astropy open it as an image. NaN stays NaN. The bytes depend on nothing but the data.
@@ -198,7 +200,7 @@ def compressed(name: str, data: np.ndarray, step: float | None = None, unit: str
     )
 
 
-def whole_steps(name: str, data: np.ndarray, step: float, unit: str) -> fits.ImageHDU:
+def int16_hdu(name: str, data: np.ndarray, step: float, unit: str) -> fits.ImageHDU:
     """Return an uncompressed extension of whole ``step``, int16: it is read in a third of the time.
 
     Values beyond 32767 steps are set to that; NaN stays NaN. Any reader scales it back to float32.
@@ -210,7 +212,7 @@ def whole_steps(name: str, data: np.ndarray, step: float, unit: str) -> fits.Ima
     return hdu
 
 
-def save(path: Path | str, hdus: list) -> None:
+def write_hdus(path: Path | str, hdus: list) -> None:
     """Write HDUs to ``path``, whole or not at all."""
     with atomic_file(path) as partial:
         fits.HDUList(hdus).writeto(partial, overwrite=True)

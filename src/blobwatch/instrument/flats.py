@@ -8,8 +8,8 @@ import numpy as np
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure
-from blobwatch.instrument.file_search import search_files
-from blobwatch.instrument.fitsfile import first_image, open_fits, plane
+from blobwatch.instrument.file_search import find_fits_files
+from blobwatch.instrument.fitsfile import first_image, open_fits, read_plane
 
 
 class FlatFields:
@@ -36,7 +36,7 @@ class FlatFields:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise BlobwatchError(f"{folder}: not a directory. Pass the directory of the reference files")
-        self.paths = {path.name.lower(): path for path in search_files(self.folder).paths}
+        self.paths = {path.name.lower(): path for path in find_fits_files(self.folder).paths}
         self._planes: dict[Path, np.ndarray] = {}
 
     def __getstate__(self) -> dict:
@@ -118,7 +118,7 @@ def read_flat(path: Path | str) -> np.ndarray:
         hdu = hdus["SCI", 1] if ("SCI", 1) in hdus else first_image(hdus)
         if hdu is None:
             raise BlobwatchError(f"{path}: no image in this flat. Fetch it again")
-        pixels = np.asarray(plane(hdu, path), dtype=np.float32)
+        pixels = np.asarray(read_plane(hdu, path), dtype=np.float32)
     try:
         flat = wfc3ir.embed(pixels)
     except BlobwatchError:

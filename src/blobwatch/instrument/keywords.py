@@ -14,7 +14,7 @@ UNITS |= {"COUNT": "COUNTS", "DN": "COUNTS", "ADU": "COUNTS"}
 PER_SECOND = ("/S", "/SEC", "/SECOND", " S-1", " S^-1", " S**-1")
 
 
-def merged(*hdus) -> dict[str, object]:
+def merge_headers(*hdus) -> dict[str, object]:
     """Return the keywords of several headers; the first that has a keyword counts.
 
     Parameters
@@ -34,12 +34,12 @@ def merged(*hdus) -> dict[str, object]:
     return found
 
 
-def word(header: Mapping, key: str, default: str = "") -> str:
+def get_upper(header: Mapping, key: str, default: str = "") -> str:
     """Return a keyword's text in capitals, without blanks at its ends."""
     return str(header.get(key, default)).strip().upper()
 
 
-def number(header: Mapping, key: str) -> float | None:
+def get_number(header: Mapping, key: str) -> float | None:
     """Return a keyword as a finite number, also where it is stored as text; else None."""
     value = header.get(key)
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def number(header: Mapping, key: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def moment(header: Mapping, key: str, path: Path) -> float:
+def require_time(header: Mapping, key: str, path: Path) -> float:
     """Return a keyword of time as a number; MJD for EXPSTART, seconds for EXPTIME.
 
     A missing EXPSTART is derived from DATE-OBS and TIME-OBS.
@@ -63,9 +63,9 @@ def moment(header: Mapping, key: str, path: Path) -> float:
     BlobwatchError
         If the header does not have it.
     """
-    value = number(header, key)
+    value = get_number(header, key)
     if value is None and key == "EXPSTART":
-        value = observed(header)
+        value = observation_mjd(header)
     if value is None:
         raise BlobwatchError(
             f"{path} has no {key} in its header; without it an exposure cannot be dated or scaled. "
@@ -74,7 +74,7 @@ def moment(header: Mapping, key: str, path: Path) -> float:
     return value
 
 
-def observed(header: Mapping) -> float | None:
+def observation_mjd(header: Mapping) -> float | None:
     """Return the MJD of DATE-OBS and TIME-OBS; None where either is missing or malformed."""
     day, time = (str(header.get(key, "")).strip() for key in ("DATE-OBS", "TIME-OBS"))
     text = day if "T" in day else f"{day}T{time}"
@@ -85,14 +85,14 @@ def observed(header: Mapping) -> float | None:
     return (begin.replace(tzinfo=UTC) - MJD_ZERO).total_seconds() / DAY if begin else None
 
 
-def rootname(header: Mapping, path: Path) -> str:
+def get_rootname(header: Mapping, path: Path) -> str:
     """Return the rootname of the header, else the beginning of the file's name; a blank one stays blank."""
     return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
 
 
-def unit_of(header: Mapping) -> tuple[str, bool]:
+def read_unit(header: Mapping) -> tuple[str, bool]:
     """Return the unit of BUNIT, ``ELECTRONS``, ``COUNTS`` or as it is, and whether it is per second."""
-    text = word(header, "BUNIT")
+    text = get_upper(header, "BUNIT")
     ending = next((ending for ending in PER_SECOND if text.endswith(ending)), "")
     base = text.removesuffix(ending).strip()
     return UNITS.get(base, base), bool(ending)
@@ -100,4 +100,4 @@ def unit_of(header: Mapping) -> tuple[str, bool]:
 
 def is_light(header: Mapping) -> bool:
     """Return whether BUNIT is a unit of light: electrons or counts, per second or not."""
-    return unit_of(header)[0] in ("ELECTRONS", "COUNTS")
+    return read_unit(header)[0] in ("ELECTRONS", "COUNTS")

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.fitsfile import FULL_FRAMES, first_image, frame_shape, plane
-from blobwatch.instrument.keywords import is_light, merged, word
+from blobwatch.instrument.fitsfile import FULL_FRAMES, first_image, frame_shape, read_plane
+from blobwatch.instrument.keywords import get_upper, is_light, merge_headers
 
 EXPOSURE, DIFFERENCE = "exposure", "difference"
-OF_EXPOSURES = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
+EXPOSURE_KEYWORDS = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
 QUALITY_PLANES = ("ERR", "DQ", "SAMP")
-SNR = 5.0  # of the median of an image over its noise, above which it is evenly lit
-LOSS = 1e-4  # of the median: less noise than this is none
+LIT_SNR = 5.0  # of the median of an image over its noise, above which it is evenly lit
+MIN_NOISE = 1e-4  # of the median: less noise than this is none
 
 
-def kind_of(hdus, path: Path | str = "the file") -> str:
+def classify_file(hdus, path: Path | str = "the file") -> str:
     """Return ``exposure`` or ``difference``.
 
     PRODUCT = DIFFERENCE or EXPOSURE in the header decides, else the names of the extensions, else units and
@@ -32,7 +32,7 @@ def kind_of(hdus, path: Path | str = "the file") -> str:
     BlobwatchError
         If header and pixels are contradictory or inconclusive.
     """
-    product = word(hdus[0].header, "PRODUCT")
+    product = get_upper(hdus[0].header, "PRODUCT")
     if product.startswith("DIFF") or (product != "EXPOSURE" and "DIFF" in hdus):
         return DIFFERENCE
     if product == "EXPOSURE":
@@ -41,22 +41,22 @@ def kind_of(hdus, path: Path | str = "the file") -> str:
     image = first_image(hdus) if science is None else science
     if image is None:
         return DIFFERENCE  # nothing to decide; reading it raises the error
-    header = merged(hdus[0], image)
-    if word(header, "PRODUCT").startswith("DIFF"):
+    header = merge_headers(hdus[0], image)
+    if get_upper(header, "PRODUCT").startswith("DIFF"):
         return DIFFERENCE
     unit = is_light(header)
     planes = any(hdu.name in QUALITY_PLANES for hdu in hdus)
     if science is not None and (unit or planes):
         return EXPOSURE
-    facts = unit or any(key in header for key in OF_EXPOSURES)
+    facts = unit or any(key in header for key in EXPOSURE_KEYWORDS)
     if frame_shape(image) not in FULL_FRAMES:
         return EXPOSURE if facts else DIFFERENCE  # refused with its shape
-    lit = is_lit(plane(image, path))
+    lit = is_lit(read_plane(image, path))
     if facts and (lit or (lit is None and science is not None)):
         return EXPOSURE
     if (lit is None and not facts) or (lit is False and not unit and (science is None or not facts)):
         return DIFFERENCE
-    raise BlobwatchError(undecided(path, facts, lit))
+    raise BlobwatchError(ambiguity_message(path, facts, lit))
 
 
 def science_image(hdus):
@@ -65,10 +65,10 @@ def science_image(hdus):
     return next((hdu for hdu in named if frame_shape(hdu) in FULL_FRAMES), named[0] if named else None)
 
 
-def keywords_of(hdus) -> dict[str, object]:
+def read_keywords(hdus) -> dict[str, object]:
     """Return the keywords of the primary and the science header; the primary one precedes."""
     science = science_image(hdus)
-    return merged(hdus[0], *([] if science is None else [science]))
+    return merge_headers(hdus[0], *([] if science is None else [science]))
 
 
 def science_images(hdus, path: Path) -> list:
@@ -108,12 +108,12 @@ def is_lit(image: np.ndarray) -> bool | None:
     steps = steps[np.isfinite(steps)]
     noise = np.median(np.abs(steps - np.median(steps))) / 0.954 if steps.size else 0.0  # 0.6745 * sqrt(2)
     median, negative = np.median(known), np.mean(known < 0)
-    if median > 0 and negative < 0.01 and noise > LOSS * median:
-        return True if median > SNR * noise else None
+    if median > 0 and negative < 0.01 and noise > MIN_NOISE * median:
+        return True if median > LIT_SNR * noise else None
     return False if median <= 0 or negative > 0.05 else None
 
 
-def undecided(path: Path | str, facts: bool, lit: bool | None) -> str:
+def ambiguity_message(path: Path | str, facts: bool, lit: bool | None) -> str:
     """Return the message about a file that may be either."""
     if not facts:
         why = "an image that is lit like an exposure and has no keyword of one"

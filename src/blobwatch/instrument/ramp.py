@@ -18,14 +18,14 @@ import numpy as np
 from blobwatch.instrument import wfc3ir
 
 # Columns of reference pixels that measure the bias; the outermost column follows a pattern of its own.
-REFERENCE = [*range(1, wfc3ir.BORDER), *range(wfc3ir.SIZE - wfc3ir.BORDER, wfc3ir.SIZE - 1)]
+REFERENCE_COLUMNS = [*range(1, wfc3ir.BORDER), *range(wfc3ir.SIZE - wfc3ir.BORDER, wfc3ir.SIZE - 1)]
 BOX = 64  # pixels on a side of the boxes whose medians make the background of an interval
 SAMPLE = 2  # of each row and column of a box every second pixel is used
 ROWS = 64  # that are fitted at once; bounds the memory
-CLEAN = 5.5  # sigma; an interval further off its pixel's other intervals contains a cosmic ray
-UNEVEN = 0.01  # of the signal: scatter between intervals beside photons and read noise
-SHORT = 0.25  # of the median background; an interval with less is joined to the next
-FEWEST = 4  # reads; with fewer no interval can be compared
+CLIP_SIGMA = 5.5  # sigma; an interval further off its pixel's other intervals contains a cosmic ray
+RELATIVE_SCATTER = 0.01  # of the signal: scatter between intervals beside photons and read noise
+MIN_INTERVAL = 0.25  # of the median background; an interval with less is joined to the next
+MIN_READS = 4  # reads; with fewer no interval can be compared
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,19 @@ def fit_rate(ramp: Ramp) -> tuple[np.ndarray, np.ndarray] | None:
 
     None where intervals cannot be compared: too few reads, or no light.
     """
-    if len(ramp.signals) < FEWEST:
+    if len(ramp.signals) < MIN_READS:
         return None
-    edges = join_short(ramp)
+    edges = merge_short_intervals(ramp)
     if len(edges) < 3:
         return None
-    maps = np.stack([background(ramp.between(i, j)) for i, j in pairwise(edges)])
+    maps = np.stack([background_map(ramp.between(i, j)) for i, j in pairwise(edges)])
     if not (maps > 0).all():
         return None
     shape = ramp.signals[0].shape
     rate, saturated = np.empty(shape, np.float32), np.empty(shape, bool)
-    across, down = (weights(size, maps.shape[1 + axis]) for axis, size in enumerate(shape[::-1]))
+    across, down = (
+        interpolation_weights(size, maps.shape[1 + axis]) for axis, size in enumerate(shape[::-1])
+    )
     for start in range(0, shape[0], ROWS):
         rows = slice(start, start + ROWS)
         backgrounds = down[rows] @ maps @ across.T  # (intervals, rows, nx)
@@ -98,12 +100,12 @@ def fit_rate(ramp: Ramp) -> tuple[np.ndarray, np.ndarray] | None:
     return rate, saturated
 
 
-def join_short(ramp: Ramp) -> list[int]:
+def merge_short_intervals(ramp: Ramp) -> list[int]:
     """Return the reads between which intervals are long enough to be compared; empty without light."""
     thin = (slice(wfc3ir.BORDER, -wfc3ir.BORDER, 8),) * 2
     steps = range(len(ramp.signals) - 1)
     light = [float(np.nanmedian(ramp.between(i, i + 1)[thin])) for i in steps]
-    least = SHORT * float(np.median(light))
+    least = MIN_INTERVAL * float(np.median(light))
     if not least > 0:
         return []
     edges, collected = [0], 0.0
@@ -116,7 +118,7 @@ def join_short(ramp: Ramp) -> list[int]:
     return edges
 
 
-def background(signal: np.ndarray) -> np.ndarray:
+def background_map(signal: np.ndarray) -> np.ndarray:
     """Return the medians of an interval's signal in boxes, shape (16, 16), float32."""
     inner = signal.copy()
     if signal.shape[0] == wfc3ir.SIZE:  # the reference pixels see no light
@@ -134,7 +136,7 @@ def background(signal: np.ndarray) -> np.ndarray:
     return np.where(known > 0, medians, np.nanmedian(medians) if known.any() else 0.0).astype(np.float32)
 
 
-def weights(size: int, boxes: int) -> np.ndarray:
+def interpolation_weights(size: int, boxes: int) -> np.ndarray:
     """Return the weights of linear interpolation from boxes to pixels, shape (size, boxes), float32."""
     place = np.clip((np.arange(size) + 0.5) / BOX - 0.5, 0, boxes - 1)
     return np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(boxes))).astype(np.float32)
@@ -154,8 +156,8 @@ def fit_rows(
     middle = np.where(count > 0, middle, 0.0).astype(np.float32)
     expected = middle * backgrounds
     light = np.maximum(expected, 0.0)
-    variance = light / ramp.gain + (UNEVEN * light) ** 2 + (wfc3ir.READ_NOISE / ramp.gain) ** 2
-    clean = usable & ((signals - expected) ** 2 <= CLEAN**2 * variance)
+    variance = light / ramp.gain + (RELATIVE_SCATTER * light) ** 2 + (wfc3ir.READ_NOISE / ramp.gain) ** 2
+    clean = usable & ((signals - expected) ** 2 <= CLIP_SIGMA**2 * variance)
     share = np.where(clean, backgrounds, 0.0).sum(axis=0)
     whole = backgrounds.sum(axis=0)
     kept = np.where(clean, signals, 0.0).sum(axis=0)
@@ -177,11 +179,11 @@ def saturated_intervals(ramp: Ramp, edges: list[int], rows: slice) -> np.ndarray
     return full[1:]
 
 
-def bias(read: np.ndarray, dq: np.ndarray) -> float:
+def bias_level(read: np.ndarray, dq: np.ndarray) -> float:
     """Return the mean of a read's good reference pixels; 0 where the frame has none."""
     if read.shape != (wfc3ir.SIZE, wfc3ir.SIZE):
         return 0.0
     inner = slice(wfc3ir.BORDER, -wfc3ir.BORDER)
-    level = read[inner, REFERENCE]
-    level = level[np.isfinite(level) & (dq[inner, REFERENCE] & wfc3ir.DQ_UNUSABLE == 0)]
+    level = read[inner, REFERENCE_COLUMNS]
+    level = level[np.isfinite(level) & (dq[inner, REFERENCE_COLUMNS] & wfc3ir.DQ_UNUSABLE == 0)]
     return float(level.mean(dtype=np.float64)) if level.size else 0.0

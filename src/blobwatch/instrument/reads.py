@@ -9,15 +9,15 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, UnusableFile, warn_file
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.fitsfile import frame_shape, is_constant, label, plane
-from blobwatch.instrument.keywords import moment, number, unit_of, word
-from blobwatch.instrument.ramp import Ramp, bias, fit_rate
+from blobwatch.instrument.fitsfile import frame_shape, hdu_label, is_constant, read_plane
+from blobwatch.instrument.keywords import get_number, get_upper, read_unit, require_time
+from blobwatch.instrument.ramp import Ramp, bias_level, fit_rate
 
-STEPS_OF_CALIBRATION = ("BLEVCORR", "ZOFFCORR", "DARKCORR", "NLINCORR", "FLATCORR", "UNITCORR")
+CALIBRATION_STEPS = ("BLEVCORR", "ZOFFCORR", "DARKCORR", "NLINCORR", "FLATCORR", "UNITCORR")
 GAIN = float(np.mean(wfc3ir.GAIN))  # electrons per DN
 FIRST_READ = 2.932  # seconds from the zeroth to the first read [real headers]
 TOLERANCE = 0.01  # between EXPTIME and the times of the ramp
-REJECTED_HERE = wfc3ir.DQ_COSMIC_RAY | wfc3ir.DQ_SATURATED
+REJECTED_IN_RAMP = wfc3ir.DQ_COSMIC_RAY | wfc3ir.DQ_SATURATED
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
         If reads are missing or out of order, or the exposure time is needed and missing.
     """
     science, product = choose_reads(hdus, science, header, path)
-    unit, per_second = unit_of(header)
+    unit, per_second = read_unit(header)
     if unit not in ("ELECTRONS", "COUNTS"):
-        unit, per_second = guess_unit(product, science[0])
+        unit, per_second = infer_unit(product, science[0])
         warn_file(path, f"has no usable BUNIT; {unit}{'/S' if per_second else ''} is assumed")
     gain = GAIN if unit == "COUNTS" else 1.0
     check_complete(header, science, unit, per_second, path)
@@ -75,10 +75,10 @@ def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
         warn_file(path, "has no DQ extension; all pixels count as good")
         dq = np.zeros(frame_shape(science[0]), np.int16)
     if len(science) > 1 and (not per_second or None not in times):
-        ramp = collect(hdus, science, dq, (product, per_second, gain), times, seconds, path)
-        image, dq = rate_of(ramp, dq)
+        ramp = build_ramp(hdus, science, dq, (product, per_second, gain), times, seconds, path)
+        image, dq = ramp_rate(ramp, dq)
         return Rate(image, dq, gain, seconds, product)
-    image = plane(science[0], path).astype(np.float64)
+    image = read_plane(science[0], path).astype(np.float64)
     return Rate(image if per_second else image / seconds, dq, gain, seconds, product)
 
 
@@ -88,7 +88,7 @@ def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, s
         science = sorted(science, key=lambda one: one.ver)
     timed = all("SAMPTIME" in one.header or "SAMPNUM" in one.header for one in science)
     if len(science) > 1 and frame_shape(science[0])[0] != wfc3ir.SIZE and not timed:
-        names = ", ".join(label(hdus, one) for one in science)
+        names = ", ".join(hdu_label(hdus, one) for one in science)
         warn_file(path, f"holds several science images (extensions {names}); the first of them is used")
         science = science[:1]
     return science, product_of(science, header, path)
@@ -103,15 +103,15 @@ def product_of(science: list, header: dict, path: Path) -> str:
     if len(science) == 1:
         named = re.search(r"_(raw|ima)\.fits", path.name.lower())
         return named[1] if named and frame_shape(science[0]) == (wfc3ir.SIZE,) * 2 else "flt"
-    unit, per_second = unit_of(header)
+    unit, per_second = read_unit(header)
     if per_second or unit == "ELECTRONS":
         return "ima"
     whole = any(one.header.get("BITPIX") == 16 for one in science if not is_constant(one))
-    calibrated = any(word(header, key) == "COMPLETE" for key in STEPS_OF_CALIBRATION)
+    calibrated = any(get_upper(header, key) == "COMPLETE" for key in CALIBRATION_STEPS)
     return "ima" if calibrated and not whole else "raw"
 
 
-def guess_unit(product: str, science) -> tuple[str, bool]:
+def infer_unit(product: str, science) -> tuple[str, bool]:
     """Return the unit of an image whose header has none: whole numbers are counts."""
     whole = product == "raw" and abs(science.header.get("BITPIX", -32)) in (16, 32)
     return ("COUNTS", False) if whole or product == "raw" else ("ELECTRONS", True)
@@ -119,7 +119,7 @@ def guess_unit(product: str, science) -> tuple[str, bool]:
 
 def check_complete(header: dict, science: list, unit: str, per_second: bool, path: Path) -> None:
     """Raise an error if a ramp has lost reads: then its last extension is not the zeroth read."""
-    expected = number(header, "NSAMP")
+    expected = get_number(header, "NSAMP")
     ramp = len(science) > 1 or (unit == "COUNTS" and not per_second)
     if expected is None or not ramp or frame_shape(science[0]) == (wfc3ir.FLT_SIZE,) * 2:
         return
@@ -129,7 +129,7 @@ def check_complete(header: dict, science: list, unit: str, per_second: bool, pat
         raise BlobwatchError(f"{path} holds a single read; a ramp needs at least two. Fetch it again")
 
 
-def companion(hdus, name: str, science):
+def companion_hdu(hdus, name: str, science):
     """Return the plane that belongs to a science image, or None; one of its shape if there is any."""
     named = [hdu for hdu in hdus if hdu.name == name and hdu.is_image and frame_shape(hdu)]
     same = [hdu for hdu in named if hdu.ver == science.ver]
@@ -139,10 +139,10 @@ def companion(hdus, name: str, science):
 
 def quality_plane(hdus, science, path: Path) -> np.ndarray | None:
     """Return the data quality of a science image, int16; None where there is none."""
-    found = companion(hdus, "DQ", science)
+    found = companion_hdu(hdus, "DQ", science)
     if found is None:
         return None
-    flags = plane(found, path)
+    flags = read_plane(found, path)
     if flags.dtype.kind == "f":
         flags = np.nan_to_num(flags).astype(np.int64)
     return flags.astype(np.int16)
@@ -150,9 +150,9 @@ def quality_plane(hdus, science, path: Path) -> np.ndarray | None:
 
 def read_time(hdus, science) -> float | None:
     """Return the seconds at the end of a read: SAMPTIME, or a constant TIME plane."""
-    found = number(science.header, "SAMPTIME")
-    time = companion(hdus, "TIME", science) if found is None else None
-    return number(time.header, "PIXVALUE") if time is not None and is_constant(time) else found
+    found = get_number(science.header, "SAMPTIME")
+    time = companion_hdu(hdus, "TIME", science) if found is None else None
+    return get_number(time.header, "PIXVALUE") if time is not None and is_constant(time) else found
 
 
 def exposure_time(hdus, newest, header: dict, times: list[float | None], path: Path) -> float:
@@ -165,47 +165,47 @@ def exposure_time(hdus, newest, header: dict, times: list[float | None], path: P
     BlobwatchError
         If the exposure time is unknown.
     """
-    stated, ramp, sequence = number(header, "EXPTIME"), times[0], sequence_time(header)
+    stated, ramp, sequence = get_number(header, "EXPTIME"), times[0], sequence_time(header)
     if ramp is not None and len(times) > 1:
         ramp = ramp - times[-1] if times[-1] is not None else None
     known = [value for value in (ramp, sequence) if value is not None and value > 0]
     if stated is not None and stated <= 0 and not known:
         raise UnusableFile(f"{path}: EXPTIME is {stated:g} s. Leave the file out")
-    if stated is not None and (not known or any(agree(stated, value) for value in known)):
+    if stated is not None and (not known or any(times_agree(stated, value) for value in known)):
         return stated
     measured = ramp or median_time(hdus, newest, path) or sequence or 0.0
     if not measured > 0:
-        return moment(header, "EXPTIME", path)
-    if stated is not None and agree(stated, measured):
+        return require_time(header, "EXPTIME", path)
+    if stated is not None and times_agree(stated, measured):
         return stated
     problem = "has no usable EXPTIME" if stated is None else f"EXPTIME is {stated:g} s"
     warn_file(path, f"{problem}; the {measured:g} s of its reads are used")
     return measured
 
 
-def agree(stated: float, known: float) -> bool:
+def times_agree(stated: float, known: float) -> bool:
     """Return whether two exposure times are the same within the tolerance."""
     return abs(stated - known) <= TOLERANCE * known
 
 
 def sequence_time(header: dict) -> float | None:
     """Return the exposure time of a SPARS sequence with NSAMP reads; None for other sequences."""
-    found = re.fullmatch(r"SPARS(\d+)", word(header, "SAMP_SEQ"))
-    reads = number(header, "NSAMP")
+    found = re.fullmatch(r"SPARS(\d+)", get_upper(header, "SAMP_SEQ"))
+    reads = get_number(header, "NSAMP")
     return FIRST_READ + int(found[1]) * (reads - 2) if found and reads and reads >= 2 else None
 
 
 def median_time(hdus, science, path: Path) -> float | None:
     """Return the median of the TIME plane of a ``flt``; None where there is none."""
-    found = companion(hdus, "TIME", science)
+    found = companion_hdu(hdus, "TIME", science)
     if found is None:
         return None
-    seconds = plane(found, path)[::8, ::8].astype(np.float64)
+    seconds = read_plane(found, path)[::8, ::8].astype(np.float64)
     known = seconds[np.isfinite(seconds) & (seconds > 0)]
     return float(np.median(known)) if known.size else None
 
 
-def collect(
+def build_ramp(
     hdus, science: list, dq: np.ndarray, form: tuple, times: list, seconds: float, path: Path
 ) -> Ramp:
     """Return the reads of a ramp in the order of time; ``form`` is product, per second, gain."""
@@ -218,16 +218,16 @@ def collect(
         )
     signals, saturated, levels = [], [], []
     for one, time in reversed(list(zip(science, times, strict=True))):
-        read = plane(one, path)
+        read = read_plane(one, path)
         signals.append(read * np.float32(time) if per_second else read)
         flags = dq if one is science[0] else quality_plane(hdus, one, path)
         full = None if flags is None else flags & wfc3ir.DQ_SATURATED != 0
         saturated.append(full if full is not None and full.any() else None)
-        levels.append(bias(read, dq) if product == "raw" else 0.0)
+        levels.append(bias_level(read, dq) if product == "raw" else 0.0)
     return Ramp(signals, saturated, levels, times[::-1], gain)
 
 
-def rate_of(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ramp_rate(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rate of a ramp, float64, and its data quality.
 
     Where intervals cannot be compared: the newest read minus the zeroth.
@@ -236,7 +236,7 @@ def rate_of(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if fitted is not None:
         # calwf3's own rejection fails over the whole frame where the background changes.
         rate, saturated = fitted
-        dq = dq & ~REJECTED_HERE
+        dq = dq & ~REJECTED_IN_RAMP
     else:
         signal = ramp.signals[-1].astype(np.float64) - ramp.levels[-1]
         signal -= ramp.signals[0].astype(np.float64) - ramp.levels[0]

@@ -8,7 +8,7 @@ from astropy.time import Time
 
 from blobwatch.instrument import contaminants, detector, wfc3ir
 from blobwatch.instrument.bad_exposures import FAULTS, Fault, draw_fault
-from blobwatch.instrument.blobs import Blob, draw_blob, old_blobs, radius_at, transmission
+from blobwatch.instrument.blobs import Blob, draw_blob, draw_old_blobs, radius_at, transmission
 
 TRUTH = "truth.csv"  # beside the exposures: all blobs, with the date of the new ones
 TARGET = "DARK-EARTH-CALIB"
@@ -16,7 +16,7 @@ ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
-class Sky:
+class SeasonSettings:
     """The simulator's settings; ``params.yaml`` explains and sets each of them."""
 
     background: tuple[float, float]
@@ -68,14 +68,16 @@ class Season:
 
     seed: int
     start: float
-    sky: Sky
+    sky: SeasonSettings
     pointings: list[Pointing]
     detector: detector.Detector
     old: list[Blob]
     new: list[tuple[float, Blob]]
 
 
-def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky, bad: int = 0) -> Season:
+def plan_season(
+    seed: int, start: float, days: float, exposures: int, sky: SeasonSettings, bad: int = 0
+) -> Season:
     """Draw the schedule, the detector and the blobs of a season.
 
     Parameters
@@ -97,42 +99,46 @@ def plan_season(seed: int, start: float, days: float, exposures: int, sky: Sky, 
     moments = start + (np.arange(exposures) + rng.uniform(0.1, 0.9, exposures)) * days / exposures
     nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), exposures, p=[0.2, 0.5, 0.3])
     pointings = [
-        Pointing(n, rootname(n), round(float(moment), 8), int(nsamp))
+        Pointing(n, format_rootname(n), round(float(moment), 8), int(nsamp))
         for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True))
     ]
-    pointings += bad_pointings(np.random.default_rng([seed, 6]), start, days, exposures, bad)
+    pointings += draw_bad_pointings(np.random.default_rng([seed, 6]), start, days, exposures, bad)
     return Season(
         seed=seed,
         start=start,
         sky=sky,
         pointings=pointings,
-        detector=detector.build_detector(
+        detector=detector.draw_detector(
             np.random.default_rng([seed, 1]), days, *sky.bad_pixels, sky.stripe_noise
         ),
-        old=old_blobs(np.random.default_rng([seed, 2])),
-        new=new_blobs(np.random.default_rng([seed, 3]), start, days, sky),
+        old=draw_old_blobs(np.random.default_rng([seed, 2])),
+        new=draw_new_blobs(np.random.default_rng([seed, 3]), start, days, sky),
     )
 
 
-def bad_pointings(
+def draw_bad_pointings(
     rng: np.random.Generator, start: float, days: float, first: int, count: int
 ) -> list[Pointing]:
     """Draw the exposures that go wrong, each kind of fault in turn, numbered from ``first``."""
     moments = np.sort(rng.uniform(start, start + days, count))
     nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), count)
     return [
-        Pointing(n, rootname(n), round(float(moment), 8), int(nsamp), FAULTS[(n - first) % len(FAULTS)])
+        Pointing(
+            n, format_rootname(n), round(float(moment), 8), int(nsamp), FAULTS[(n - first) % len(FAULTS)]
+        )
         for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True), start=first)
     ]
 
 
-def rootname(number: int) -> str:
+def format_rootname(number: int) -> str:
     """Return a rootname of the right form for exposure ``number``; programme ``zzz`` is nobody's."""
     visit, exposure = divmod(number, 36)
     return f"izzz{ALPHABET[visit // 36]}{ALPHABET[visit % 36]}0{ALPHABET[exposure]}q"
 
 
-def new_blobs(rng: np.random.Generator, start: float, days: float, sky: Sky) -> list[tuple[float, Blob]]:
+def draw_new_blobs(
+    rng: np.random.Generator, start: float, days: float, sky: SeasonSettings
+) -> list[tuple[float, Blob]]:
     """Draw the new blobs and their dates: a Poisson process in which some come two at once."""
     events = rng.poisson(sky.new_blobs_per_month / (1.0 + sky.burst_share) * days / 30.4)
     blobs = []
@@ -162,7 +168,7 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
         background *= fault.dimming
 
     present = season.old + [blob for moment, blob in season.new if moment <= pointing.expstart]
-    lit = contaminants.glow(rng, scattered=light_of_limb(rng, sky)) + excess_light(rng, sky)
+    lit = contaminants.draw_glow(rng, scattered=draw_limb_light(rng, sky)) + draw_excess_light(rng, sky)
     lit += fault.light
     scene = lit * det.sensitivity * transmission(present)  # fractions of the background
     stripes = rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[None, :]
@@ -170,8 +176,8 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
 
     age = pointing.expstart - season.start - det.bad_since  # days since the pixel turned bad
     bad = age >= 0
-    scene = with_bad_pixels(rng, scene, det, bad)
-    rays = contaminants.cosmic_rays(rng, seconds, background)
+    scene = apply_bad_pixels(rng, scene, det, bad)
+    rays = contaminants.draw_cosmic_rays(rng, seconds, background)
 
     electrons = rng.poisson(background * scene) + rng.normal(0.0, wfc3ir.READ_NOISE, scene.shape)
     electrons += background * stripes
@@ -201,22 +207,22 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     return primary_header(season, pointing), {name: data[inner, inner] for name, data in planes.items()}
 
 
-def light_of_limb(rng: np.random.Generator, sky: Sky) -> float:
+def draw_limb_light(rng: np.random.Generator, sky: SeasonSettings) -> float:
     """Draw how much light of the lit limb an exposure gets; most get none."""
     return float(rng.uniform(0.1, 1.0)) if rng.uniform() < sky.scattered_share else 0.0
 
 
-def excess_light(rng: np.random.Generator, sky: Sky) -> np.ndarray:
+def draw_excess_light(rng: np.random.Generator, sky: SeasonSettings) -> np.ndarray:
     """Draw the streaks and triplets of one exposure, fractions of the background."""
     light = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     if rng.uniform() < sky.streak_share:
-        light += contaminants.streaks(rng, lines=int(rng.integers(8, 15)))
+        light += contaminants.draw_streaks(rng, lines=int(rng.integers(8, 15)))
     if rng.uniform() < sky.triplet_share:
-        light += contaminants.triplets(rng, count=int(rng.integers(1, 4)))
+        light += contaminants.draw_triplets(rng, count=int(rng.integers(1, 4)))
     return light
 
 
-def with_bad_pixels(
+def apply_bad_pixels(
     rng: np.random.Generator, scene: np.ndarray, det: detector.Detector, bad: np.ndarray
 ) -> np.ndarray:
     """Return the scene with its bad pixels: dead ones dim, hot ones bright, unstable ones at random."""
@@ -240,7 +246,7 @@ def data_quality(
     known = age >= season.sky.table_days
     dq[known] |= det.bad_kind[known]
     dq[det.dead] |= wfc3ir.DQ_BAD
-    y, x = detector.grid()
+    y, x = detector.pixel_grid()
     star_x, star_y, _ = detector.DEATH_STAR
     dq[np.hypot(x - star_x, y - star_y) <= detector.DEATH_STAR_MASK] |= wfc3ir.DQ_BAD
     for blob in season.old:

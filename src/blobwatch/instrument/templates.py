@@ -12,11 +12,11 @@ from astropy.io import fits
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.instrument.blobs import Blob, half_width_at
-from blobwatch.instrument.fitsfile import open_fits, plane, save
+from blobwatch.instrument.fitsfile import open_fits, read_plane, write_hdus
 
 FILE = "blobs.fits"
-SCATTER = 1.8  # pixels: twice the scatter of the law of half-widths
-FADED = 0.01  # of the peak: what a template may have at its edge
+SIZE_TOLERANCE = 1.8  # pixels: twice the scatter of the law of half-widths
+MAX_EDGE = 0.01  # of the peak: what a template may have at its edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Template:
 
     def fits(self, x: float, y: float) -> bool:
         """Tell whether a blob of this size may be at a place."""
-        return abs(self.half_width - half_width_at(x, y)) <= SCATTER
+        return abs(self.half_width - half_width_at(x, y)) <= SIZE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def write_templates(folder: Path, templates: list[Template], source: Path) -> No
         hdu.header["TEMPLATE"] = (one.name, "name of the cutout")
         hdu.header["HALFW"] = (one.half_width, "[pix] half-width along x")
         hdus.append(hdu)
-    save(folder / FILE, hdus)
+    write_hdus(folder / FILE, hdus)
 
 
 def read_templates(folder: Path) -> list[Template]:
@@ -83,12 +83,12 @@ def read_templates(folder: Path) -> list[Template]:
     if not path.is_file():
         return []
     with open_fits(path) as hdus:
-        return [checked(hdu, path) for hdu in hdus[1:]]
+        return [parse_template(hdu, path) for hdu in hdus[1:]]
 
 
-def checked(hdu, path: Path) -> Template:
+def parse_template(hdu, path: Path) -> Template:
     """Return the template of an extension, or say why it is none."""
-    profile = plane(hdu, path).astype(np.float64)
+    profile = read_plane(hdu, path).astype(np.float64)
     name, half_width = (hdu.header.get(key) for key in ("TEMPLATE", "HALFW"))
     where, again = f"{path}, extension {hdu.name},", "write it again with blobwatch import-blobs"
     square = profile.ndim == 2 and profile.shape[0] == profile.shape[1] and profile.shape[0] % 2 == 1
@@ -96,6 +96,6 @@ def checked(hdu, path: Path) -> Template:
     if not (name and sized and square and np.isfinite(profile).all()):
         raise BlobwatchError(f"{where} is no template; {again}")
     edge = np.abs(np.concatenate([profile[0], profile[-1], profile[:, 0], profile[:, -1]])).max()
-    if edge > FADED:
+    if edge > MAX_EDGE:
         raise BlobwatchError(f"{where} does not fade to nothing at its edge, which would be learnt; {again}")
     return Template(str(name), profile, half_width)

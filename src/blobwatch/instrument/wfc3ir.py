@@ -79,6 +79,6 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
     return frame
 
 
-def reduced(x: float | np.ndarray) -> float | np.ndarray:
+def normalized(x: float | np.ndarray) -> float | np.ndarray:
     """Pixel coordinate as ``(x - 512) / 512``, the variable of the position laws."""
     return (x - SIZE / 2) / (SIZE / 2)

@@ -14,7 +14,7 @@ from blobwatch.images.quality import Quality
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
 from blobwatch.monitor.statistics import ExposureStatistics, measure_statistics
@@ -59,7 +59,7 @@ class ExposureAnalysis:
 
     Attributes
     ----------
-    listed : Listed
+    listed : ExposureFile
     md5 : str
     flats : str
         Key of the flats of the image at the analysis.
@@ -79,7 +79,7 @@ class ExposureAnalysis:
         Hash of what the result depends on; empty if a file that it depends on is not readable.
     """
 
-    listed: Listed
+    listed: ExposureFile
     md5: str
     flats: str
     outcome: str
@@ -94,13 +94,13 @@ class ExposureAnalysis:
 
 
 def analyze_exposure(
-    listed: Listed, md5: str, history: "LedgerHistory", predictor: Predictor
+    listed: ExposureFile, md5: str, history: "LedgerHistory", predictor: Predictor
 ) -> ExposureAnalysis:
     """Analyze one exposure against the earlier ones of a history.
 
     Parameters
     ----------
-    listed : Listed
+    listed : ExposureFile
     md5 : str
         Of its file.
     history : LedgerHistory
@@ -146,7 +146,7 @@ def analyze_exposure(
     )
 
 
-def predict(predictor: Predictor, listed: Listed, image: np.ndarray) -> Prediction:
+def predict(predictor: Predictor, listed: ExposureFile, image: np.ndarray) -> Prediction:
     """Return the prediction for a difference image."""
     try:
         return predictor(image, name=str(listed.path), rootname=listed.rootname, kind="exposure")

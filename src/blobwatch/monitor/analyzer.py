@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.exposure_files import Listed, stamp_of
+from blobwatch.instrument.exposure_files import ExposureFile, file_stamp
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, analyze_exposure
 from blobwatch.monitor.ledger.database import Session
@@ -41,7 +41,7 @@ class Analyzer:
         self.verdicts: dict[str, str] = {}
         self.other_flats = ""
 
-    def load(self, session: Session, file: Listed, md5: str) -> str:
+    def load(self, session: Session, file: ExposureFile, md5: str) -> str:
         """Load the exposures before one into the history; return the hash of its inputs."""
         start = file.expstart - self.settings.days
         verdicts = overrules_in_force(session)
@@ -49,7 +49,7 @@ class Analyzer:
         _, flats, raw = self.history.group(file)
         rows = comparable_exposures(session, file.filter, flats, raw, start, file.expstart)
         rows = [one for one in rows if one.rootname != file.rootname]
-        self.missing = [one for one in rows if stamp_of(Path(one.path)) != one.stamp]
+        self.missing = [one for one in rows if file_stamp(Path(one.path)) != one.stamp]
         others = exposures_in_filter(session, file.filter, raw, start, file.expstart)
         others = [one for one in others if one.flats != flats and one.rootname != file.rootname]
         used = [*(one for one in rows if one not in self.missing), *others]
@@ -58,7 +58,7 @@ class Analyzer:
         self.other_flats = self.history.other_flats(file)
         return self.inputs(file, md5)
 
-    def inputs(self, file: Listed, md5: str) -> str:
+    def inputs(self, file: ExposureFile, md5: str) -> str:
         """Return the hash of what the result of an exposure depends on; empty where a file is missing."""
         if self.missing:
             return ""
@@ -66,7 +66,7 @@ class Analyzer:
         flats = self.history.group(file)[1]
         return hash_inputs(md5, flats, verdict, self.earlier, self.verdicts, self.other_flats)
 
-    def analyze(self, file: Listed, md5: str) -> ExposureAnalysis:
+    def analyze(self, file: ExposureFile, md5: str) -> ExposureAnalysis:
         """Analyze a file; leave out earlier exposures that are no longer readable."""
         try:
             analysis = analyze_exposure(file, md5, self.history, self.predictor)
@@ -81,7 +81,7 @@ class Analyzer:
             analysis = analyze_exposure(file, md5, self.history, self.predictor)
         return replace(analysis, inputs=self.inputs(file, md5))
 
-    def is_readable(self, listed: Listed) -> bool:
+    def is_readable(self, listed: ExposureFile) -> bool:
         """Return whether the image of an earlier exposure can be read."""
         try:
             self.history.image(listed)
@@ -92,7 +92,7 @@ class Analyzer:
     def image(self, row: Exposure) -> BlobImage | None:
         """Return the image of an exposure of the ledger; None if its file is missing."""
         listed = file_of_row(row)
-        if stamp_of(listed.path) != listed.stamp:
+        if file_stamp(listed.path) != listed.stamp:
             return None
         return self.history.blob_image(listed, row.own_noise)
 

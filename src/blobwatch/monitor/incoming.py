@@ -7,13 +7,13 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.exposure_files import (
     PRODUCTS,
-    Listed,
-    choose_versions,
+    ExposureFile,
+    describe_file,
+    file_stamp,
     is_incomplete,
-    listed_of,
-    stamp_of,
+    select_versions,
 )
-from blobwatch.instrument.file_search import FileProblem, search
+from blobwatch.instrument.file_search import FileProblem, find_image_files
 from blobwatch.progress import track
 
 LAST_DAY = 1e5  # MJD, in 2132; later or negative dates are invalid
@@ -43,23 +43,25 @@ class IncomingFiles:
     folder: Path
     incomplete: float = 60.0
     watching: bool = False
-    headers: dict[tuple[Path, str], Listed] = field(default_factory=dict)
+    headers: dict[tuple[Path, str], ExposureFile] = field(default_factory=dict)
     reported: set[object] = field(default_factory=set)
 
-    def survey(self, known: Iterable[Listed]) -> tuple[dict[str, Listed], list[FileProblem | Note]]:
+    def survey(
+        self, known: Iterable[ExposureFile]
+    ) -> tuple[dict[str, ExposureFile], list[FileProblem | Note]]:
         """Return the file to use of each rootname, and the new messages.
 
         Headers of files in ``known`` (files of the ledger) are read only if these changed.
         """
-        found = search(self.folder)
+        found = find_image_files(self.folder)
         messages = [one for one in found.problems if self.is_new(one)]
         paths = [path.absolute() for path in found.paths]
-        keys = [(path, stamp) for path, stamp in zip(paths, map(stamp_of, paths), strict=True) if stamp]
+        keys = [(path, stamp) for path, stamp in zip(paths, map(file_stamp, paths), strict=True) if stamp]
         by_file = {(one.path, one.stamp): one for one in known}
         unseen = [key for key in keys if key not in self.headers and key not in by_file]
         messages += self.read(unseen)
         listed = [by_file.get(key) or self.headers.get(key) for key in keys]
-        chosen, reasons = choose_versions(one for one in listed if one is not None)
+        chosen, reasons = select_versions(one for one in listed if one is not None)
         messages += [Note(text) for text in reasons if self.is_new(text)]
         return {one.rootname: one for one in chosen}, messages
 
@@ -73,7 +75,7 @@ class IncomingFiles:
                     yield Note(f"{path}: still being written. It is left for the next run")
                 continue
             try:
-                listed = listed_of(path)
+                listed = describe_file(path)
             except BlobwatchError as error:
                 yield self.problem(path, stamp, str(error))
             except Exception as error:  # a damaged header can raise anything
@@ -101,7 +103,7 @@ def problem_of(path: Path, message: str) -> FileProblem:
     return FileProblem(path, message.removeprefix(str(path)).removeprefix(":").strip())
 
 
-def header_fault(listed: Listed) -> str:
+def header_fault(listed: ExposureFile) -> str:
     """Return why the ledger cannot take an exposure by its header; empty where it can."""
     if any("\ud800" <= letter <= "\udfff" for letter in str(listed.path)):
         return "its name is not valid text. Rename it"
@@ -114,7 +116,7 @@ def header_fault(listed: Listed) -> str:
     return ""
 
 
-def is_older(one: Listed, other: Listed) -> bool:
+def is_older(one: ExposureFile, other: ExposureFile) -> bool:
     """Return whether another file of a rootname is preferred: by its product, else by its calibration."""
     ranks = PRODUCTS.index(one.product), PRODUCTS.index(other.product)
     return ranks[0] > ranks[1] or (ranks[0] == ranks[1] and one.calibration.order < other.calibration.order)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.images.quality import Quality
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import BlobImage
 from blobwatch.overrules import Overrule
@@ -19,7 +19,7 @@ class StoredExposure:
 
     Attributes
     ----------
-    listed : Listed
+    listed : ExposureFile
     flats : str
         Key of its flats at the analysis.
     quality : Quality or None
@@ -28,7 +28,7 @@ class StoredExposure:
         Reason; empty if it is accepted.
     """
 
-    listed: Listed
+    listed: ExposureFile
     flats: str
     quality: Quality | None
     rejection: str
@@ -52,35 +52,35 @@ class LedgerHistory(History):
             self.keep_image(one.listed)
             self.add_known(one.listed, one.quality)
 
-    def add_known(self, listed: Listed, quality: Quality | None) -> None:
+    def add_known(self, listed: ExposureFile, quality: Quality | None) -> None:
         """Insert an exposure without dropping its image."""
         image = self._images.get(listed.rootname)
         self.add(listed, quality)
         if image is not None:
             self._images[listed.rootname] = image
 
-    def keep_image(self, listed: Listed) -> None:
+    def keep_image(self, listed: ExposureFile) -> None:
         """Drop the image of an exposure if its file changed."""
         key = (listed.path, listed.stamp)
         if self._files.get(listed.rootname) != key:
             self._images.pop(listed.rootname, None)
             self._files[listed.rootname] = key
 
-    def group(self, one: Listed) -> tuple[str, str, bool]:
+    def group(self, one: ExposureFile) -> tuple[str, str, bool]:
         """Return filter, flats and unit: exposures are combined only if these are equal."""
         known = self.judged.get(one.rootname)
         return super().group(one) if known is None else (one.filter, known.flats, one.product == "raw")
 
-    def rejection(self, one: Listed) -> str:
+    def rejection(self, one: ExposureFile) -> str:
         """Return why an exposure is rejected; empty if it is accepted."""
         known = self.judged.get(one.rootname)
         return super().rejection(one) if known is None else known.rejection
 
-    def is_reference(self, one: Listed) -> bool:
+    def is_reference(self, one: ExposureFile) -> bool:
         """Return whether an exposure is accepted, so that others are compared with it."""
         return not self.rejection(one) if one.rootname in self.judged else super().is_reference(one)
 
-    def blob_image(self, listed: Listed, noise: float | None) -> BlobImage | None:
+    def blob_image(self, listed: ExposureFile, noise: float | None) -> BlobImage | None:
         """Return the image of an exposure for light curves; None if its file is unusable."""
         self.keep_image(listed)
         try:

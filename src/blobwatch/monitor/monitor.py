@@ -8,7 +8,7 @@ from pathlib import Path
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.instrument.calibration import dflat_warning
-from blobwatch.instrument.exposure_files import Listed, is_incomplete, listed_of, stamp_of
+from blobwatch.instrument.exposure_files import ExposureFile, describe_file, file_stamp, is_incomplete
 from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import ExposureAnalysis
@@ -72,7 +72,7 @@ class Monitor:
         self.settings = settings or Settings()
         self.files = IncomingFiles(Path(folder), self.settings.monitor.incomplete)
         self.analyzer = Analyzer(predictor, self.settings.difference, flats)
-        self.known: dict[str, tuple[Row, Listed]] = {}
+        self.known: dict[str, tuple[Row, ExposureFile]] = {}
         self.same: set[tuple[Path, str, str]] = set()  # files with the same content as in the ledger
         self.warned_of_dflats = False
 
@@ -92,7 +92,7 @@ class Monitor:
             raise BlobwatchError(
                 f"{self.files.folder}: no FITS file. Pass the directory that receives exposures"
             )
-        todo: dict[str, tuple[Listed, str]] = {}
+        todo: dict[str, tuple[ExposureFile, str]] = {}
         for name, file in chosen.items():
             row = rows.get(name)
             why = "" if row is None else self.compare(file, row)
@@ -105,14 +105,14 @@ class Monitor:
         yield from self.warn_of_dflats([file for file, _ in todo.values()])
         yield from self.process(todo)
 
-    def ledger_files(self, rows: Iterable[Row]) -> list[Listed]:
+    def ledger_files(self, rows: Iterable[Row]) -> list[ExposureFile]:
         """Return the files of the ledger's rows; unchanged rows are not converted again."""
         for row in rows:
             if self.known.get(row.rootname, ((), None))[0] != row:
                 self.known[row.rootname] = row, file_of_row(row)
         return [self.known[row.rootname][1] for row in rows]
 
-    def process(self, todo: dict[str, tuple[Listed, str]]) -> Iterator[Report]:
+    def process(self, todo: dict[str, tuple[ExposureFile, str]]) -> Iterator[Report]:
         """Analyze exposures in the order of time, and those that depend on them."""
         heap = [(file.expstart, name) for name, (file, _) in todo.items()]
         heapify(heap)
@@ -135,7 +135,7 @@ class Monitor:
         with self.ledger.reading() as session:
             return due_exposures(session) if is_any_due(session) else []
 
-    def compare(self, file: Listed, row) -> str | Note | None:
+    def compare(self, file: ExposureFile, row) -> str | Note | None:
         """Return why a file in the ledger must be analyzed again; None if it need not be."""
         if (str(file.path), file.stamp) == (row.path, row.stamp):
             return None
@@ -165,7 +165,7 @@ class Monitor:
         version = file.calibration.version or file.calibration.date or "unknown version"
         return f"new content, calibrated by {version}"[:100]
 
-    def handle(self, file: Listed, why: str) -> IngestResult | FileProblem | Note | None:
+    def handle(self, file: ExposureFile, why: str) -> IngestResult | FileProblem | Note | None:
         """Analyze one exposure and store the result; None if that is no longer needed."""
         with self.ledger.lock():
             with self.ledger.reading() as session:
@@ -174,7 +174,7 @@ class Monitor:
             if row is not None and not is_due and self.is_stored(row, file, why):
                 return None
             file = file_of_row(row) if is_due else file
-            if is_due and stamp_of(file.path) != file.stamp:
+            if is_due and file_stamp(file.path) != file.stamp:
                 return self.report_missing(file, why)
             with self.ledger.reading() as session:
                 inputs = self.analyzer.load(session, file, row.md5 if is_due else "")
@@ -185,11 +185,11 @@ class Monitor:
                 analysis = self.analyzer.analyze(file, row.md5 if is_due else file_hash(file.path, "md5"))
             except (BlobwatchError, OSError) as error:
                 return self.unreadable(file, str(error))
-            if stamp_of(file.path) != file.stamp:
+            if file_stamp(file.path) != file.stamp:
                 return self.unreadable(file, "changed while it was read")
             return self.store(analysis, why)
 
-    def is_stored(self, row: Exposure, file: Listed, why: str) -> bool:
+    def is_stored(self, row: Exposure, file: ExposureFile, why: str) -> bool:
         """Return whether another monitor has stored the file in between."""
         return row.due == "" and (why == "" or (row.path, row.stamp) == (str(file.path), file.stamp))
 
@@ -204,17 +204,17 @@ class Monitor:
             queue_notices(session, result, self.channels, drifts, self.settings.monitor.detections)
         return result
 
-    def unreadable(self, file: Listed, message: str) -> FileProblem | Note | None:
+    def unreadable(self, file: ExposureFile, message: str) -> FileProblem | Note | None:
         """Return the problem of a file once; skip a file that is still being written."""
         self.files.headers.pop((file.path, file.stamp), None)
         if not file.path.exists():
             return self.files.problem(file.path, file.stamp, "disappeared before it was read")
-        if stamp_of(file.path) != file.stamp or is_incomplete(file.path, self.settings.monitor.incomplete):
+        if file_stamp(file.path) != file.stamp or is_incomplete(file.path, self.settings.monitor.incomplete):
             note = Note(f"{file.path}: still being written. It is left for the next run")
             return None if self.files.watching else note
         return self.files.problem(file.path, file.stamp, message)
 
-    def report_missing(self, file: Listed, why: str) -> FileProblem:
+    def report_missing(self, file: ExposureFile, why: str) -> FileProblem:
         """Keep the result of an exposure whose file is missing or changed."""
         self.clear_due(file.rootname)
         return problem_of(
@@ -233,10 +233,10 @@ class Monitor:
             rows = [file_of_row(one) for one in rows_without_calibration(session)]
         if not rows:
             return
-        found: dict[str, Listed] = {}
+        found: dict[str, ExposureFile] = {}
         for one in rows:
             try:
-                found[one.rootname] = listed_of(one.path) if stamp_of(one.path) == one.stamp else one
+                found[one.rootname] = describe_file(one.path) if file_stamp(one.path) == one.stamp else one
             except Exception:  # damaged headers can raise anything; the calibration stays unknown
                 found[one.rootname] = one
         with self.ledger.lock(), self.ledger.writing() as session:
@@ -247,7 +247,7 @@ class Monitor:
                     for name, value in calibration_values(one.calibration).items():
                         setattr(row, name, value)
 
-    def warn_of_dflats(self, files: list[Listed]) -> Iterator[Note]:
+    def warn_of_dflats(self, files: list[ExposureFile]) -> Iterator[Note]:
         """Yield the warning about D-flats once."""
         if self.warned_of_dflats or self.analyzer.history.flats is not None:
             return

@@ -17,10 +17,10 @@ from blobwatch.images.rejection import suspect_message
 from blobwatch.images.stack import difference_image, noise_map
 from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference
-from blobwatch.instrument.exposure_files import Listed, list_exposures
+from blobwatch.instrument.exposure_files import ExposureFile, list_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.kinds import keywords_of
+from blobwatch.instrument.kinds import read_keywords
 from blobwatch.overrules import Overrule, read_overrules
 from blobwatch.progress import console, map_in_processes, print_message
 from blobwatch.settings import DifferenceSettings
@@ -41,7 +41,7 @@ class HistoryInputs:
     ----------
     key : str
         Unique identifier; equality depends on it alone.
-    exposures : tuple of Listed
+    exposures : tuple of ExposureFile
         Sorted by time.
     settings : DifferenceSettings
     overrules : tuple of Overrule
@@ -50,7 +50,7 @@ class HistoryInputs:
     """
 
     key: str
-    exposures: tuple[Listed, ...] = field(compare=False)
+    exposures: tuple[ExposureFile, ...] = field(compare=False)
     settings: DifferenceSettings = field(compare=False)
     overrules: tuple[Overrule, ...] = field(default=(), compare=False)
     flats: Path | None = field(default=None, compare=False)
@@ -60,8 +60,8 @@ class HistoryInputs:
 class Job:
     """One difference image to write: the exposure and the members of its stack."""
 
-    exposure: Listed
-    members: tuple[Listed, ...]
+    exposure: ExposureFile
+    members: tuple[ExposureFile, ...]
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +144,7 @@ def difference(
     return len(jobs)
 
 
-def measure_quality(inputs: HistoryInputs, one: Listed) -> Quality | str:
+def measure_quality(inputs: HistoryInputs, one: ExposureFile) -> Quality | str:
     """Return the quality of an exposure, or the reason why it is unusable."""
     try:
         return load_history(inputs).quality(one)
@@ -153,7 +153,7 @@ def measure_quality(inputs: HistoryInputs, one: Listed) -> Quality | str:
 
 
 def quality_rows(
-    listed: list[Listed], measured: list[Quality | str], rejections: dict[str, str]
+    listed: list[ExposureFile], measured: list[Quality | str], rejections: dict[str, str]
 ) -> Iterable[dict]:
     """Return the rows of the quality table."""
     rows = []
@@ -165,7 +165,7 @@ def quality_rows(
     return rows
 
 
-def plan_jobs(accepted: list[Listed], history: History) -> tuple[list[Job], dict[str, str]]:
+def plan_jobs(accepted: list[ExposureFile], history: History) -> tuple[list[Job], dict[str, str]]:
     """Return the possible jobs, and the reasons why other exposures have no stack."""
     jobs, without_stack = [], {}
     for one in accepted:
@@ -188,7 +188,7 @@ def write_product(folder: Path, inputs: HistoryInputs, job: Job) -> dict:
 
 
 def index_rows(
-    exposures: Path, listed: list[Listed], written: list[dict], reasons: dict[str, str]
+    exposures: Path, listed: list[ExposureFile], written: list[dict], reasons: dict[str, str]
 ) -> list[dict]:
     """Return the rows of the index, with the relative path of each exposure."""
     by_name = {row["rootname"]: row for row in written}
@@ -199,7 +199,7 @@ def index_rows(
     return [row | {"exposure": path} for row, path in zip(rows, paths, strict=True)]
 
 
-def exposure_row(one: Listed) -> dict:
+def exposure_row(one: ExposureFile) -> dict:
     """Return the columns of the index that do not depend on a stack."""
     row = {"rootname": one.rootname, "expstart": one.expstart}
     row |= {"filter": one.filter, "programme": one.programme, "exposure": one.path.name}
@@ -211,7 +211,7 @@ def create_header(job: Job, inputs: HistoryInputs, md5: str) -> fits.Header:
     """Return the primary header: inputs, settings and version."""
     listed = job.exposure
     with open_fits(listed.path) as hdus:
-        source, keywords = hdus[0].header, keywords_of(hdus)
+        source, keywords = hdus[0].header, read_keywords(hdus)
     keywords |= {"ROOTNAME": listed.rootname, "EXPSTART": listed.expstart, "FILTER": listed.filter}
     header = fits.Header()
     keys = "TELESCOP INSTRUME DETECTOR ROOTNAME TARGNAME PROPOSID DATE-OBS TIME-OBS"

@@ -4,10 +4,10 @@ from functools import partial
 from pathlib import Path
 
 from blobwatch.files import atomic_folder, write_table
-from blobwatch.instrument.blobs import radius_at, snr_of
+from blobwatch.instrument.blobs import blob_snr, radius_at
 from blobwatch.instrument.contaminants import SIGMA
 from blobwatch.instrument.exposures import write_flt
-from blobwatch.instrument.season import TRUTH, Pointing, Season, Sky, expose, plan_season
+from blobwatch.instrument.season import TRUTH, Pointing, Season, SeasonSettings, expose, plan_season
 from blobwatch.params import Simulate
 from blobwatch.progress import map_in_processes
 
@@ -25,9 +25,9 @@ def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Seas
     return season
 
 
-def create_sky(settings: Simulate) -> Sky:
+def create_sky(settings: Simulate) -> SeasonSettings:
     """Return the simulator's settings from the ``simulate`` section."""
-    return Sky(**settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
+    return SeasonSettings(**settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
 
 
 def write_exposure(season: Season, folder: Path, pointing: Pointing) -> None:
@@ -46,5 +46,5 @@ def write_truth(path: Path, season: Season) -> None:
         row["appeared_mjd"] = "" if when is None else f"{when:.5f}"
         for name in ("half_width", "axis_ratio", "exponent", "edge", "hole"):
             row[name] = f"{getattr(blob, name):.4f}"
-        rows.append(row | {"snr": f"{snr_of(blob, SIGMA):.2f}"})
+        rows.append(row | {"snr": f"{blob_snr(blob, SIGMA):.2f}"})
     write_table(path, rows)

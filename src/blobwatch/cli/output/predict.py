@@ -22,8 +22,8 @@ from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
-from blobwatch.instrument.keywords import merged
-from blobwatch.instrument.kinds import EXPOSURE, kind_of
+from blobwatch.instrument.keywords import merge_headers
+from blobwatch.instrument.kinds import EXPOSURE, classify_file
 from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import print_file_warning, print_message
@@ -91,7 +91,7 @@ def print_error(error: BlobwatchError, key: str, path: Path, as_json: bool) -> N
 def read_kind(path: Path) -> tuple[str, Calibration]:
     """Return the kind of a file and its calibration."""
     with open_fits(path, only_image=True) as hdus:
-        return kind_of(hdus, path), read_calibration(merged(*hdus[:2]))
+        return classify_file(hdus, path), read_calibration(merge_headers(*hdus[:2]))
 
 
 def read_stack(path: Path) -> tuple[np.ndarray, str]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from blobwatch.images.quality import MEASURES, Quality
 from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.exposure_files import Listed
+from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.ledger.database import now
 from blobwatch.monitor.ledger.tables import NO_STACK, UNFIT, Detection, Exposure, Model, OldResult
@@ -261,10 +261,10 @@ def rows_without_calibration(session: Session) -> list[Exposure]:
     return list(session.scalars(select(Exposure).where(Exposure.flats == "")))
 
 
-def file_of_row(row) -> Listed:
+def file_of_row(row) -> ExposureFile:
     """Return the file of an exposure of the ledger."""
     own = row
-    return Listed(
+    return ExposureFile(
         *(Path(own.path), own.rootname, own.expstart, own.filter, own.programme, own.samp_seq, own.product),
         *(calibration_of(own), own.stamp, own.target),
     )
