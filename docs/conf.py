@@ -17,7 +17,7 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "blobwatch"
-html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
+html_theme_options = {"show_prev_next": False, "header_links_before_dropdown": 6}
 
 # The optional libraries are replaced by mocks, so that the docs environment needs only the core package.
 autodoc_mock_imports = [
