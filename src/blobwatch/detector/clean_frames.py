@@ -33,19 +33,9 @@ KEYS = {SAME_RATE: "cnn", IDEAL: "ideal_observer", FILTERS: "matched_filters"}
 
 
 def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.ndarray, list]:
-    """Draw one clean frame.
+    """Draw a clean frame, float32, in sigma per pixel, and its blobs.
 
-    Parameters
-    ----------
-    rng : Generator
-    blobs : bool
-        Whether the frame contains blobs.
-
-    Returns
-    -------
-    image : ndarray, shape (1024, 1024), float32, sigma per pixel
-    blobs : list of Blob
-        Blobs on a jittered grid, which do not overlap; the unit of their depth is sigma.
+    The blobs are on a jittered grid and do not overlap. The unit of their depth is sigma.
     """
     image = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
     drawn = []

@@ -60,14 +60,8 @@ class DetectorResult:
 def list_detectors(model: Model, predecessor: Model, radius: float, workers: int) -> list[Detector]:
     """Return the network and its baselines.
 
-    Parameters
-    ----------
-    model, predecessor : Model
-        The network, and the predecessor's network trained on the same subframes.
-    radius : float
-        Largest distance of a match, pixels.
-    workers : int
-        Processes of the classical detectors.
+    ``radius`` is the largest distance of a match in pixels; ``workers`` is the number of processes of the
+    classical detectors.
     """
 
     def network(model: Model) -> dict:
@@ -97,12 +91,7 @@ def evaluate_detector(
 ) -> DetectorResult:
     """Run a detector on the test subframes and the final frames.
 
-    Parameters
-    ----------
-    detector : Detector
-    val, test, final : Shard
-    rate : float
-        False blobs per 100 exposures on val, if the threshold must be chosen there.
+    If the detector has no threshold, it is chosen on val for ``rate`` false blobs per 100 exposures.
     """
     threshold = detector.threshold
     if threshold is None:

@@ -36,14 +36,6 @@ def saliency_maps(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return example subframes, correct and wrong, and the gradients of their scores.
 
-    Parameters
-    ----------
-    candidate : Path
-        Folder of the model, which contains its weights.
-    model : Model
-    data : Shard
-    scored : ScoringResult
-
     Returns
     -------
     images, gradients : ndarray, shape (7, 256, 256), float32

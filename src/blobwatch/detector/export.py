@@ -73,14 +73,8 @@ def write_onnx(path: Path, network: nn.Module) -> None:
 def write_artefact(folder: Path, network: nn.Module, architecture: dict, entries: dict) -> dict:
     """Write weights, ONNX model and manifest into an existing folder; return the manifest.
 
-    Parameters
-    ----------
-    folder : Path
-    network : Module
-    architecture : dict
-        Arguments of `network.build_network`.
-    entries : dict
-        Further entries of the manifest: threshold, fingerprint, data, metrics.
+    ``architecture`` contains the arguments of `network.build_network`. ``entries`` are added to the manifest:
+    threshold, fingerprint, data, metrics.
 
     Raises
     ------

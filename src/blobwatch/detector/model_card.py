@@ -61,28 +61,21 @@ INTERVALS = {  # field: place, digits
 
 
 def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[dict]) -> str:
-    """Return the model card; missing values are shown as "not measured".
+    """Return the model card in Markdown; missing values are shown as "not measured".
 
     Parameters
     ----------
-    manifest : dict
-        Content of ``manifest.json``.
-    metrics : dict
-        Content of ``metrics.json``; each measured value has ``value``, ``low`` and ``high``.
+    manifest, metrics : dict
+        Content of ``manifest.json`` and ``metrics.json``.
     slices : list of dict
-        Rows of the network: ``slice``, ``part``, ``blobs``, ``recall``, ``low``, ``high``.
+        Rows of ``slices.csv`` of the network.
     index : list of dict
         Rows of the index of the subframes.
 
-    Returns
-    -------
-    str
-        Markdown, with links to figures relative to the folder of the evaluation.
-
     Notes
     -----
-    The rate of new blobs, 1.4 a month, is the average between 19 blobs (March 2010, WFC3 ISR 2010-06) and 153
-    (July 2018, WFC3 ISR 2018-06).
+    Links to figures are relative to the folder of the evaluation. The rate of new blobs, 1.4 a month, is the
+    average between 19 blobs (March 2010, WFC3 ISR 2010-06) and 153 (July 2018, WFC3 ISR 2018-06).
     """
     fields = {name: format_value(get_nested(manifest, *place)) for name, place in MANIFEST.items()}
     fields |= {name: format_value(get_nested(metrics, *place)) for name, place in COUNTS.items()}

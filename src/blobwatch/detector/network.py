@@ -46,12 +46,8 @@ class Residual(nn.Module):
 class MatchedFilters(nn.Module):
     """SNR of a bank of blob shapes at reduced resolution, with unit noise for white noise.
 
-    Parameters
-    ----------
-    shapes : sequence of (float, float)
-        Half-width in pixels, and radius of the hole in half-widths (0: no hole).
-    reduction : int
-        Pixels per cell.
+    ``shapes`` are pairs of half-width (pixels) and radius of the hole in half-widths (0: no hole); ``reduction`` is
+    the number of pixels per cell.
     """
 
     def __init__(self, shapes: tuple[tuple[float, float], ...], reduction: int):

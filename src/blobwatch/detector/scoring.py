@@ -50,15 +50,9 @@ def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> Sc
 
 
 def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
-    """Run a model on whole frames, as in production, and return the results per subframe.
+    """Run a model on the whole frames of the ``final`` split, as in production.
 
-    Parameters
-    ----------
-    model : Model
-    data : Shard
-        The ``final`` split: sixteen subframes per frame, in order.
-    radius : float
-        Largest distance of a match, pixels.
+    ``data`` contains the sixteen subframes of each frame in order; the results are per subframe.
     """
     scores, found = [], []
     for start in range(0, len(data), len(tiles())):
@@ -82,17 +76,8 @@ def match_detections(data: Shard, found: list[Peaks], radius: float, stride: int
 def score_classical(find: Find, data: Shard, radius: float, name: str, workers: int = 1) -> ScoringResult:
     """Run a classical detector on a data set.
 
-    Parameters
-    ----------
-    find : callable
-        Detector of one scaled image, such as `baselines.find_by_filter`.
-    data : Shard
-    radius : float
-        Largest distance of a match, pixels.
-    name : str
-        Name of the detector for the progress bar.
-    workers : int
-        Number of processes.
+    ``find`` is a detector of one scaled image, such as `baselines.find_by_filter`. ``radius`` is the largest
+    distance of a match in pixels, ``name`` the label of the progress bar.
     """
     results = run_classical(find, data, name, workers)
     found = [peaks for peaks, _ in results]

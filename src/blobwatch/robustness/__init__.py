@@ -1,5 +1,5 @@
-"""Robustness sets: an independent measurement of a detector, with frames from generators of their own.
+"""Robustness sets: an independent evaluation of detectors on frames from separate generators.
 
-Nothing here imports the generators of the training data (``dataset``, ``instrument.blobs``,
-``instrument.contaminants``, ``instrument.season``), and no parameter is shared with them.
+The package does not import the generators of the training data (``dataset``, ``instrument.blobs``,
+``instrument.contaminants``, ``instrument.season``) and shares no parameters with them.
 """

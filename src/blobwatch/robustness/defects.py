@@ -1,4 +1,4 @@
-"""Defects of the detector: bad pixels, clusters, fixed structures, residuals of old blobs.
+"""Defects of the detector: bad pixels, clusters, fixed structures and residuals of old blobs.
 
 Each function adds to an image in place, in units of the noise per pixel; excess light is negative.
 """
@@ -12,18 +12,14 @@ from blobwatch.robustness.shapes import Shape, Stamp, render
 
 BORDER = 5  # reference pixels on each side
 RING = (361.8, 59.1, 21.4)  # centre and radius of the ring of dead pixels
-RING_MASK = 25.0  # radius of the area that is usually masked
-HARD_EDGE = {"exponent": 1.25, "edge": 5.0}  # of an old blob
+RING_MASK = 25.0  # radius of the area that is usually masked, pixels
+HARD_EDGE = {"exponent": 1.25, "edge": 5.0}  # shape of an old blob
 
 
 def add_stamp(image: np.ndarray, stamp: Stamp, amplitude: float) -> None:
-    """Add a stamp of a given amplitude; parts outside the image are dropped."""
-    bottom, left = max(0, stamp.bottom), max(0, stamp.left)
-    top = min(image.shape[0], stamp.bottom + len(stamp.image))
-    right = min(image.shape[1], stamp.left + len(stamp.image))
-    if top > bottom and right > left:
-        part = stamp.image[bottom - stamp.bottom : top - stamp.bottom, left - stamp.left : right - stamp.left]
-        image[bottom:top, left:right] += np.float32(amplitude) * part
+    """Add a stamp with an amplitude; parts outside the image are dropped."""
+    region, part = stamp.clip(image.shape)
+    image[region] += np.float32(amplitude) * part
 
 
 def mask_border(image: np.ndarray) -> None:
@@ -32,29 +28,22 @@ def mask_border(image: np.ndarray) -> None:
 
 
 def mask_dead_zones(image: np.ndarray) -> None:
-    """Set the dead zones of the detector to NaN: the corners, the top edge, the lower right."""
+    """Set the dead zones of the detector to NaN."""
     y, x = np.ogrid[: image.shape[0], : image.shape[1]]
     image[1010:, 400:560], image[:120, 976:] = np.nan, np.nan
     image[(x + (1023 - y) < 22) | ((1023 - x) + (1023 - y) < 28)] = np.nan
 
 
 def inside_ring(shape: tuple[int, int]) -> np.ndarray:
-    """Return the mask of the ring of dead pixels and of its inside, which real frames do not show."""
+    """Return the mask of the ring of dead pixels and its inside, which are masked in real frames."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     return np.hypot(x - RING[0], y - RING[1]) < RING_MASK
 
 
 def add_bad_pixels(rng: np.random.Generator, image: np.ndarray, share: float, unflagged: float) -> None:
-    """Add isolated bad pixels, most of them flagged (NaN), the others with heavy tails of either sign.
+    """Add isolated bad pixels, a ``share`` of all pixels.
 
-    Parameters
-    ----------
-    rng : Generator
-    image : ndarray
-    share : float
-        Of all pixels.
-    unflagged : float
-        Share of the bad pixels that keep a value.
+    Most are flagged (NaN). The share ``unflagged`` has heavy-tailed values instead.
     """
     places = rng.integers(0, image.size, rng.poisson(share * image.size))
     known = rng.uniform(size=len(places)) >= unflagged
@@ -79,12 +68,12 @@ def add_clusters(rng: np.random.Generator, image: np.ndarray, count: int) -> Non
 
 
 def add_fixed_pattern(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add what a flat field leaves behind: a pattern of single pixels with heavy tails."""
+    """Add the residual of a flat field: a heavy-tailed pattern of single pixels."""
     image += (strength * rng.standard_t(3.0, image.shape)).astype(np.float32)
 
 
 def add_structures(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add remains of the fixed structures: ring of dead pixels, wagon wheel, scratch, edge."""
+    """Add residuals of the fixed structures: ring of dead pixels, wagon wheel, scratch, edge."""
     add_dead_ring(rng, image, strength)
     y, x, part = box(image, (40, 350), (915, 1024))
     wheel = np.exp(-(((np.hypot(x - 1075.0, y - 195.0) - 148.0) / 2.5) ** 2))
@@ -101,7 +90,7 @@ def add_structures(rng: np.random.Generator, image: np.ndarray, strength: float)
 
 
 def add_dead_ring(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add the ring of dead pixels, moved by about a pixel; its inside is usually masked."""
+    """Add the ring of dead pixels, shifted by about a pixel; its inside is usually masked."""
     y, x, part = box(image, (25, 95), (325, 400))
     moved = np.hypot(x - RING[0] - rng.normal(), y - RING[1] - rng.normal())
     on_ring = np.exp(-(((moved - RING[2]) / 0.7) ** 2)) * (rng.uniform(size=part.shape) < 0.75)
@@ -111,40 +100,31 @@ def add_dead_ring(rng: np.random.Generator, image: np.ndarray, strength: float) 
 
 
 def box(image: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Return the coordinates y and x of a box, and a view of it."""
+    """Return the coordinates y and x of a box and a view of the image."""
     y, x = np.arange(*rows)[:, None], np.arange(*columns)[None, :]
     return y, x, image[slice(*rows), slice(*columns)]
 
 
 def read_old_blobs() -> np.ndarray:
-    """Return the measured old blobs, shape (108, 3): x, y in pixels, depth in percent of the background."""
+    """Return the measured old blobs, shape (108, 3): x, y in pixels, depth in percent."""
     table = resources.files("blobwatch.instrument").joinpath("data/old_blobs.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in table.splitlines() if not line.startswith("#"))
     return np.array([[float(row[key]) for key in ("x", "y", "depth_percent")] for row in rows])
 
 
 def add_old_blobs(rng: np.random.Generator, image: np.ndarray, shift: float, depth_error: float) -> None:
-    """Add what old blobs leave in a difference image.
+    """Add the residuals of old blobs in a difference image.
 
-    Parameters
-    ----------
-    rng : Generator
-    image : ndarray
-    shift : float
-        Pixels between the blobs of the stack and those of the exposure, nearly the same for all.
-    depth_error : float
-        Rms of the relative difference of their depths.
-
-    Notes
-    -----
-    The noise of a difference image is 1.0 % of the background, so that a depth in percent is in units of it.
+    ``shift`` is the shift in pixels between stack and exposure, nearly equal for all blobs. ``depth_error`` is
+    the relative rms difference of their depths. The noise of a difference image is 1.0 % of the background, so
+    depths in percent are in units of it.
     """
     angle = rng.uniform(0, 2 * np.pi)
     for x, y, depth in read_old_blobs():
         half_width = max(2.5, 6.6 - 2.3 * (x / 512 - 1) - 2.2 * (y / 512 - 1) + rng.normal(0.0, 0.9))
         old = Shape("old", half_width, axis_ratio=1 / 1.08, **HARD_EDGE)
         own, turn = shift * rng.normal(1.0, 0.15), angle + rng.normal(0.0, 0.3)
-        x, y = x + rng.normal(0.0, 2.0), y + rng.normal(0.0, 2.0)  # the error of the table
+        x, y = x + rng.normal(0.0, 2.0), y + rng.normal(0.0, 2.0)  # error of the table
         before, after = render(old, x, y), render(old, x + own * np.cos(turn), y + own * np.sin(turn))
         add_stamp(image, before, -depth / before.image.max())
         add_stamp(image, after, depth * (1.0 + rng.normal(0.0, depth_error)) / after.image.max())

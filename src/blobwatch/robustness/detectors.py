@@ -1,4 +1,4 @@
-"""The detectors that are measured on the robustness sets: a whole frame in, blobs and sixteen scores out."""
+"""The detectors on whole frames of the robustness sets, with blobs and sixteen scores as results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from blobwatch.images.tiling import PER_SIDE, SUBFRAME, tiles
 
 @dataclass(frozen=True)
 class FinderResult:
-    """What a detector finds in one frame.
+    """Result of a detector on one frame.
 
     Attributes
     ----------
     peaks : Peaks
-        Positions in the frame; empty where the detector has none.
+        Detections in the frame; empty if the detector does not locate blobs.
     scores : ndarray, shape (16,), float
-        Of the subframes, row-major from the bottom row.
+        Scores of the subframes, row-major from the bottom row.
     """
 
     peaks: Peaks
@@ -35,18 +35,18 @@ class FinderResult:
 
 @dataclass(frozen=True)
 class Finder:
-    """A detector with its deployed threshold.
+    """A detector of whole frames with its deployed threshold.
 
     Attributes
     ----------
     find : callable
-        Takes a frame, shape (1024, 1024), with NaN, and returns `FinderResult`. It must be picklable.
+        Picklable function that takes a frame, shape (1024, 1024), with NaN, and returns a `FinderResult`.
     threshold : float
     has_positions : bool
-        Whether it returns positions.
+        Whether it locates blobs.
     every : int
-        Of the frames without blobs only each of so many is searched, for a detector that is slow and has a
-        high rate of false blobs.
+        Interval of the frames without blobs that are searched. Above 1 for slow detectors with many false
+        blobs.
     """
 
     find: Callable[[np.ndarray], FinderResult]
@@ -56,29 +56,29 @@ class Finder:
 
 
 NO_PEAKS = Peaks(*np.zeros((3, 0)))
-SLOW = 6  # a baseline takes two to three times as long as the network
+SLOW = 6  # for baselines, which take two to three times as long as the network
 
 
 @lru_cache(maxsize=2)
 def load_model(folder: Path) -> Model:
-    """Load a model that runs in one thread, once per process."""
+    """Load a model with one thread, once per process."""
     return Model.load(folder, threads=1)
 
 
 def model_finder(folder: Path, threshold: float) -> Finder:
-    """Return the finder of a served model."""
+    """Return the finder of a deployed model."""
     if has_positions(Model.load(folder)):
         return Finder(partial(find_by_model, folder, threshold), threshold)
     return Finder(partial(score_by_model, folder), threshold, has_positions=False, every=SLOW)
 
 
 def filter_finder(threshold: float) -> Finder:
-    """Return the finder of the bank of matched filters."""
+    """Return the finder of the matched filters."""
     return Finder(find_by_filters, threshold, every=SLOW)
 
 
 def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> FinderResult:
-    """Run a model over a whole frame, measure what reaches the threshold, and drop residuals, as served."""
+    """Detect, measure and filter blobs in a whole frame with a model, as in production."""
     model = load_model(folder)
     prepared = prepare_for_model(model, image)
     output = model.run(prepared.scaled[None, None])[0]
@@ -95,7 +95,7 @@ def find_by_model(folder: Path, threshold: float, image: np.ndarray) -> FinderRe
 
 
 def score_by_model(folder: Path, image: np.ndarray) -> FinderResult:
-    """Run a model without positions over the subframes of a frame."""
+    """Score the subframes of a frame with a model without positions."""
     model = load_model(folder)
     scaled = prepare_for_model(model, image).scaled
     cuts = np.stack([scaled[tile.region] for tile in tiles()])[:, None]
@@ -104,7 +104,7 @@ def score_by_model(folder: Path, image: np.ndarray) -> FinderResult:
 
 
 def find_by_filters(image: np.ndarray) -> FinderResult:
-    """Run the bank of matched filters over a whole frame."""
+    """Detect blobs in a whole frame with the matched filters."""
     snr = matched_filter(prepare_frame(image).scaled)
     blocks = snr.reshape(PER_SIDE, SUBFRAME, PER_SIDE, SUBFRAME)
     return FinderResult(find_snr_peaks(snr)[0], score_from_snr(blocks.max(axis=(1, 3)).ravel()))

@@ -1,12 +1,12 @@
-"""The limit of any detector: a prewhitened matched filter with the true shape and the true noise spectrum.
+"""The detection limit: a prewhitened matched filter with the true shape and noise spectrum.
 
 Notes
 -----
-For a blob of unit-norm shape ``s`` and amplitude ``a`` in Gaussian noise of spectrum ``P``, no linear filter
-reaches a higher SNR than the prewhitened matched filter, ``a * sqrt(mean(|S|**2 / P))``. Its output in
-noise is a smooth Gaussian field of unit variance and of the spectrum ``|S|**2 / P``, up to a factor. Such a
-field has ``area * sqrt(det L) * t * exp(-t**2 / 2) / (2 * pi)**1.5`` peaks above a high level ``t``, where
-``L`` is the covariance of its gradient (Adler 1981, The Geometry of Random Fields).
+For a blob with unit-norm shape ``s`` and amplitude ``a`` in Gaussian noise with spectrum ``P``, the
+prewhitened matched filter has the highest SNR of all linear filters: ``a * sqrt(mean(|S|**2 / P))``. For
+noise, its output is a smooth Gaussian field with unit variance and a spectrum proportional to ``|S|**2 / P``.
+Such a field has ``area * sqrt(det L) * t * exp(-t**2 / 2) / (2 * pi)**1.5`` peaks above a high level ``t``,
+where ``L`` is the covariance of its gradient (Adler 1981, The Geometry of Random Fields).
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ import numpy as np
 from blobwatch.robustness.frames import RobustnessFrame
 from blobwatch.robustness.noise import SIDE
 
-GRID = 256  # modes along each axis on which a shape is transformed
+GRID = 256  # modes along each axis of the transform of a shape
 STEP = SIDE // GRID
 POSITION_TERMS = 2  # the filter is evaluated at its peak, which has two coordinates
 
 
 @dataclass(frozen=True)
 class Limit:
-    """What the limit reaches for the blobs of one frame.
+    """The detection limit for the blobs of one frame.
 
     Attributes
     ----------
     snr : ndarray, shape (m,), float
         Prewhitened SNR of each blob.
     threshold : ndarray, shape (m,), float
-        Of the filter with the shape of that blob, at the rate of false alarms.
+        Threshold of the filter with the shape of that blob, at the rate of false alarms.
     recall : ndarray, shape (m,), float
-        Probability that the blob is found.
+        Probability that the blob is detected.
     """
 
     snr: np.ndarray
@@ -41,14 +41,7 @@ class Limit:
 
 
 def compute_limit(frame: RobustnessFrame, rate: float) -> Limit:
-    """Return what the limit reaches for each blob of a frame.
-
-    Parameters
-    ----------
-    frame : RobustnessFrame
-    rate : float
-        False blobs per 100 frames.
-    """
+    """Return the detection limit of each blob, at ``rate`` false blobs per 100 frames."""
     spectrum = coarse_spectrum(frame.spectrum) * frame.noise_rms**2
     area = float(np.isfinite(frame.image).sum())
     gains, thresholds = [], []
@@ -61,10 +54,10 @@ def compute_limit(frame: RobustnessFrame, rate: float) -> Limit:
 
 
 def coarse_spectrum(spectrum: np.ndarray) -> np.ndarray:
-    """Return a spectrum, shape (1024, 513), on the modes of the smaller grid, shape (256, 129).
+    """Return a spectrum, shape (1024, 513), on the coarse grid, shape (256, 129).
 
-    Offsets of whole rows and columns are in one of 1024 modes along each axis. They cost a filter nearly
-    nothing, and are left out, since on the smaller grid that would be one of 256.
+    Offsets of whole rows and columns occupy one of 1024 modes along each axis and hardly affect a filter.
+    They are omitted, because on the coarse grid they would occupy one of 256 modes.
     """
     rows = np.arange(0, SIDE, STEP)
     columns = np.arange(0, SIDE // 2 + 1, STEP)
@@ -85,15 +78,9 @@ def mean_over_modes(power: np.ndarray) -> float:
 
 
 def noise_threshold(power: np.ndarray, area: float, rate: float) -> float:
-    """Return the level above which the filtered noise has ``rate`` peaks per 100 frames.
+    """Return the level that filtered noise exceeds with ``rate`` peaks per 100 frames.
 
-    Parameters
-    ----------
-    power : ndarray, shape (256, 129)
-        Spectrum of the filtered noise, of any scale.
-    area : float
-        Of a frame, pixels.
-    rate : float
+    ``power`` is the spectrum of the filtered noise with arbitrary scale; ``area`` is the area of a frame in pixels.
     """
     fy = 2 * np.pi * np.fft.fftfreq(GRID)[:, None]
     fx = 2 * np.pi * np.fft.rfftfreq(GRID)[None, :]
@@ -108,10 +95,10 @@ def noise_threshold(power: np.ndarray, area: float, rate: float) -> float:
 
 
 def expected_recall(snr: np.ndarray, threshold: np.ndarray) -> np.ndarray:
-    """Return the probability that the peak of the filter at a blob passes the threshold.
+    """Return the probability that the peak of the filter at a blob exceeds the threshold.
 
-    The square of the peak is that of the SNR plus noise, and the two coordinates of the peak add a
-    chi-squared variable each: a non-central chi-squared distribution of three degrees of freedom.
+    The squared peak has a non-central chi-squared distribution with three degrees of freedom: one for the
+    SNR plus noise, and one for each coordinate of the peak.
     """
     from scipy.stats import ncx2
 

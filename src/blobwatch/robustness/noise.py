@@ -1,6 +1,6 @@
 """Stationary noise of a given power spectrum.
 
-A spectrum has the shape (1024, 513) of a real Fourier transform, and a mean over all modes of 1, so that the
+A spectrum has the shape (1024, 513) of a real Fourier transform. Its mean over all modes is 1, so that the
 noise per pixel is 1.
 """
 
@@ -19,9 +19,9 @@ def frequencies() -> tuple[np.ndarray, np.ndarray]:
 
 
 def normalize_spectrum(power: np.ndarray) -> np.ndarray:
-    """Return a spectrum of the same shape with a mean of 1 over all modes."""
+    """Return a spectrum scaled to a mean of 1 over all modes."""
     power = np.broadcast_to(power, (SIDE, SIDE // 2 + 1)).astype(np.float32)
-    inner = power[:, 1:-1].sum(dtype=np.float64)  # these modes stand for two each
+    inner = power[:, 1:-1].sum(dtype=np.float64)  # each of these modes counts twice
     total = 2 * inner + power[:, 0].sum(dtype=np.float64) + power[:, -1].sum(dtype=np.float64)
     return power * np.float32(SIDE**2 / total)
 
@@ -34,12 +34,7 @@ def white_spectrum() -> np.ndarray:
 def smoothed_spectrum(share: float, sigma: float) -> np.ndarray:
     """Return the spectrum of white noise plus a Gaussian-smoothed field.
 
-    Parameters
-    ----------
-    share : float
-        Rms of the smoothed field, relative to that of the sum.
-    sigma : float
-        Of the Gaussian, pixels.
+    ``share`` is the rms of the smoothed field relative to the sum; ``sigma`` is in pixels.
     """
     fy, fx = frequencies()
     smooth = normalize_spectrum(
@@ -49,7 +44,7 @@ def smoothed_spectrum(share: float, sigma: float) -> np.ndarray:
 
 
 def coupled_spectrum(coupling: float) -> np.ndarray:
-    """Return the spectrum of noise of which a share leaks to each of the four neighbours."""
+    """Return the spectrum of noise that leaks to the four neighbours (``coupling`` to each)."""
     fy, fx = frequencies()
     transfer = 1.0 - 4 * coupling + 2 * coupling * (np.cos(2 * np.pi * fx) + np.cos(2 * np.pi * fy))
     return normalize_spectrum(transfer**2)
@@ -63,14 +58,10 @@ def resampled_spectrum(x: float, y: float) -> np.ndarray:
 
 
 def row_noise_spectrum(knee: float, rows: float, columns: float) -> np.ndarray:
-    """Return the spectrum of white noise, 1/f noise along each row, and offsets of rows and columns.
+    """Return the spectrum of white noise, 1/f noise along rows, and offsets of rows and columns.
 
-    Parameters
-    ----------
-    knee : float
-        Frequency along a row at which the 1/f noise is as strong as the white noise, cycles per pixel.
-    rows, columns : float
-        Rms of the offset of each row and each column, relative to the white noise.
+    ``knee`` is the frequency along a row, in cycles per pixel, at which 1/f noise and white noise are equal.
+    ``rows`` and ``columns`` are the rms of the offsets relative to the white noise.
     """
     _, fx = frequencies()
     power = np.repeat(1.0 + knee / np.maximum(fx, 1 / SIDE), SIDE, axis=0)
@@ -80,7 +71,7 @@ def row_noise_spectrum(knee: float, rows: float, columns: float) -> np.ndarray:
 
 
 def draw_noise(rng: np.random.Generator, spectrum: np.ndarray) -> np.ndarray:
-    """Draw noise of a spectrum, shape (1024, 1024), float32, one per pixel."""
+    """Draw noise with a spectrum, shape (1024, 1024), float32, rms 1 per pixel."""
     from scipy.fft import irfft2, rfft2
 
     field = rng.standard_normal((SIDE, SIDE), dtype=np.float32)

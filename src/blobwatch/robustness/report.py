@@ -1,4 +1,4 @@
-"""The figures of each robustness set, of each detector and of the limit, with intervals."""
+"""Metrics of each detector and of the limit on each robustness set, with intervals."""
 
 import itertools
 from dataclasses import replace
@@ -7,17 +7,16 @@ from functools import partial
 import numpy as np
 
 from blobwatch.detector.evaluation import COMPARED_SNR, Bootstrap, finite_median
-from blobwatch.detector.metrics import Matches, auc, match_blobs, snr_at_half
-from blobwatch.images.peaks import Peaks
+from blobwatch.detector.metrics import Matches, auc, far_from_blobs, match_blobs, snr_at_half
 from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import Finder
 from blobwatch.robustness.search import SearchedSet
 
 LIMIT = "limit"
-RESAMPLES = 300  # at most; with so many figures more would take longer than the detectors
+RESAMPLES = 300  # upper limit; more would take longer than the detectors
 SNR_EDGES = (3, 5, 7, 10, 15, np.inf)
-AWAY = 30.0  # pixels from any blob, beyond which a false blob has nothing to do with one
-# Figure -> whether high values are bad; the network's worst set of each is singled out.
+AWAY = 30.0  # a false blob farther than this from each true blob, in pixels, is unrelated to it
+# Metrics for which the worst set is reported; True if high values are bad.
 WORST = {
     "snr_at_half": True,
     "ratio_to_limit": True,
@@ -37,27 +36,27 @@ def report_sets(
     draw: Bootstrap,
     workers: int = 1,
 ) -> dict:
-    """Return the figures of all sets.
+    """Return the metrics of all sets.
 
     Parameters
     ----------
     searched : dict of SearchedSet
-        By set.
+        Results by set.
     finders : dict of Finder
-        By key, with their thresholds.
+        Finders by key.
     main : str
-        Key of the detector whose worst sets are singled out.
+        Key of the detector for which the worst sets are reported.
     radius : float
-        Pixels within which a found blob is the true one.
+        Largest distance of a match, pixels.
     draw : Bootstrap
     workers : int
-        Processes.
+        Number of processes.
 
     Returns
     -------
     dict
-        ``sets``: by set and detector (and ``limit``) the figures, each with ``value``, ``low``, ``high``;
-        ``worst_…``: the same of the worst set; ``worst_sets``: its name, by figure.
+        ``sets``: metrics by set and detector (and ``limit``), each with ``value``, ``low``, ``high``;
+        ``worst_…``: each metric of the worst set; ``worst_sets``: name of the worst set by metric.
     """
     draw = replace(draw, resamples=min(draw.resamples, RESAMPLES))
     known = {key: (finder.threshold, finder.has_positions) for key, finder in finders.items()}
@@ -70,7 +69,7 @@ def report_sets(
 
 
 def worst_set(sets: dict[str, dict], key: str, figure: str) -> str:
-    """Return the set with the worst value of a figure; one that is no number is the worst."""
+    """Return the set with the worst value of a metric; NaN is the worst value."""
     sign = 1.0 if WORST[figure] else -1.0
     values = {name: sign * report[key][figure]["value"] for name, report in sets.items()}
     return max(values, key=lambda name: values[name] if np.isfinite(values[name]) else np.inf)
@@ -79,7 +78,7 @@ def worst_set(sets: dict[str, dict], key: str, figure: str) -> str:
 def report_set(
     known: dict[str, tuple[float, bool]], radius: float, draw: Bootstrap, one: SearchedSet
 ) -> dict:
-    """Return the figures of one set: of each detector, and of the limit."""
+    """Return the metrics of each detector and of the limit on one set."""
     reports = {}
     for key, (threshold, has_positions) in known.items():
         reports[key] = subframe_figures(one, key, threshold, draw)
@@ -99,11 +98,11 @@ def frames_of(one: SearchedSet) -> np.ndarray:
 
 
 def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstrap) -> dict:
-    """Return how well subframes with a blob are told from those of frames without any."""
+    """Return the metrics of the classification of subframes, with negatives from empty frames."""
     searched = np.isfinite(one.scores[key]).all(axis=1)
     scores, labels, empty = one.scores[key], one.labels, searched & (one.truth.labels == 0)
-    sought = (one.strongest >= COMPARED_SNR[0]) & (one.strongest <= COMPARED_SNR[1])
-    chosen = np.flatnonzero((sought | empty[:, None]).ravel())
+    compared = (one.strongest >= COMPARED_SNR[0]) & (one.strongest <= COMPARED_SNR[1])
+    chosen = np.flatnonzero((compared | empty[:, None]).ravel())
     frames = np.repeat(one.truth.rootnames, scores.shape[1])
     scores, labels = scores.ravel(), labels.ravel()
     false = (one.scores[key][empty] >= threshold).sum(axis=1)
@@ -114,7 +113,7 @@ def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstr
 
 
 def blob_figures(one: SearchedSet, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
-    """Return how many blobs are found, where, and how near that is to the limit."""
+    """Return recall, position error and the ratio to the limit."""
     snr, hit, frames = one.truth.blobs["snr"], matches.hit >= threshold, frames_of(one)
     error = np.where(hit, matches.error, np.nan)
 
@@ -129,7 +128,7 @@ def blob_figures(one: SearchedSet, matches: Matches, threshold: float, draw: Boo
 
 
 def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstrap) -> dict:
-    """Return the recall between each two SNRs."""
+    """Return the recall in each SNR bin."""
     figures = {}
     for low, high in itertools.pairwise(SNR_EDGES):
         members = np.flatnonzero((snr >= low) & (snr < high))
@@ -139,39 +138,33 @@ def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstra
 
 
 def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
-    """Return the false blobs far from any blob, and those beside one: at the wrong place, or found twice.
+    """Return the rates of false blobs far from true blobs and of displaced or duplicate detections.
 
-    Only the former count per 100 frames, since a frame of the sets has far more blobs than a real one.
+    Only the former are counted per 100 frames, because these frames contain far more blobs than real frames.
     """
     found, searched = one.peaks[key], np.flatnonzero(np.isfinite(one.scores[key]).all(axis=1))
-    far = np.array([count_far(one.truth.blobs_of(n), peaks, threshold) for n, peaks in enumerate(found)])
-    wrong = matches.false_subframe[matches.false >= threshold]
-    beside = np.bincount(wrong, minlength=len(found)) - far
+    far = np.array(
+        [
+            (far_from_blobs(peaks, one.truth.blobs_of(n), AWAY) & (peaks.probability >= threshold)).sum()
+            for n, peaks in enumerate(found)
+        ]
+    )
+    false = matches.false_subframe[matches.false >= threshold]
+    near = np.bincount(false, minlength=len(found)) - far
     blobs = np.bincount(one.truth.blobs["subframe"], minlength=len(found))
     some = np.flatnonzero(blobs)
     return {
         "false_per_100": draw(lambda i: float(100 * far[searched][i].mean()), searched),
         "displaced_per_100_blobs": draw(
-            lambda i: float(100 * beside[some][i].sum() / blobs[some][i].sum()), some
+            lambda i: float(100 * near[some][i].sum() / blobs[some][i].sum()), some
         ),
     }
 
 
-def count_far(blobs: np.ndarray, peaks: Peaks, threshold: float) -> int:
-    """Return how many found blobs are far from any true one."""
-    distance = np.hypot(peaks.x[:, None] - blobs["x"], peaks.y[:, None] - blobs["y"])
-    return int(((distance > AWAY).all(axis=1) & (peaks.probability >= threshold)).sum())
-
-
 def to_rows(report: dict, names: dict[str, str]) -> list[dict]:
-    """Return the rows of ``robustness.csv``: one per set, detector and figure.
+    """Return the rows of ``robustness.csv``: one per set, detector and metric.
 
-    Parameters
-    ----------
-    report : dict
-        As `report_sets` returns it.
-    names : dict of str
-        Of the detectors, by key.
+    ``report`` is the result of `report_sets`; ``names`` contains the names of the detectors by key.
     """
     return [
         {"set": name, "detector": names[key], "figure": figure}

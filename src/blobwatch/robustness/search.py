@@ -1,4 +1,4 @@
-"""Frames of the robustness sets drawn and searched, in several processes."""
+"""Parallel generation and search of the frames of the robustness sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from blobwatch.robustness.detectors import NO_PEAKS, Finder, FinderResult
 from blobwatch.robustness.frames import SETS, draw_frame
 from blobwatch.robustness.limit import compute_limit
 
-BLOBS = 24  # in a frame that has any
-EMPTY = 3  # frames without blobs for each with blobs, since false blobs are rare
-TOGETHER = 4  # frames that a process gets at a time
+BLOBS = 24  # per frame with blobs
+EMPTY = 3  # frames without blobs per frame with blobs, because false blobs are rare
+CHUNK = 4  # frames per task of a process
 
 
 @dataclass(frozen=True)
 class SearchedFrame:
-    """What there is in one frame, and what each detector that searched it finds."""
+    """The true blobs of one frame, their limit, and the results of the detectors that searched it."""
 
     blobs: np.ndarray
     limit: np.ndarray
@@ -35,15 +35,15 @@ class SearchedSet:
     Attributes
     ----------
     truth : Shard
-        Frames in place of subframes, without their images; first those with blobs.
+        Frames instead of subframes, without images; frames with blobs come first.
     limit : ndarray, shape (m,), float
-        Probability that the limit finds each blob.
+        Probability of each blob to be detected at the limit.
     peaks : dict of list of Peaks
-        By detector, per frame; none where it did not search.
+        Detections by detector and frame; empty if the frame was not searched.
     scores : dict of ndarray, shape (frames, 16)
-        By detector; NaN where it did not search.
+        Scores by detector; NaN if the frame was not searched.
     strongest : ndarray, shape (frames, 16), float
-        SNR of the strongest blob of a subframe, 0 without.
+        SNR of the strongest blob of each subframe, 0 without blobs.
     """
 
     truth: Shard
@@ -54,7 +54,7 @@ class SearchedSet:
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels of the subframes, shape (frames, 16): 1 where the centre of a blob is inside."""
+        """Return the labels of the subframes, shape (frames, 16): 1 if they contain the centre of a blob."""
         return (self.strongest > 0).astype(int)
 
 
@@ -66,26 +66,26 @@ def search_sets(
     templates: Sequence[np.ndarray] = (),
     workers: int = 1,
 ) -> dict[str, SearchedSet]:
-    """Draw all sets and run all detectors over them.
+    """Draw all sets and run all detectors on them.
 
     Parameters
     ----------
     finders : dict of Finder
-        By key.
+        Finders by key.
     frames : int
-        With blobs, per set; `EMPTY` times as many without.
+        Frames with blobs per set. There are `EMPTY` times as many without blobs.
     rate : float
-        False blobs per 100 frames of the limit.
+        False blobs per 100 frames at the limit.
     seed : int
     templates : sequence of ndarray
-        Measured profiles beside the drawn shapes.
+        Measured profiles, used in addition to the drawn shapes.
     workers : int
-        Processes.
+        Number of processes.
     """
     total = (1 + EMPTY) * frames
-    todo = [(name, index, BLOBS if index < frames else 0) for name in SETS for index in range(total)]
+    items = [(name, index, BLOBS if index < frames else 0) for name in SETS for index in range(total)]
     work = partial(search_frame, finders, rate, seed, templates)
-    done = list(map_in_processes(work, todo, "robustness", workers, TOGETHER))
+    done = list(map_in_processes(work, items, "robustness", workers, CHUNK))
     parts = {name: done[n * total : (n + 1) * total] for n, name in enumerate(SETS)}
     return {name: join_frames(part) for name, part in parts.items()}
 
@@ -93,7 +93,7 @@ def search_sets(
 def search_frame(
     finders: dict[str, Finder], rate: float, seed: int, templates: Sequence[np.ndarray], item: tuple
 ) -> SearchedFrame:
-    """Draw one frame and run all detectors over it; ``item`` is its set, its number and its blobs."""
+    """Draw and search one frame; ``item`` is its set, its index and the number of blobs."""
     name, index, blobs = item
     rng = np.random.default_rng([seed, list(SETS).index(name), index])
     frame = draw_frame(name, rng, blobs, templates)
@@ -103,7 +103,7 @@ def search_frame(
 
 
 def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
-    """Return the frames of one set as one."""
+    """Return the frames of one set as a `SearchedSet`."""
     counts = [len(frame.blobs) for frame in frames]
     blobs = np.zeros(sum(counts), dtype=BLOB)
     blobs["subframe"] = np.repeat(np.arange(len(frames)), counts)
@@ -113,8 +113,8 @@ def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
     origins["label"] = np.array(counts) > 0
     names = np.array([f"frame {index:03d}" for index in range(len(frames))])
     truth = Shard(np.zeros((len(frames), 0), dtype=np.int8), origins, blobs, names)
-    keys, nothing = frames[0].found, FinderResult(NO_PEAKS, np.full(len(tiles()), np.nan))
-    found = {key: [frame.found.get(key, nothing) for frame in frames] for key in keys}
+    keys, missing = frames[0].found, FinderResult(NO_PEAKS, np.full(len(tiles()), np.nan))
+    found = {key: [frame.found.get(key, missing) for frame in frames] for key in keys}
     return SearchedSet(
         truth,
         np.concatenate([frame.limit for frame in frames]),
@@ -125,6 +125,6 @@ def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
 
 
 def strongest_blobs(blobs: np.ndarray) -> np.ndarray:
-    """Return the SNR of the strongest blob of each subframe, 0 without, shape (16,)."""
+    """Return the SNR of the strongest blob of each subframe, shape (16,), 0 without blobs."""
     inside = [[tile.contains(one["x"], one["y"]) for one in blobs] for tile in tiles()]
     return np.array([max(blobs["snr"][members], default=0.0) for members in np.array(inside, dtype=bool)])

@@ -1,15 +1,15 @@
-"""Shapes of blobs for the robustness sets, beyond those that a network is trained on."""
+"""Shapes of blobs for the robustness sets, which exceed the range of the training shapes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 OVERSAMPLE = 3  # samples along each side of a pixel
-FAINTEST = 0.002  # of the peak: where a stamp ends
-LARGE_SHARE = 0.35  # of low surface brightness
+FAINTEST = 0.002  # of the peak, at the edge of a stamp
+LARGE_SHARE = 0.35  # share of large blobs, which have a low surface brightness
 LARGE = (7.5, 12.5)  # half-width in pixels
 SMALL = (2.0, 9.0)
-PATTERNED = (5.0, 12.5)  # of rings and lobes; smaller ones would be clusters of pixels
+PATTERNED = (5.0, 12.5)  # rings and lobes; smaller ones would be clusters of pixels
 SMALLEST_IRREGULAR = 3.0
 KINDS = {
     "superellipse": 0.35,
@@ -20,12 +20,12 @@ KINDS = {
     "irregular": 0.15,
 }
 TEMPLATE = "template"
-TEMPLATE_SHARE = 0.3  # where the user has some
+TEMPLATE_SHARE = 0.3  # share of measured profiles, if the user provides any
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One shape; lengths are fractions of the half-width.
+    """A shape; lengths are fractions of the half-width.
 
     Attributes
     ----------
@@ -33,15 +33,15 @@ class Shape:
     half_width : float
         Pixels.
     exponent : float
-        Of the superellipse: 1 a diamond, 2 an ellipse, above 2 squarish.
+        Exponent of the superellipse: 1 diamond, 2 ellipse, above 2 nearly a square.
     edge : float
-        Steepness of the edge: 2 a Gaussian, 20 a flat top.
+        Steepness of the edge: 2 Gaussian, 20 flat top.
     axis_ratio, angle : float
-        Of the superellipse; radians.
+        Axis ratio and position angle (radians) of the superellipse.
     lobes : tuple of (x, y, size)
-        Parts of which the shape is the union.
+        The shape is the union of these parts.
     outline : tuple of (amplitude, phase)
-        Waves of the radius around the centre, from two periods upward.
+        Waves of the radius around the centre, starting with two periods.
     hole, hole_depth, dot : float
         Radius and depth of the hole of a ring, and height of the dot inside.
     """
@@ -60,7 +60,7 @@ class Shape:
 
     @property
     def reach(self) -> int:
-        """Pixels from the centre to the end of the stamp."""
+        """Return the distance from the centre to the edge of the stamp, pixels."""
         fade = (np.log(1 / FAINTEST) / np.log(2)) ** (1 / self.edge)
         stretch = max(self.axis_ratio, 1 / self.axis_ratio) ** 0.5 * max(1.0, 2 ** (0.5 - 1 / self.exponent))
         stretch *= 1 + sum(amplitude for amplitude, _ in self.outline)
@@ -99,9 +99,9 @@ class Stamp:
     Attributes
     ----------
     image : ndarray, shape (n, n), float32
-        Of unit norm.
+        Image with unit norm.
     left, bottom : int
-        Pixel of the frame on which ``image[0, 0]`` falls.
+        Pixel of the frame that corresponds to ``image[0, 0]``.
     x, y : float
         Centroid, pixels of the frame.
     half_width : float
@@ -117,9 +117,18 @@ class Stamp:
     half_width: float
     kind: str
 
+    def clip(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
+        """Return the region of a frame that the stamp covers, and the part of the stamp in it."""
+        (y0, y1), (x0, x1) = (
+            (max(0, start), max(0, min(side, start + len(self.image))))
+            for start, side in zip((self.bottom, self.left), shape, strict=True)
+        )
+        part = self.image[y0 - self.bottom : y1 - self.bottom, x0 - self.left : x1 - self.left]
+        return (slice(y0, y1), slice(x0, x1)), part
+
 
 def draw_shape(rng: np.random.Generator) -> Shape:
-    """Draw a shape: its kind, its size and its outline."""
+    """Draw the kind, size and outline of a shape."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
     large = rng.uniform() < LARGE_SHARE
     half_width = rng.uniform(*LARGE) if large else np.exp(rng.uniform(*np.log(SMALL)))
@@ -154,7 +163,7 @@ def draw_lobes(rng: np.random.Generator) -> tuple[tuple[float, float, float], ..
 
 
 def render(shape: Shape, x: float, y: float) -> Stamp:
-    """Return a shape around a position, averaged over each pixel."""
+    """Return the stamp of a shape at a position, averaged over each pixel."""
     left, bottom, side = round(x) - shape.reach, round(y) - shape.reach, 2 * shape.reach + 1
     samples = (np.arange(side * OVERSAMPLE) + 0.5) / OVERSAMPLE - 0.5
     u, v = (samples + left - x) / shape.half_width, (samples + bottom - y) / shape.half_width
@@ -164,7 +173,7 @@ def render(shape: Shape, x: float, y: float) -> Stamp:
 
 
 def render_template(profile: np.ndarray, x: float, y: float) -> Stamp:
-    """Return a measured profile, centred on its middle pixel, around a position."""
+    """Return the stamp of a measured profile, centred on its middle pixel, at a position."""
     from scipy.ndimage import shift
 
     middle = profile.shape[0] // 2
@@ -175,7 +184,7 @@ def render_template(profile: np.ndarray, x: float, y: float) -> Stamp:
 
 
 def as_stamp(image: np.ndarray, left: int, bottom: int, half_width: float, kind: str) -> Stamp:
-    """Return an image as a stamp of unit norm with its centroid."""
+    """Return an image as a stamp with unit norm and its centroid."""
     places, light = np.arange(len(image)), np.abs(image)
     x = left + (light.sum(axis=0) @ places) / light.sum()
     y = bottom + (light.sum(axis=1) @ places) / light.sum()

@@ -1,7 +1,7 @@
-"""Light that is no blob: streaks, trails, triplets, stars, persistence, glow, banding.
+"""Light from other sources: streaks, trails, triplets, stars, persistence, glow and banding.
 
-Each function adds to an image in place, in units of the noise per pixel; excess light is negative. What
-stayed in the stack has the opposite sign, and is faint.
+Each function adds to an image in place, in units of the noise per pixel; excess light is negative. Light
+that remains in the stack has the opposite sign and is faint.
 """
 
 import numpy as np
@@ -18,18 +18,8 @@ def add_line(
 ) -> None:
     """Add a line with a Gaussian cross-section.
 
-    Parameters
-    ----------
-    image : ndarray, shape (ny, nx)
-    middle : tuple of float
-        x and y, pixels.
-    length, fwhm : float
-        Pixels.
-    angle : float
-        From the x axis, radians.
-    amplitude : float
-    bend : float
-        Pixels by which the middle of the line is off the chord.
+    ``middle`` is the position x, y, ``angle`` the angle from the x axis in radians, and ``bend`` the distance
+    of the middle of the line from its chord. Lengths are in pixels.
     """
     cos, sin, margin = np.cos(angle), np.sin(angle), 3 * fwhm + abs(bend)
     half = abs(length / 2 * cos) + margin, abs(length / 2 * sin) + margin
@@ -52,17 +42,17 @@ def add_line(
 
 
 def draw_position(rng: np.random.Generator, image: np.ndarray) -> tuple[float, float]:
-    """Return a position, x and y, anywhere in an image."""
+    """Draw a position x, y in an image."""
     return tuple(rng.uniform(0, image.shape[::-1]))
 
 
 def draw_sign(rng: np.random.Generator, in_stack: float) -> float:
-    """Return -1, or with the chance ``in_stack`` 0.4: what stays in a stack is fainter."""
+    """Return 0.4, for light in the stack, with the probability ``in_stack``, otherwise -1."""
     return 0.4 if rng.uniform() < in_stack else -1.0
 
 
 def add_streaks(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add parallel broken lines at one angle: lights of the Earth, trailed by the motion of the telescope."""
+    """Add parallel broken lines: lights of the Earth, trailed by the motion of the telescope."""
     angle, sign = rng.uniform(0, np.pi), strength * draw_sign(rng, 0.2)
     for _ in range(int(rng.integers(8, 20))):
         x, y = draw_position(rng, image)
@@ -75,7 +65,7 @@ def add_streaks(rng: np.random.Generator, image: np.ndarray, strength: float) ->
 
 
 def add_trails(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
-    """Add trails of satellites: long, slightly bent, of any brightness."""
+    """Add trails of satellites, which are long and slightly bent."""
     for _ in range(count):
         level, fwhm = np.exp(rng.uniform(np.log(0.5), np.log(30.0))), rng.uniform(2.0, 7.0)
         angle, bend = rng.uniform(0, np.pi), rng.normal(0.0, 15.0)
@@ -84,7 +74,7 @@ def add_trails(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
 
 
 def add_triplets(rng: np.random.Generator, image: np.ndarray, count: int, tilt: float) -> None:
-    """Add bundles of three parallel lines, alone or in pairs; ``tilt`` (radians) is their largest angle."""
+    """Add bundles of three parallel lines; ``tilt`` (radians) is their largest angle."""
     angle = rng.uniform(-tilt, tilt)
     sideways = np.array([-np.sin(angle), np.cos(angle)])
     for _ in range(count):
@@ -101,7 +91,7 @@ def add_triplets(rng: np.random.Generator, image: np.ndarray, count: int, tilt: 
 
 
 def add_stars(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
-    """Add stars, undersampled, and faint ones that stayed in the stack."""
+    """Add undersampled stars, and faint stars that remain in the stack."""
     for _ in range(count):
         level = np.exp(rng.uniform(np.log(3.0), np.log(300.0)))
         amplitude = min(level, 6.0) * 0.4 if rng.uniform() < 0.15 else -level
@@ -109,7 +99,7 @@ def add_stars(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
 
 
 def add_persistence(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
-    """Add afterglow of saturated stars: round, larger than a star, of excess light."""
+    """Add the persistence of saturated stars: round spots larger than a star."""
     for _ in range(count):
         level = np.exp(rng.uniform(np.log(0.5), np.log(10.0)))
         add_point(image, *draw_position(rng, image), rng.uniform(2.0, 9.0), -level)
@@ -126,7 +116,7 @@ def add_point(image: np.ndarray, x: float, y: float, fwhm: float, amplitude: flo
 
 
 def add_glow(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add what is left of scattered light: at the left side, at a diagonal limb, as a smooth wave."""
+    """Add residual scattered light: at the left edge, at a diagonal limb, and a smooth wave."""
     y, x = (np.linspace(0, 1, side, dtype=np.float32) for side in image.shape)
     y, x = y[:, None], x[None, :]
     left = -rng.uniform(0.3, 1.0) * np.exp(-x / rng.uniform(0.05, 0.2)) * (1 + rng.normal(0, 0.5) * (y - 0.5))
@@ -147,7 +137,7 @@ def add_steps(rng: np.random.Generator, image: np.ndarray, rms: float) -> None:
 
 
 def add_bands(rng: np.random.Generator, image: np.ndarray, count: int, strength: float) -> None:
-    """Add bands of a few neighbouring rows or columns, whole or half as long as the frame."""
+    """Add bands of neighbouring rows or columns, as long as the frame or half of it."""
     for _ in range(count):
         view = image if rng.uniform() < 0.5 else image.T
         start, width = int(rng.integers(0, len(view) - 8)), int(rng.integers(1, 9))
