@@ -1,4 +1,4 @@
-"""The tables: slices that share out the blobs, completeness, ROC."""
+"""Tests of the tables: slices, completeness, confusion matrix and ROC."""
 
 import itertools
 
@@ -29,12 +29,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def scored(data) -> ScoringResult:
-    """A detector that finds the louder half, a pixel off."""
+    """Return the result of a detector that finds the brighter half with an error of one pixel."""
     hit, error = detect_stronger_half(data, np.random.default_rng(2))
     return ScoringResult(np.zeros(len(data)), [], Matches(hit, error, np.empty(0), np.empty(0, dtype=int)))
 
 
-def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
+def test_slices_cover_all_blobs(data):
     counted = {}
     for name, part, members in list_slices(data):
         counted.setdefault(name, {})[part] = int(members.sum())
@@ -43,9 +43,11 @@ def test_the_slices_of_snr_and_of_regions_share_out_all_blobs(data):
     quarters = [n for part, n in counted["region"].items() if "edge" not in part]
     assert sum(quarters) == len(data.blobs)
     assert "none added" in counted["contaminant"]
+    lower_left = {part: members for _, part, members in list_slices(data)}["lower left"]
+    assert (data.blobs[["frame_x", "frame_y"]][lower_left].tolist() < np.array([512, 512])).all()
 
 
-def test_a_slice_says_how_many_and_how_well(data, scored):
+def test_slice_table_contains_counts_recall_and_position_error(data, scored):
     rows = slice_table(data, scored, 0.5, DRAW)
     by_part = {(row["slice"], row["part"]): row for row in rows}
     assert by_part["snr", "20-30"]["recall"] == 1.0
@@ -58,18 +60,12 @@ def test_a_slice_says_how_many_and_how_well(data, scored):
         assert row["low"] <= row["recall"] <= row["high"]
 
 
-def test_regions_lie_where_their_names_say(data):
-    lower_left = {part: members for _, part, members in list_slices(data)}["lower left"]
-    assert (data.blobs["frame_x"][lower_left] < 512).all()
-    assert (data.blobs["frame_y"][lower_left] < 512).all()
-
-
-def test_rows_of_the_confusion_matrix_are_the_truth():
+def test_confusion_matrix_rows_are_true_labels():
     labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.9, 0.5, 0.2, 0.8])
     assert confusion_matrix(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
 
 
-def test_the_roc_curve_rises_and_its_area_is_the_auc():
+def test_area_under_roc_curve_is_auc():
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 2, 300)
     scores = np.round(rng.normal(labels, 1.0), 1)
@@ -89,7 +85,7 @@ def test_the_roc_curve_rises_and_its_area_is_the_auc():
     )
 
 
-def test_completeness_is_the_recall_between_two_snrs(data):
+def test_completeness_table_contains_recall_per_snr_bin(data):
     snr = data.blobs["snr"]
     rows = completeness_table(data, snr > 12, (4, 10, 14, 31, 99), DRAW)
     assert [(row["snr_low"], row["snr_high"]) for row in rows] == [(4, 10), (10, 14), (14, 31)]

@@ -1,4 +1,4 @@
-"""Probabilities against shares."""
+"""Tests of the calibration error and the reliability diagram."""
 
 import itertools
 
@@ -16,11 +16,7 @@ def calibrated(count: int = 40_000) -> tuple[np.ndarray, np.ndarray]:
     return (rng.uniform(size=count) < probabilities).astype(int), probabilities
 
 
-def test_a_calibrated_detector_has_hardly_an_error():
-    assert calibration_error(*calibrated()) < 0.01
-
-
-def test_the_error_is_the_mean_distance_by_definition():
+def test_calibration_error_matches_definition():
     labels, probabilities = calibrated(500)
     probabilities = probabilities**2
     edges = np.linspace(0, 1, BINS + 1)
@@ -33,12 +29,12 @@ def test_the_error_is_the_mean_distance_by_definition():
     assert expected > 0.1
 
 
-def test_who_is_sure_and_wrong_errs_by_one():
+def test_calibration_error_of_certain_predictions():
     assert calibration_error(np.array([0, 1]), np.array([1.0, 0.0])) == 1.0
     assert calibration_error(np.array([1, 0]), np.array([1.0, 0.0])) == 0.0
 
 
-def test_the_diagram_has_a_row_per_bin_that_is_not_empty():
+def test_reliability_table_has_one_row_per_nonempty_bin():
     labels = np.array([0, 0, 1, 1, 1])
     rows = reliability_table(labels, np.array([0.01, 0.05, 0.05, 0.97, 1.0]), 0.95)
     assert [row["subframes"] for row in rows] == [3, 2]
@@ -48,14 +44,14 @@ def test_the_diagram_has_a_row_per_bin_that_is_not_empty():
     assert rows[1]["share"] == 1.0
 
 
-def test_the_interval_is_wide_where_few_are_alike():
+def test_reliability_interval_is_wide_for_few_subframes():
     (few,) = reliability_table(np.ones(2, dtype=int), np.full(2, 0.99), 0.95)
     (many,) = reliability_table(np.ones(500, dtype=int), np.full(500, 0.99), 0.95)
-    assert few["low"] == pytest.approx(2 / (2 + 1.96**2), abs=1e-3)  # as Wilson has it
+    assert few["low"] == pytest.approx(2 / (2 + 1.96**2), abs=1e-3)  # the Wilson interval
     assert 0.98 < many["low"] < many["high"] == 1.0
 
 
-def test_the_diagonal_is_in_nearly_all_intervals_of_a_calibrated_detector():
+def test_reliability_intervals_contain_the_diagonal_if_calibrated():
     rows = reliability_table(*calibrated(), 0.99)
     assert len(rows) == BINS
     assert sum(row["low"] <= row["probability"] <= row["high"] for row in rows) >= BINS - 1

@@ -1,4 +1,4 @@
-"""Clean frames, and what noise does at a given rate."""
+"""Tests of the clean frames and of thresholds at a given rate."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def data():
     return draw_clean_set(np.random.default_rng(3), 2)
 
 
-def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
+def test_clean_frame_has_unit_noise_and_separate_blobs():
     image, blobs = draw_clean_frame(np.random.default_rng(3))
     assert len(blobs) == 64
     assert level_and_noise(image) == pytest.approx((0.0, 1.0), abs=0.02)
@@ -50,7 +50,7 @@ def test_a_frame_is_unit_noise_and_blobs_of_known_snr_that_do_not_touch():
         assert image[round(blob.y), round(blob.x)] > empty[round(blob.y), round(blob.x)]
 
 
-def test_the_set_tells_its_frames_apart_and_comes_again(data):
+def test_clean_set_is_reproducible_with_distinct_frames(data):
     again = draw_clean_set(np.random.default_rng(3), 2)
     np.testing.assert_array_equal(again.images, data.images)
     np.testing.assert_array_equal(again.blobs, data.blobs)
@@ -60,14 +60,14 @@ def test_the_set_tells_its_frames_apart_and_comes_again(data):
     assert (data.blobs_of(1)["x"] > 256).any()
 
 
-def test_peaks_near_a_blob_are_not_of_the_noise(data):
+def test_noise_probabilities_exclude_peaks_near_blobs(data):
     x, y = data.blobs_of(0)["x"][0], data.blobs_of(0)["y"][0]
     near = Peaks(np.array([x, x + AWAY - 1]), np.array([y, y]), np.array([0.9, 0.8]))
     far = Peaks(np.array([2.0, 1021.0]), np.array([2.0, 1021.0]), np.array([0.5, 0.4]))
     assert noise_probabilities(data, [near, far]).tolist() == [0.5, 0.4]
 
 
-def test_the_share_away_is_what_the_discs_leave(data):
+def test_noise_area_fraction_matches_drawn_discs(data):
     y, x = np.mgrid[:1024, :1024]
     free = np.ones((1024, 1024), dtype=bool)
     for blob in data.blobs_of(0):
@@ -76,20 +76,20 @@ def test_the_share_away_is_what_the_discs_leave(data):
 
 
 @pytest.mark.parametrize("rate", [1.0, 5.0, 100.0])
-def test_the_strength_at_a_rate_continues_the_tail(rate):
-    """A tail of 2,000 exp(-s) peaks above s per frame, in 20 frames."""
+def test_strength_threshold_extrapolates_the_tail(rate):
+    """Use a tail of 2,000 exp(-s) peaks above s per frame, in 20 frames."""
     rng = np.random.default_rng(5)
     measured = [strength_threshold(rng.exponential(size=rng.poisson(40_000)), 20, rate) for _ in range(60)]
     assert np.median(measured) == pytest.approx(np.log(2000 / (rate / 100)), abs=0.3)
 
 
-def test_where_noise_has_no_peaks_any_strength_will_do():
+def test_threshold_without_noise_peaks():
     assert strength_threshold(np.empty(0), 20, 5.0) == -np.inf
     assert strength_threshold(np.full(9, 0.3), 20, 5.0) == -np.inf
     assert network_threshold(np.empty(0), 5.0) == MIN_PROBABILITY
 
 
-def test_a_network_is_held_to_the_rate_by_its_own_noise():
+def test_network_threshold_gives_the_rate():
     logit = np.random.default_rng(8).exponential(0.5, 5000) - 4.0
     noise = 1 / (1 + np.exp(-logit))
     strict, lenient = network_threshold(noise, 1.0), network_threshold(noise, 50.0)
@@ -98,8 +98,8 @@ def test_a_network_is_held_to_the_rate_by_its_own_noise():
     assert (noise > strict).sum() <= 4
 
 
-def test_matched_filters_and_ideal_observer_need_what_they_are_known_to_need(data):
-    """Known: threshold about 5.5 sigma, 50 % at SNR 5.2 for the ideal observer and 5.6 for the filters."""
+def test_ideal_observer_threshold_matches_known_value(data):
+    """Compare with the known threshold of about 5.5 sigma."""
     from blobwatch.detector.ideal_observer import find_by_ideal_observer
     from blobwatch.detector.scoring import run_classical
 
@@ -115,7 +115,7 @@ def judged(box_model):
         return evaluate_clean_frames(Model.load(box_model), np.random.default_rng(2), 2, 6.0, 5.0, DRAW)
 
 
-def test_all_are_judged_on_the_same_blobs(judged):
+def test_all_detectors_are_evaluated_on_the_same_blobs(judged):
     report, rows = judged
     assert (report["exposures"], report["blobs"]) == (2, 128)
     assert set(report["same_rate"]) == {"cnn", "matched_filters", "ideal_observer"}
@@ -125,7 +125,7 @@ def test_all_are_judged_on_the_same_blobs(judged):
     assert report["false_per_100"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_the_ideal_observer_is_the_best_and_near_what_is_known(judged):
+def test_ideal_observer_has_the_known_snr_at_half(judged):
     report, _ = judged
     ideal = report["same_rate"]["ideal_observer"]["snr_at_half"]
     filters = report["same_rate"]["matched_filters"]["snr_at_half"]
@@ -134,8 +134,8 @@ def test_the_ideal_observer_is_the_best_and_near_what_is_known(judged):
     assert ideal["low"] <= ideal["value"] <= ideal["high"]
 
 
-def test_who_must_see_a_loud_blob_misses_faint_ones(judged):
-    """The box detector, at its own threshold, is made for blobs of SNR 20."""
+def test_box_detector_misses_faint_blobs(judged):
+    # The threshold of the box detector is designed for blobs of SNR 20.
     report, rows = judged
     assert report["snr_at_half"]["value"] > report["same_rate"]["ideal_observer"]["snr_at_half"]["value"] + 2
     assert rows["ideal observer"][-1]["recall"] == 1.0

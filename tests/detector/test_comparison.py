@@ -1,4 +1,4 @@
-"""The detectors side by side."""
+"""Tests of the compared detectors."""
 
 from dataclasses import replace
 
@@ -25,25 +25,25 @@ def val():
     return easy_subframes(16, seed=5)
 
 
-def test_four_are_compared_and_each_is_named_once(detectors):
+def test_list_detectors_returns_four_unique_detectors(detectors):
     assert list(detectors) == ["cnn", "matched_filter", "predecessor", "laplacian"]
     assert len({one.name for one in detectors.values()}) == 4
 
 
-def test_what_each_can_say(detectors):
+def test_properties_of_detectors(detectors):
     assert [key for key, one in detectors.items() if one.calibrated] == ["cnn", "predecessor"]
     assert [key for key, one in detectors.items() if not one.has_positions] == ["predecessor"]
     assert [key for key, one in detectors.items() if one.score_final] == ["cnn", "matched_filter"]
 
 
-def test_a_served_model_keeps_its_threshold(detectors, val):
+def test_network_keeps_its_deployed_threshold(detectors, val):
     judged = evaluate_detector(detectors["cnn"], val, val, val, rate=5.0)
     assert judged.threshold == 0.5
     assert judged.final is not None
 
 
 @pytest.mark.parametrize("key", ["matched_filter", "predecessor", "laplacian"])
-def test_the_others_are_set_on_val_for_the_rate(detectors, val, key):
+def test_baseline_thresholds_are_chosen_on_val(detectors, val, key):
     one, test = replace(detectors[key], score_final=None), easy_subframes(2, seed=6)
     on_val = one.score(val)
     one = replace(one, score=lambda data: on_val if data is val else detectors[key].score(data))
@@ -55,9 +55,9 @@ def test_the_others_are_set_on_val_for_the_rate(detectors, val, key):
     assert strict.final is None
 
 
-def test_loud_blobs_are_found_by_all_that_say_where(detectors, val):
-    loud = val.blobs["snr"] > 22
+def test_bright_blobs_are_found_by_all_detectors_with_positions(detectors, val):
+    bright = val.blobs["snr"] > 22
     for key in ("cnn", "matched_filter", "laplacian"):
         matches = detectors[key].score(val).matches
-        assert (matches.hit[loud] > 0).mean() > 0.9, key
+        assert (matches.hit[bright] > 0).mean() > 0.9, key
         assert np.nanmedian(matches.error) < 2.5, key

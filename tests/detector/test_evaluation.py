@@ -1,4 +1,4 @@
-"""The report: every number with its interval, and what becomes of extremes."""
+"""Tests of the metrics, their intervals and extreme cases."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def scored(data) -> ScoringResult:
-    """A detector that finds the louder half, a pixel off, and calls three false ones."""
+    """Return the result of a detector that finds the brighter half, with three false blobs."""
     rng = np.random.default_rng(2)
     hit, error = detect_stronger_half(data, rng)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
@@ -35,7 +35,7 @@ def scored(data) -> ScoringResult:
     return ScoringResult(scores, [], Matches(hit, error, false, where))
 
 
-def test_the_metrics_are_what_their_names_say(data, scored):
+def test_metrics_match_definitions(data, scored):
     found = detector_metrics(data, scored, 0.5, DRAW)
     labels, scores = data.labels, scored.scores
     subframes, blobs = found["subframes"], found["blobs"]
@@ -51,7 +51,7 @@ def test_the_metrics_are_what_their_names_say(data, scored):
     assert found["threshold"] == 0.5
 
 
-def test_the_figures_that_detectors_are_compared_by(data, scored):
+def test_comparison_metrics_match_definitions(data, scored):
     found = detector_metrics(data, scored, 0.5, DRAW)
     snr, labels = data.blobs["snr"], data.labels
     sought = is_compared(data)
@@ -65,7 +65,7 @@ def test_the_figures_that_detectors_are_compared_by(data, scored):
     assert error["value"] == calibration_error(labels, scored.scores)
 
 
-def test_a_subframe_is_sought_by_its_strongest_blob(data):
+def test_is_compared_uses_the_strongest_blob(data):
     sought = is_compared(data)
     assert sought[data.labels == 0].all()
     for index in np.flatnonzero(data.labels):
@@ -74,7 +74,7 @@ def test_a_subframe_is_sought_by_its_strongest_blob(data):
     assert is_compared(faint).sum() == 4
 
 
-def test_who_says_not_where_has_no_figure_of_places_and_ranks_are_no_probabilities(data, scored):
+def test_metrics_of_detectors_without_positions_or_calibration(data, scored):
     whole = detector_metrics(data, scored, 0.5, DRAW)
     less = detector_metrics(data, scored, 0.5, DRAW, has_positions=False, calibrated=False)
     assert whole["blobs"].keys() - less["blobs"].keys() == {
@@ -86,7 +86,7 @@ def test_who_says_not_where_has_no_figure_of_places_and_ranks_are_no_probabiliti
     assert less["blobs"].items() <= whole["blobs"].items()
 
 
-def test_every_number_stands_in_its_interval_and_comes_again(data, scored):
+def test_intervals_contain_values_and_are_reproducible(data, scored):
     found = detector_metrics(data, scored, 0.5, DRAW)
     for name, value in (found["subframes"] | found["blobs"]).items():
         assert value["low"] <= value["value"] <= value["high"], name
@@ -94,8 +94,7 @@ def test_every_number_stands_in_its_interval_and_comes_again(data, scored):
     assert found["subframes"]["auc"]["high"] - found["subframes"]["auc"]["low"] < 0.3
 
 
-def test_what_cannot_be_measured_is_no_number_and_no_warning(data, scored):
-    """Where nothing is found, there is no position error; where no blob is loud, no recall of loud ones."""
+def test_unmeasurable_metrics_are_nan_without_warning(data, scored):
     nothing = ScoringResult(scored.scores, [], Matches(0 * scored.matches.hit, scored.matches.error, *EMPTY))
     found = detector_metrics(data, nothing, 0.5, DRAW)["blobs"]
     assert np.isnan(found["position_error"]["value"])
@@ -108,7 +107,7 @@ def test_what_cannot_be_measured_is_no_number_and_no_warning(data, scored):
 EMPTY = (np.empty(0), np.empty(0, dtype=int))
 
 
-def test_the_final_report_counts(data, scored):
+def test_final_metrics_are_counts(data, scored):
     found = final_metrics(data, scored, 0.5)
     assert found["exposures"] == 4
     assert found["appearances"] == len(data.blobs)
@@ -117,6 +116,6 @@ def test_the_final_report_counts(data, scored):
     assert (found["false_blobs"], found["false_per_100"]) == (2, 50.0)
 
 
-def test_the_median_of_what_is_there():
+def test_finite_median_ignores_nan():
     assert finite_median(np.array([np.nan, 1.0, 3.0])) == 2.0
     assert np.isnan(finite_median(np.array([np.nan])))

@@ -1,4 +1,4 @@
-"""The artefact: stable bytes, no paths, the same answer from onnxruntime as from torch."""
+"""Tests of the export: reproducible files without paths, agreement of onnxruntime and torch."""
 
 import json
 import os
@@ -29,20 +29,20 @@ def frames(size: int, batch: int = 1) -> np.ndarray:
     return np.random.default_rng(size).normal(size=(batch, 1, size, size)).astype(np.float32)
 
 
-def test_two_exports_are_byte_for_byte_equal(folder, tmp_path):
+def test_exports_are_reproducible(folder, tmp_path):
     again = write_model(tmp_path / "elsewhere" / "deeper", random_network())
     for name in (ONNX, WEIGHTS, MANIFEST):
         assert (again / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_other_weights_give_other_bytes(folder, tmp_path):
+def test_different_weights_give_different_files(folder, tmp_path):
     other = write_model(tmp_path / "other", random_network(seed=2))
     for name in (ONNX, WEIGHTS):
         assert file_hash(other / name) != file_hash(folder / name)
 
 
 @pytest.mark.parametrize("name", [ONNX, WEIGHTS, MANIFEST])
-def test_nothing_of_this_machine_is_in_the_files(folder, name):
+def test_files_contain_no_paths(folder, name):
     content = (folder / name).read_bytes()
     here = {
         str(Path.cwd()),
@@ -55,7 +55,7 @@ def test_nothing_of_this_machine_is_in_the_files(folder, name):
         assert trace.encode() not in content, trace
 
 
-def test_the_serving_model_says_nothing_of_where_it_was_made(folder):
+def test_onnx_model_contains_no_metadata(folder):
     model = onnx.load(folder / ONNX)
     assert not model.metadata_props
     assert model.doc_string == ""
@@ -68,7 +68,7 @@ def test_the_serving_model_says_nothing_of_where_it_was_made(folder):
 
 @pytest.mark.parametrize("size", [256, 512, 1024])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_onnxruntime_answers_as_torch_does(folder, size, batch):
+def test_onnxruntime_and_torch_agree(folder, size, batch):
     model = Model.load(folder)
     network = load_network(folder, model.manifest)
     images = frames(size, batch)
@@ -79,7 +79,7 @@ def test_onnxruntime_answers_as_torch_does(folder, size, batch):
     np.testing.assert_allclose(model.run(images), expected, atol=1e-4)
 
 
-def test_the_predecessor_is_served_too(tmp_path):
+def test_predecessor_is_exported(tmp_path):
     network = random_network("predecessor")
     folder = write_model(tmp_path / "model", network, name="predecessor")
     images = frames(1024)
@@ -90,7 +90,7 @@ def test_the_predecessor_is_served_too(tmp_path):
     np.testing.assert_allclose(model.run(images), expected, atol=1e-4)
 
 
-def test_the_weights_are_without_metadata_and_come_back(folder):
+def test_weights_round_trip_without_metadata(folder):
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         assert not file.metadata()
     network = load_network(folder, json.loads((folder / MANIFEST).read_text()))
@@ -99,8 +99,7 @@ def test_the_weights_are_without_metadata_and_come_back(folder):
         assert torch.equal(network.state_dict()[name], tensor), name
 
 
-def test_a_network_is_rebuilt_as_it_was_with_its_clip(tmp_path):
-    """A pixel beyond the clip changes nothing, neither in the rebuilt network nor in the serving model."""
+def test_load_network_restores_clip(tmp_path):
     torch.manual_seed(4)
     architecture = {"name": "compact", "width": 8, "clip": 2.5}
     write_artefact(tmp_path, build_network(**architecture).eval(), architecture, {"threshold": 0.5})
@@ -121,8 +120,7 @@ def test_a_network_is_rebuilt_as_it_was_with_its_clip(tmp_path):
     np.testing.assert_allclose(model.run(beyond), rebuilt(beyond), atol=1e-4)
 
 
-def test_what_was_trained_is_what_is_served(tmp_path):
-    """A few steps move the statistics of the normalisations."""
+def test_trained_batch_norm_statistics_are_exported(tmp_path):
     torch.manual_seed(5)
     network = build_network("compact", 8).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -143,13 +141,13 @@ def test_what_was_trained_is_what_is_served(tmp_path):
     np.testing.assert_allclose(rebuilt, expected, atol=1e-5)
 
 
-def test_the_serving_model_is_made_of_ordinary_layers(folder):
+def test_onnx_model_uses_standard_operators(folder):
     kinds = {node.op_type for node in onnx.load(folder / ONNX).graph.node}
     assert "Conv" in kinds
-    assert not kinds & {"ScatterND", "Gather", "Einsum", "Expand"}  # no kernel is turned when it serves
+    assert not kinds & {"ScatterND", "Gather", "Einsum", "Expand"}  # kernels are constants
 
 
-def test_the_manifest_says_what_it_takes_to_use_the_model(folder):
+def test_manifest_describes_the_model(folder):
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["architecture"] == {"name": "compact", "width": 16, "stride": 4}
     assert manifest["parameters"] == count_parameters(random_network())
@@ -160,15 +158,14 @@ def test_the_manifest_says_what_it_takes_to_use_the_model(folder):
     assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
 
 
-def test_a_training_network_is_exported_as_it_predicts(tmp_path):
-    """Batch normalisation and memory layout are those of use, whatever the training left."""
+def test_export_does_not_depend_on_mode_or_memory_layout(tmp_path):
     network = random_network()
     write_onnx(tmp_path / "one.onnx", network)
     write_onnx(tmp_path / "two.onnx", network.to(memory_format=torch.channels_last).train())
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
-def test_a_serving_model_that_answers_otherwise_is_refused(monkeypatch, tmp_path):
+def test_disagreeing_onnx_model_is_rejected(monkeypatch, tmp_path):
     def another(path, network):
         write_onnx(path, random_network(seed=2))
 

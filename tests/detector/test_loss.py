@@ -1,4 +1,4 @@
-"""The loss: what counts as found, as false, and as displaced."""
+"""Tests of the loss."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ EMPTY = np.empty((0, 2))
 
 
 def ideal(blobs: list[np.ndarray], sure: float = 12.0) -> torch.Tensor:
-    """Return the map of a detector that makes no mistake, shape (n, 3, 64, 64)."""
+    """Return the output of a perfect detector, shape (n, 3, 64, 64)."""
     output = torch.zeros(len(blobs), 3, 64, 64)
     output[:, 0] = -sure
     for index, places in enumerate(blobs):
@@ -38,14 +38,14 @@ def total(output: torch.Tensor, blobs: list[np.ndarray], weight: float = 1.0) ->
     return detection_loss(output, labels, blobs, 256 // output.shape[-1], weight)
 
 
-def test_centres_are_counted_in_cells_from_the_middle_of_the_first_cell():
+def test_locate_centres_converts_pixels_to_cells():
     owner, centres = locate_centres([PLACES[:1], EMPTY, PLACES[1:]], 4)
     assert owner.tolist() == [0, 2, 2]
     # The middle of cell 7 is at x 29.5, that of cell 50 at y 201.5.
     assert centres[0].tolist() == pytest.approx([7 + 0.7 / 4, 50 - 0.6 / 4])
 
 
-def test_a_map_without_mistakes_costs_nothing_and_is_read_back_as_the_places():
+def test_perfect_map_has_zero_loss_and_correct_peaks():
     blobs = [PLACES, EMPTY]
     assert total(ideal(blobs), blobs).item() < 1e-3
     peaks = find_peaks(ideal(blobs)[0].numpy(), 4, 0.5)
@@ -56,15 +56,15 @@ def test_a_map_without_mistakes_costs_nothing_and_is_read_back_as_the_places():
 
 
 @pytest.mark.parametrize("place", [(-0.5, -0.5), (255.49, 255.49), (-0.4, 255.4)])
-def test_a_blob_on_the_border_belongs_to_the_outermost_cell(place):
+def test_blob_on_border_belongs_to_outermost_cell(place):
     blobs = [np.array([place])]
-    # At its corner the centre is 0.7 cells from the middle of its cell, where a detection costs a little.
+    # The centre is up to 0.7 cells from the middle of its cell, so the loss is not exactly 0.
     assert total(ideal(blobs), blobs).item() < 0.01
     assert total(torch.zeros(1, 3, 64, 64), blobs).item() > 1.0
 
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT)
-def test_a_turned_map_with_turned_places_has_the_same_loss(flipped, turns):
+def test_loss_is_invariant_under_rotations_and_flips(flipped, turns):
     output = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     expected = total(output, [PLACES]).item()
     planes = orient_image(output.numpy(), flipped, turns).copy()
@@ -77,7 +77,7 @@ def test_a_turned_map_with_turned_places_has_the_same_loss(flipped, turns):
 
 
 @pytest.mark.parametrize("fault", ["missed", "false", "displaced", "shifted"])
-def test_each_fault_costs(fault):
+def test_each_error_increases_the_loss(fault):
     blobs = [PLACES, EMPTY]
     output = ideal(blobs)
     if fault == "missed":
@@ -91,7 +91,7 @@ def test_each_fault_costs(fault):
     assert total(output, blobs).item() > 0.2
 
 
-def test_a_detection_beside_a_centre_costs_less_than_one_far_away():
+def test_false_detection_near_a_centre_costs_less():
     near, far = ideal([PLACES[:1]]), ideal([PLACES[:1]])
     near[0, 0, 50, 8] = 3.0
     far[0, 0, 20, 20] = 3.0
@@ -110,20 +110,20 @@ def lone_detection(column: int, row: int, logit: float = 2.0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("column", "row"), [(7, 9), (8, 9), (9, 9), (5, 7), (7, 11), (6, 8)])
-def test_a_detection_counts_less_with_its_distance_from_the_centre(column, row):
+def test_detection_logit_decreases_with_distance(column, row):
     centre = np.array([[7.2, 8.9]])
     square = (column - 7.2) ** 2 + (row - 8.9) ** 2
     found = detection_logit(lone_detection(column, row), np.array([0]), centre)
     assert found.item() == pytest.approx(2.0 - square / 2, abs=1e-4)
 
 
-def test_a_detection_out_of_reach_does_not_count():
+def test_detection_out_of_reach_is_ignored():
     found = detection_logit(lone_detection(7 + REACH + 1, 9), np.array([0]), np.array([[7.2, 8.9]]))
     assert found.item() < -25.0
 
 
-def test_a_blob_may_be_found_through_several_cells_together():
-    """The centre of a large blob is uncertain: nine cells of 0.2 count as much as one of 0.55."""
+def test_detection_logit_pools_several_cells():
+    # The centre of a large blob is uncertain: nine cells of 0.2 are equivalent to one of 0.55.
     heat = torch.full((1, 16, 16), -40.0)
     heat[0, 8:11, 6:9] = float(np.log(0.2 / 0.8))
     weights = np.exp(-np.array([[2, 1, 2], [1, 0, 1], [2, 1, 2]]) / 2).sum()
@@ -132,7 +132,7 @@ def test_a_blob_may_be_found_through_several_cells_together():
     assert torch.sigmoid(found).item() > 0.5
 
 
-def test_each_blob_is_found_in_its_own_subframe_also_in_a_corner():
+def test_detection_logit_uses_the_subframe_of_each_blob():
     heat = torch.full((2, 16, 16), -40.0)
     heat[0, 0, 0], heat[1, 15, 15], heat[1, 4, 6] = 1.0, 2.0, 3.0
     centres = np.array([[0.0, 0.0], [15.0, 15.0], [6.0, 4.0], [0.0, 0.0]])
@@ -141,7 +141,7 @@ def test_each_blob_is_found_in_its_own_subframe_also_in_a_corner():
     assert found[3] < -25.0
 
 
-def test_false_detections_weigh_nothing_at_a_centre_and_all_far_away():
+def test_false_detection_weight_is_0_at_centres_and_1_far_away():
     centres = np.array([[20.0, 30.0], [63.0, 2.0], [40.0, 40.0]])
     weight = false_detection_weight((3, 64, 64), np.array([0, 0, 2]), centres).numpy()
     assert weight[0, 30, 20] == weight[0, 2, 63] == weight[2, 40, 40] == 0.0
@@ -161,19 +161,19 @@ def test_false_detections_weigh_nothing_at_a_centre_and_all_far_away():
 
 
 @pytest.mark.parametrize("logit", [-4.0, 0.0, 1.5, 9.0])
-def test_the_focal_loss_is_the_logistic_loss_times_the_squared_error(logit):
+def test_focal_loss_matches_definition(logit):
     probability = 1 / (1 + np.exp(-logit))
     expected = -np.log(probability) * (1 - probability) ** 2
     assert focal_loss(torch.tensor(logit)).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_gradients_are_those_of_finite_steps():
+def test_gradients_match_finite_differences():
     output = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     blobs = [np.array([(100.2, 150.4), (-0.3, 250.0)]), EMPTY]
     assert torch.autograd.gradcheck(lambda x: total(x, blobs, 0.7), (output.requires_grad_(),))
 
 
-def test_only_the_offsets_at_centres_are_learned():
+def test_only_offsets_at_centres_have_gradients():
     blobs = [PLACES, EMPTY]
     output = ideal(blobs)
     output[:, 1:] += 0.1
@@ -186,7 +186,7 @@ def test_only_the_offsets_at_centres_are_learned():
         assert (output.grad[:, plane][~centre] == 0).all()
 
 
-def test_the_loss_of_a_batch_does_not_depend_on_its_size():
+def test_loss_does_not_depend_on_batch_size():
     output = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     blobs = [PLACES, EMPTY]
     twice = total(torch.cat([output, output]), blobs + blobs)
@@ -194,7 +194,7 @@ def test_the_loss_of_a_batch_does_not_depend_on_its_size():
 
 
 @pytest.mark.parametrize("sure", [-60.0, 60.0])
-def test_extreme_logits_have_a_finite_loss_and_gradient(sure):
+def test_loss_is_finite_for_extreme_logits(sure):
     output = torch.full((1, 3, 64, 64), sure, requires_grad=True)
     value = total(output, [PLACES])
     value.backward()
@@ -202,7 +202,7 @@ def test_extreme_logits_have_a_finite_loss_and_gradient(sure):
     assert torch.isfinite(output.grad).all()
 
 
-def test_without_positions_only_the_class_counts():
+def test_loss_without_positions_is_the_class_loss():
     blobs = [PLACES, EMPTY]
     output = torch.zeros(2, 3, 1, 1, requires_grad=True)
     value = total(output, blobs)
@@ -212,7 +212,7 @@ def test_without_positions_only_the_class_counts():
     assert (output.grad[:, 1:] == 0).all()
 
 
-def test_the_class_of_a_subframe_is_that_of_its_best_cell():
+def test_class_loss_uses_the_best_cell():
     output = torch.full((1, 3, 64, 64), -5.0)
     output[0, 0, 9, 5] = 1.0
     expected = np.log1p(np.exp(1.0))  # of an empty subframe
@@ -221,7 +221,7 @@ def test_the_class_of_a_subframe_is_that_of_its_best_cell():
     assert total(output, [EMPTY], 0.0).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_batch_without_any_blob_has_a_loss():
+def test_loss_of_a_batch_without_blobs():
     output = torch.zeros(2, 3, 64, 64, requires_grad=True)
     value = total(output, [EMPTY, EMPTY])
     assert torch.isfinite(value)

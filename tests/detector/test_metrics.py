@@ -1,4 +1,4 @@
-"""Metrics against what they are by definition."""
+"""Tests of the metrics against their definitions."""
 
 import numpy as np
 import pytest
@@ -20,22 +20,15 @@ from blobwatch.images.peaks import Peaks
 
 @pytest.mark.parametrize("digits", [0, 1, 8])
 @pytest.mark.parametrize("seed", range(3))
-def test_auc_is_sklearns_also_with_ties(digits, seed):
+def test_auc_matches_sklearn(digits, seed):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, 200)
     scores = np.round(rng.normal(labels, 1.0), digits)
     assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
-def test_auc_of_who_guesses_knows_or_errs():
-    labels = np.array([0, 1, 0, 1])
-    assert auc(labels, np.ones(4)) == 0.5
-    assert auc(labels, labels.astype(float)) == 1.0
-    assert auc(labels, -labels.astype(float)) == 0.0
-
-
 def shard_with(places: list[list[tuple[float, float]]]) -> Shard:
-    """A set whose subframes hold blobs at the given places."""
+    """Return a set with blobs at given positions of its subframes."""
     rows = [(index, x, y, *[0] * (len(BLOB) - 3)) for index, some in enumerate(places) for x, y in some]
     base = easy_subframes(2)
     n = len(places)
@@ -54,7 +47,7 @@ def peaks(*found: tuple[float, float, float]) -> Peaks:
 EMPTY = Peaks(*(np.empty(0) for _ in range(3)))
 
 
-def test_each_is_paired_once_and_the_most_probable_first():
+def test_match_blobs_prefers_probable_detections():
     data = shard_with([[(50.0, 50.0)], [], [(10.0, 20.0), (100.0, 200.0)]])
     found = [
         peaks((51.0, 50.0, 0.9), (50.0, 50.0, 0.8)),  # the second is nearer, but comes later
@@ -69,20 +62,20 @@ def test_each_is_paired_once_and_the_most_probable_first():
     assert result.false_subframe.tolist() == [0, 1, 2]
 
 
-def test_two_found_and_two_true_blobs_side_by_side_are_two_pairs():
+def test_match_blobs_pairs_adjacent_blobs():
     data = shard_with([[(50.0, 50.0), (54.0, 50.0)]])
     result = match_blobs(data, [peaks((52.0, 50.0, 0.9), (52.5, 50.0, 0.8))], radius=6.0)
     assert sorted(result.hit) == [0.8, 0.9]
     assert len(result.false) == 0
 
 
-def test_the_radius_itself_still_counts():
+def test_match_radius_is_inclusive():
     data = shard_with([[(50.0, 50.0)]])
     assert match_blobs(data, [peaks((56.0, 50.0, 0.9))], 6.0).hit[0] == 0.9
     assert match_blobs(data, [peaks((56.01, 50.0, 0.9))], 6.0).hit[0] == 0.0
 
 
-def test_nothing_found_and_nothing_there():
+def test_match_blobs_without_blobs_and_detections():
     result = match_blobs(shard_with([[], []]), [EMPTY, EMPTY], 6.0)
     assert [len(part) for part in (result.hit, result.error, result.false)] == [0, 0, 0]
 
@@ -92,21 +85,16 @@ def false_ones(probabilities) -> Matches:
     return Matches(np.empty(0), np.empty(0), values, np.zeros(len(values), dtype=int))
 
 
-def test_false_blobs_per_100_exposures():
-    """Thirty-two subframes are two exposures."""
-    assert false_per_100(false_ones([0.9, 0.5, 0.4]), 0.5, 32) == 100.0
-
-
 @pytest.mark.parametrize("rate", [0.5, 5.0, 50.0, 500.0])
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
-def test_the_threshold_gives_at_most_the_rate(rate, count):
+def test_threshold_at_rate_does_not_exceed_rate(rate, count):
     matches = false_ones(np.random.default_rng(count).uniform(0.02, 1.0, count))
     threshold = threshold_at_rate(matches, 1000, rate)
     assert 0.0 < threshold < 1.0
     assert false_per_100(matches, threshold, 1000) <= rate
 
 
-def test_the_threshold_is_no_higher_than_it_must_be():
+def test_threshold_at_rate_is_minimal():
     matches = false_ones([0.9, 0.8, 0.7, 0.2, 0.1])
     threshold = threshold_at_rate(matches, 1600, 2.0)  # two allowed
     assert 0.7 < threshold < 0.8
@@ -116,12 +104,12 @@ def test_the_threshold_is_no_higher_than_it_must_be():
 
 @pytest.mark.parametrize("values", [[0.9, 0.9, 0.9, 0.1], [1.0, 1.0, 0.5], [1.0], [0.99999999, 0.99999998]])
 @pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
-def test_the_rate_is_kept_where_probabilities_are_equal_or_one(values, rate):
+def test_threshold_at_rate_with_ties_and_ones(values, rate):
     threshold = threshold_at_rate(false_ones(values), 1600, rate)
     assert false_per_100(false_ones(values), threshold, 1600) <= rate
 
 
-def test_an_interval_covers_its_value_and_is_reproducible():
+def test_interval_contains_value_and_is_reproducible():
     values = np.random.default_rng(1).normal(3.0, 2.0, 400)
 
     def mean(chosen):
@@ -135,8 +123,8 @@ def test_an_interval_covers_its_value_and_is_reproducible():
     assert one["high"] - one["low"] == pytest.approx(2 * 1.96 * 2.0 / 20, rel=0.2)
 
 
-def test_what_comes_from_one_exposure_is_drawn_together():
-    """Ten exposures whose subframes are all alike tell no more than ten numbers."""
+def test_bootstrap_resamples_whole_exposures():
+    # Ten exposures with identical subframes contain no more information than ten numbers.
     values = np.repeat(np.random.default_rng(1).normal(size=10), 40)
 
     def mean(chosen):
@@ -148,15 +136,7 @@ def test_what_comes_from_one_exposure_is_drawn_together():
     assert together["high"] - together["low"] > 4 * (apart["high"] - apart["low"])
 
 
-def test_a_higher_confidence_is_a_wider_interval():
-    values = np.random.default_rng(1).normal(size=200)
-    narrow, wide = (
-        bootstrap_interval(lambda i: float(values[i].mean()), np.arange(200), 300, c, 1) for c in (0.68, 0.99)
-    )
-    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
-
-
-def test_the_truth_is_in_nineteen_of_twenty_intervals():
+def test_interval_has_nominal_coverage():
     inside = 0
     for seed in range(100):
         values = np.random.default_rng(seed).normal(size=60)
@@ -165,27 +145,27 @@ def test_the_truth_is_in_nineteen_of_twenty_intervals():
     assert 86 <= inside <= 100
 
 
-def test_where_nothing_can_be_measured_there_is_no_number_and_no_warning():
+def test_interval_of_nan_statistic_is_nan():
     assert all(
         np.isnan(v) for v in bootstrap_interval(lambda i: float("nan"), np.arange(5), 100, 0.95, 1).values()
     )
 
 
 def found_of(seed: int, half: float, blobs: int = 1500) -> tuple[np.ndarray, np.ndarray]:
-    """Blobs of SNR 3-12, found where SNR and noise of 1 sigma together pass a threshold."""
+    """Return blobs of SNR 3-12, found if SNR plus noise of 1 sigma exceeds a threshold."""
     rng = np.random.default_rng(seed)
     snr = rng.uniform(3.0, 12.0, blobs)
     return snr, snr + rng.normal(size=blobs) > half
 
 
 @pytest.mark.parametrize("half", [5.2, 6.0, 9.0])
-def test_half_are_found_at_the_threshold(half):
+def test_snr_at_half_is_the_threshold(half):
     measured = [snr_at_half(*found_of(seed, half)) for seed in range(20)]
     assert np.mean(measured) == pytest.approx(half, abs=0.06)
     assert np.std(measured) < 0.12  # the isotonic regression alone spreads by 0.17
 
 
-def test_blobs_that_are_missed_at_any_snr_move_the_half_little():
+def test_snr_at_half_is_robust_against_random_misses():
     measured = []
     for seed in range(20):
         snr, hit = found_of(seed, 6.0)
@@ -194,7 +174,7 @@ def test_blobs_that_are_missed_at_any_snr_move_the_half_little():
     assert np.mean(measured) == pytest.approx(6.07, abs=0.08)
 
 
-def test_it_crosses_where_the_isotonic_regression_does(monkeypatch):
+def test_snr_at_half_matches_isotonic_regression(monkeypatch):
     from sklearn.isotonic import IsotonicRegression
 
     from blobwatch.detector import metrics
@@ -211,10 +191,10 @@ def test_it_crosses_where_the_isotonic_regression_does(monkeypatch):
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_where_half_are_never_crossed_there_is_no_number(found):
+def test_snr_at_half_is_nan_without_crossing(found):
     assert np.isnan(snr_at_half(np.array([4.0, 6.0, 9.0]), np.full(3, found)))
     assert np.isnan(snr_at_half(np.empty(0), np.empty(0, dtype=bool)))
 
 
-def test_two_blobs_cross_in_the_middle():
+def test_snr_at_half_of_two_blobs():
     assert snr_at_half(np.array([8.0, 4.0]), np.array([True, False])) == 6.0

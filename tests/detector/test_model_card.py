@@ -1,4 +1,4 @@
-"""The model card: every number with its interval and beside the baselines; what is missing is said."""
+"""Tests of the model card."""
 
 import copy
 import re
@@ -93,7 +93,7 @@ def card(manifest=MANIFEST, metrics=METRICS, slices=SLICES, index=INDEX) -> str:
 
 
 def cells(text: str, first: str) -> list[str]:
-    """Return the cells of the one row of a table that begins so."""
+    """Return the cells of the only table row with this first cell."""
     (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
     return [cell.strip() for cell in line.strip("|").split("|")][1:]
 
@@ -107,7 +107,7 @@ def without(tree: dict, *keys: str) -> dict:
     return tree
 
 
-def test_a_whole_card_leaves_nothing_open():
+def test_complete_card_contains_all_values():
     text = card()
     assert "not measured" not in text
     assert not re.search(r"[{}]|\bNone\b|\bnan\b", text)
@@ -117,12 +117,12 @@ def test_a_whole_card_leaves_nothing_open():
         assert PREPROCESSING[part] in text
 
 
-def test_the_card_warns_of_d_flats():
+def test_card_warns_of_d_flats():
     (line,) = re.findall(r"\* \*\*Blobs known by July 2018.*?(?=\n\*)", card(), re.DOTALL)
     assert "`raw` files or `--flats`" in " ".join(line.split())
 
 
-def test_every_detector_stands_in_every_row_with_its_intervals():
+def test_rows_contain_all_detectors_with_intervals():
     text = card()
     assert cells(text, "AUC") == [
         "11.000 [10.750, 11.250]",
@@ -135,13 +135,13 @@ def test_every_detector_stands_in_every_row_with_its_intervals():
             assert len(re.findall(r"[\d.]+ \[[\d.]+, [\d.]+\]", row)) == len(DETECTORS)
 
 
-def test_the_ideal_observer_stands_beside_them():
+def test_card_contains_ideal_observer():
     text = card()
     assert cells(text, "ideal observer") == ["5.50 [5.25, 5.75]"]
     assert "half completeness 6.25 [6.00, 6.50], false blobs per 100 frames 4.0 [3.8, 4.2]" in text
 
 
-def test_the_robustness_sets_and_the_weaknesses():
+def test_card_contains_robustness_sets_and_weaknesses():
     text = card()
     sets = METRICS["robustness"]["sets"]
     snr = sets["bad_pixels"]["cnn"]["snr_at_half"]["value"]
@@ -155,7 +155,7 @@ def test_the_robustness_sets_and_the_weaknesses():
 
 
 @pytest.mark.parametrize("nothing", ["absent", "none"])
-def test_what_is_missing_is_said(nothing):
+def test_missing_value_is_shown_as_not_measured(nothing):
     if nothing == "none":
         metrics = copy.deepcopy(METRICS)
         metrics["blobs"]["snr_at_half"] = {"value": None, "low": None, "high": None}
@@ -171,12 +171,12 @@ def test_what_is_missing_is_said(nothing):
     assert "below the SNR of half completeness (not measured)" in " ".join(text.split())
 
 
-def test_a_number_without_an_interval_says_so():
+def test_missing_interval_is_shown_as_not_measured():
     text = card(metrics=without(METRICS, "subframes", "auc", "low"))
     assert cells(text, "AUC")[0] == "11.000 (interval not measured)"
 
 
-def test_of_nothing_at_all():
+def test_card_without_any_data():
     text = model_card({}, {}, [], [])
     assert text.count("not measured") > 60
     assert "simulated" not in text.split("## How good")[0]
@@ -186,13 +186,13 @@ def test_of_nothing_at_all():
     ("tree", "keys"),
     [("manifest", (key,)) for key in MANIFEST] + [("metrics", (key,)) for key in METRICS],
 )
-def test_no_missing_key_breaks_it(tree, keys):
+def test_card_with_a_missing_key(tree, keys):
     of = {"manifest": MANIFEST, "metrics": METRICS}[tree]
     text = card(**{tree: without(of, *keys)})
     assert ("not measured" in text) == (keys != ("threshold",) or tree == "manifest")
 
 
-def test_dates_and_counts_of_the_splits():
+def test_card_contains_dates_and_counts_of_splits():
     text = card()
     assert cells(text, "train") == [
         "2016-01-14 to 2016-01-18",
@@ -208,12 +208,12 @@ def test_dates_and_counts_of_the_splits():
     assert "share of subframes with a blob: 0.25" in text
 
 
-def test_an_exposure_in_two_splits_is_counted():
+def test_card_counts_exposures_in_two_splits():
     text = card(index=[*INDEX, row("test", "izzz000xq", 57602.0, "izzz000wq izzz000gq izzz000vq")])
     assert "Exposures in more than one of train, val and test: 1." in text
 
 
-def test_simulated_and_real_are_told_by_their_rootnames():
+def test_card_distinguishes_simulated_and_real_exposures():
     assert "Exposures: 13 **simulated** (rootnames `izzz...`), 0 **real**." in card()
     assert "Test exposures: 4 **simulated** (rootnames `izzz...`), 0 **real**." in card()
     mixed = [*INDEX, row("test", "ich219i8q", 57602.0, "ich219iaq izzz000vq")]
@@ -221,14 +221,14 @@ def test_simulated_and_real_are_told_by_their_rootnames():
     assert "Test exposures: 4 **simulated** (rootnames `izzz...`), 2 **real**." in card(index=mixed)
 
 
-def test_the_worst_slices_come_first_two_of_each():
+def test_worst_slices_are_sorted_with_two_per_slice():
     text = card().split("## Where it fails")[1].split("##")[0]
     parts = [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("|")][2:6]
     assert parts == ["edge", "4-5", "5-6", "upper left"]
     assert "| region | edge | 0.20 [0.01, 0.99] | 57 |" in text
 
 
-def test_its_pictures_are_those_of_the_evaluation():
+def test_card_links_the_figures_of_the_evaluation():
     assert set(re.findall(r"\]\((.+?)\)", card())) == {
         f"figures/{name}.png"
         for name in ("completeness", "reliability", "robustness", "slices", "worst_errors")

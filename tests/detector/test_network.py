@@ -1,4 +1,4 @@
-"""The networks: size, form of the answer, and cells that lie centred on their pixels."""
+"""Tests of the networks: size, output shape, and alignment of cells and pixels."""
 
 import numpy as np
 import pytest
@@ -19,26 +19,24 @@ from blobwatch.detector.network import (
 from blobwatch.images.scaling import CLIP
 
 
-def test_the_predecessor_has_its_published_number_of_parameters():
+def test_predecessor_has_the_published_number_of_parameters():
     assert count_parameters(build_network("predecessor", 16)) == 8_392_418
 
 
-def test_compact_is_small_and_grows_with_its_width():
+def test_compact_size_increases_with_width():
     sizes = [count_parameters(build_network("compact", width)) for width in (8, 16, 24)]
     assert sizes == sorted(sizes)
     assert sizes[1] < 100_000
 
 
-def test_an_unknown_architecture():
-    with pytest.raises(
-        ValueError, match=r"unknown architecture 'resnet'\. Known architectures: compact, predecessor"
-    ):
+def test_unknown_architecture_raises():
+    with pytest.raises(ValueError, match=r"unknown architecture 'resnet'\. Known .*: compact, predecessor"):
         build_network("resnet", 16)
 
 
 @pytest.mark.parametrize(("name", "stride"), [("compact", 4), ("predecessor", 256)])
 @pytest.mark.parametrize("size", [(2, 256, 256), (1, 512, 256)])
-def test_the_map_has_three_planes_of_cells(name, stride, size):
+def test_output_has_three_planes_of_cells(name, stride, size):
     network = build_network(name, 1).eval()
     batch, ny, nx = size
     with torch.inference_mode():
@@ -47,8 +45,7 @@ def test_the_map_has_three_planes_of_cells(name, stride, size):
     assert tuple(output.shape) == (batch, 3, ny // stride, nx // stride)
 
 
-def test_a_new_network_is_the_best_of_its_matched_filters():
-    """Nearly all cells are empty, and a blob twice as strong as the limit is found, before any training."""
+def test_new_network_equals_its_best_matched_filter():
     torch.manual_seed(0)
     network = build_network("compact", 16).eval()
     noise = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
@@ -61,7 +58,7 @@ def test_a_new_network_is_the_best_of_its_matched_filters():
     assert np.corrcoef(empty.flatten(), best.flatten())[0, 1] > 0.95
 
 
-def test_the_predecessor_judges_each_subframe_for_itself():
+def test_predecessor_scores_subframes_independently():
     network = random_network("predecessor")
     frame = torch.randn(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -71,7 +68,7 @@ def test_the_predecessor_judges_each_subframe_for_itself():
     assert (whole[:, 1:] == 0).all()
 
 
-def test_a_pixel_beyond_the_clip_counts_as_the_clip():
+def test_pixels_are_clipped():
     network = build_network("compact", 8, clip=3.0).eval()
     frame = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     frame[0, 0, 20, 30], frame[0, 0, 40, 10] = 3.0, -3.0
@@ -83,7 +80,7 @@ def test_a_pixel_beyond_the_clip_counts_as_the_clip():
         assert not torch.allclose(network(within), network(frame), atol=1e-6)
 
 
-def test_calibration_changes_the_logit_and_nothing_else():
+def test_calibrate_changes_only_the_logit():
     network = random_network(width=8)
     frame = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -96,13 +93,13 @@ def test_calibration_changes_the_logit_and_nothing_else():
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_what_the_stage_keeps_is_within_the_clip_of_a_network_that_is_told_none():
+def test_default_clip_is_the_clip_of_the_data():
     assert build_network("compact").clip == CLIP
 
 
-def test_a_point_of_light_excites_the_cell_that_holds_it():
+def test_point_source_affects_its_own_cell():
     network = random_network().double()
-    for part in (network.near.body, network.up):  # what is left sees three cells far
+    for part in (network.near.body, network.up):  # the remaining receptive field is three cells
         part[-1].weight.data.zero_()
         part[-1].bias.data.zero_()
     for convolution in (network.merge[0], network.last[0]):
@@ -122,14 +119,14 @@ def test_a_point_of_light_excites_the_cell_that_holds_it():
 
 
 def blob_image(width: float, hole: float, snr: float, x: float, y: float) -> torch.Tensor:
-    """Return a blob of a filter's own shape in sigma, shape (1, 1, 512, 512)."""
+    """Return a blob with the shape of a filter, in sigma, shape (1, 1, 512, 512)."""
     v, u = np.mgrid[:512, :512]
     profile = radial_profile(np.hypot(u - x, v - y), width, hole)
     image = snr * profile / np.sqrt((profile**2).sum())
     return torch.from_numpy(image.astype(np.float32))[None, None]
 
 
-def test_matched_filters_have_unit_noise_in_white_noise():
+def test_matched_filters_have_unit_noise():
     noise = torch.randn(1, 1, 1024, 1024, generator=torch.Generator().manual_seed(0))
     for shapes, reduction in ((SMALL, 2), (LARGE + RINGS, 4)):
         maps = MatchedFilters(shapes, reduction)(noise)[0, :, 8:-8, 8:-8]
@@ -144,8 +141,8 @@ def snr_maps(network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("width", "hole"), SMALL + LARGE + RINGS)
-def test_a_matched_filter_gives_the_snr_of_a_blob_of_its_shape(width, hole):
-    """The mean over a cell takes 1 to 7 % of it, at the corner of cells up to 21 %."""
+def test_matched_filter_returns_snr_of_its_shape(width, hole):
+    # The mean over a cell reduces the SNR by 1 to 7 %, at the corner of cells by up to 21 %.
     network = build_network("compact", 1)
     small = (width, hole) in SMALL
     middle = (300.5, 196.5) if small else (301.5, 197.5)  # of a cell of 2 or of 4 pixels
@@ -162,14 +159,14 @@ def test_a_matched_filter_gives_the_snr_of_a_blob_of_its_shape(width, hole):
     assert 0.78 * 12 < corner.max() < maps[0].max()
 
 
-def test_a_negative_blob_is_no_detection_of_a_matched_filter():
+def test_matched_filters_ignore_negative_blobs():
     network = build_network("compact", 1)
     with torch.inference_mode():
         maps = snr_maps(network, -blob_image(6.2, 0.0, 12.0, 301.5, 197.5))
     assert maps[:, 0].max() < 1.2
 
 
-def test_maps_of_matched_filters_are_compressed():
+def test_filter_maps_are_compressed():
     network = build_network("compact", 1)
     with torch.inference_mode():
         faint, bright = (

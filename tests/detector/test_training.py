@@ -1,4 +1,4 @@
-"""The training loop: the same again from the same seed, also after a kill; the last epoch; sentences."""
+"""Tests of the training loop: reproducibility, resuming, batches and errors."""
 
 import os
 import signal
@@ -68,20 +68,20 @@ def uninterrupted(train_set, val_set, tmp_path_factory):
     return network, progress
 
 
-def test_the_same_seed_gives_the_same_bits(uninterrupted, train_set, val_set, tmp_path):
+def test_same_seed_gives_identical_weights(uninterrupted, train_set, val_set, tmp_path):
     network, progress = uninterrupted
     again = new_network()
     assert train(again, train_set, val_set, PLAN, tmp_path / "c.safetensors").history == progress.history
     assert bits(again) == bits(network)
 
 
-def test_another_seed_does_not(uninterrupted, train_set, val_set, tmp_path):
+def test_different_seed_gives_different_weights(uninterrupted, train_set, val_set, tmp_path):
     other = new_network()
     train(other, train_set, val_set, replace(PLAN, seed=6), tmp_path / "c.safetensors")
     assert bits(other) != bits(uninterrupted[0])
 
 
-def test_it_learns_and_says_how(uninterrupted):
+def test_training_reduces_loss_and_records_history(uninterrupted):
     _, progress = uninterrupted
     assert [row["epoch"] for row in progress.history] == [0, 1, 2]
     losses = [row["train_loss"] for row in progress.history]
@@ -92,11 +92,11 @@ def test_it_learns_and_says_how(uninterrupted):
 
 
 class Stopped(Exception):
-    """Stands for a kill."""
+    """Simulate the end of the process."""
 
 
 @pytest.mark.parametrize("last", [0, 1])
-def test_it_goes_on_after_an_end_between_epochs(uninterrupted, train_set, val_set, tmp_path, last):
+def test_training_resumes_between_epochs(uninterrupted, train_set, val_set, tmp_path, last):
     def on_epoch(row):
         if row["epoch"] == last:
             raise Stopped
@@ -104,24 +104,11 @@ def test_it_goes_on_after_an_end_between_epochs(uninterrupted, train_set, val_se
     path = tmp_path / "c.safetensors"
     with pytest.raises(Stopped):
         train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
-    torch.manual_seed(99)  # a new process starts anywhere
+    torch.manual_seed(99)  # a new process has another state
     network, seen = build_network("compact", 8).to(memory_format=torch.channels_last), []
     progress = train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
     assert [row["epoch"] for row in seen] == list(range(last + 1, 3))
     assert progress.history == uninterrupted[1].history
-    assert bits(network) == bits(uninterrupted[0])
-
-
-def test_it_goes_on_after_an_end_inside_an_epoch(uninterrupted, train_set, val_set, tmp_path):
-    def on_batch(epoch, value, rate):
-        if epoch == 2:
-            raise Stopped
-
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(Stopped):
-        train(new_network(), train_set, val_set, PLAN, path, on_batch=on_batch)
-    network = new_network()
-    train(network, train_set, val_set, PLAN, path)
     assert bits(network) == bits(uninterrupted[0])
 
 
@@ -143,7 +130,7 @@ train(new_network(), data, val, PLAN, Path(sys.argv[1]), on_batch=die)
 """
 
 
-def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_path):
+def test_training_resumes_after_sigkill(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     here = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
@@ -157,7 +144,7 @@ def test_it_goes_on_after_a_real_kill(uninterrupted, train_set, val_set, tmp_pat
     assert bits(network) == bits(uninterrupted[0])
 
 
-def test_a_finished_training_is_not_trained_further(uninterrupted, train_set, val_set, tmp_path):
+def test_finished_training_is_not_continued(uninterrupted, train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     train(new_network(), train_set, val_set, PLAN, path)
     network, seen = build_network("compact", 8), []
@@ -167,7 +154,7 @@ def test_a_finished_training_is_not_trained_further(uninterrupted, train_set, va
 
 
 def with_val_losses(monkeypatch, values: list[float]) -> list[dict[str, bytes]]:
-    """Let the val loss be as given, and keep the weights of each epoch."""
+    """Replace the val losses, and record the weights of each epoch."""
     weights, left = [], iter(values)
 
     def validate(network, data, plan):
@@ -178,10 +165,8 @@ def with_val_losses(monkeypatch, values: list[float]) -> list[dict[str, bytes]]:
     return weights
 
 
-def test_it_ends_with_the_weights_of_the_last_epoch_also_after_a_kill(
-    monkeypatch, train_set, val_set, tmp_path
-):
-    """The val loss does not decide: the learning rate is lowest in the last epoch."""
+def test_training_ends_with_weights_of_last_epoch(monkeypatch, train_set, val_set, tmp_path):
+    # The val loss has no influence: the learning rate is lowest in the last epoch.
     weights = with_val_losses(monkeypatch, [1.0, 2.0, 3.0])
 
     def on_epoch(row):
@@ -198,20 +183,20 @@ def test_it_ends_with_the_weights_of_the_last_epoch_also_after_a_kill(
     assert not network.training
 
 
-def test_a_loss_that_is_no_number_is_said(monkeypatch, train_set, val_set, tmp_path):
+def test_nan_loss_raises(monkeypatch, train_set, val_set, tmp_path):
     monkeypatch.setattr(training, "detection_loss", lambda output, *rest: output.sum() * float("nan"))
     with pytest.raises(BlobwatchError, match=r"loss nan in epoch 0\. Lower train\.learning_rate"):
         train(new_network(), train_set, val_set, PLAN, tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_val_loss_that_is_no_number_is_said(monkeypatch, train_set, val_set, tmp_path, value):
+def test_nonfinite_val_loss_raises(monkeypatch, train_set, val_set, tmp_path, value):
     with_val_losses(monkeypatch, [value])
     with pytest.raises(BlobwatchError, match=r"Lower train\.learning_rate"):
         train(new_network(), train_set, val_set, replace(PLAN, epochs=1), tmp_path / "c.safetensors")
 
 
-def test_the_checkpoint_runs_no_code_and_holds_the_moments(train_set, val_set, tmp_path):
+def test_checkpoint_contains_weights_and_moments(train_set, val_set, tmp_path):
     path = tmp_path / "c.safetensors"
     train(new_network(), train_set, val_set, replace(PLAN, epochs=1), path)
     names = load_file(path)
@@ -223,7 +208,7 @@ def test_the_checkpoint_runs_no_code_and_holds_the_moments(train_set, val_set, t
 
 
 def marked_set(count: int = 12) -> Shard:
-    """Return subframes without noise: each blob is one pixel, and each second subframe has 1 to 6."""
+    """Return subframes without noise: blobs are single pixels, in every second subframe."""
     rng = np.random.default_rng(8)
     images = np.zeros((count, 256, 256), dtype=np.int8)
     blobs = []
@@ -240,8 +225,7 @@ def marked_set(count: int = 12) -> Shard:
 
 
 @pytest.mark.parametrize("crop", [64, 128, 256])
-def test_the_blobs_of_a_crop_are_those_that_it_shows(crop):
-    """Places, labels and images follow the crop and its turn, whatever it is."""
+def test_crop_lists_the_blobs_it_contains(crop):
     data, plan = marked_set(), replace(PLAN, crop=crop, crops=3)
     labels = []
     for epoch in range(4):
@@ -257,7 +241,7 @@ def test_the_blobs_of_a_crop_are_those_that_it_shows(crop):
     assert sum(labels) == len(labels) / 2
 
 
-def test_a_crop_is_anywhere_or_around_a_blob_with_a_margin():
+def test_crop_is_random_or_around_a_blob():
     rng = np.random.default_rng(1)
     anywhere = np.array([draw_crop_origin(rng, np.empty(0, dtype=BLOB), 64) for _ in range(3000)])
     assert anywhere.min(axis=0).tolist() == [0, 0]
@@ -275,7 +259,7 @@ def test_a_crop_is_anywhere_or_around_a_blob_with_a_margin():
     assert (corner == (0, 192)).all()
 
 
-def test_each_epoch_shows_each_subframe_as_often_in_another_order_and_place(train_set):
+def test_epochs_use_all_subframes_in_different_order(train_set):
     plan = replace(PLAN, crop=256)  # a whole subframe is recognised whichever way round it is
     shown = [
         torch.cat([part[0] for part in iterate_batches(train_set, plan, epoch)]).numpy() for epoch in (0, 1)
@@ -290,12 +274,12 @@ def test_each_epoch_shows_each_subframe_as_often_in_another_order_and_place(trai
     assert torch.equal(first, next(iterate_batches(train_set, PLAN, 0))[0])
 
 
-def test_an_epoch_has_as_many_batches_as_the_plan_counts(train_set):
+def test_number_of_batches_matches_plan(train_set):
     for plan in (PLAN, replace(PLAN, crops=3, batch=7), replace(PLAN, crops=1, batch=100)):
         assert len(list(iterate_batches(train_set, plan, 0))) == plan.steps(len(train_set))
 
 
-def test_crops_are_shown_in_all_eight_orientations():
+def test_crops_have_all_eight_orientations():
     data = marked_set(2)
     own = data.scaled(0)
     looks = {orient_image(own, flipped, turns).tobytes() for flipped in (False, True) for turns in range(4)}
@@ -306,7 +290,7 @@ def test_crops_are_shown_in_all_eight_orientations():
     assert seen == looks
 
 
-def test_the_rate_rises_briefly_and_falls():
+def test_learning_rate_warms_up_and_decays():
     rates = np.array([learning_rate(PLAN, done) for done in np.linspace(0, 1, 101)])
     assert rates.argmax() == 5
     assert rates.max() == pytest.approx(PLAN.learning_rate, rel=0.01)
@@ -316,8 +300,8 @@ def test_the_rate_rises_briefly_and_falls():
     assert rates[0] > 0
 
 
-def test_dropout_is_the_same_again(train_set, val_set, tmp_path):
-    """The predecessor has dropout, whose stream begins anew in each epoch."""
+def test_dropout_is_reproducible_after_resume(train_set, val_set, tmp_path):
+    # The predecessor has dropout, which is seeded in each epoch.
     small = replace(PLAN, epochs=2, batch=2, crop=256, crops=1)
     data, few = easy_subframes(2, seed=3), easy_subframes(2, seed=4)
 

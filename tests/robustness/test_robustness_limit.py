@@ -1,4 +1,4 @@
-"""The limit: that of a prewhitened matched filter, as it is in simulated noise."""
+"""Tests of the detection limit against simulated noise."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ CORRELATED = noise.smoothed_spectrum(0.37, 0.7)
 
 
 def matched(shape: Shape, spectrum: np.ndarray) -> np.ndarray:
-    """Return the prewhitened filter of a shape, of unit variance in noise, at full resolution."""
+    """Return the prewhitened filter of a shape, with unit variance for noise."""
     stamp, image = render(shape, 0.0, 0.0).image, np.zeros((1024, 1024))
     image[: len(stamp), : len(stamp)] = stamp
     transform = rfft2(np.roll(image, (-(len(stamp) // 2),) * 2, axis=(0, 1)))
@@ -34,7 +34,7 @@ def matched(shape: Shape, spectrum: np.ndarray) -> np.ndarray:
 
 
 def half(shape: Shape, spectrum: np.ndarray, rate: float = 5.0) -> float:
-    """Return the SNR at which the limit finds half."""
+    """Return the SNR at which the limit detects one half."""
     power = whitened_power(render(shape, 0.0, 0.0).image, coarse_spectrum(spectrum))
     snr = np.linspace(3.0, 10.0, 1401)
     threshold = noise_threshold(power, 1024.0**2, rate)
@@ -42,8 +42,8 @@ def half(shape: Shape, spectrum: np.ndarray, rate: float = 5.0) -> float:
     return float(np.interp(0.5, recall, snr))
 
 
-def test_the_limit_in_white_and_in_correlated_noise():
-    """One known shape: below the 5.2 of an observer that tries 216 shapes; correlation costs a quarter."""
+def test_limit_in_white_and_correlated_noise():
+    # With one known shape the limit is below the 5.2 of the ideal observer; correlation raises it by a quarter.
     white, correlated = half(DIAMOND, noise.white_spectrum()), half(DIAMOND, CORRELATED)
     assert white == pytest.approx(4.9, abs=0.15)
     assert correlated == pytest.approx(6.2, abs=0.2)
@@ -52,7 +52,7 @@ def test_the_limit_in_white_and_in_correlated_noise():
 
 
 @pytest.mark.parametrize("spectrum", [noise.white_spectrum(), CORRELATED], ids=["white", "correlated"])
-def test_the_threshold_leaves_the_rate_of_peaks_in_simulated_noise(spectrum):
+def test_noise_threshold_gives_rate_in_simulated_noise(spectrum):
     filtering, found = matched(DIAMOND, spectrum), 0
     for seed in range(4):
         field = noise.draw_noise(np.random.default_rng(seed), spectrum)
@@ -64,7 +64,7 @@ def test_the_threshold_leaves_the_rate_of_peaks_in_simulated_noise(spectrum):
     assert noise_threshold(power, 1024.0**2, 100 * found / 4) == pytest.approx(4.0, abs=0.06)
 
 
-def test_the_recall_is_that_of_injected_blobs():
+def test_expected_recall_matches_injected_blobs():
     filtering, threshold, snr = matched(DIAMOND, CORRELATED), 5.0, 6.2
     middles = np.arange(32, 1024, 64)
     lattice = np.zeros((1024, 1024))
@@ -84,13 +84,13 @@ def test_the_recall_is_that_of_injected_blobs():
     assert 0.3 < expected < 0.7
 
 
-def test_offsets_of_rows_cost_nearly_nothing():
+def test_row_offsets_hardly_change_the_limit():
     assert half(DIAMOND, noise.row_noise_spectrum(0.0, 0.3, 0.3)) < 1.1 * half(
         DIAMOND, noise.white_spectrum()
     )
 
 
-def test_the_limit_of_a_frame():
+def test_compute_limit_of_a_frame():
     stamps = [render(DIAMOND, 300.0, 300.0), render(SMALL, 600.0, 600.0)]
     blobs = np.zeros(2, dtype=[("snr", "f8")])
     blobs["snr"] = 4.0, 20.0

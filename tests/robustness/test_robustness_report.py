@@ -1,4 +1,4 @@
-"""Detectors on the robustness sets: what they find, how it is counted, and what the worst set is."""
+"""Tests of the detectors on the robustness sets and of the report."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ SNR = np.array([4.0, 6.0, 8.0, 12.0, 20.0, 30.0])
 
 
 def found_at(x, y, probability: float = 0.9) -> FinderResult:
-    """Return the answer of a detector that finds something at these places."""
+    """Return the result of a detector with detections at these positions."""
     x, y = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
     scores = [float(any(tile.contains(*place) for place in zip(x, y, strict=True))) for tile in tiles()]
     return FinderResult(Peaks(x, y, np.full(len(x), probability)), probability * np.array(scores))
@@ -44,7 +44,7 @@ NOTHING = found_at([], [])
 STRONG = found_at(100 + 150 * np.arange(2, 6) + 1.5, np.full(4, 500.0))  # from SNR 8, 1.5 px off
 
 
-def test_recall_position_and_ratio_to_the_limit():
+def test_report_set_contains_recall_position_error_and_ratio():
     report = figures(*[frame_with(STRONG)] * 4, *[frame_with(NOTHING, blobs=False)] * 4)
     mine = report["cnn"]
     assert [mine[f"recall_{part}"]["value"] for part in
@@ -60,14 +60,14 @@ def test_recall_position_and_ratio_to_the_limit():
         assert set(value) == {"value", "low", "high"}
 
 
-def test_nothing_below_the_threshold_counts():
+def test_detections_below_threshold_are_ignored():
     mine = figures(*[frame_with(STRONG)] * 2, frame_with(found_at(5, 5), blobs=False), threshold=0.95)["cnn"]
     assert mine["recall_above_15"]["value"] == 0
     assert mine["false_per_100"]["value"] == 0
     assert mine["false_subframes_per_100"]["value"] == 0
 
 
-def test_false_blobs_far_from_any_and_displaced_ones_are_told_apart():
+def test_false_and_displaced_blobs_are_counted_separately():
     far, beside = found_at(400, 900), found_at(100 + 10, 500)
     mine = figures(frame_with(far), frame_with(beside), *[frame_with(far, blobs=False)] * 2)["cnn"]
     assert mine["false_per_100"]["value"] == pytest.approx(75.0)
@@ -75,7 +75,7 @@ def test_false_blobs_far_from_any_and_displaced_ones_are_told_apart():
     assert mine["false_subframes_per_100"]["value"] == pytest.approx(100.0)
 
 
-def test_frames_that_a_detector_did_not_search_do_not_count():
+def test_unsearched_frames_are_ignored():
     far = found_at(400, 900)
     some = [frame_with(STRONG), frame_with(far, blobs=False), frame_with(None, blobs=False)]
     mine = figures(*some)["cnn"]
@@ -84,7 +84,7 @@ def test_frames_that_a_detector_did_not_search_do_not_count():
     assert np.isfinite(mine["auc_5_to_30"]["value"])
 
 
-def test_the_worst_set_and_one_without_a_number():
+def test_worst_set_includes_nan():
     def of(snr: float, recall: float) -> dict:
         return {"cnn": {"snr_at_half": {"value": snr}, "recall_above_15": {"value": recall}}}
 
@@ -96,13 +96,13 @@ def test_the_worst_set_and_one_without_a_number():
 
 @pytest.fixture
 def two_sets(monkeypatch):
-    """Only two of the sets, so that it is quick."""
+    """Use only two sets to save time."""
     few = {name: frames.SETS[name] for name in ("white_noise", "bad_pixels")}
     monkeypatch.setattr(frames, "SETS", few)
     monkeypatch.setattr(search, "SETS", few)
 
 
-def test_all_detectors_on_drawn_frames(two_sets, tmp_path):
+def test_report_of_all_detectors_on_drawn_frames(two_sets, tmp_path):
     model = write_model(tmp_path / "model")
     old = write_model(tmp_path / "old", random_network("predecessor"), name="predecessor")
     finders = {"cnn": model_finder(model, 0.5), "matched_filter": filter_finder(float(score_from_snr(6.0)))}
@@ -124,7 +124,7 @@ def test_all_detectors_on_drawn_frames(two_sets, tmp_path):
     assert set(rows[0]) == {"set", "detector", "figure", "value", "low", "high"}
 
 
-def test_the_network_is_measured_as_it_is_served(tmp_path):
+def test_model_finder_agrees_with_predictor(tmp_path):
     folder = write_model(tmp_path / "model")
     image = draw_frame("all_together", np.random.default_rng(2), 24).image
     served = Predictor.load(folder)(image)
@@ -136,7 +136,7 @@ def test_the_network_is_measured_as_it_is_served(tmp_path):
     np.testing.assert_allclose(found.scores, served.probabilities, atol=0.03)
 
 
-def test_the_filters_are_those_of_the_evaluation():
+def test_filter_finder_agrees_with_find_by_filter():
     image = draw_frame("white_noise", np.random.default_rng(2), 24).image
     found = filter_finder(0.3).find(image)
     peaks, score = find_by_filter(prepare_frame(image).scaled)
@@ -144,16 +144,16 @@ def test_the_filters_are_those_of_the_evaluation():
     assert found.scores.max() == pytest.approx(score)
 
 
-def test_slow_detectors_search_few_of_the_frames_without_blobs(two_sets):
-    looked = {"quick": 0, "slow": 0}
+def test_slow_finders_search_fewer_empty_frames(two_sets):
+    calls = {"quick": 0, "slow": 0}
 
     def counting(name: str):
         def find(image: np.ndarray) -> FinderResult:
-            looked[name] += 1
+            calls[name] += 1
             return NOTHING
 
         return find
 
     finders = {"quick": Finder(counting("quick"), 0.5), "slow": Finder(counting("slow"), 0.5, every=3)}
     search_sets(finders, 1, 5.0, seed=1)
-    assert looked == {"quick": 2 * 4, "slow": 2 * 2}
+    assert calls == {"quick": 2 * 4, "slow": 2 * 2}
