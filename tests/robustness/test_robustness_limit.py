@@ -43,7 +43,7 @@ def half(shape: Shape, spectrum: np.ndarray, rate: float = 5.0) -> float:
 
 
 def test_limit_in_white_and_correlated_noise():
-    # With one known shape the limit is below the 5.2 of the ideal observer; correlation raises it by a quarter.
+    # With one known shape the limit is below the 5.2 of the ideal observer.
     white, correlated = half(DIAMOND, noise.white_spectrum()), half(DIAMOND, CORRELATED)
     assert white == pytest.approx(4.9, abs=0.15)
     assert correlated == pytest.approx(6.2, abs=0.2)
