@@ -115,9 +115,9 @@ def read_old_blobs() -> np.ndarray:
 def add_old_blobs(rng: np.random.Generator, image: np.ndarray, shift: float, depth_error: float) -> None:
     """Add the residuals of old blobs in a difference image.
 
-    ``shift`` is the shift in pixels between stack and exposure, nearly equal for all blobs. ``depth_error`` is
-    the relative rms difference of their depths. The noise of a difference image is 1.0 % of the background, so
-    depths in percent are in units of it.
+    ``shift`` is the shift in pixels between stack and exposure, nearly equal for all blobs, and
+    ``depth_error`` the relative rms difference of their depths. The noise of a difference image is 1.0 % of
+    the background, so depths in percent are in units of it.
     """
     angle = rng.uniform(0, 2 * np.pi)
     for x, y, depth in read_old_blobs():

@@ -80,7 +80,7 @@ def mean_over_modes(power: np.ndarray) -> float:
 def noise_threshold(power: np.ndarray, area: float, rate: float) -> float:
     """Return the level that filtered noise exceeds with ``rate`` peaks per 100 frames.
 
-    ``power`` is the spectrum of the filtered noise with arbitrary scale, ``area`` the area of a frame in pixels.
+    ``power`` is the spectrum of the noise with arbitrary scale, ``area`` the area of a frame in pixels.
     """
     fy = 2 * np.pi * np.fft.fftfreq(GRID)[:, None]
     fx = 2 * np.pi * np.fft.rfftfreq(GRID)[None, :]
