@@ -46,8 +46,8 @@ class Residual(nn.Module):
 class MatchedFilters(nn.Module):
     """SNR of a bank of blob shapes at reduced resolution, with unit noise for white noise.
 
-    ``shapes`` are pairs of half-width (pixels) and radius of the hole in half-widths (0: no hole); ``reduction`` is
-    the number of pixels per cell.
+    ``shapes`` are pairs of half-width (pixels) and radius of the hole in half-widths (0: no hole), and
+    ``reduction`` is the number of pixels per cell.
     """
 
     def __init__(self, shapes: tuple[tuple[float, float], ...], reduction: int):
