@@ -58,7 +58,7 @@ def list_slices(data: Shard) -> list[tuple[str, str, np.ndarray]]:
 
 
 def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], draw: Bootstrap) -> list[dict]:
-    """Return the recall of blobs in each SNR bin; ``hit`` is the mask of the blobs that were found.
+    """Return the recall of blobs per SNR bin; ``hit`` marks the blobs that were found.
 
     Returns
     -------
