@@ -13,7 +13,6 @@ from blobwatch.dataset.shards import read_split, write_shard
 from blobwatch.detector.export import load_network
 from blobwatch.detector.network import build_network
 from blobwatch.detector.training import Progress
-from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
 from blobwatch.params import Baseline, load_params
 from blobwatch.stages import baseline as stage
@@ -60,17 +59,6 @@ def test_model_runs_like_other_models(trained, subframes):
     assert np.ptp(answers[:, 0]) > 0
     frame = np.zeros((1, 1, 1024, 1024), np.float32)
     assert model.run(frame).shape == (1, 3, 4, 4)
-
-
-def test_manifest_describes_architecture(trained):
-    manifest = Model.load(trained[0]).manifest
-    assert manifest["architecture"] == {"name": "predecessor", "width": 1, "stride": 256}
-    assert manifest["parameters"] == 8_392_418
-    assert sorted(path.name for path in trained[0].iterdir()) == [
-        "manifest.json",
-        "model.onnx",
-        "model.safetensors",
-    ]
 
 
 def test_history_has_row_per_epoch(trained):
@@ -136,8 +124,3 @@ def test_requested_number_of_subframes_is_drawn(subframes, tmp_path, monkeypatch
     drawn = [{image.tobytes() for image in one.images} for one in seen]
     assert {len(one) for one in drawn} == {6}
     assert set.union(*drawn) == {image.tobytes() for image in data.images}
-
-
-def test_missing_subframes(tmp_path):
-    with pytest.raises(BlobwatchError, match=r"no train subframes\. Run `dvc repro subframes`"):
-        run(tmp_path / "nowhere", tmp_path / "out")

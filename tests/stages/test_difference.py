@@ -196,16 +196,6 @@ def test_nested_folders_give_relative_paths(made, exposures, settings, tmp_path)
     assert [row | {"exposure": ""} for row in rows] == [row | {"exposure": ""} for row in flat_rows]
 
 
-def test_duplicate_rootname_is_reported(exposures, tmp_path):
-    one = sorted(exposures.glob("*.fits"))[0]
-    name = one.name.split("_")[0]
-    shutil.copy(one, tmp_path / one.name)
-    shutil.copy(one, tmp_path / "again_flt.fits")
-    reported = []
-    assert len(list_exposures(tmp_path, "F153M", reported.append)) == 1
-    assert reported[0].startswith(f"{name}: 2 files; ")
-
-
 def test_exposure_without_date_raises_error(exposures, tmp_path):
     changed_copy(
         sorted(exposures.glob("*.fits"))[0], tmp_path / "a_flt.fits", EXPSTART=None, **{"DATE-OBS": None}

@@ -2,9 +2,8 @@
 
 A pickle can call arbitrary functions, so the file is read without executing any of them:
 
-1. The instructions are listed. Instructions that a dict of arrays does not need are rejected.
-2. The pickle is loaded with placeholders for the names that numpy uses. They only record their arguments.
-   Any other name is rejected.
+1. Instructions that a dict of arrays does not need are rejected.
+2. The pickle is loaded with placeholders that record their arguments. Unknown names are rejected.
 3. The arrays are decoded from the recorded bytes.
 """
 
@@ -24,8 +23,7 @@ from blobwatch.progress import print_message
 
 MAX_FILE_SIZE = 4_000_000  # bytes; the 27 cutouts take 0.1 MB
 MAX_INSTRUCTIONS = 10_000  # 27 cutouts take about 1,000
-# The instructions with which protocols 0 to 4 write a dict of arrays: framing, plain values, the memo table,
-# tuples, lists, dicts, and calls.
+# The instructions with which protocols 0 to 4 write a dict of arrays.
 INSTRUCTIONS = re.compile(
     "PROTO|FRAME|STOP|MARK|MEMOIZE|((LONG_)?BIN)?(PUT|GET)|NONE|NEWTRUE|NEWFALSE|INT|LONG1?|BININT[12]?"
     "|((SHORT_)?BIN)?UNICODE|(SHORT_)?BINBYTES8?|(EMPTY_)?TUPLE|TUPLE[123]|(EMPTY_)?LIST|APPENDS?"
@@ -75,18 +73,10 @@ class RecordedType(RecordedCall):
     def code(self) -> str:
         """Return numpy's code of a plain data type."""
         code, order = self.arguments[0], self.state[1]
-        # Fields, a subtype, flags or metadata make a type that is not plain.
-        plain = self.arguments == (code, False, True) and self.state == (
-            3,
-            order,
-            None,
-            None,
-            None,
-            -1,
-            -1,
-            0,
-        )
-        if not (plain and isinstance(code, str) and order in ("<", ">", "|")):
+        plain = (3, order, None, None, None, -1, -1, 0)  # no fields, subtype, flags or metadata
+        if self.arguments != (code, False, True) or self.state != plain:
+            raise UnsafePickle("a data type that is not plain")
+        if not isinstance(code, str) or order not in ("<", ">", "|"):
             raise UnsafePickle("a data type that is not plain")
         return order + code
 

@@ -64,8 +64,7 @@ class Frame:
     faint : list of Blob
         New blobs that have nearly vanished into the stack, and ambiguous ones.
     rootname : str
-    labelled : ndarray, shape (k, 2)
-        Positions ``x, y`` with a label.
+    labelled : ndarray, shape (k, 2), positions ``x, y`` with a label
     """
 
     image: np.ndarray
@@ -137,14 +136,8 @@ def cut_subframes(
             flipped, turns = bool(rng.integers(2)), int(rng.integers(4))
             images[index] = orient_image(synthetic.steps[tile.region], flipped, turns)
             contained = synthetic.blobs.get(tile.index, [])
-            subframes[index] = (
-                bool(contained),
-                tile.x0,
-                tile.y0,
-                flipped,
-                turns,
-                synthetic.contaminants.get(tile.index, ""),
-            )
+            contaminant = synthetic.contaminants.get(tile.index, "")
+            subframes[index] = (bool(contained), tile.x0, tile.y0, flipped, turns, contaminant)
             for blob, injected in contained:
                 x, y = orient_position(blob.x - tile.x0, blob.y - tile.y0, flipped, turns, SIZE)
                 blobs.append(make_blob_row(index, x, y, blob, synthetic.noise, injected))
@@ -205,13 +198,7 @@ def synthesize_frame(
 ) -> SyntheticFrame:
     """Add contaminants and blobs to a copy of a frame.
 
-    Parameters
-    ----------
-    rng : Generator
-    frame : Frame
-    recipe : Recipe
-    chosen, with_blobs : set of int
-        Indices of the subframes to cut, and of those that get blobs.
+    Only the subframes with an index in ``chosen`` get contaminants; those in ``with_blobs`` get blobs.
 
     Notes
     -----
