@@ -167,12 +167,14 @@ def holding(array: bytes) -> bytes:
     return by_hand(EMPTY, b"(K\x01)", OBJECT, b"\x89]}\x8c\x011", array, b"satb")
 
 
-def array_of(state: bytes) -> bytes:
-    return EMPTY + b"(" + state + b"tb"
+ZERO = b"\x89C\x08" + b"\x00" * 8
 
 
-ONE = b"\x00" * 8
-GOOD = array_of(b"K\x01K\x01\x85" + FLOAT + PLAIN + b"\x89C\x08" + ONE)
+def encode_array(dtype: bytes = FLOAT + PLAIN, shape: bytes = b"K\x01\x85", content: bytes = ZERO) -> bytes:
+    return EMPTY + b"(K\x01" + shape + dtype + content + b"tb"
+
+
+GOOD = encode_array()
 
 
 def test_reads_handwritten_pickle(tmp_path):
@@ -191,53 +193,29 @@ def test_reads_handwritten_pickle(tmp_path):
             holding(RECONSTRUCT + NDARRAY + b"J\x00\x00\x00\x40\x85C\x01b\x87R"),
         ),
         "the type called": ("a call of a type", holding(NDARRAY + b"K\x09\x85R")),
-        "objects": (
-            "without plain numbers",
-            holding(array_of(b"K\x01K\x01\x85" + OBJECT + b"\x89]K\x01a")),
-        ),
-        "objects out of bytes": (
-            "a data type that is not plain",
-            holding(array_of(b"K\x01K\x01\x85" + OBJECT + b"\x89C\x08" + ONE)),
-        ),
+        "objects": ("without plain numbers", holding(encode_array(OBJECT, content=b"\x89]K\x01a"))),
+        "objects out of bytes": ("a data type that is not plain", holding(encode_array(OBJECT))),
         "flags of a type": (
             "a data type that is not plain",
-            holding(
-                array_of(b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"K\x00tb", b"K?tb") + b"\x89C\x08" + ONE)
-            ),
+            holding(encode_array(FLOAT + PLAIN.replace(b"K\x00tb", b"K?tb"))),
         ),
         "metadata of a type": (
             "a data type that is not plain",
-            holding(
-                array_of(
-                    b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"K\x00tb", b"K\x00}tb") + b"\x89C\x08" + ONE
-                )
-            ),
+            holding(encode_array(FLOAT + PLAIN.replace(b"K\x00tb", b"K\x00}tb"))),
         ),
         "fields of a type": (
             "a data type that is not plain",
-            holding(
-                array_of(
-                    b"K\x01K\x01\x85" + FLOAT + PLAIN.replace(b"NNN", b"N\x8c\x01x\x85}") + b"\x89C\x08" + ONE
-                )
-            ),
+            holding(encode_array(FLOAT + PLAIN.replace(b"NNN", b"N\x8c\x01x\x85}"))),
         ),
-        "a type of text": (
-            "of type <U4",
-            holding(array_of(b"K\x01K\x01\x85" + FLOAT.replace(b"f8", b"U4") + PLAIN + b"\x89C\x08" + ONE)),
-        ),
-        "a type given no state": (
-            "damaged",
-            holding(array_of(b"K\x01K\x01\x85" + FLOAT + b"\x89C\x08" + ONE)),
-        ),
+        "a type of text": ("of type <U4", holding(encode_array(FLOAT.replace(b"f8", b"U4") + PLAIN))),
+        "a type given no state": ("damaged", holding(encode_array(FLOAT))),
         "more numbers than bytes": (
             "does not match its size",
-            holding(array_of(b"K\x01J\xff\xff\xff\x7f\x85" + FLOAT + PLAIN + b"\x89C\x08" + ONE)),
+            holding(encode_array(shape=b"J\xff\xff\xff\x7f\x85")),
         ),
         "a side below zero": (
             "does not match its size",
-            holding(
-                array_of(b"K\x01J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86" + FLOAT + PLAIN + b"\x89C\x08" + ONE)
-            ),
+            holding(encode_array(shape=b"J\xff\xff\xff\xffJ\xff\xff\xff\xff\x86")),
         ),
         "two contents": ("two states for one array", holding(GOOD + b"(K\x01tb")),
         "a state for a name": ("a state for a function or type", holding(RECONSTRUCT + b"N}\x86b")),
@@ -263,10 +241,7 @@ def test_reads_handwritten_pickle(tmp_path):
         "made by __new__": ("the pickle instruction NEWOBJ", holding(NDARRAY + b")\x81")),
         "a buffer": ("the pickle instruction NEXT_BUFFER", holding(b"\x97")),
         "a copy": ("the pickle instruction DUP", holding(b"K\x012")),
-        "a place in the memo too far": (
-            "a memo index that is too large",
-            holding(b"K\x01r\xff\xff\xff\x7f"),
-        ),
+        "a place in the memo too far": ("a memo index that is too large", holding(b"K\x01r\xff\xff\xff\x7f")),
         "what was never kept": ("damaged", holding(b"h\x7f")),
         "a function under another's place": (
             "the name posix.system",
