@@ -1,7 +1,7 @@
 """Predictions on thousands of files, on this machine or on a Dask cluster."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from blobwatch.archive.cluster import KilledJob, count_workers, open_cluster, run_jobs
@@ -98,13 +98,8 @@ def scan(
             print_warning(text)
         identities = compute_identities(config, files, earlier)
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in known]
-        with progress_bar() as progress:
-            task = progress.add_task("scan", total=len(files), completed=len(files) - len(todo))
-            for rows in predict_files(config, todo, select_exposures(earlier), scheduler, workers):
-                for text in (text for row in rows for text in row.pop("warnings", ())):
-                    print_file_warning(text)
-                write_part(out, rows)
-                progress.advance(task, len(rows))
+        chunks = predict_files(config, todo, select_exposures(earlier), scheduler, workers)
+        write_results(out, chunks, len(files), len(files) - len(todo))
         known = locate_rows(out)
         if list(known) != identities or any(row.path != out for row in known.values()):  # not merged yet
             merge_rows(out, [known[identity] for identity in identities])
@@ -114,6 +109,17 @@ def scan(
         print_message(warning, "bold yellow")
         found["warning"] = warning
     return found
+
+
+def write_results(out: Path, chunks: Iterable[list[dict]], total: int, done: int) -> None:
+    """Write the rows of each chunk as a part of the table, and print their warnings."""
+    with progress_bar() as progress:
+        task = progress.add_task("scan", total=total, completed=done)
+        for rows in chunks:
+            for text in (text for row in rows for text in row.pop("warnings", ())):
+                print_file_warning(text)
+            write_part(out, rows)
+            progress.advance(task, len(rows))
 
 
 def select_files(source: Path, history: Path | None) -> tuple[list[ScanFile], list[ScanFile]]:

@@ -51,16 +51,7 @@ def run_fetch(
             "--proposal or --rootname, or list the files with --dry-run"
         )
     check_output(out)
-    found = find_products(query)
-    public = [one for one in found if one.public]
-    not_public = [one.rootname for one in found if not one.public]
-    unlisted = sorted(set(query.rootnames) - {one.rootname for one in found})
-    if not_public:
-        print_message(f"left out, not public yet: {', '.join(not_public)}", "yellow")
-    if unlisted:
-        print_message(f"not in the archive: {', '.join(unlisted)}", "red")
-    if not public:
-        raise BlobwatchError(f"none of {len(found)} exposures is public yet. Request others")
+    public, not_public, unlisted = find_public(query)
     if dry_run:
         print_products(public, not_public, out, as_json, with_flats)
         return not unlisted
@@ -77,12 +68,32 @@ def run_fetch(
     print_fetched(result, len(public), out)
     if with_flats:
         print_fetched_flats(flats, out / FOLDER)
-    if result.interrupted or flats.interrupted:
+    return check_results([result, flats], out, with_dvc) and not unlisted
+
+
+def find_public(query: Query) -> tuple[list[Product], list[str], list[str]]:
+    """Return the public files that match a query, and the rootnames not public or not listed."""
+    found = find_products(query)
+    public = [one for one in found if one.public]
+    not_public = [one.rootname for one in found if not one.public]
+    unlisted = sorted(set(query.rootnames) - {one.rootname for one in found})
+    if not_public:
+        print_message(f"left out, not public yet: {', '.join(not_public)}", "yellow")
+    if unlisted:
+        print_message(f"not in the archive: {', '.join(unlisted)}", "red")
+    if not public:
+        raise BlobwatchError(f"none of {len(found)} exposures is public yet. Request others")
+    return public, not_public, unlisted
+
+
+def check_results(results: list[FetchResult], out: Path, with_dvc: bool) -> bool:
+    """Run ``dvc add`` if requested; return whether no file is missing."""
+    if any(one.interrupted for one in results):
         raise KeyboardInterrupt
-    complete = not (result.refused or flats.refused)
+    complete = not any(one.refused for one in results)
     if with_dvc:
         add_to_dvc(out, complete)
-    return complete and not unlisted
+    return complete
 
 
 def run_fetch_flats(out: Path, dry_run: bool, as_json: bool, with_dvc: bool) -> bool:
@@ -98,11 +109,7 @@ def run_fetch_flats(out: Path, dry_run: bool, as_json: bool, with_dvc: bool) -> 
     if as_json:
         print_json({"flats": flats_to_json(result)})
     print_fetched_flats(result, out / FOLDER)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    if with_dvc:
-        add_to_dvc(out, not result.refused)
-    return not result.refused
+    return check_results([result], out, with_dvc)
 
 
 def flat_rows(flats: list[Flat], out: Path) -> list[dict]:
