@@ -30,7 +30,7 @@ def column(blobs: list[Blob], name: str) -> np.ndarray:
     return np.array([getattr(blob, name) for blob in blobs])
 
 
-def test_size_is_set_by_the_position(drawn):
+def test_size_depends_on_position(drawn):
     x, y = (column(drawn, "x") - 512) / 512, (column(drawn, "y") - 512) / 512
     design = np.stack([np.ones_like(x), x, y], axis=1)
     law, *_ = np.linalg.lstsq(design, column(drawn, "half_width"), rcond=None)
@@ -72,7 +72,7 @@ def test_shape_parameters(drawn):
     assert column(drawn, "axis_ratio").mean() == pytest.approx(1.08, abs=0.005)
 
 
-def test_rings_lie_at_the_lower_left_and_are_about_7_of_27(drawn):
+def test_rings_are_at_lower_left_with_measured_share(drawn):
     rings = [blob for blob in drawn if blob.hole]
     assert len(rings) / len(drawn) == pytest.approx(7 / 27, abs=np.sqrt(7 / 27 * 20 / 27 / 27))
     assert max(column(rings, "x")) <= 480
@@ -82,12 +82,12 @@ def test_rings_lie_at_the_lower_left_and_are_about_7_of_27(drawn):
     assert max(column(rings, "hole")) <= 0.5
 
 
-def test_what_is_given_is_kept():
+def test_given_values_are_kept():
     blob = draw_blob(np.random.default_rng(1), x=300.3, y=701.8, depth=0.05)
     assert (blob.x, blob.y, blob.depth) == (300.3, 701.8, 0.05)
 
 
-def test_shape_is_a_diamond_with_its_points_on_the_axes():
+def test_shape_is_diamond_with_corners_on_axes():
     stamp, x0, y0 = parametric_shape(
         Blob(300.0, 700.0, half_width=8.0, depth=0.1, axis_ratio=1.0, exponent=1.0, edge=20.0), 8
     )
@@ -108,7 +108,7 @@ def test_half_width_is_where_the_profile_is_one_half():
     assert np.interp(8.4, range(12), stamp[700 - y0 : 712 - y0, 300 - x0]) == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_ring_has_a_hole_of_half_the_depth_and_a_dot():
+def test_ring_has_half_depth_hole_and_central_dot():
     stamp, x0, y0 = parametric_shape(Blob(200.0, 200.0, half_width=10.0, depth=0.1, edge=15.0, hole=0.5), 8)
     row = stamp[200 - y0, 200 - x0 :]
     assert row[0] > 0.9  # the dot
@@ -119,7 +119,7 @@ def test_a_ring_has_a_hole_of_half_the_depth_and_a_dot():
 
 @pytest.mark.parametrize("strength", [0.05, 0.1, 0.2])
 @pytest.mark.parametrize("edge", [2.0, 5.0, 20.0])
-def test_a_collar_has_the_opposite_sign_and_its_strength(strength, edge):
+def test_collar_sign_and_strength(strength, edge):
     bare = Blob(300.0, 700.0, half_width=7.0, depth=0.1, axis_ratio=1.2, edge=edge)
     collared = replace(bare, collar=strength)
     stamp, x0, y0 = parametric_shape(collared, 4)
@@ -135,7 +135,7 @@ def test_a_collar_has_the_opposite_sign_and_its_strength(strength, edge):
         assert stamp.min() < -0.8 * strength
 
 
-def test_a_collar_has_faded_at_the_border_of_its_stamp_and_counts_in_the_snr():
+def test_collar_fades_at_stamp_edge_and_changes_snr():
     blob = Blob(300.3, 701.8, half_width=5.0, depth=0.1, axis_ratio=0.7, edge=25.0, collar=0.2)
     stamp, _, _ = unit_shape(blob)
     assert np.abs([*stamp[0], *stamp[-1], *stamp[:, 0], *stamp[:, -1]]).max() < 0.001
@@ -152,7 +152,7 @@ def test_transmission_is_attenuation_and_shadows_multiply():
     assert together.max() == 1.0
 
 
-def test_the_asymmetric_place():
+def test_blob_at_asymmetric_position():
     light = 1.0 - transmission([Blob(300.3, 701.8, 7.0, 0.2)])
     y, x = np.indices(light.shape)
     assert (light * x).sum() / light.sum() == pytest.approx(300.3, abs=0.05)
@@ -162,19 +162,19 @@ def test_the_asymmetric_place():
 @pytest.mark.parametrize(
     "place", [(-30.0, 500.0), (500.0, 1100.0), (0.0, 0.0), (1023.0, 2.0), (-3.0, 1026.0)]
 )
-def test_a_blob_over_the_edge_is_cut(place):
+def test_blob_at_frame_edge_is_clipped(place):
     stamp, x0, y0 = unit_shape(Blob(*place, 7.0, 0.2))
     region, part = overlap(stamp, x0, y0, (1024, 1024))
     assert np.empty((1024, 1024))[region].shape == part.shape
     assert transmission([Blob(*place, 7.0, 0.2)]).shape == (1024, 1024)
 
 
-def test_depth_for_inverts_snr_of(drawn):
+def test_depth_at_snr_inverts_blob_snr(drawn):
     for blob in drawn[:20]:
         assert blob_snr(blob, 0.01) == pytest.approx(blob.depth / depth_at_snr(blob, 1.0, 0.01), rel=1e-9)
 
 
-def test_old_blobs_are_the_measured_ones():
+def test_old_blobs_match_measured_table():
     old = draw_old_blobs(np.random.default_rng(1))
     assert len(old) == 108
     assert (old[0].x, old[0].y, old[0].depth) == (234.0, 424.0, pytest.approx(0.0488))

@@ -96,7 +96,7 @@ def test_streaks_differ_in_direction_from_frame_to_frame():
     assert np.ptp([direction(seed) for seed in range(8)]) > 10
 
 
-def test_line_has_its_place_length_width_tilt_and_amplitude():
+def test_line_position_length_width_tilt_amplitude():
     image = np.zeros(SHAPE)
     add_line(image, 300.3, 701.8, length=100.0, tilt=0.0, width=2.5, amplitude=0.4)
     assert width_at_half(image[690:714, 300]) == pytest.approx(2.5, abs=0.15)
@@ -111,7 +111,7 @@ def test_line_has_its_place_length_width_tilt_and_amplitude():
     assert image.max() <= 0.4
 
 
-def test_a_line_outside_changes_nothing():
+def test_line_outside_frame_changes_nothing():
     image = np.zeros(SHAPE)
     add_line(image, -500, 2000, 100, 10, 2, 1.0)
     assert not image.any()
@@ -138,7 +138,7 @@ def test_light_of_the_limb_doubles_the_left_and_ends_at_200():
     assert (np.diff(excess[500, :200]) < 0).all()
 
 
-def test_glow_is_even_but_for_a_gradient():
+def test_glow_has_only_a_gradient():
     frames = [draw_glow(np.random.default_rng(seed), 0.0) for seed in range(20)]
     assert np.mean([frame.mean() for frame in frames]) == pytest.approx(1.0, abs=0.01)
     assert all(frame.min() > 0.6 and frame.max() < 1.4 for frame in frames)

@@ -85,7 +85,7 @@ def test_scratch():
     assert dimming.max() <= 0.02
 
 
-def test_flat_field_is_smooth_but_for_its_stripes_and_its_rim():
+def test_flat_field_is_smooth_except_stripes_and_rim():
     flat = flat_field(rng(), 0.0)
     assert np.abs(np.diff(flat[20:-20, 20:-20], axis=1)).max() < 2e-4
     assert flat[512, 5] < 0.975 * flat[512, 20]
@@ -115,7 +115,7 @@ def test_kinds_and_levels_of_bad_pixels(detector):
     assert (detector.bad_level[bad] >= 0).all()
 
 
-def test_bad_pixels_stand_alone_or_in_clusters_of_two_and_three():
+def test_bad_pixels_form_clusters_of_one_to_three():
     ndimage = pytest.importorskip("scipy.ndimage", reason="needs the extra train")
     since, _, _ = draw_bad_pixels(rng(), 246.0, 0.007, 0.0145)
     labels, count = ndimage.label(np.isfinite(since), np.ones((3, 3)))

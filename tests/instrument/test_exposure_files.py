@@ -104,7 +104,7 @@ def test_a_link_to_a_folder_above_is_reported(tmp_path):
     ]
 
 
-def test_what_cannot_be_read_is_reported(tmp_path, monkeypatch):
+def test_unreadable_entries_are_reported(tmp_path, monkeypatch):
     (sound, _, _) = touched(tmp_path, "a.fits", "locked.fits", "shut/b.fits")
     (tmp_path / "dangling.fits").symlink_to("gone.fits")
     (tmp_path / "lost").symlink_to("gone")  # perhaps a folder of exposures
@@ -145,7 +145,7 @@ def test_find_exposures_reports_problems_and_needs_a_file(tmp_path):
 # Headers
 
 
-def test_an_exposure_is_described_by_its_header(tmp_path):
+def test_describe_file_reads_header(tmp_path):
     flats = {"PFLTFILE": "iref$u4m1335mi_pfl.fits", "DFLTFILE": "N/A", "CAL_VER": OLD.version}
     path = write(tmp_path / "a_flt.fits", **flats, DATE=OLD.date)
     assert describe_file(path) == ExposureFile(
@@ -221,27 +221,27 @@ def listed(name: str, product: str = "flt", calibration: Calibration = OLD, chan
         (listed("a.fits"), listed("b.fits"), "the first by path"),
     ],
 )
-def test_the_choice_and_its_reason(used, other, reason):
+def test_selected_version_and_reason(used, other, reason):
     for several in ([used, other], [other, used]):
         chosen, messages = select_versions(several)
         assert chosen == [used]
         assert messages == [f"ich219i8q: 2 files; {used.path.name} is used ({reason})"]
 
 
-def test_files_of_equal_names_are_told_apart_by_their_folders():
+def test_files_with_equal_names_are_reported_with_path():
     several = [listed("2016/a_flt.fits"), listed("2020/a_flt.fits", calibration=NEW), listed("b_flt.fits")]
     _, (message,) = select_versions(several)
     assert message.startswith("ich219i8q: 3 files; /in/2020/a_flt.fits is used (")
 
 
-def test_other_rootnames_keep_their_places():
+def test_select_versions_keeps_order():
     first, last = replace(listed("x.fits"), rootname="a"), replace(listed("y.fits"), rootname="z")
     chosen, messages = select_versions([first, listed("a.fits"), last, listed("b.fits", calibration=NEW)])
     assert [one.path.name for one in chosen] == ["x.fits", "b.fits", "y.fits"]
     assert len(messages) == 1
 
 
-def test_a_listing_reports_the_choice_and_leaves_out_difference_images(tmp_path):
+def test_list_exposures_reports_selection_and_skips_differences(tmp_path):
     write(tmp_path / "2016/a_flt.fits", CAL_VER="3.3")
     newer = write(tmp_path / "2020/a_flt.fits", CAL_VER="3.5.0")
     later = write(tmp_path / "b_flt.fits", ROOTNAME="ich219iaq", EXPSTART=57401.0)
@@ -319,7 +319,7 @@ def test_other_products_of_the_archive_are_left_out(tmp_path):
     assert [one.path for one in list_exposures(tmp_path)] == [exposure]
 
 
-def test_a_damaged_file_is_reported_where_that_is_wanted(tmp_path):
+def test_damaged_file_is_reported_unless_strict(tmp_path):
     exposure = write(tmp_path / "a_flt.fits")
     damaged = write(tmp_path / "b_flt.fits", ROOTNAME="ich219iaq")
     damaged.write_bytes(damaged.read_bytes()[:9000])

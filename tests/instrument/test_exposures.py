@@ -173,7 +173,7 @@ def test_compressed_files_are_read(tmp_path, ending):
     assert read_exposure(path).image[706, 305] == image[701, 300]
 
 
-def test_what_is_written_is_read_back_exactly(tmp_path):
+def test_flt_round_trip_is_exact(tmp_path):
     rng = np.random.default_rng(5)
     shape = (1014, 1014)
     planes = {
@@ -195,7 +195,7 @@ def test_what_is_written_is_read_back_exactly(tmp_path):
         assert hdus["TIME"].data[0, 0] == pytest.approx(802.9, abs=0.01)
 
 
-def test_rounding_to_steps_costs_nothing_against_the_noise(taken):
+def test_rounding_is_small_compared_with_noise(taken):
     noise = 0.0078 * np.nanmedian(taken[0].image)  # electrons/s
     longest = max(wfc3ir.EXPOSURE_TIMES.values())
     assert 0.0075 * 14_000 / longest > 5 * FLUX_STEP  # the faintest the simulator makes
@@ -244,7 +244,7 @@ def test_a_difference_of_flt_size_is_embedded(tmp_path):
     assert read.image[706, 305] == image[701, 300]
 
 
-def test_a_product_of_ours_brings_stack_and_noise(tmp_path):
+def test_difference_product_has_stack_and_noise(tmp_path):
     image, stack, noise = (np.full((1024, 1024), value) for value in (0.25, 1.0, 0.0078125))
     image[701, 300] = 0.5
     image[10, 20] = np.nan
@@ -275,7 +275,7 @@ def test_a_product_is_read_back_to_its_step_and_written_the_same_again(tmp_path)
     assert np.array_equal(read_difference(path, only_image=True).image, read, equal_nan=True)
 
 
-def test_only_the_image_is_touched_where_only_that_is_wanted(tmp_path):
+def test_only_image_does_not_read_other_extensions(tmp_path):
     """A product whose stack was lost is still judged; whoever wants all of it is told."""
     path = tmp_path / "x_diff.fits"
     write_difference(path, primary().header, frame() - 0.5, frame(), frame())
@@ -293,14 +293,14 @@ def test_only_the_image_is_touched_where_only_that_is_wanted(tmp_path):
         read_difference(path, only_image=True)
 
 
-def test_of_an_exposure_all_is_checked(tmp_path, flt):
+def test_exposure_is_checked_completely(tmp_path, flt):
     path = tmp_path / flt.name
     path.write_bytes(flt.read_bytes()[: flt.stat().st_size // 2])
     with pytest.raises(BlobwatchError, match=rf"{flt.name} is truncated"):
         open_fits(path, only_image=True)
 
 
-def test_a_difference_is_told_from_an_exposure(tmp_path):
+def test_difference_and_exposure_are_distinguished(tmp_path):
     image = ramp(wfc3ir.FLT_SIZE)
     science, dq = group(image)
     files = {
@@ -404,7 +404,7 @@ def test_wrong_shape(tmp_path, shape):
         read_difference(difference)
 
 
-def test_science_and_quality_of_unlike_shape(tmp_path):
+def test_science_and_quality_shapes_differ(tmp_path):
     science, _ = group(ramp(wfc3ir.FLT_SIZE))
     _, dq = group(ramp(512))
     with pytest.raises(BlobwatchError, match="the image is 512 x 512"):
@@ -424,13 +424,13 @@ def test_science_and_quality_of_unlike_shape(tmp_path):
         ({"SUBARRAY": True}, "is a subarray"),
     ],
 )
-def test_other_observations_are_refused_by_name(tmp_path, cards, said):
+def test_other_observing_modes_are_rejected(tmp_path, cards, said):
     path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
     with pytest.raises(UnusableFile, match=rf"a_flt\.fits {said}"):
         read_exposure(path)
 
 
-def test_the_dark_earth_is_no_dark(tmp_path):
+def test_dark_earth_exposure_is_accepted(tmp_path):
     cards = {"TARGNAME": "DARK-EARTH-CALIB", "IMAGETYP": "EXT", "INSTRUME": "WFC3", "OBSTYPE": "IMAGING"}
     path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
     assert read_exposure(path).targname == "DARK-EARTH-CALIB"
@@ -463,7 +463,7 @@ def test_exposure_without_its_time(tmp_path, key, value):
         read_exposure(path)
 
 
-def test_exposure_of_no_duration(tmp_path):
+def test_exposure_with_zero_exptime(tmp_path):
     path = written(tmp_path / "a_flt.fits", primary(EXPTIME=0.0), *group(ramp(1014), "COUNTS"))
     with pytest.raises(BlobwatchError, match="EXPTIME"):
         read_exposure(path)

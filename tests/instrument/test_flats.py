@@ -36,7 +36,7 @@ def write_flat(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def test_each_flat_that_the_header_names_is_multiplied(tmp_path):
+def test_flats_named_in_header_are_multiplied(tmp_path):
     low, delta, pixel = flat(1), flat(2, 1014), flat(3)
     pixel[700, 300], pixel[300, 700] = 0.0, np.inf
     write_flat(tmp_path / PFL, pixel)
@@ -57,7 +57,7 @@ def test_each_flat_that_the_header_names_is_multiplied(tmp_path):
     assert before.image[700, 300] > 0  # the exposure itself is unchanged
 
 
-def test_what_was_divided_comes_back(tmp_path):
+def test_undo_restores_original_image(tmp_path):
     pixel = flat(4)
     write_flat(tmp_path / PFL, pixel)
     raw = exposure(flatcorr="OMIT")
@@ -73,12 +73,12 @@ def test_an_exposure_without_flats_is_returned_as_it_is(tmp_path, calibration):
     assert FlatFields(tmp_path).undo(one) is one
 
 
-def test_a_raw_names_flats_that_were_not_applied(tmp_path):
+def test_flats_of_raw_are_not_undone(tmp_path):
     one = replace(exposure(flatcorr=""), product="raw")
     assert FlatFields(tmp_path).undo(one) is one
 
 
-def test_a_flat_is_read_once_and_its_pixels_stay_here(tmp_path):
+def test_flat_is_cached_and_not_pickled(tmp_path):
     path = write_flat(tmp_path / PFL, flat(5))
     flats = FlatFields(tmp_path)
     image = flats.undo(exposure()).image
@@ -87,7 +87,7 @@ def test_a_flat_is_read_once_and_its_pixels_stay_here(tmp_path):
     assert len(pickle.dumps(flats)) < 2000  # as it travels to a worker
 
 
-def test_a_flat_that_is_not_there_is_named_with_the_remedy(tmp_path):
+def test_missing_flat_error_has_remedy(tmp_path):
     write_flat(tmp_path / PFL, flat(6))
     with pytest.raises(
         BlobwatchError, match=rf"{DFL}: flat not found, a_flt\.fits .*fetch --flats.*FLATCORR"
@@ -99,7 +99,7 @@ def test_a_flat_that_is_not_there_is_named_with_the_remedy(tmp_path):
         FlatFields(tmp_path / "absent")
 
 
-def test_a_file_that_is_no_flat_is_refused(tmp_path):
+def test_invalid_flat_is_rejected(tmp_path):
     with pytest.raises(BlobwatchError, match=r"small_pfl\.fits: the flat is 512 x 512"):
         read_flat(write_flat(tmp_path / "small_pfl.fits", flat(7, 512)))
     with pytest.raises(BlobwatchError, match=r"zero_pfl\.fits: no usable pixel"):

@@ -21,13 +21,13 @@ def read(path):
         return exposure.product, exposure
 
 
-def test_the_table_is_long_enough():
+def test_number_of_odd_files():
     assert len(ODD_FILES) >= 40
     assert len({odd.name for odd in ODD_FILES}) == len(ODD_FILES)
 
 
 @pytest.mark.parametrize("odd", ODD_FILES, ids=lambda odd: odd.name)
-def test_each_file_is_read_or_refused_for_the_right_reason(tmp_path, odd):
+def test_odd_file_is_read_or_rejected(tmp_path, odd):
     path = tmp_path / f"odd{odd.ending}"
     odd.write(path)
     with collect_file_warnings() as warned:

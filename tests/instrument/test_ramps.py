@@ -118,7 +118,7 @@ def small_ramp(change=None, reads: int = 6) -> Ramp:
     return Ramp(signals, [None] * reads, [0.0] * reads, times, 1.0)
 
 
-def test_a_hit_that_fills_the_well_costs_only_the_intervals_after_it():
+def test_saturating_hit_affects_only_later_intervals():
     def hit(signals):
         for signal in signals[3:]:
             signal[70, 30] = 80_000
@@ -128,7 +128,7 @@ def test_a_hit_that_fills_the_well_costs_only_the_intervals_after_it():
     assert not saturated.any()
 
 
-def test_a_well_that_is_full_at_once_or_filled_by_its_own_light_is_saturated():
+def test_full_well_is_flagged_as_saturated():
     def fill(signals):
         for number, signal in enumerate(signals[1:], start=1):
             signal[70, 30] = 80_000  # at the first read
@@ -159,7 +159,7 @@ def test_no_light_and_few_reads_are_not_fitted():
     assert fit_rate(small_ramp(reads=3)) is None
 
 
-def test_a_short_interval_is_joined_to_the_next():
+def test_short_interval_is_merged_with_next():
     ramp = small_ramp()
     half = replace(ramp, signals=[ramp.signals[0], 0.03 * ramp.signals[1], *ramp.signals[1:]])
     half = replace(half, times=[0.0, 0.3, *ramp.times[1:]], levels=[0.0] * 7, saturated=[None] * 7)

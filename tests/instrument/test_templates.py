@@ -54,7 +54,7 @@ def centroid(image: np.ndarray) -> tuple[float, float]:
     return (image * u).sum() / image.sum(), (image * v).sum() / image.sum()
 
 
-def test_the_shape_lies_where_the_blob_is():
+def test_template_shape_is_at_blob_position():
     one = template()
     own = [value - one.profile.shape[0] // 2 for value in centroid(one.profile)]
     for x, y in ((300.0, 400.0), (300.37, 400.81), (299.5, 3.2), (0.2, 1023.0)):
@@ -67,7 +67,7 @@ def test_the_shape_lies_where_the_blob_is():
 
 
 @pytest.mark.parametrize("asked", [4.0, 12.0, 30.0])
-def test_snr_depth_and_injection_go_with_it_as_with_any_blob(asked):
+def test_snr_depth_and_injection_of_template_blob(asked):
     blob = placed(template(), 400.3, 300.7)
     blob = replace(blob, depth=depth_at_snr(blob, asked, NOISE))
     assert blob_snr(blob, NOISE) == pytest.approx(asked)
@@ -90,7 +90,7 @@ def test_two_templates_at_one_place_are_two_blobs():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_is_as_asked_where_one_fits_and_they_are_shown_mirrored(share):
+def test_template_share_and_mirroring(share):
     drawn = mix_in_templates(draw_wide_blob, [template("1"), template("2", 6.0)], share)
     rng = np.random.default_rng(1)
     blobs = [blob for blob in (drawn(rng, *PLACE) for _ in range(1000)) if isinstance(blob, TemplateBlob)]
@@ -100,7 +100,7 @@ def test_the_share_is_as_asked_where_one_fits_and_they_are_shown_mirrored(share)
         assert len({blob.template.profile.tobytes() for blob in blobs}) == 8
 
 
-def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
+def test_template_is_used_only_where_size_is_plausible():
     small, large = template("small", 3.0), template("large", 10.0)
     drawn = mix_in_templates(draw_measured_blob, [small, large], 1.0)
     rng = np.random.default_rng(2)
@@ -117,7 +117,7 @@ def test_a_template_is_used_only_where_a_blob_of_its_size_can_be():
     assert seen == {"small", "large", None}
 
 
-def test_without_templates_nothing_more_is_drawn_at_random():
+def test_no_templates_leave_random_stream_unchanged():
     assert mix_in_templates(draw_wide_blob, [], 1.0) is draw_wide_blob
     assert mix_in_templates(draw_measured_blob, [template()], 0.0) is draw_measured_blob
     plain = Recipe((5.0, 30.0), (1, 4), 0.5, True)
@@ -129,7 +129,7 @@ def test_without_templates_nothing_more_is_drawn_at_random():
     assert len({(one.images.tobytes(), one.blobs.tobytes()) for one in made}) == 1
 
 
-def test_subframes_hold_them_and_their_rows_say_how_large():
+def test_subframes_contain_templates_with_half_width():
     recipe = Recipe((20.0, 20.0), (2, 4), 0.0, templates=(template(), template("2", 4.0)), template_share=1.0)
     shard = cut_subframes(np.random.default_rng(4), frame_from_image(image_with_blobs([])), 12, recipe)
     mine = shard.blobs[np.isin(shard.blobs["half_width"], np.array([6.6, 4.0], dtype=np.float32))]
@@ -151,7 +151,7 @@ def source(tmp_path):
     return path
 
 
-def test_written_for_ds9_and_read_again(tmp_path, source):
+def test_template_file_round_trip(tmp_path, source):
     given = [template("1"), template("27", 4.0)]
     write_templates(tmp_path / "templates", given, source)
     path, read = tmp_path / "templates" / FILE, read_templates(tmp_path / "templates")
@@ -177,17 +177,17 @@ def test_a_folder_without_templates(tmp_path):
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (lambda hdu: hdu.header.remove("HALFW"), "is no template"),
-        (lambda hdu: hdu.header.remove("TEMPLATE"), "is no template"),
-        (lambda hdu: hdu.header.set("HALFW", -1.0), "is no template"),
-        (lambda hdu: hdu.header.set("HALFW", "x"), "is no template"),
-        (lambda hdu: setattr(hdu, "data", hdu.data[:-1]), "is no template"),
-        (lambda hdu: setattr(hdu, "data", hdu.data[:-1, :-1]), "is no template"),
-        (lambda hdu: hdu.data.__setitem__((3, 3), np.nan), "is no template"),
+        (lambda hdu: hdu.header.remove("HALFW"), "is not a template"),
+        (lambda hdu: hdu.header.remove("TEMPLATE"), "is not a template"),
+        (lambda hdu: hdu.header.set("HALFW", -1.0), "is not a template"),
+        (lambda hdu: hdu.header.set("HALFW", "x"), "is not a template"),
+        (lambda hdu: setattr(hdu, "data", hdu.data[:-1]), "is not a template"),
+        (lambda hdu: setattr(hdu, "data", hdu.data[:-1, :-1]), "is not a template"),
+        (lambda hdu: hdu.data.__setitem__((3, 3), np.nan), "is not a template"),
         (lambda hdu: setattr(hdu, "data", hdu.data[6:-6, 6:-6]), "does not fade to nothing at its edge"),
     ],
 )
-def test_what_was_changed_by_hand_is_checked(tmp_path, source, harm, said):
+def test_invalid_template_is_rejected(tmp_path, source, harm, said):
     write_templates(tmp_path, [template()], source)
     with fits.open(tmp_path / FILE, mode="update", memmap=False) as hdus:
         harm(hdus[1])

@@ -17,12 +17,12 @@ def test_embedding_shifts_by_five():
     assert np.isfinite(frame[5, 5:-5]).all()
 
 
-def test_a_whole_frame_is_returned_as_it_is():
+def test_full_frame_is_returned_unchanged():
     image = np.zeros((1024, 1024))
     assert wfc3ir.embed(image) is image
 
 
-def test_other_shapes_are_refused():
+def test_other_shapes_are_rejected():
     with pytest.raises(BlobwatchError, match="the image is 512 x 512; a full WFC3/IR frame is 1024 x 1024"):
         wfc3ir.embed(np.zeros((512, 512)))
     with pytest.raises(BlobwatchError, match="the image is 3 x 1014 x 1014"):

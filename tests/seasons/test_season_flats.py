@@ -78,7 +78,7 @@ def check(found: list[dict], sky: Sky, onsets: tuple[int, ...]) -> None:
     assert not missed, f"missed, of onsets {sorted(missed)}"
 
 
-def test_stacks_start_anew_with_each_flat(sky, season, tmp_path):
+def test_stacks_restart_with_each_flat(sky, season, tmp_path):
     scenario, folder = season
     watched = watch(folder, tmp_path / "ledger.db")
     check(watched.confirmed, sky, scenario.onsets)

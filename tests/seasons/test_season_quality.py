@@ -54,7 +54,7 @@ def test_bad_exposures_have_a_history():
     assert kinds.count("blank") >= 10
 
 
-def test_generator_uses_nothing_of_the_package():
+def test_generator_does_not_import_package():
     """What is judged must not share assumptions, or code, with what judges."""
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem == "judge" or path.stem.startswith("test_"):

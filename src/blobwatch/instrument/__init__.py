@@ -1,1 +1,1 @@
-"""What WFC3/IR is: its frame and facts, its FITS files, its blobs, and a simulated season of it."""
+"""The WFC3/IR instrument: frame, FITS files, blobs, and simulated seasons."""

@@ -1,10 +1,10 @@
-"""Exposures that went wrong, as a season has some: the limb in the field, lights, noise, lost lines.
+"""Faults of simulated exposures: bright limb, streaks, dim background, noise, lost lines.
 
 Notes
 -----
-That they are common is documented: of one dark-Earth programme 11 exposures were rejected by hand. How bad
-they are is not, so the strengths here are chosen, each beyond what a usable exposure shows: there the
-lit limb doubles the left 200 columns at most [DHB 7.10], streaks have 0.6 sigma, the noise is 0.76 %.
+Bad exposures are common: 11 exposures of one dark-Earth programme were rejected by hand. Their strengths
+are not documented. The values here exceed those of usable exposures, in which the lit limb at most doubles
+the left 200 columns [DHB 7.10], streaks have 0.6 sigma, and the noise is 0.76 %.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ FAULTS = ("limb", "streaks", "dim", "noise", "lost")
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one exposure.
+    """Fault of one simulated exposure.
 
     Attributes
     ----------
     light : ndarray, shape (1024, 1024), or 0.0, fraction of the background
         Added to the scene.
     dimming : float
-        Of the background, a factor.
+        Factor of the background.
     noise : float
         Added per pixel, fraction of the background.
     lost : ndarray of bool, shape (1024, 1024), or False
-        Pixels that never arrived.
+        Pixels lost in transmission.
     """
 
     light: np.ndarray | float = 0.0
@@ -41,7 +41,7 @@ class Fault:
 
 
 def draw_fault(rng: np.random.Generator, kind: str) -> Fault:
-    """Draw how an exposure goes wrong in one of the ways of ``FAULTS``."""
+    """Draw a fault of one of the kinds in ``FAULTS``."""
     if kind == "limb":
         return Fault(light=draw_limb(rng))
     if kind == "streaks":
@@ -54,7 +54,7 @@ def draw_fault(rng: np.random.Generator, kind: str) -> Fault:
 
 
 def draw_limb(rng: np.random.Generator) -> np.ndarray:
-    """Return the lit limb in the field: several times the background at one edge."""
+    """Draw the lit limb: several times the background at one edge."""
     y, x = pixel_grid()
     along = (x, wfc3ir.SIZE - 1 - x, y, wfc3ir.SIZE - 1 - y)[rng.integers(4)]
     reach = rng.uniform(250.0, 1000.0)  # pixels
@@ -63,7 +63,7 @@ def draw_limb(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_bright_streaks(rng: np.random.Generator) -> np.ndarray:
-    """Return the trails of many bright lights, all one way."""
+    """Draw many bright parallel streaks."""
     image = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     tilt = rng.uniform(-90.0, 90.0)
     for _ in range(int(rng.integers(40, 200))):
@@ -74,7 +74,7 @@ def draw_bright_streaks(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_lost_lines(rng: np.random.Generator) -> np.ndarray:
-    """Return which pixels never arrived: whole lines, in runs."""
+    """Draw the mask of lost pixels: runs of whole lines."""
     lost = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE), dtype=bool)
     wanted = rng.uniform(0.12, 0.7)
     while lost.mean() < wanted:

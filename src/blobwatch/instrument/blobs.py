@@ -1,4 +1,4 @@
-"""What an IR blob looks like: its size from its place, its diamond or ring shape, its depth.
+"""IR blobs: size as a function of position, shape (diamond or ring), and depth.
 
 Notes
 -----
@@ -27,7 +27,7 @@ OVERSAMPLE = 2  # samples along each side of a pixel
 
 @dataclass(frozen=True)
 class Blob:
-    """One blob: where, how large, how deep, and of which shape.
+    """Position, size, depth and shape of one blob.
 
     Attributes
     ----------
@@ -40,13 +40,13 @@ class Blob:
     axis_ratio : float
         Half-width along y over that along x.
     exponent : float
-        Of the superellipse: 1 a diamond, 2 an ellipse.
+        Exponent of the superellipse: 1 for a diamond, 2 for an ellipse.
     edge : float
-        Steepness: 2 falls like a Gaussian, 20 is a flat top with a hard edge.
+        Steepness: 2 for a Gaussian fall, 20 for a flat top with a hard edge.
     hole : float
         Radius of the hole of a ring, fraction of the half-width; 0 where there is none.
     collar : float
-        Strength of the surround of opposite sign that a high-pass filter leaves, fraction of the peak.
+        Strength of the surrounding ring of opposite sign (from a high-pass filter), fraction of the peak.
     """
 
     x: float
@@ -69,12 +69,12 @@ class Blob:
 
 
 def half_width_at(x: float, y: float) -> float:
-    """Return the mean half-width (pixels) of a blob at a place; the defocus grows to the lower left."""
+    """Return the mean half-width (pixels) at a position; the defocus grows to the lower left."""
     return 6.6 - 2.3 * wfc3ir.normalized(x) - 2.2 * wfc3ir.normalized(y)
 
 
 def radius_at(x: float, y: float) -> float:
-    """Return the radius (pixels) of the observatory's mask for a blob at a place."""
+    """Return the radius (pixels) of the observatory's mask for a blob at a position."""
     return 8.41 - 2.06 * wfc3ir.normalized(x) - 1.98 * wfc3ir.normalized(y)
 
 
@@ -86,7 +86,7 @@ def draw_depth(rng: np.random.Generator) -> float:
 def draw_blob(
     rng: np.random.Generator, x: float | None = None, y: float | None = None, depth: float | None = None
 ) -> Blob:
-    """Draw a blob; what is not given is drawn from the measured distributions.
+    """Draw a blob from the measured distributions; given values are kept.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def draw_blob(
     x = float(rng.uniform(low, high)) if x is None else x
     y = float(rng.uniform(low, high)) if y is None else y
     half_width = max(2.4, half_width_at(x, y) + rng.normal(0.0, 0.9))
-    # Rings were seen only here. Nearly all of the eligible must be rings to come near the 7 of 27 cutouts
-    # (0.26 +- 0.08): places drawn evenly over the frame then give one in five.
+    # Rings were observed only here. 95 % of the eligible blobs are rings, so that uniform positions give
+    # 20 % rings; 7 of 27 real cutouts are rings (0.26 +- 0.08).
     eligible = x <= 480 and y <= 660 and half_width > 7.8
     ring = eligible and rng.uniform() < 0.95
     return Blob(
@@ -136,7 +136,7 @@ def unit_shape(blob: Blob) -> tuple[np.ndarray, int, int]:
 
 @lru_cache(maxsize=64)
 def parametric_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
-    """Return `unit_shape`; kept, since drawing, measuring and injecting a blob all ask for it."""
+    """Return the shape of a parametric blob; cached, because several steps use the same blob."""
     reach = 10.0 ** (1.0 / blob.edge)  # in half-widths; below 0.1 % outside
     reach = blob.half_width * max(1.0, blob.axis_ratio) * (max(reach, 3.0) if blob.collar else reach)
     radius = int(np.ceil(reach)) + 1
@@ -213,14 +213,14 @@ def read_old_blobs() -> np.ndarray:
 
 
 def draw_old_blobs(rng: np.random.Generator) -> list[Blob]:
-    """Return the real old blobs at their measured places and depths; their shapes are drawn."""
+    """Return the real old blobs at their measured positions; their shapes are drawn."""
     return [draw_blob(rng, x, y, depth) for x, y, depth in read_old_blobs().tolist()]
 
 
 def old_snr_at(x: float, y: float) -> float:
-    """Return the SNR with which the old blob at a place would show if it were new; 0 where there is none.
+    """Return the SNR that an old blob would have as a new one; 0 without an old blob.
 
-    In a difference image of the usual noise, `SIGMA`. A place up to `MATCH_MARGIN` pixels outside the
+    The noise is that of a usual difference image, `SIGMA`. A position up to `MATCH_MARGIN` pixels outside the
     radius of an old blob belongs to it.
     """
     table = read_old_blobs()

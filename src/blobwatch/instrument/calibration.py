@@ -1,4 +1,4 @@
-"""Calibration of an exposure: which flat fields were applied, by which version of calwf3, and when."""
+"""Calibration of an exposure: applied flat fields, version of calwf3, and date."""
 
 import re
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ class Calibration:
     Attributes
     ----------
     flatcorr : str
-        COMPLETE, OMIT or PERFORM; empty where the header does not say.
+        COMPLETE, OMIT or PERFORM; empty if missing.
     pflt, dflt, lflt : str
         File names of the pixel, delta and low-order flat without ``iref$``; empty for none.
     version : str
         CAL_VER as in the header, for instance ``3.3(28-Jan-2016)``.
     date : str
-        CAL_DATE or DATE of the file; empty where the header has neither.
+        CAL_DATE or DATE of the file; empty if both are missing.
     """
 
     flatcorr: str = ""
@@ -37,7 +37,7 @@ class Calibration:
     def flats(self) -> str:
         """Return the key of the applied flats: exposures with equal keys can be combined.
 
-        ``none`` where no flat was applied, ``unknown`` where a flat was applied and not named.
+        ``none`` if no flat was applied, ``unknown`` if the applied flat is not named.
         """
         if self.flatcorr in ("OMIT", "PERFORM", "SKIPPED"):
             return "none"
@@ -75,7 +75,7 @@ def read_calibration(header: fits.Header) -> Calibration:
 
 
 def dflat_warning(calibrations: Iterable[Calibration]) -> str:
-    """Return the warning about D-flats; empty where no exposure was divided by one.
+    """Return the warning about D-flats; empty if no exposure was divided by one.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class Truncated(Exception):
 
 @dataclass
 class Layout:
-    """Where the parts of a FITS file are, and what has to be repaired before astropy reads it.
+    """Layout of a FITS file, and the repairs that astropy needs.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Layout:
     repairs : dict of int to bytes
         Position and repaired content of headers.
     problems : list of str
-        What a user should hear about.
+        Problems to report to the user.
     """
 
     size: int
@@ -70,7 +70,7 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
     size : int
         Its bytes.
     last : bytes, optional
-        EXTNAME of the extension after which nothing is read or checked.
+        EXTNAME of the last extension to read and check.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def check_trailing_bytes(layout: Layout, file: BinaryIO, number: int) -> None:
 
 
 def read_header(file: BinaryIO, start: int) -> bytes | None:
-    """Return the header that begins at a byte, whole blocks; None where there is none."""
+    """Return the header (whole blocks) at a byte position, or None."""
     file.seek(start)
     header = b""
     while block := file.read(BLOCK):
@@ -133,7 +133,7 @@ def split_cards(header: bytes) -> Iterator[bytes]:
 
 
 def repair_header(header: bytes) -> tuple[bytes, list[str]]:
-    """Return a header that astropy parses without a complaint, and what was wrong with it."""
+    """Return a header that astropy can parse, and the list of its problems."""
     repaired, problems = [], []
     ended = False
     for number, card in enumerate(split_cards(header), start=1):
@@ -154,7 +154,7 @@ def repair_header(header: bytes) -> tuple[bytes, list[str]]:
 
 
 def repair_card(card: bytes) -> tuple[bytes, str]:
-    """Return one card in a form that can be parsed, and what was wrong with it."""
+    """Return one card in a valid form, and its problem (may be empty)."""
     problem = ""
     if FREE_TEXT.search(card):
         problem = "null bytes" if not FREE_TEXT.search(card.replace(b"\0", b" ")) else "bytes beyond ASCII"
@@ -176,7 +176,7 @@ def repair_card(card: bytes) -> tuple[bytes, str]:
 
 
 def parse_structure(header: bytes) -> dict[bytes, bytes]:
-    """Return the values of a header that say how many data follow, and the name of the extension."""
+    """Return the header values that define the data size, and EXTNAME."""
     wanted = (b"BITPIX", b"NAXIS", b"PCOUNT", b"GCOUNT", b"EXTNAME")
     found = {}
     for card in split_cards(header):

@@ -1,4 +1,4 @@
-"""What comes and goes: light of the Earth, streaks, persistence of grism spectra, cosmic rays.
+"""Variable light: Earth glow, streaks, persistence of grism spectra, cosmic rays.
 
 Each function returns light in fractions of the background, to be added to a scene.
 
@@ -17,7 +17,7 @@ SIGMA = 0.010  # noise per pixel of a difference image, fraction of the backgrou
 
 
 def draw_glow(rng: np.random.Generator, scattered: float) -> np.ndarray:
-    """Return the even glow of the dark Earth with its gradient, mean about 1.
+    """Draw the glow of the dark Earth with its gradient, mean about 1.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def draw_glow(rng: np.random.Generator, scattered: float) -> np.ndarray:
     y, x = pixel_grid()
     u, v = wfc3ir.normalized(x), wfc3ir.normalized(y)
     a, b, c = rng.normal(0.0, 0.03, 3)
-    # Scattered Earthlight falls to nothing over the left 200 columns [DHB 7.10].
+    # Scattered Earthlight falls to zero over the left 200 columns [DHB 7.10].
     limb = scattered * np.clip(1.0 - x / 200.0, 0.0, 1.0) ** 2
     return 1.0 + a * u + b * v + c * u * v + limb
 
@@ -46,7 +46,7 @@ def add_line(
     ----------
     image : ndarray, shape (ny, nx)
     x, y : float
-        Its middle, pixels.
+        Centre of the line, pixels.
     length, width : float
         Pixels; the width is the full width at half maximum.
     tilt : float
@@ -71,7 +71,7 @@ def add_line(
 def draw_triplets(
     rng: np.random.Generator, image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE), count: int = 1
 ) -> np.ndarray:
-    """Return horizontal triplets of lines, probably the persistence of grism spectra.
+    """Draw horizontal triplets of lines, probably the persistence of grism spectra.
 
     Three parallel lines 8.5-9 px apart, often in pairs 81-83 px apart, 150-280 px long, 2-3 px wide,
     tilted by 0.5-0.9 degrees, 0.7-1.3 sigma per pixel, the outer lines stronger.
@@ -115,7 +115,7 @@ def draw_streaks(
 
 
 def draw_cosmic_rays(rng: np.random.Generator, seconds: float, background: float) -> np.ndarray:
-    """Return the charge of the cosmic rays of one exposure.
+    """Draw the cosmic rays of one exposure.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The detector's own permanent features: what every exposure shows, old blobs aside.
+"""Permanent features of the detector, without old blobs.
 
 Notes
 -----
@@ -42,9 +42,9 @@ class Detector:
     Attributes
     ----------
     sensitivity : ndarray, shape (1024, 1024), float64
-        What is left of the flat field, wagon wheel and scratch in it; mean about 1.
+        Residual of the flat field with wagon wheel and scratch; mean about 1.
     dead : ndarray, shape (1024, 1024), bool
-        Death star and dead zones; they give no signal.
+        Death star and dead zones; without signal.
     bad_since : ndarray, shape (1024, 1024), float32, days after the season's start
         When a pixel turned bad: 0 or less before the season, infinite never.
     bad_kind : ndarray, shape (1024, 1024), int16
@@ -104,7 +104,7 @@ def flat_field(rng: np.random.Generator, stripe_noise: float) -> np.ndarray:
 def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
     """Return the dimming of the wagon wheel: felloe, rim, spokes, the curl at its foot, the dark corner."""
     dimming = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
-    part = dimming[:400, 880:]  # nothing of it lies outside
+    part = dimming[:400, 880:]  # the wagon wheel lies inside
     y, x = np.arange(400.0)[:, None], np.arange(880.0, wfc3ir.SIZE)[None, :]
     outer = np.interp(y, *zip(*((row, column) for column, row in FELLOE), strict=True))
     inner = np.interp(y, *zip(*((row, column) for column, row in RIM), strict=True))
@@ -123,7 +123,7 @@ def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
 
 
 def line_proximity(x: np.ndarray, y: np.ndarray, points: tuple, width: float) -> np.ndarray:
-    """Return how near each pixel is to a line through ``points``: 1 on it, Gaussian of sigma ``width``."""
+    """Return a Gaussian of sigma ``width`` around a line through ``points``; 1 on the line."""
     distance = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf)
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         length = (x1 - x0) ** 2 + (y1 - y0) ** 2
@@ -173,7 +173,7 @@ def dead_zones(rng: np.random.Generator) -> np.ndarray:
 def draw_bad_pixels(
     rng: np.random.Generator, days: float, start: float, end: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return when each pixel turns bad, the kind of its fault, and its level.
+    """Draw when each pixel turns bad, the kind of its fault, and its level.
 
     Pixels that turn bad do so in clusters of one to three neighbours.
     """
@@ -197,8 +197,8 @@ def draw_bad_pixels(
         since.shape,
         p=[0.3, 0.4, 0.3],
     )
-    # Dead pixels were so from the start, but for a few: those that turn bad glow or flicker. This keeps
-    # the high side of a difference, where a new blob is sought, as clean as measured.
+    # Most dead pixels are dead from the start; pixels that turn bad later are mostly hot or unstable. The
+    # positive side of a difference, where new blobs appear, is then as clean as measured.
     later = (since > 0) & (kind == wfc3ir.DQ_BAD) & (rng.uniform(size=since.shape) < 0.8)
     kind[later] = wfc3ir.DQ_HOT
     excess = np.exp(rng.uniform(np.log(0.02), np.log(1.5), since.shape))

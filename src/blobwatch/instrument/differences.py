@@ -1,4 +1,4 @@
-"""Difference images, read in every form that is accepted, and written as our products."""
+"""Read difference images in all accepted forms; write our difference products."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from blobwatch.instrument.kinds import DIFFERENCE, classify_file
 from blobwatch.instrument.observing_modes import require_ir_frame
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
-# reaches to 4 times the background either way, which no loss of light can.
+# covers +-4 times the background, more than any loss of light.
 FRACTION_STEP = 2.0**-13
 
 
@@ -34,7 +34,7 @@ class Difference:
     rootname : str
         Of the exposure; the file's name where the header has none.
     image : ndarray, shape (1024, 1024), float32, fraction of the background
-        NaN where nothing is known.
+        NaN where unknown.
     stack, noise : ndarray or None, the same shape and unit
         The median stack, and the noise per pixel; None where the file holds only the image.
     header : dict
@@ -99,7 +99,7 @@ def read_difference(
 
 
 def read_frame(hdu, path: Path) -> np.ndarray:
-    """Return an HDU's image, float32, in the 1024 frame; of a cube its plane 0."""
+    """Return an HDU's image (plane 0 of a cube), float32, in the 1024 frame."""
     data = read_plane(hdu, path)
     while data.ndim > 2:
         data = data[0]
@@ -120,7 +120,7 @@ def write_difference(
     header : astropy Header
         The primary header, provenance included.
     image, stack, noise : ndarray, shape (1024, 1024), fraction of the background
-        Rounded to ``FRACTION_STEP`` on disk. The image, which every reader wants, lies there uncompressed.
+        Rounded to ``FRACTION_STEP`` on disk. The image is stored uncompressed for fast reading.
     """
     unit = "FRACTION"
     planes = [

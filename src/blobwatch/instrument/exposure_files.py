@@ -1,4 +1,4 @@
-"""Exposure files of a folder: described by their headers, in the order of time, one per rootname."""
+"""Exposure files of a folder, sorted by time, one per rootname."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and
 
 @dataclass(frozen=True)
 class ExposureFile:
-    """One exposure file as its header describes it.
+    """One exposure file and the facts from its header.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class ExposureFile:
         ``flt``, ``ima`` or ``raw``.
     calibration : Calibration
     stamp : str
-        Size and time of the last change of the file; empty where unknown.
+        Size and modification time of the file; empty if unknown.
     """
 
     path: Path
@@ -74,7 +74,7 @@ def list_exposures(
     Raises
     ------
     BlobwatchError
-        If there is no exposure, or one is damaged or has no date.
+        If there is no exposure, or a file is damaged or has no date.
     """
     listed, differences = [], 0
     for path in find_exposures(folder, report):
@@ -124,18 +124,18 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore_me
 
 
 def read_filter(hdus) -> str:
-    """Return FILTER of the primary or the first SCI header, in capitals; empty where neither has it."""
+    """Return FILTER of the primary or the first SCI header, in capitals; empty if missing."""
     return get_upper(hdus[0].header, "FILTER") or get_upper(read_keywords(hdus), "FILTER")
 
 
 def describe_file(path: Path, hdus=None) -> ExposureFile:
-    """Return an exposure file as its header describes it.
+    """Read the header facts of an exposure file.
 
     Parameters
     ----------
     path : Path
     hdus : HDUList, optional
-        The file where it is open already.
+        The file if already open.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def describe_file(path: Path, hdus=None) -> ExposureFile:
 
 
 def file_stamp(path: Path) -> str:
-    """Return size and time of the last change of a file; empty where it is absent."""
+    """Return size and modification time of a file; empty if absent."""
     try:
         status = path.stat()
     except OSError:
@@ -160,13 +160,13 @@ def file_stamp(path: Path) -> str:
 
 
 def is_incomplete(path: Path, seconds: float) -> bool:
-    """Return whether a file is probably still being written: unreadable, and changed a short time ago.
+    """Return whether a file is incomplete and changed less than ``seconds`` ago.
 
     Parameters
     ----------
     path : Path
     seconds : float
-        Age of the last change from which a file is taken to be complete.
+        Files older than this count as complete.
     """
     try:
         status = path.stat()
@@ -182,7 +182,7 @@ def is_incomplete(path: Path, seconds: float) -> bool:
 
 
 def select_versions(listed: Iterable[ExposureFile]) -> tuple[list[ExposureFile], list[str]]:
-    """Choose one file per rootname.
+    """Select one file per rootname.
 
     The order of preference is: ``flt``, ``ima``, ``raw``; the newest calibration; the file that changed
     last; the first by path.
@@ -211,7 +211,7 @@ def select_versions(listed: Iterable[ExposureFile]) -> tuple[list[ExposureFile],
 
 
 def sort_by_preference(several: list[ExposureFile]) -> list[ExposureFile]:
-    """Return files of one rootname, the preferred one first."""
+    """Sort files of one rootname, the preferred one first."""
     ordered = sorted(several, key=lambda one: one.path)
     ordered.sort(key=modification_time, reverse=True)
     ordered.sort(key=lambda one: one.calibration.order, reverse=True)
@@ -219,7 +219,7 @@ def sort_by_preference(several: list[ExposureFile]) -> list[ExposureFile]:
 
 
 def describe_choice(name: str, ordered: list[ExposureFile]) -> str:
-    """Return which of several files of a rootname is used, and why it precedes the second."""
+    """Return the message about the selected file of a rootname, with the reason."""
     first, second = ordered[:2]
     (version, _), (other, _) = first.calibration.order, second.calibration.order
     if first.product != second.product:
@@ -240,5 +240,5 @@ def describe_choice(name: str, ordered: list[ExposureFile]) -> str:
 
 
 def modification_time(one: ExposureFile) -> int:
-    """Return the time of the last change, ns; 0 where unknown."""
+    """Return the modification time, ns; 0 if unknown."""
     return int(one.stamp.split()[1]) if one.stamp else 0

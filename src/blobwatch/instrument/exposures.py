@@ -1,4 +1,4 @@
-"""Exposures of the dark Earth: ``flt``, ``ima`` and ``raw`` read, ``flt`` written."""
+"""Read ``flt``, ``ima`` and ``raw`` exposures of the dark Earth; write ``flt``."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from blobwatch.instrument.observing_modes import require_imaging_exposure
 from blobwatch.instrument.reads import product_of, read_rate
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
-# without loss, and comes out equal on every processor.
+# without loss, and is equal on every processor.
 FLUX_STEP = 2.0**-6  # electrons/s; the noise of a monitor exposure is 7 and more of these steps
 ERROR_STEP = 2.0**-9  # electrons/s
 
@@ -43,11 +43,11 @@ class Exposure:
     filter, targname, proposid : str
         As in the header; the filter in capitals.
     path : Path
-        Where it was read.
+        Path of the file.
     product : str
         ``flt``, ``ima`` or ``raw``.
     samp_seq : str
-        Sample sequence, for instance ``SPARS100``; empty where the header has none.
+        Sample sequence, for instance ``SPARS100``; empty if missing.
     calibration : Calibration
         Flat fields and software version.
     """
@@ -75,18 +75,18 @@ def is_exposure(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
 def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposure:
     """Read a ``flt``, ``ima`` or ``raw`` exposure of the full infrared frame.
 
-    Defects that leave the pixels known, as a missing DQ extension, are reported in one `FileWarning`.
+    Minor defects, such as a missing DQ extension, are reported in one `FileWarning`.
 
     Parameters
     ----------
     path : Path or str
     hdus : HDUList, optional
-        The file where it is open already.
+        The file if already open.
 
     Raises
     ------
     UnusableFile
-        If the file is intact but no image of an evenly lit field in a full WFC3/IR frame.
+        If the file is intact but not a full WFC3/IR image of an evenly lit field.
     BlobwatchError
         If it is unreadable, or lacks a read or a keyword that is needed.
     """
@@ -132,7 +132,7 @@ def build_exposure(hdus: fits.HDUList, path: Path) -> Exposure:
 
 
 def exposure_facts(hdus: fits.HDUList, path: Path) -> dict:
-    """Return what the headers of an exposure contain, without reading its pixels.
+    """Return the facts in the headers of an exposure, without reading its pixels.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def applied_calibration(header: dict, product: str) -> Calibration:
 
 
 def mask_border(image: np.ndarray) -> np.ndarray:
-    """Return a copy whose 5-pixel reference border is NaN: it is not sky."""
+    """Return a copy with NaN in the 5-pixel reference border."""
     framed = np.full(image.shape, np.nan)
     inner = slice(wfc3ir.BORDER, -wfc3ir.BORDER)
     framed[inner, inner] = image[inner, inner]

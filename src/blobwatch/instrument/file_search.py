@@ -8,7 +8,7 @@ from blobwatch.errors import BlobwatchError
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz")
 FLAT_ENDINGS = ("_pfl.fits", "_dfl.fits", "_lfl.fits")  # flats, also followed by .gz or .fz
-# What the archive delivers beside an exposure: drizzled and combined images, associations, engineering data.
+# Other products of the archive: drizzled and combined images, associations, engineering data.
 OTHER_PRODUCTS = tuple(f"_{name}.fits" for name in ("drz", "drc", "crj", "asn", "spt", "jif", "jit", "trl"))
 
 
@@ -25,7 +25,7 @@ class FileProblem:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The FITS files found below a folder, sorted, and what could not be searched or read."""
+    """Sorted FITS files below a folder, and the problems of the search."""
 
     paths: list[Path]
     problems: list[FileProblem]
@@ -83,7 +83,7 @@ def find_fits_files(folder: Path | str) -> SearchResult:
 
 
 def list_entries(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FileProblem]]:
-    """Return the folders and FITS files in a folder (path, is a folder, is a link), and problems."""
+    """Return the folders and FITS files in a folder (path, is_folder, is_link), and problems."""
     found, problems = [], []
     try:
         with os.scandir(folder) as entries:
@@ -129,5 +129,5 @@ def is_other_product(path: Path) -> bool:
 
 
 def base_name(path: Path) -> str:
-    """Return the name of a file without the ending of its compression, in lower case."""
+    """Return the lower-case file name without .gz or .fz."""
     return path.name.lower().removesuffix(".gz").removesuffix(".fz")

@@ -1,4 +1,4 @@
-"""FITS files: opened and checked, planes read, extensions made."""
+"""Open and check FITS files, read planes, build extensions."""
 
 import bz2
 import gzip
@@ -21,7 +21,7 @@ from blobwatch.instrument.cards import Truncated, read_layout
 from blobwatch.instrument.keywords import get_number
 
 FULL_FRAMES = ((wfc3ir.SIZE,) * 2, (wfc3ir.FLT_SIZE,) * 2)
-ANCILLARY_PLANES = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # planes beside the image of an exposure
+ANCILLARY_PLANES = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # other planes of an exposure
 UNREADABLE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error, fits.VerifyError)
 _filters = RLock()  # the filters of Python's warnings belong to all threads
 
@@ -35,7 +35,7 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
     ----------
     path : Path or str
     only_image : bool
-        Of our own difference product, neither read nor check what follows the image: headers take time.
+        Stop after the image of our difference product: reading further headers takes time.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
 
 
 def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
-    """Return what astropy can open without a complaint, and a warning about the file or an empty text.
+    """Return a source that astropy opens without errors, and a warning (may be empty).
 
     Raises
     ------
@@ -102,7 +102,7 @@ def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
 
 @contextmanager
 def astropy_warnings() -> Iterator[list[str]]:
-    """Yield a list that receives the warnings of astropy; those of others are passed on."""
+    """Collect the warnings of astropy; other warnings are re-issued."""
     found = []
     with _filters:
         with warnings.catch_warnings(record=True) as caught:
@@ -117,7 +117,7 @@ def astropy_warnings() -> Iterator[list[str]]:
 
 
 def frame_shape(hdu) -> tuple[int, ...]:
-    """Return the shape of an HDU's image, of a cube that of its planes; empty where it has no image."""
+    """Return the shape of an HDU's image planes; empty without an image."""
     if not hdu.is_image:
         return ()
     if is_constant(hdu):
@@ -131,7 +131,7 @@ def is_constant(hdu) -> bool:
 
 
 def image_hdus(hdus: fits.HDUList) -> list:
-    """Return the HDUs with an image of their own; those of a full frame only, if there are any."""
+    """Return the image HDUs; only full frames if there are any."""
     images = [hdu for hdu in hdus if frame_shape(hdu) and hdu.name not in ANCILLARY_PLANES]
     return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
 
@@ -142,10 +142,10 @@ def hdu_label(hdus: fits.HDUList, hdu) -> str:
 
 
 def first_image(hdus: fits.HDUList, path: Path | str = ""):
-    """Return the HDU of a difference image: DIFF, else the first full frame; None where there is none.
+    """Return the HDU of a difference image: DIFF, else the first full frame, else None.
 
-    STACK and NOISE of our product are chosen last, planes that accompany the image of an exposure never.
-    Where several images qualify, a warning names the one that is used.
+    STACK and NOISE have the lowest priority; other planes of an exposure are never returned.
+    If several images qualify, a warning names the one that is used.
     """
     if "DIFF" in hdus:
         return hdus["DIFF"]
@@ -168,7 +168,7 @@ def read_plane(hdu, path: Path) -> np.ndarray:
     try:
         with astropy_warnings() as found:
             data = hdu.data
-    except Exception as error:  # each decoder raises kinds of its own
+    except Exception as error:  # each decoder raises its own exceptions
         raise BlobwatchError(f"{path} is damaged; fetch or copy it again ({error})") from None
     for text in found:
         warn_file(path, f"{hdu.name or 'image'}: {' '.join(text.split())}")
@@ -182,7 +182,7 @@ def compressed_hdu(
 ) -> fits.CompImageHDU:
     """Return a losslessly RICE-compressed extension; floats are first rounded to whole ``step``.
 
-    ds9 and astropy open it as an image. NaN stays NaN. The bytes depend on nothing but the data.
+    ds9 and astropy open it as an image. NaN stays NaN. The bytes depend only on the data.
     """
     if step is not None:
         data = (np.round(data / step) * step).astype(np.float32)
@@ -201,7 +201,7 @@ def compressed_hdu(
 
 
 def int16_hdu(name: str, data: np.ndarray, step: float, unit: str) -> fits.ImageHDU:
-    """Return an uncompressed extension of whole ``step``, int16: it is read in a third of the time.
+    """Return an uncompressed extension of whole ``step``, int16, for fast reading.
 
     Values beyond 32767 steps are set to that; NaN stays NaN. Any reader scales it back to float32.
     """
@@ -213,6 +213,6 @@ def int16_hdu(name: str, data: np.ndarray, step: float, unit: str) -> fits.Image
 
 
 def write_hdus(path: Path | str, hdus: list) -> None:
-    """Write HDUs to ``path``, whole or not at all."""
+    """Write HDUs to ``path`` atomically."""
     with atomic_file(path) as partial:
         fits.HDUList(hdus).writeto(partial, overwrite=True)

@@ -1,4 +1,4 @@
-"""Flat fields undone: exposures multiplied by the flats that calibration divided them by."""
+"""Undo flat-fielding: multiply exposures by the flats that were applied."""
 
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from blobwatch.instrument.fitsfile import first_image, open_fits, read_plane
 
 
 class FlatFields:
-    """Reference files in a folder, by the names that exposures' headers give them.
+    """Flat fields in a folder, found by the names in the headers of exposures.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class FlatFields:
         self._planes: dict[Path, np.ndarray] = {}
 
     def __getstate__(self) -> dict:
-        """Return the state without the pixels, so that it travels to workers."""
+        """Return the state without the pixels, so that pickling for workers stays cheap."""
         return self.__dict__ | {"_planes": {}}
 
     def undo(self, exposure: Exposure) -> Exposure:
@@ -55,7 +55,7 @@ class FlatFields:
         Exposure
             ``image`` is multiplied by each flat; NaN where one is 0 or not finite. The calibration has
             FLATCORR ``OMIT``, so that ``calibration.flats`` is ``none``. An exposure without flats, and
-            one whose header has neither FLATCORR nor flats, is returned as it is.
+            one whose header has neither FLATCORR nor flats, is returned unchanged.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class FlatFields:
         )
 
     def plane(self, name: str, exposure: Path) -> np.ndarray:
-        """Return a flat by its name, shape (1024, 1024), float32, NaN where it is unknown."""
+        """Return a flat by its name, shape (1024, 1024), float32, NaN where unknown."""
         path = self.path(name, exposure)
         if path not in self._planes:
             self._planes[path] = read_flat(path)

@@ -1,4 +1,4 @@
-"""Keywords of an exposure: found in the primary or the image header, as numbers or as text."""
+"""Keywords of an exposure, from the primary or the image header."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ PER_SECOND = ("/S", "/SEC", "/SECOND", " S-1", " S^-1", " S**-1")
 
 
 def merge_headers(*hdus) -> dict[str, object]:
-    """Return the keywords of several headers; the first that has a keyword counts.
+    """Merge the keywords of several headers; the first value of a keyword is used.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def merge_headers(*hdus) -> dict[str, object]:
 
 
 def get_upper(header: Mapping, key: str, default: str = "") -> str:
-    """Return a keyword's text in capitals, without blanks at its ends."""
+    """Return a keyword's text in capitals, stripped."""
     return str(header.get(key, default)).strip().upper()
 
 
 def get_number(header: Mapping, key: str) -> float | None:
-    """Return a keyword as a finite number, also where it is stored as text; else None."""
+    """Return a keyword (number or text) as a finite number; else None."""
     value = header.get(key)
     if isinstance(value, str):
         value = value.strip().upper().replace("D", "E")
@@ -75,7 +75,7 @@ def require_time(header: Mapping, key: str, path: Path) -> float:
 
 
 def observation_mjd(header: Mapping) -> float | None:
-    """Return the MJD of DATE-OBS and TIME-OBS; None where either is missing or malformed."""
+    """Return the MJD of DATE-OBS and TIME-OBS; None if missing or malformed."""
     day, time = (str(header.get(key, "")).strip() for key in ("DATE-OBS", "TIME-OBS"))
     text = day if "T" in day else f"{day}T{time}"
     try:
@@ -86,12 +86,12 @@ def observation_mjd(header: Mapping) -> float | None:
 
 
 def get_rootname(header: Mapping, path: Path) -> str:
-    """Return the rootname of the header, else the beginning of the file's name; a blank one stays blank."""
+    """Return ROOTNAME, or the first part of the file name if the keyword is missing."""
     return str(header.get("ROOTNAME", path.name.split("_")[0])).strip().lower()
 
 
 def read_unit(header: Mapping) -> tuple[str, bool]:
-    """Return the unit of BUNIT, ``ELECTRONS``, ``COUNTS`` or as it is, and whether it is per second."""
+    """Return the unit of BUNIT, ``ELECTRONS``, ``COUNTS`` or other text, and whether it is per second."""
     text = get_upper(header, "BUNIT")
     ending = next((ending for ending in PER_SECOND if text.endswith(ending)), "")
     base = text.removesuffix(ending).strip()

@@ -1,4 +1,4 @@
-"""Exposure or difference image: decided by headers, extensions and values, never by what is missing."""
+"""Classification of files as exposures or difference images."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from blobwatch.instrument.keywords import get_upper, is_light, merge_headers
 EXPOSURE, DIFFERENCE = "exposure", "difference"
 EXPOSURE_KEYWORDS = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
 QUALITY_PLANES = ("ERR", "DQ", "SAMP")
-LIT_SNR = 5.0  # of the median of an image over its noise, above which it is evenly lit
-MIN_NOISE = 1e-4  # of the median: less noise than this is none
+LIT_SNR = 5.0  # median over noise above which an image is evenly lit
+MIN_NOISE = 1e-4  # fraction of the median; images with less noise are not exposures
 
 
 def classify_file(hdus, path: Path | str = "the file") -> str:
@@ -40,7 +40,7 @@ def classify_file(hdus, path: Path | str = "the file") -> str:
     science = science_image(hdus)
     image = first_image(hdus) if science is None else science
     if image is None:
-        return DIFFERENCE  # nothing to decide; reading it raises the error
+        return DIFFERENCE  # reading it raises the error
     header = merge_headers(hdus[0], image)
     if get_upper(header, "PRODUCT").startswith("DIFF"):
         return DIFFERENCE
@@ -50,7 +50,7 @@ def classify_file(hdus, path: Path | str = "the file") -> str:
         return EXPOSURE
     facts = unit or any(key in header for key in EXPOSURE_KEYWORDS)
     if frame_shape(image) not in FULL_FRAMES:
-        return EXPOSURE if facts else DIFFERENCE  # refused with its shape
+        return EXPOSURE if facts else DIFFERENCE  # rejected later because of its shape
     lit = is_lit(read_plane(image, path))
     if facts and (lit or (lit is None and science is not None)):
         return EXPOSURE
@@ -96,7 +96,7 @@ def is_lit(image: np.ndarray) -> bool | None:
     Parameters
     ----------
     image : ndarray, shape (..., 1024, 1024) or (..., 1014, 1014)
-        Of a cube plane 0 counts.
+        Plane 0 of a cube is used.
     """
     while image.ndim > 2:
         image = image[0]
@@ -114,7 +114,7 @@ def is_lit(image: np.ndarray) -> bool | None:
 
 
 def ambiguity_message(path: Path | str, facts: bool, lit: bool | None) -> str:
-    """Return the message about a file that may be either."""
+    """Return the message about a file of ambiguous type."""
     if not facts:
         why = "an image that is lit like an exposure and has no keyword of one"
     elif lit:

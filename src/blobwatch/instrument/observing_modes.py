@@ -1,4 +1,4 @@
-"""Observations without IR blobs, or with blobs that cannot be compared: refused by name."""
+"""Checks that a frame is a usable WFC3/IR image."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,13 +29,12 @@ def require_ir_frame(header: Mapping, path: Path) -> None:
 def require_imaging_exposure(header: Mapping, path: Path) -> None:
     """Raise an error unless an exposure is an image of an evenly lit field.
 
-    A dark-Earth exposure (target ``DARK-EARTH-CALIB``) is no dark.
+    A dark-Earth exposure (target ``DARK-EARTH-CALIB``) does not count as a dark.
 
     Raises
     ------
     UnusableFile
-        For a grism, whose orders overlap, and for darks and biases, which see no light that a blob could
-        take away; as well as for what `require_ir_frame` refuses.
+        For grism exposures, darks and biases, and if `require_ir_frame` raises.
     """
     require_ir_frame(header, path)
     chosen = get_upper(header, "FILTER")

@@ -1,4 +1,4 @@
-"""Ramps of reads: one rate per pixel, without cosmic rays, also where the background changes.
+"""Fit one rate per pixel to a ramp of reads; reject cosmic rays.
 
 Notes
 -----
@@ -21,10 +21,10 @@ from blobwatch.instrument import wfc3ir
 REFERENCE_COLUMNS = [*range(1, wfc3ir.BORDER), *range(wfc3ir.SIZE - wfc3ir.BORDER, wfc3ir.SIZE - 1)]
 BOX = 64  # pixels on a side of the boxes whose medians make the background of an interval
 SAMPLE = 2  # of each row and column of a box every second pixel is used
-ROWS = 64  # that are fitted at once; bounds the memory
+ROWS = 64  # rows fitted at once; limits the memory
 CLIP_SIGMA = 5.5  # sigma; an interval further off its pixel's other intervals contains a cosmic ray
-RELATIVE_SCATTER = 0.01  # of the signal: scatter between intervals beside photons and read noise
-MIN_INTERVAL = 0.25  # of the median background; an interval with less is joined to the next
+RELATIVE_SCATTER = 0.01  # of the signal: scatter between intervals in addition to photon and read noise
+MIN_INTERVAL = 0.25  # of the median background; an interval with less is merged with the next
 MIN_READS = 4  # reads; with fewer no interval can be compared
 
 
@@ -78,7 +78,7 @@ def fit_rate(ramp: Ramp) -> tuple[np.ndarray, np.ndarray] | None:
     saturated : ndarray of bool, the same shape
         No interval before saturation, or a steady signal that fills the well.
 
-    None where intervals cannot be compared: too few reads, or no light.
+    None if intervals cannot be compared: too few reads, or no light.
     """
     if len(ramp.signals) < MIN_READS:
         return None
@@ -163,7 +163,7 @@ def fit_rows(
     kept = np.where(clean, signals, 0.0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         fitted = np.where(share > 0, kept / share * whole, total)
-    steady = np.where(clean.all(axis=0), total, fitted)  # exact where nothing is left out
+    steady = np.where(clean.all(axis=0), total, fitted)  # exact if all intervals are used
     return steady / np.float32(ramp.seconds), (count == 0) | (middle * whole >= ramp.full)
 
 

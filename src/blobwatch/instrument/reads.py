@@ -1,4 +1,4 @@
-"""Reads and planes of an exposure file: which there are, in which unit, and the rate that they give."""
+"""Reads and planes of an exposure file, their units, and the resulting rate."""
 
 import re
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ REJECTED_IN_RAMP = wfc3ir.DQ_COSMIC_RAY | wfc3ir.DQ_SATURATED
 
 @dataclass(frozen=True)
 class Rate:
-    """What the reads of an exposure give.
+    """Rate and data quality from the reads of an exposure.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ def check_complete(header: dict, science: list, unit: str, per_second: bool, pat
 
 
 def companion_hdu(hdus, name: str, science):
-    """Return the plane that belongs to a science image, or None; one of its shape if there is any."""
+    """Return the plane of a science image, preferably of the same shape; else None."""
     named = [hdu for hdu in hdus if hdu.name == name and hdu.is_image and frame_shape(hdu)]
     same = [hdu for hdu in named if hdu.ver == science.ver]
     fitting = [hdu for hdu in same or named if frame_shape(hdu) == frame_shape(science)]
@@ -156,7 +156,7 @@ def read_time(hdus, science) -> float | None:
 
 
 def exposure_time(hdus, newest, header: dict, times: list[float | None], path: Path) -> float:
-    """Return the exposure time; that of the reads where EXPTIME is missing or contradicts them.
+    """Return EXPTIME, or the time of the reads if EXPTIME is missing or contradicts them.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def build_ramp(
 def ramp_rate(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rate of a ramp, float64, and its data quality.
 
-    Where intervals cannot be compared: the newest read minus the zeroth.
+    If intervals cannot be compared, use the newest read minus the zeroth.
     """
     fitted = fit_rate(ramp)
     if fitted is not None:

@@ -10,14 +10,14 @@ from blobwatch.instrument import contaminants, detector, wfc3ir
 from blobwatch.instrument.bad_exposures import FAULTS, Fault, draw_fault
 from blobwatch.instrument.blobs import Blob, draw_blob, draw_old_blobs, radius_at, transmission
 
-TRUTH = "truth.csv"  # beside the exposures: all blobs, with the date of the new ones
+TRUTH = "truth.csv"  # table of all blobs, with the dates of the new ones
 TARGET = "DARK-EARTH-CALIB"
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
 class SeasonSettings:
-    """The simulator's settings; ``params.yaml`` explains and sets each of them."""
+    """The simulator's settings; ``params.yaml`` documents and sets them."""
 
     background: tuple[float, float]
     new_blobs_per_month: float
@@ -33,13 +33,13 @@ class SeasonSettings:
 
 @dataclass(frozen=True)
 class Pointing:
-    """When and how one exposure of the season is taken."""
+    """Time, duration and fault of one exposure of the season."""
 
     number: int
     rootname: str
     expstart: float
     nsamp: int
-    fault: str = ""  # one of `badframes.FAULTS` where the exposure goes wrong
+    fault: str = ""  # one of `bad_exposures.FAULTS`; empty for a good exposure
 
     @property
     def exptime(self) -> float:
@@ -49,7 +49,7 @@ class Pointing:
 
 @dataclass(frozen=True)
 class Season:
-    """All that is fixed before the first exposure is taken.
+    """State of a season before the first exposure.
 
     Attributes
     ----------
@@ -58,10 +58,10 @@ class Season:
         MJD.
     sky : Sky
     pointings : list of Pointing
-        The good ones in the order of time, then those that go wrong in theirs.
+        Good exposures sorted by time, then bad exposures sorted by time.
     detector : Detector
     old : list of Blob
-        There before the season.
+        Blobs that exist before the season.
     new : list of (float, Blob)
         MJD of appearance, and the blob.
     """
@@ -89,10 +89,10 @@ def plan_season(
     days : float
         Length.
     exposures : int
-        How many good ones, spread irregularly, at least 0.4 days apart on average.
+        Number of good exposures, irregularly spaced, at least 0.4 days apart on average.
     sky : Sky
     bad : int
-        How many more go wrong; they leave the good ones as they are.
+        Number of additional bad exposures; the good ones do not depend on it.
     """
     rng = np.random.default_rng([seed, 0])
     # One exposure in each of `exposures` equal intervals, anywhere in its inner 80 %.
@@ -119,7 +119,7 @@ def plan_season(
 def draw_bad_pointings(
     rng: np.random.Generator, start: float, days: float, first: int, count: int
 ) -> list[Pointing]:
-    """Draw the exposures that go wrong, each kind of fault in turn, numbered from ``first``."""
+    """Draw the bad exposures, each kind of fault in turn, numbered from ``first``."""
     moments = np.sort(rng.uniform(start, start + days, count))
     nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), count)
     return [
@@ -131,7 +131,7 @@ def draw_bad_pointings(
 
 
 def format_rootname(number: int) -> str:
-    """Return a rootname of the right form for exposure ``number``; programme ``zzz`` is nobody's."""
+    """Return the rootname of exposure ``number``; programme ``zzz`` does not exist."""
     visit, exposure = divmod(number, 36)
     return f"izzz{ALPHABET[visit // 36]}{ALPHABET[visit % 36]}0{ALPHABET[exposure]}q"
 
@@ -139,7 +139,7 @@ def format_rootname(number: int) -> str:
 def draw_new_blobs(
     rng: np.random.Generator, start: float, days: float, sky: SeasonSettings
 ) -> list[tuple[float, Blob]]:
-    """Draw the new blobs and their dates: a Poisson process in which some come two at once."""
+    """Draw new blobs and their dates: a Poisson process, some events with two blobs."""
     events = rng.poisson(sky.new_blobs_per_month / (1.0 + sky.burst_share) * days / 30.4)
     blobs = []
     for moment in np.sort(rng.uniform(start, start + days, events)):
@@ -156,7 +156,7 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     header : astropy Header
         The primary header.
     planes : dict of ndarray, shape (1014, 1014)
-        SCI and ERR (electrons/s), DQ, SAMP, TIME (s), as a calibrated ``flt`` holds them.
+        SCI and ERR (electrons/s), DQ, SAMP, TIME (s), as in a calibrated ``flt``.
     """
     sky, det = season.sky, season.detector
     rng = np.random.default_rng([season.seed, 4, pointing.number])
@@ -181,7 +181,7 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
 
     electrons = rng.poisson(background * scene) + rng.normal(0.0, wfc3ir.READ_NOISE, scene.shape)
     electrons += background * stripes
-    # calwf3 finds most hits in the ramp, flags them and fits the reads around them; some it misses.
+    # calwf3 finds most hits in the ramp, flags them and fits the reads around them; it misses some.
     hit = rays > 0
     missed = hit & (rng.uniform(size=hit.shape) < sky.unflagged_cosmic_rays)
     found = hit & ~missed
@@ -208,7 +208,7 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
 
 
 def draw_limb_light(rng: np.random.Generator, sky: SeasonSettings) -> float:
-    """Draw how much light of the lit limb an exposure gets; most get none."""
+    """Draw the scattered light of the lit limb; zero for most exposures."""
     return float(rng.uniform(0.1, 1.0)) if rng.uniform() < sky.scattered_share else 0.0
 
 
@@ -239,10 +239,10 @@ def apply_bad_pixels(
 def data_quality(
     season: Season, present: list[Blob], age: np.ndarray, electrons: np.ndarray, rays: np.ndarray
 ) -> np.ndarray:
-    """Return the DQ plane: what the bad-pixel table knows by now, cosmic rays, saturation, old blobs."""
+    """Return the DQ plane: known bad pixels, cosmic rays, saturation, old blobs."""
     det = season.detector
     dq = np.zeros(age.shape, dtype=np.int16)
-    # The table is made anew every `table_days`, so a pixel that turned bad since is not flagged yet.
+    # The bad-pixel table is updated every `table_days`; newer bad pixels are not flagged yet.
     known = age >= season.sky.table_days
     dq[known] |= det.bad_kind[known]
     dq[det.dead] |= wfc3ir.DQ_BAD

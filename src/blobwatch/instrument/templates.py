@@ -1,6 +1,6 @@
-"""Shapes of real blobs, beside the parametric ones.
+"""Shapes of real blobs, used in addition to the parametric ones.
 
-Since the size of a blob is set by its place, a template stands only where one of its size may.
+The size of a blob depends on its position, so a template is injected only where its size is plausible.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from blobwatch.instrument.fitsfile import open_fits, read_plane, write_hdus
 
 FILE = "blobs.fits"
 SIZE_TOLERANCE = 1.8  # pixels: twice the scatter of the law of half-widths
-MAX_EDGE = 0.01  # of the peak: what a template may have at its edge
+MAX_EDGE = 0.01  # largest allowed value at the edge of a template, fraction of the peak
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Template:
     profile : ndarray, shape (n, n), float64
         1 at its peak, 0 at its edge; centred on the middle pixel.
     half_width : float
-        As that of a `Blob`, pixels.
+        Half-width along x, pixels.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Template:
     half_width: float
 
     def fits(self, x: float, y: float) -> bool:
-        """Tell whether a blob of this size may be at a place."""
+        """Return whether the size is plausible at a position."""
         return abs(self.half_width - half_width_at(x, y)) <= SIZE_TOLERANCE
 
 
@@ -72,12 +72,12 @@ def write_templates(folder: Path, templates: list[Template], source: Path) -> No
 
 
 def read_templates(folder: Path) -> list[Template]:
-    """Return the templates of a folder; none where it holds no file of them.
+    """Return the templates of a folder; empty without a template file.
 
     Raises
     ------
     BlobwatchError
-        If the file is damaged or an extension of it is no template.
+        If the file is damaged or an extension is not a template.
     """
     path = folder / FILE
     if not path.is_file():
@@ -87,14 +87,14 @@ def read_templates(folder: Path) -> list[Template]:
 
 
 def parse_template(hdu, path: Path) -> Template:
-    """Return the template of an extension, or say why it is none."""
+    """Return the template of an extension; raise an error if it is invalid."""
     profile = read_plane(hdu, path).astype(np.float64)
     name, half_width = (hdu.header.get(key) for key in ("TEMPLATE", "HALFW"))
     where, again = f"{path}, extension {hdu.name},", "write it again with blobwatch import-blobs"
     square = profile.ndim == 2 and profile.shape[0] == profile.shape[1] and profile.shape[0] % 2 == 1
     sized = isinstance(half_width, float) and half_width > 0
     if not (name and sized and square and np.isfinite(profile).all()):
-        raise BlobwatchError(f"{where} is no template; {again}")
+        raise BlobwatchError(f"{where} is not a template; {again}")
     edge = np.abs(np.concatenate([profile[0], profile[-1], profile[:, 0], profile[:, -1]])).max()
     if edge > MAX_EDGE:
         raise BlobwatchError(f"{where} does not fade to nothing at its edge, which would be learnt; {again}")

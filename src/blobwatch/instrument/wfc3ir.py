@@ -28,7 +28,7 @@ DQ_HOT = 16
 DQ_UNSTABLE = 32
 DQ_BAD_REFERENCE = 128
 DQ_SATURATED = 256
-DQ_BLOB = 512  # never masked: it would hide what we look for
+DQ_BLOB = 512  # never masked: masking would hide the blobs to be detected
 DQ_COSMIC_RAY = 8192
 DQ_GHOST = 16384
 # Warm pixels (64) and a signal in the zeroth read (2048) leave the science value usable.
@@ -47,7 +47,7 @@ DQ_UNUSABLE = (
 
 
 def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
-    """Place a 1014 x 1014 ``flt`` plane into the 1024 frame, or return a 1024 plane as it is.
+    """Place a 1014 x 1014 ``flt`` plane into the 1024 frame, or return a 1024 plane unchanged.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (1024, 1024), the dtype of ``image`` (float32 where that has no NaN and needs one)
+    ndarray, shape (1024, 1024), the dtype of ``image`` (float32 if that type has no NaN)
 
     Raises
     ------
