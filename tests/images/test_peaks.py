@@ -109,12 +109,12 @@ def test_two_close_blobs_are_two_peaks(apart, diagonal):
     for x, y in ((100.0, 100.0), (100.0 + apart * np.cos(angle), 100.0 + apart * np.sin(angle))):
         column, row = int((x + 0.5) // 4), int((y + 0.5) // 4)
         with_peak(output, row, column, 4.0, (x + 0.5) / 4 - column - 0.5, (y + 0.5) / 4 - row - 0.5)
-        output[0, row, column + 1] = 3.0  # the cell beside a peak is warm, too
+        output[0, row, column + 1] = 3.0  # the cell next to a peak is above the threshold, too
     assert len(find_peaks(output, 4, 0.5)) == 2
 
 
 def test_wide_blob_is_one_peak():
-    """All cells within 10 pixels of the centre of a blob of half-width 11 can be above the threshold."""
+    """Raise all cells within 10 pixels of the centre of a blob of half-width 11."""
     output = blank()
     rows, columns = np.mgrid[:64, :64]
     output[0, np.hypot(rows - 20, columns - 20) <= 2.5] = 2.0
@@ -142,7 +142,7 @@ def test_blob_over_two_subframes_is_in_one():
     output[0, 40, 10] = -5.0
     probabilities = subframes(output)
     assert np.flatnonzero(probabilities >= LOWEST).tolist() == [1]
-    assert probabilities[0] == pytest.approx(sigmoid(np.array(-5.0)))  # the best that is no part of a peak
+    assert probabilities[0] == pytest.approx(sigmoid(np.array(-5.0)))  # the best cell outside of peaks
 
 
 @pytest.mark.parametrize("stride", [4, 256])

@@ -77,7 +77,6 @@ def measure_shape(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.n
     ("half_width", "least", "alike"), [(6.0, 0.95, 0.99), (9.0, 0.9, 0.99), (12.0, 0.85, 0.98)]
 )
 def test_large_blobs_keep_shape_and_amplitude(true, half_width, least, alike):
-    """The background reduces the widest blobs."""
     amplitudes, likenesses = measure_shape(true, half_width)
     assert least < amplitudes.mean() < 1.02
     assert amplitudes.min() > least - 0.05
