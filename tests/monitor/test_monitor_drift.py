@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.drift import (
     REFERENCE,
     MeanStatistic,
@@ -22,7 +23,7 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.queries import list_notices
 from blobwatch.monitor.ledger.tables import JUDGED, UNFIT, Exposure, Model
-from blobwatch.monitor.notices import Channel, queue_notices, send_notices
+from blobwatch.monitor.notices import queue_notices, send_notices
 from blobwatch.monitor.statistics import STATISTICS
 
 USUAL = {"noise": 0.01, "contaminants": 0.001, "score": -3.0, "found": 1.0}

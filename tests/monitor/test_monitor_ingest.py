@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from blobwatch.detections import FoundBlob
 from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.monitor.analysis import ExposureAnalysis
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import open_ledger
 from blobwatch.monitor.ledger.ingest import ingest
@@ -27,7 +28,7 @@ from blobwatch.monitor.ledger.tables import (
     Notice,
     Review,
 )
-from blobwatch.monitor.notices import Channel, queue_notices
+from blobwatch.monitor.notices import queue_notices
 from blobwatch.predict import Prediction
 from blobwatch.settings import Settings
 

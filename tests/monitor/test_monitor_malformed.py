@@ -16,18 +16,7 @@ from blobwatch.monitor.ledger.reviewers import add_reviewer
 COUNT, SEED = 1000, 6
 NUMBERS = ["0", "-1", "1.5", "1e9", "٣", "0x10", "1_000", str(2**31), str(2**63), str(-(2**63)), "9" * 5000]
 NUMBERS += [
-    "NaN",
-    "inf",
-    "%00",
-    "1%00",
-    "%",
-    "%zz",
-    "%ff%fe",
-    "%ed%a0%80",
-    "..",
-    "%2e%2e%2f",
-    "<b>",
-    "'--",
+    *["NaN", "inf", "%00", "1%00", "%", "%zz", "%ff%fe", "%ed%a0%80", "..", "%2e%2e%2f", "<b>", "'--"],
     " ",
 ]
 PATHS = [
@@ -55,11 +44,13 @@ PATHS += [
     "/../../etc/passwd",
     "*",
     "http://elsewhere.example/",
-    "",
 ]
-METHODS = (
-    ["GET"] * 6 + ["POST"] * 8 + ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "Ж"]
-)
+PATHS += [""]
+METHODS = [
+    *["GET"] * 6,
+    *["POST"] * 8,
+    *["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "Ж"],
+]
 KINDS = [
     "application/x-www-form-urlencoded",
     "application/x-www-form-urlencoded; charset=utf-7",
@@ -69,31 +60,11 @@ KINDS += ["application/json", "", ";;;", "multipart/form-data", "multipart/form-
 MULTIPART = [
     f"multipart/form-data; boundary=b; charset={one}" for one in ("undefined", "idna", "utf-16", "utf-7", "x")
 ]
-NASTY = [
-    b"\x00",
-    b"\xff\xfe",
-    b"\xed\xa0\x80",
-    b"%",
-    b"%00",
-    b"%u0000",
-    b"&" * 50,
-    b"=",
-    b"a" * 70_000,
-    b"+2AA-",
-]
-BODIES = [
-    b"",
-    b"verdict=confirmed",
-    b"verdict=confirmed&reason=",
-    b"reason=%ff&verdict=confirmed&verdict=rejected",
-]
-BODIES += [
-    b"verdict[]=1&reason[x]=2",
-    b'{"verdict": "confirmed"}',
-    b"[" * 3000,
-    b"a=1&" * 1500,
-    b"token=%00&back=%00",
-]
+NASTY = [b"\x00", b"\xff\xfe", b"\xed\xa0\x80", b"%", b"%00", b"%u0000", b"&" * 50, b"=", b"a" * 70_000]
+NASTY += [b"+2AA-"]
+BODIES = [b"", *b"verdict=confirmed verdict=confirmed&reason=".split()]
+BODIES += [b"reason=%ff&verdict=confirmed&verdict=rejected", b"verdict[]=1&reason[x]=2"]
+BODIES += [b'{"verdict": "confirmed"}', b"[" * 3000, b"a=1&" * 1500, b"token=%00&back=%00"]
 PART = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
 
 

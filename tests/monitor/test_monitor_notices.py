@@ -27,20 +27,13 @@ from monitor.notice_servers import (
 
 from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.channels import Channel, open_channels, redact_address
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import now, open_ledger
 from blobwatch.monitor.ledger.queries import list_notices, newest_judged
 from blobwatch.monitor.ledger.rows import format_utc, get_blob, list_blobs
 from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, REJECTED, SENDING, SENT, Notice, Review
-from blobwatch.monitor.notices import (
-    Channel,
-    is_retry_due,
-    open_channels,
-    queue_notices,
-    queue_review_notices,
-    redact_address,
-    send_notices,
-)
+from blobwatch.monitor.notices import is_retry_due, queue_notices, queue_review_notices, send_notices
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from synthetic import parse_json_lines
 from team.servers import Postgres, poll, postgres
 
 from blobwatch.errors import BlobwatchError
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Blob, Reviewer
-from blobwatch.monitor.notices import Channel, queue_notices
+from blobwatch.monitor.notices import queue_notices
 
 KILLS, REPEAT = 6, "may be a repeat"
 

@@ -18,6 +18,7 @@ from blobwatch.cli.output.monitor import MonitorOptions, run_monitor
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.blobs import Blob, transmission
 from blobwatch.instrument.flats import FlatFields
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger import tables
 from blobwatch.monitor.ledger.database import Ledger, migrations, open_ledger
 from blobwatch.monitor.ledger.exposures import find_exposure
@@ -25,7 +26,7 @@ from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
 from blobwatch.monitor.model_status import Deployed
 from blobwatch.monitor.monitor import Monitor
-from blobwatch.monitor.notices import Channel, queue_notice
+from blobwatch.monitor.notices import queue_notice
 from blobwatch.monitor.pages import Pages, Reader
 from blobwatch.monitor.quality_warning import RejectionCheck, newest_warning
 from blobwatch.monitor.reviews import review_blob

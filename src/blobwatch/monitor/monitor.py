@@ -13,6 +13,7 @@ from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import ExposureAnalysis
 from blobwatch.monitor.analyzer import Analyzer
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.drift import Reference, new_drift
 from blobwatch.monitor.incoming import IncomingFiles, Note, is_older, problem_of
 from blobwatch.monitor.ledger.blobs import IngestResult
@@ -31,7 +32,7 @@ from blobwatch.monitor.ledger.exposures import (
 )
 from blobwatch.monitor.ledger.ingest import ingest, model_row
 from blobwatch.monitor.ledger.tables import Exposure
-from blobwatch.monitor.notices import Channel, queue_notices
+from blobwatch.monitor.notices import queue_notices
 from blobwatch.predict import Predictor
 from blobwatch.progress import progress_bar
 from blobwatch.settings import Settings

@@ -84,7 +84,6 @@ class Pages:
     ----------
     ledger : Ledger
     reference : Reference or None
-        Statistics of the training exposures.
     deployed : callable
         Returns the deployed model and its audit.
     links : Links
@@ -165,9 +164,7 @@ class Pages:
                 blob=blob,
                 row=row,
                 appeared=describe_onset(row),
-                pictures={name: b64encode(getattr(first, name)).decode() for name in PICTURES}
-                if first
-                else {},
+                pictures=encode_pictures(first) if first else {},
                 first=first,
                 circle=circle_in_picture(first) if first else None,
                 size=CUTOUT,
@@ -201,10 +198,8 @@ class Pages:
             known = bool(self.reference and model and self.reference.model == model.sha256)
             table = statistics_over_time(session, model, STATISTICS) if model else NO_STATISTICS
             means = mean_statistics(session, model, self.reference.together) if known else []
-            panels = [
-                statistic_chart(name, table[:, 0], table[:, column], self.reference if known else None)
-                for column, name in enumerate(STATISTICS, start=1)
-            ]
+            reference, columns = self.reference if known else None, zip(STATISTICS, table.T[1:], strict=True)
+            panels = [statistic_chart(name, table[:, 0], values, reference) for name, values in columns]
             return self.render(
                 "drift",
                 session,
@@ -220,8 +215,8 @@ class Pages:
     def model(self, reader: Reader) -> str:
         """Return the page of the deployed model and its audit."""
         with self.ledger.reading() as session:
-            used = list_models(session)
-            return self.render("model", session, reader, deployed=self.deployed(), used=used)
+            values = {"deployed": self.deployed(), "used": list_models(session)}
+            return self.render("model", session, reader, **values)
 
 
 @cache
@@ -253,6 +248,11 @@ def newest_model(session: Session) -> Model | None:
     """Return the model that judged the newest exposure."""
     found = newest_judged(session)
     return found.model if found else None
+
+
+def encode_pictures(detection: Detection) -> dict[str, str]:
+    """Return the pictures of a detection as base64."""
+    return {name: b64encode(getattr(detection, name)).decode() for name in PICTURES}
 
 
 def circle_in_picture(first: Detection) -> tuple[float, float]:

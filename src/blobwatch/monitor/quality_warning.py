@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from blobwatch.images.rejection import SUSPECT_BATCH, suspect_message
 from blobwatch.monitor.analysis import REJECTED
+from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Session
 from blobwatch.monitor.ledger.queries import verdicts_of_newest
 from blobwatch.monitor.ledger.tables import UNFIT, Exposure
-from blobwatch.monitor.notices import SUSPECT, Channel, queue_notice
+from blobwatch.monitor.notices import SUSPECT, queue_notice
 from blobwatch.settings import QualitySettings
 
 NEWEST = 30  # exposures that the pages consider

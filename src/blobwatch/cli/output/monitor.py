@@ -13,13 +13,14 @@ from blobwatch.cli.output.printing import print_json
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.file_search import FileProblem
 from blobwatch.instrument.flats import FlatFields
+from blobwatch.monitor.channels import Channel, open_channels
 from blobwatch.monitor.drift import read_reference
 from blobwatch.monitor.incoming import Note
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import JUDGED
 from blobwatch.monitor.monitor import Monitor, Report
-from blobwatch.monitor.notices import Channel, open_channels, queue_review_notices, send_notices
+from blobwatch.monitor.notices import queue_review_notices, send_notices
 from blobwatch.monitor.overrules import synchronize_overrules
 from blobwatch.monitor.quality_warning import RejectionCheck
 from blobwatch.monitor.reanalysis import Summary, changed_blobs, describe_changes, mark_all_due, summarize
