@@ -164,7 +164,7 @@ DOORS = {
         "monitor/ledger/migrations/versions/0001_the_first_ledger.py",
         "monitor/ledger/migrations/versions/0002_versions_of_exposures.py",
     },
-    "apprise": {"monitor/notices.py"},
+    "apprise": {"monitor/channels.py"},
     "fastapi": {"monitor/web.py"},
     "starlette": {"monitor/web.py"},
     "uvicorn": {"monitor/web.py"},
