@@ -37,7 +37,7 @@ class Known:
     """
 
     records: list[dict]
-    snapshot: Mirror | None
+    mirror: Mirror | None
     silence: str = ""
 
     @classmethod
