@@ -77,7 +77,7 @@ def test_a_second_promotion_continues_the_chain(project):
     ("where", "deployed"),
     [
         ((registry, "write_deployable"), False),
-        ((deployment.promotions, "append"), False),
+        ((deployment.promotion_log, "append"), False),
         ((deployment, "settle_files"), True),
         ((deployment, "mirror"), True),
         ((registry, "set_champion"), True),
