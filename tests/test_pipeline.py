@@ -203,7 +203,7 @@ FLOORS = [
     "dataset",
     "detector",
     "robustness",
-    "params lineage figures answers archive",
+    "params lineage figures archive",
     "monitor",
     "stages cli",
 ]

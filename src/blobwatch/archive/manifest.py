@@ -138,10 +138,17 @@ def lock_output(out: Path) -> Iterator[None]:
     """Create the output directory and keep other fetches out of it."""
     check_output(out)
     busy = f"{out}: another fetch writes into it. Wait for it, or pass another --out"
-    try:
+    with translate_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with file_lock(lock_path(out), timeout=0, busy=busy):
             yield
+
+
+@contextmanager
+def translate_errors(out: Path) -> Iterator[None]:
+    """Raise errors of writing to an output as `BlobwatchError`."""
+    try:
+        yield
     except OSError as error:
         raise BlobwatchError(
             f"{out}: not writable ({error.strerror or error}). Correct this and run the same command again "

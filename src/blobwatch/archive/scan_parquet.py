@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from blobwatch.archive.manifest import translate_errors
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file, file_lock, lock_path
 
@@ -70,18 +71,6 @@ def lock_table(out: Path) -> Iterator[None]:
             busy = f"{out}: another scan writes it. Wait until it ends"
             stack.enter_context(file_lock(lock_path(out), timeout=0, busy=busy))
         yield
-
-
-@contextmanager
-def translate_errors(out: Path) -> Iterator[None]:
-    """Raise errors of writing a table as `BlobwatchError`."""
-    try:
-        yield
-    except OSError as error:
-        raise BlobwatchError(
-            f"{out}: not writable ({error.strerror or error}). Correct this and run the same command again "
-            "to resume"
-        ) from None
 
 
 def write_part(out: Path, rows: list[dict]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blobwatch.cli.app import AsJson, Flats, OverrulesFolder, SettingsFile, app
+from blobwatch.cli.app import AsJson, Flats, ModelName, OverrulesFolder, SettingsFile, app
 from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Watch"
@@ -28,9 +28,7 @@ def monitor(
             envvar="BLOBWATCH_NOTIFY", show_default=False, help="Channel as an apprise URL: mailto://…"
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="champion, a version, or the directory of a model.")
-    ] = "champion",
+    model: ModelName = "champion",
     watch: Annotated[bool, typer.Option("--watch", help="Keep running and analyze new files.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two passes of --watch.")] = 10.0,
     rejudge: Annotated[
