@@ -85,6 +85,11 @@ def false_ones(probabilities) -> Matches:
     return Matches(np.empty(0), np.empty(0), values, np.zeros(len(values), dtype=int))
 
 
+def test_false_per_100_counts_exposures():
+    """Thirty-two subframes are two exposures."""
+    assert false_per_100(false_ones([0.9, 0.5, 0.4]), 0.5, 32) == 100.0
+
+
 @pytest.mark.parametrize("rate", [0.5, 5.0, 50.0, 500.0])
 @pytest.mark.parametrize("count", [0, 1, 7, 300])
 def test_threshold_at_rate_does_not_exceed_rate(rate, count):

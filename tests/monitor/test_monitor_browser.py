@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from monitor.example_ledger import CANDIDATE, REFERENCE, audited, fill, labels_in, serving
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 from blobwatch.monitor import web
 from blobwatch.monitor.ledger.reviewers import add_reviewer
@@ -55,8 +55,12 @@ def errors():
 
 @pytest.fixture
 def page(chromium, errors):
+    def log_console(message: ConsoleMessage) -> None:
+        if message.type != "verbose":  # hints, such as missing autocomplete attributes
+            errors.append(message.text)
+
     page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    page.on("console", lambda one: one.type in ("warning", "error") and errors.append(one.text))
+    page.on("console", log_console)
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
     page.close()

@@ -203,10 +203,10 @@ def test_reference_of_current_folder_has_priority(tmp_path, monkeypatch):
 def test_damaged_reference_is_reported(tmp_path, text):
     path = tmp_path / "reference.json"
     path.write_text(text)
-    with pytest.raises(BlobwatchError, match=r"reference\.json: damaged. Restore it, or run `dvc repro ref"):
+    with pytest.raises(BlobwatchError, match=r"reference\.json: damaged\. Restore it, or run `dvc repro ref"):
         read_reference(path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(BlobwatchError, match="damaged"):
+    with pytest.raises(BlobwatchError, match=r"reference\.json: damaged\. Restore it, or run `dvc repro ref"):
         read_reference(path)
 
 

@@ -37,6 +37,10 @@ def test_generators_share_no_code_with_training_data():
     assert not set.union(*map(constants, own)) & set.union(*map(constants, theirs))
 
 
+def test_number_of_sets():
+    assert len(SETS) >= 8
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_frames_are_reproducible_with_stated_snr(name):
     frame, again, other = (draw_frame(name, np.random.default_rng(seed), 12) for seed in (3, 3, 4))

@@ -61,6 +61,17 @@ def test_model_runs_like_other_models(trained, subframes):
     assert model.run(frame).shape == (1, 3, 4, 4)
 
 
+def test_manifest_describes_the_network(trained):
+    manifest = Model.load(trained[0]).manifest
+    assert manifest["architecture"] == {"name": "predecessor", "width": 1, "stride": 256}
+    assert manifest["parameters"] == 8_392_418
+    assert sorted(path.name for path in trained[0].iterdir()) == [
+        "manifest.json",
+        "model.onnx",
+        "model.safetensors",
+    ]
+
+
 def test_history_has_row_per_epoch(trained):
     with (trained[1] / "history.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -21,7 +21,7 @@ from blobwatch.instrument.templates import read_templates, write_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
 from blobwatch.params import Split, Subframes
 from blobwatch.stages.difference import COLUMNS
-from blobwatch.stages.subframes import INDEX, subframes
+from blobwatch.stages.subframes import INDEX, divide_evenly, subframes
 
 SETTINGS = Subframes(
     train=Split(count=12, blobs=(4, 6), snr=(5.0, 30.0), contaminated=0.5, wide=True),
@@ -95,6 +95,17 @@ def test_index_contains_origin(made, season):
         assert len(row["stack"].split()) == 3
 
 
+def test_splits_share_no_exposure_also_within_stacks(made):
+    known: dict[str, set] = {}
+    for row in rows_of(made):
+        split = "test" if row["split"] == "final" else row["split"]
+        known.setdefault(split, set()).update([row["rootname"], *row["stack"].split()])
+    assert len(known) == 3
+    for one in known:
+        for other in known:
+            assert one == other or not known[one] & known[other]
+
+
 def test_whole_test_frames_contain_own_blobs(made):
     final, test = read_split(made, "final"), read_split(made, "test")
     assert len(final) == 16 * len(set(test.rootnames))
@@ -102,6 +113,11 @@ def test_whole_test_frames_contain_own_blobs(made):
     blob = final.blobs[0]
     assert final.rootnames[blob["subframe"]] == "izzz00021"
     assert (blob["frame_x"], blob["frame_y"], blob["injected"]) == (NEW.x, NEW.y, 0)
+
+
+def test_splits_contain_both_labels(made):
+    for split in ("train", "val", "test"):
+        assert 0.3 < read_split(made, split).labels.mean() < 0.7
 
 
 def test_only_train_has_wide_shapes(made):
@@ -139,6 +155,11 @@ def test_output_is_independent_of_workers(made, season, tmp_path):
 def test_output_depends_on_seed(made, season, tmp_path):
     subframes(*season, tmp_path / "other", SETTINGS, seed=4, workers=1)
     assert folder_hash(tmp_path / "other") != folder_hash(made)
+
+
+def test_divide_evenly():
+    assert divide_evenly(10, 4) == [3, 3, 2, 2]
+    assert divide_evenly(2, 3) == [1, 1, 0]
 
 
 def test_empty_split_keeps_old_output(season, tmp_path):
