@@ -82,12 +82,12 @@ def verify(root: Path, name: str = "champion") -> Verification:
         raise BlobwatchError(
             f"the inputs of version {subject.version} were not committed, so nobody can rebuild it"
         )
-    snapshot, steps = data_checks.choose(subject, subject.snapshots())
+    snapshot, steps = data_checks.choose_snapshot(subject, subject.snapshots())
     if snapshot is None:
         raise BlobwatchError(
             f"no dvc.lock is found that made version {subject.version}, so there is nothing to compare with"
         )
-    against = next((step.against for step in steps if step.forged), "")
+    against = next((step.problem for step in steps if step.forged), "")
     if against:
         raise BlobwatchError(f"{against}; `blobwatch audit {subject.version}` says more")
     with TemporaryDirectory() as folder:

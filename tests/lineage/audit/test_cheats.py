@@ -119,7 +119,7 @@ def test_a_lock_edited_and_committed(lab):
     lab.commit()
     found = lab.audit()
     assert found["verdict"] == "mismatch"
-    assert "trained on another train" in broken(found)["dvc.lock"]
+    assert "different training inputs: train" in broken(found)["dvc.lock"]
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,10 @@ class Made:
         contents = {"manifest.json": json.dumps(manifest).encode()}
         subject = Subject(self.root, 1, Known([], None), {"commit": self.commit}, None, {}, contents, "")
         snapshot = Snapshot(self.root, None, parse_lock((self.root / "dvc.lock").read_text()))
-        steps = data_checks.steps(subject, snapshot)
-        return labels.behind(subject, snapshot, steps, data_checks.data(subject, snapshot, steps)[2])
+        steps = data_checks.trace_steps(subject, snapshot)
+        return labels.find_labels(
+            subject, snapshot, steps, data_checks.check_data(subject, snapshot, steps)[2]
+        )
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ def test_what_the_stage_left_of_other_subframes_says_nothing(made):
 
 def test_without_the_manifest_nobody_knows(made):
     subject = Subject(made.root, 1, Known([], None), {"commit": made.commit}, None, {}, {}, "")
-    assert labels.behind(subject, None, [], {}) == Labels(None, "the manifest is not here")
+    assert labels.find_labels(subject, None, [], {}) == Labels(None, "the manifest is missing")
 
 
 def test_labels_of_other_exposures_alone_do_not_make_it_none(tmp_path):
@@ -216,7 +218,7 @@ def test_subframes_from_before_there_were_labels(tmp_path):
     [b"\xff", b"a,b\n1,2\n", b"rootname,x,y,radius,label,who,when\nich219i8q,nan,2,3,blob,Ada,2026\n"],
 )
 def test_what_is_no_table_of_labels_is_not_shown(content):
-    assert labels.read(content, "here") == Labels(None, "here is no table of labels")
+    assert labels.parse_labels(content, "here") == Labels(None, "here: not a table of labels")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The audit: what is claimed of a version, held against git, files and bytes."""
+"""Audit of a model version: its recorded lineage is compared with git, the files and their hashes."""

@@ -1,6 +1,7 @@
-"""The further links of an audit: commit, ``dvc.lock``, report, and the data back to each raw exposure."""
+"""Audit links from the commit to the raw exposures: commit, ``dvc.lock``, report and data folders."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import md5
@@ -11,7 +12,7 @@ import yaml
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import listing_hash
 from blobwatch.lineage import git
-from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK, Evidence, examine
+from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK, FolderCheck, check_folder
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.fingerprint import GIVEN, is_data, read_receipt, receipt_path, some
 from blobwatch.lineage.model_version import Subject
@@ -21,207 +22,206 @@ from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, pinned
 from blobwatch.lineage.tracking.logging import metric_values
 
 METRICS = "reports/evaluate/metrics.json"
-SAID = {"subframes": "subframes", "difference": "difference images"}  # of what a stage makes
-ORDER = ["dvc.lock", *SAID.values(), "raw exposures"]
+LINK_OF_STAGE = {"subframes": "subframes", "difference": "difference images"}
+ORDER = ["dvc.lock", *LINK_OF_STAGE.values(), "raw exposures"]
 
 
-def commit(subject: Subject) -> Link:
-    """Check that code, environment and parameters of the fingerprint are those of the commit."""
+def check_commit(subject: Subject) -> Link:
+    """Check that the commit has the code and parameters of the fingerprint."""
     expected, parts = subject.commit, subject.fingerprint.parts if subject.fingerprint else None
     if parts is None or expected.endswith(DIRTY):
-        note = "its inputs were not committed" if parts else "the manifest is not here"
+        note = "its inputs were not committed" if parts else "the manifest is missing"
         return Link("commit", MISSING, expected, "", note)
-    there = committed(subject.root, expected)
-    if not there:
-        return Link("commit", MISSING, expected, "", "this clone does not have it; `git fetch --unshallow`")
-    odd = [path for path, md5sum in parts["code"].items() if hash_at(there, path) != md5sum]
-    params = yaml.load(there.get("params.yaml", b"{}"), Loader)
+    content = files_of_commit(subject.root, expected)
+    if not content:
+        return Link("commit", MISSING, expected, "", "not in this clone; `git fetch --unshallow`")
+    changed = [path for path, md5sum in parts["code"].items() if hash_in_commit(content, path) != md5sum]
+    params = yaml.load(content.get("params.yaml", b"{}"), Loader)
     for name, value in parts["params"].items():
         try:
             same = look_up(params, name) == value
         except BlobwatchError:
             same = False
-        odd += [] if same else [name]
-    note = f"{some(odd)} is not what trained it" if odd else f"{len(parts['code'])} paths, and the parameters"
-    return Link("commit", MISMATCH if odd else OK, expected, expected, note)
+        changed += [] if same else [name]
+    if changed:
+        return Link("commit", MISMATCH, expected, expected, f"differs from the training: {some(changed)}")
+    return Link("commit", OK, expected, expected, f"{len(parts['code'])} paths and the parameters agree")
 
 
-def hash_at(there: dict[str, bytes], path: str) -> str:
-    """Return the hash that DVC gives a file or folder, out of the files of a commit."""
-    if path in there:
-        return md5(there[path]).hexdigest()
-    inside = {name: content for name, content in there.items() if Path(name).is_relative_to(path)}
+def hash_in_commit(content: dict[str, bytes], path: str) -> str:
+    """Return the DVC hash of a file or folder in a commit."""
+    if path in content:
+        return md5(content[path]).hexdigest()
+    inside = {name: data for name, data in content.items() if Path(name).is_relative_to(path)}
     return listing_hash({str(Path(n).relative_to(path)): md5(c).hexdigest() for n, c in inside.items()})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step back along a ``dvc.lock``: what was to be made, by which stage, and what is against it."""
+    """One output in the chain behind a model: its path, expected hash and stage."""
 
     link: str
     path: str
     expected: str
-    stage: str | None  # None where no stage makes it
-    against: str = ""
-    forged: bool = False  # what is against it is no mere sign that a later run was not finished
+    stage: str | None  # None if no stage makes it
+    problem: str = ""
+    forged: bool = False  # the problem cannot be explained by an unfinished later run
 
 
-def choose(subject: Subject, found: list[Snapshot]) -> tuple[Snapshot | None, list[Step]]:
-    """Return the ``dvc.lock`` in which the whole chain behind a model stands, and its steps.
+def choose_snapshot(subject: Subject, found: list[Snapshot]) -> tuple[Snapshot | None, list[Step]]:
+    """Return the ``dvc.lock`` that contains the whole chain behind a model, and its steps.
 
-    A lock that was committed between two runs may join the model to data that were made since: then an
-    older one is asked. One that contradicts what a stage left is not passed over.
+    A lock committed between two runs may combine the model with newer data; then an older lock is used.
+    A lock that contradicts the fingerprint of a stage is never skipped.
     """
-    walked = [(snapshot, steps(subject, snapshot)) for snapshot in found]
-    for snapshot, chain in walked:
-        if any(step.forged for step in chain) or not any(step.against for step in chain):
+    traced = [(snapshot, trace_steps(subject, snapshot)) for snapshot in found]
+    for snapshot, chain in traced:
+        if any(step.forged for step in chain) or not any(step.problem for step in chain):
             return snapshot, chain
-    return walked[0] if walked else (None, steps(subject, None))
+    return traced[0] if traced else (None, trace_steps(subject, None))
 
 
-def steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
-    """Return the steps from the model back to the raw exposures; without a lock, to the subframes."""
+def trace_steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
+    """Return the steps from the model to the raw exposures; without a lock, only to the subframes."""
     if subject.fingerprint is None:
         return []
-    chain = [trained(subject, snapshot)] if snapshot else []
-    todo = list(subject.fingerprint.parts["data"].items())
-    exposed = {str(Path(row["path"]).parent) for row in subject.exposures}
-    while todo:
-        path, expected = todo.pop(0)
+    chain = [training_step(subject, snapshot)] if snapshot else []
+    queue = list(subject.fingerprint.parts["data"].items())
+    raw_folders = {str(Path(row["path"]).parent) for row in subject.exposures}
+    while queue:
+        path, expected = queue.pop(0)
         if path in [step.path for step in chain]:
             continue
-        chain.append(step_to(subject, path, expected, snapshot, path in exposed))
+        chain.append(data_step(subject, path, expected, snapshot, path in raw_folders))
         stage = chain[-1].stage
         deps = snapshot.locked[stage].deps if stage else {}
-        todo += [(dep, deps[dep]) for dep in deps if is_data(dep)]
+        queue += [(dep, deps[dep]) for dep in deps if is_data(dep)]
     return sorted(chain, key=lambda step: ORDER.index(step.link))
 
 
-def trained(subject: Subject, snapshot: Snapshot) -> Step:
+def training_step(subject: Subject, snapshot: Snapshot) -> Step:
     """Return the step from the model to its training."""
     entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
-    against = ""
     if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
-        against = f"the dvc.lock {snapshot.place} has no stage 'train' that makes it"
-    elif odd := subject.fingerprint.against_lock(entry):
-        against = f"the dvc.lock {snapshot.place} says that it was trained on another {some(odd)}"
+        problem = f"in the dvc.lock {snapshot.place}, stage 'train' does not make this model"
+    elif changed := subject.fingerprint.against_lock(entry):
+        problem = f"the dvc.lock {snapshot.place} records different training inputs: {some(changed)}"
     elif receipt and receipt[0] != subject.fingerprint:
-        against = f"{receipt_path('train')} {snapshot.place} is of another training"
+        problem = f"{receipt_path('train')} {snapshot.place} belongs to a different training"
     else:
-        against = contradiction(snapshot, "train")
-    return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", against, forged=bool(against))
+        problem = contradiction(snapshot, "train")
+    return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", problem, forged=bool(problem))
 
 
-def step_to(subject: Subject, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool) -> Step:
-    """Return the step to a folder of data; only raw exposures may come from no stage."""
+def data_step(subject: Subject, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool) -> Step:
+    """Return the step to a data folder; only raw exposures need no stage."""
     stage = maker(snapshot.locked, path) if snapshot else None
-    link = SAID.get(stage or path.rpartition("/")[2], "raw exposures")
+    link = LINK_OF_STAGE.get(stage or path.rpartition("/")[2], "raw exposures")
     if snapshot is None:
         return Step(link, path, expected, stage)
+    if stage is None and not is_raw:
+        return Step(link, path, expected, stage, f"no stage of the dvc.lock {snapshot.place} makes {path}")
     if stage is None:
-        against = "" if is_raw else f"no stage of the dvc.lock {snapshot.place} makes {path}"
-        return Step(
-            link, path, expected, stage, against or pinned_otherwise(subject, snapshot, path, expected)
-        )
-    against = contradiction(snapshot, stage)
-    if against:
-        return Step(link, path, expected, stage, against, forged=True)
+        return Step(link, path, expected, stage, find_pin_problem(subject, snapshot, path, expected))
+    problem = contradiction(snapshot, stage)
+    if problem:
+        return Step(link, path, expected, stage, problem, forged=True)
     if snapshot.locked[stage].outs[path] != expected:
-        against = f"the dvc.lock {snapshot.place} names another {path}"
-    return Step(link, path, expected, stage, against or other_code(subject, snapshot, stage))
+        problem = f"the dvc.lock {snapshot.place} has a different hash of {path}"
+    return Step(link, path, expected, stage, problem or find_code_problem(subject, snapshot, stage))
 
 
-def pinned_otherwise(subject: Subject, snapshot: Snapshot, path: str, expected: str) -> str:
-    """Say whether the ``.dvc`` file of raw exposures, beside the lock or in the commit, names others."""
-    then = Snapshot(subject.root, subject.commit.removesuffix(DIRTY), {})
-    for one in (snapshot, then):
-        said = pinned_in(one.read(f"{path}.dvc"))
-        if said and said != [expected]:
-            return f"{path}.dvc {one.place} names {some(said)}"
+def find_pin_problem(subject: Subject, snapshot: Snapshot, path: str, expected: str) -> str:
+    """Return the problem if a ``.dvc`` file of raw exposures has a different hash."""
+    of_commit = Snapshot(subject.root, subject.commit.removesuffix(DIRTY), {})
+    for one in (snapshot, of_commit):
+        pinned = pinned_in(one.read(f"{path}.dvc"))
+        if pinned and pinned != [expected]:
+            return f"{path}.dvc {one.place} has the hash {some(pinned)}"
     return ""
 
 
-def other_code(subject: Subject, snapshot: Snapshot, stage: str) -> str:
-    """Say which code of a stage is not that of the version's commit; nothing where that is not here."""
-    there = committed(subject.root, subject.commit)
+def find_code_problem(subject: Subject, snapshot: Snapshot, stage: str) -> str:
+    """Return the problem if a stage ran other code than the version's commit has."""
+    content = files_of_commit(subject.root, subject.commit)
+    if not content:
+        return ""
     deps = snapshot.locked[stage].deps
-    code = [path for path in deps if not is_data(path)]
-    odd = [path for path in code if hash_at(there, path) != deps[path]] if there else []
-    return f"stage {stage!r} ran on another {some(odd)} than commit {subject.commit[:12]} has" if odd else ""
+    changed = [path for path in deps if not is_data(path) and hash_in_commit(content, path) != deps[path]]
+    if not changed:
+        return ""
+    return f"stage {stage!r} ran with code that differs from commit {subject.commit[:12]}: {some(changed)}"
 
 
 @cache
-def committed(root: Path, commit: str) -> dict[str, bytes]:
-    """Return code, environment, parameters, and what people gave, of a commit."""
+def files_of_commit(root: Path, commit: str) -> dict[str, bytes]:
+    """Return the code, environment, parameters and user-provided files of a commit."""
     return git.files_at(root, commit, ["src", "requirements.lock", "params.yaml", *GIVEN])
 
 
-def lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:
-    """Check that ``dvc.lock`` makes this model out of what the fingerprint says."""
+def check_lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:
+    """Check that ``dvc.lock`` records this model as made from the inputs in the fingerprint."""
     if not subject.contents or subject.fingerprint is None:
-        return Link("dvc.lock", MISSING, note="the model's files are not here")
+        return Link("dvc.lock", MISSING, note="the model files are missing")
     if snapshot is not None:
-        status, note = as_left(snapshot, "train", OK, snapshot.place)
-        if chain[0].against:
-            status, note = MISMATCH, chain[0].against
+        status, note = require_receipt(snapshot, "train", OK, snapshot.place)
+        if chain[0].problem:
+            status, note = MISMATCH, chain[0].problem
         return Link("dvc.lock", status, chain[0].expected, snapshot.outs[CANDIDATE], note)
     for other in snapshots(subject.root):
         if "train" in other.locked and not subject.fingerprint.against_lock(other.locked["train"]):
-            note = f"the dvc.lock {other.place} says that these inputs made another model"
+            note = f"in the dvc.lock {other.place}, the same inputs made a different model"
             return Link("dvc.lock", MISMATCH, subject.folder_hash, other.outs[CANDIDATE], note)
-    note = "no dvc.lock here or in the history names it; commit the one that does"
+    note = "no dvc.lock in this checkout or its history has this model; commit the one that does"
     return Link("dvc.lock", MISSING, subject.folder_hash, "", note)
 
 
-def evaluation(subject: Subject, found: list[Snapshot]) -> Link:
-    """Check that the metrics of the log are those of a report on this model, as its stage left it."""
+def check_evaluation(subject: Subject, found: list[Snapshot]) -> Link:
+    """Check that the metrics in the log equal those in an unaltered evaluation report."""
     if subject.record is None:
-        return Link("evaluation", MISSING, note="it was never promoted, so no metrics were relied on")
-    relied = {name: value for name, value in subject.record["metrics"].items() if value is not None}
-    against = "no report on this model is in git"
+        return Link("evaluation", MISSING, note="never promoted, so the log has no metrics of it")
+    logged = {name: value for name, value in subject.record["metrics"].items() if value is not None}
+    status, problem = MISSING, "git has no evaluation report on this model"
     for snapshot in found:
         content = snapshot.read(METRICS)
         if content is None or "evaluate" not in snapshot.locked:
             continue
-        forged = altered(snapshot, content)
+        forged = find_report_problem(snapshot, content)
         if forged:
             return Link("evaluation", MISMATCH, note=forged)
-        against = differs(content, relied)
-        if not against:
-            status, note = as_left(snapshot, "evaluate", OK, f"{len(relied)} figures, {snapshot.place}")
+        reported = metric_values(json.loads(content))
+        changed = sorted(name for name, value in logged.items() if reported.get(name) != value)
+        if not changed:
+            status, note = require_receipt(
+                snapshot, "evaluate", OK, f"{len(logged)} metrics, {snapshot.place}"
+            )
             return Link("evaluation", status, md5(content).hexdigest(), md5(content).hexdigest(), note)
-    return Link("evaluation", MISMATCH if found and "no report" not in against else MISSING, note=against)
+        status, problem = MISMATCH, f"the report has different values of {some(changed)}"
+    return Link("evaluation", status, note=problem)
 
 
-def differs(content: bytes, relied: dict[str, float]) -> str:
-    """Say which figures of the log are not those of a report."""
-    reported = metric_values(json.loads(content))
-    odd = sorted(name for name, value in relied.items() if reported.get(name) != value)
-    return f"the report says otherwise of {some(odd)}" if odd else ""
-
-
-def altered(snapshot: Snapshot, content: bytes) -> str:
-    """Say whether a report is another than the one that its stage wrote."""
+def find_report_problem(snapshot: Snapshot, content: bytes) -> str:
+    """Return the problem if a report is not the one that its stage wrote."""
     if snapshot.outs.get(METRICS) != md5(content).hexdigest():
-        return f"the dvc.lock {snapshot.place} names another {METRICS}"
+        return f"the dvc.lock {snapshot.place} has a different hash of {METRICS}"
     return contradiction(snapshot, "evaluate")
 
 
-def data(
+def check_data(
     subject: Subject, snapshot: Snapshot | None, chain: list[Step]
-) -> tuple[list[Link], list[dict], dict[str, Evidence]]:
-    """Check the data behind the training, each folder hashed anew.
+) -> tuple[list[Link], list[dict], dict[str, FolderCheck]]:
+    """Hash each data folder behind the training and compare it with its step.
 
     Returns
     -------
     links : list of Link
     exposures : list of dict
-        Each with its status.
-    seen : dict of str to Evidence
-        What was found in each folder, by its path.
+        The exposures of the manifest, each with its ``status``.
+    checks : dict of str to FolderCheck
+        The result for each folder, by path.
     """
-    links, rows, seen = [], [row | {"status": MISSING} for row in subject.exposures], {}
-    claims = claimed(subject.root)
+    links, rows, checks = [], [row | {"status": MISSING} for row in subject.exposures], {}
+    recorded_hash = find_recorded_hashes(subject.root)
     for step in chain:
         if step.path == CANDIDATE:
             continue
@@ -230,57 +230,56 @@ def data(
             for row in rows
             if Path(row["path"]).is_relative_to(step.path)
         }
-        evidence = seen[step.path] = examine(subject.root, step.path, step.expected, claims(step.path), known)
-        links.append(link_of(step, snapshot, evidence))
-        rows = [row | check(row, step.path, evidence) for row in rows]
+        result = check_folder(subject.root, step.path, step.expected, recorded_hash(step.path), known)
+        checks[step.path] = result
+        links.append(data_link(step, snapshot, result))
+        rows = [row | exposure_status(row, step.path, result) for row in rows]
     reached = {link.link for link in links}
-    nowhere = "no dvc.lock leads there" if chain else "the manifest is not here"
-    links += [Link(name, MISSING, note=nowhere) for name in ORDER[1:] if name not in reached]
-    return [with_exposures(link, rows) for link in links], rows, seen
+    note = "no dvc.lock leads to it" if chain else "the manifest is missing"
+    links += [Link(name, MISSING, note=note) for name in ORDER[1:] if name not in reached]
+    return [include_exposures(link, rows) for link in links], rows, checks
 
 
-def with_exposures(link: Link, rows: list[dict]) -> Link:
-    """Return the link of the raw exposures, no better than each exposure is."""
+def include_exposures(link: Link, rows: list[dict]) -> Link:
+    """Lower the status of the raw exposures' link to the worst status of an exposure."""
     found = {row["status"] for row in rows}
     if link.link != ORDER[-1] or link.status != OK or found <= {OK}:
         return link
     status = MISMATCH if MISMATCH in found else MISSING
-    odd = [row["rootname"] for row in rows if row["status"] != OK]
-    return replace(link, status=status, note=f"{some(odd)} are not there as the manifest names them")
+    names = some([row["rootname"] for row in rows if row["status"] != OK])
+    return replace(link, status=status, note=f"missing, or different from the manifest: {names}")
 
 
-def link_of(step: Step, snapshot: Snapshot | None, evidence: Evidence) -> Link:
-    """Return the link of one folder of data: what is against it, and what its bytes say."""
-    status, note = evidence.status, evidence.note
-    if step.against:
-        status, note = MISMATCH, step.against
+def data_link(step: Step, snapshot: Snapshot | None, result: FolderCheck) -> Link:
+    """Return the link of one data folder."""
+    status, note = result.status, result.note
+    if step.problem:
+        status, note = MISMATCH, step.problem
     elif snapshot is None:
-        status, note = (MISSING if status == OK else status), f"no dvc.lock says how it was made; {note}"
+        status, note = (MISSING if status == OK else status), f"no dvc.lock records how it was made; {note}"
     elif step.stage:
-        status, note = as_left(snapshot, step.stage, status, note)
-    return Link(step.link, status, step.expected, evidence.found, note)
+        status, note = require_receipt(snapshot, step.stage, status, note)
+    return Link(step.link, status, step.expected, result.found, note)
 
 
-def as_left(snapshot: Snapshot, stage: str, status: str, note: str) -> tuple[str, str]:
-    """Return status and note of a link, no better than missing where its stage left no fingerprint."""
+def require_receipt(snapshot: Snapshot, stage: str, status: str, note: str) -> tuple[str, str]:
+    """Return status and note, with ``ok`` lowered to ``missing`` if the stage has no fingerprint file."""
     if snapshot.read(receipt_path(stage)) is not None:
         return status, note
-    left = (
-        f"{note}; {receipt_path(stage)} is not there: the stage ran before stages left one, or it was removed"
-    )
-    return MISSING if status == OK else status, left
+    note += f"; {receipt_path(stage)} is missing: it was removed, or the stage ran before it was introduced"
+    return MISSING if status == OK else status, note
 
 
-def check(row: dict, path: str, evidence: Evidence) -> dict[str, str]:
-    """Return the status of one exposure, if it lies in this folder."""
+def exposure_status(row: dict, path: str, result: FolderCheck) -> dict[str, str]:
+    """Return the status of one exposure if it is in this folder, else an empty dict."""
     if not Path(row["path"]).is_relative_to(path):
         return {}
-    found = evidence.listing.get(str(Path(row["path"]).relative_to(path)))
+    found = result.listing.get(str(Path(row["path"]).relative_to(path)))
     return {"status": MISSING if found is None else OK if found == row["md5"] else MISMATCH}
 
 
-def claimed(root: Path):
-    """Return what gives the hash that ``dvc.lock`` or a ``.dvc`` file gives a path as it lies here."""
-    here = parse_lock((read_file(root / "dvc.lock") or b"").decode())
-    outs = {path: md5sum for one in here.values() for path, md5sum in one.outs.items()}
+def find_recorded_hashes(root: Path) -> Callable[[str], str | None]:
+    """Return a function from a path to its hash in the current ``dvc.lock`` or ``.dvc`` file."""
+    current = parse_lock((read_file(root / "dvc.lock") or b"").decode())
+    outs = {path: md5sum for one in current.values() for path, md5sum in one.outs.items()}
     return lambda path: outs.get(path) or next(iter(pinned_in(read_file(root / f"{path}.dvc"))), None)

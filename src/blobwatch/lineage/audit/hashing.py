@@ -1,4 +1,4 @@
-"""The bytes behind a hash: hashed anew where they are, in the project's folder or in DVC's cache."""
+"""Hash checks of data folders, in the project or in DVC's cache."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +14,19 @@ OK, MISSING, MISMATCH = "ok", "missing", "mismatch"
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the bytes of a folder say against its hash.
+class FolderCheck:
+    """Result of comparing the files of a folder with its expected hash.
 
     Attributes
     ----------
     status : str
-        ``ok``, ``missing`` (where only absent files are against it) or ``mismatch``.
+        ``ok``, ``missing`` (files are missing, none differ) or ``mismatch``.
     found : str
-        The hash of what is there; empty where there is nothing.
+        Hash of the files that were found; empty if there are none.
     note : str
-        Which files are against it, or where they were found.
+        The files that differ, or the place where the files were found.
     listing : dict
-        The md5 of each file that is there, by its path in the folder.
+        The md5 of each file that was found, by its path in the folder.
     """
 
     status: str
@@ -35,27 +35,29 @@ class Evidence:
     listing: dict[str, str]
 
 
-def examine(root: Path, path: str, expected: str, claimed: str | None, known: dict[str, str]) -> Evidence:
-    """Hash the files of a folder and compare.
+def check_folder(
+    root: Path, path: str, expected: str, recorded: str | None, known: dict[str, str]
+) -> FolderCheck:
+    """Hash the files of a data folder and compare with the expected hash.
 
     Parameters
     ----------
     root : Path
         The project's folder.
     path : str
-        Of the folder of data, from there.
+        The data folder, relative to `root`.
     expected : str
         Its DVC hash.
-    claimed : str or None
-        The hash that ``dvc.lock`` or a ``.dvc`` file gives the folder as it lies here. Where that is another
-        one, the folder is rightly at another state, and the bytes are looked for in DVC's cache.
+    recorded : str or None
+        The hash of the folder in the current ``dvc.lock`` or ``.dvc`` file. If it is not `expected`, the
+        folder holds another version of the data, and the files are read from DVC's cache.
     known : dict
-        The md5 that some of its files must have, for naming what differs where the cache has no listing.
+        The md5 of some of its files, used to name the files that differ if the cache has no listing.
     """
     cache = Cache.of(root)
     listing = cache.listing(expected)
     folder = Path(root) / path
-    if claimed == expected and folder.is_dir():
+    if recorded == expected and folder.is_dir():
         files = {
             one.relative_to(folder).as_posix(): one for one in sorted(folder.rglob("*")) if one.is_file()
         }
@@ -64,23 +66,23 @@ def examine(root: Path, path: str, expected: str, claimed: str | None, known: di
         files = {name: cache.path(md5) for name, md5 in listing.items() if cache.path(md5).is_file()}
         place = "DVC's cache"
     else:
-        return Evidence(MISSING, "", f"the bytes of {path} are not here; `dvc pull` brings them", {})
-    there = hash_all(files, place)
-    found = listing_hash(there)
+        return FolderCheck(MISSING, "", f"{path}: files not found; run `dvc pull`", {})
+    hashes = hash_files(files, place)
+    found = listing_hash(hashes)
     if found == expected:
-        return Evidence(OK, found, f"{len(there)} files hashed in {place}", there)
-    wanted = listing or known
-    absent = sorted(wanted.keys() - there.keys())
-    altered = sorted(name for name, md5 in there.items() if wanted.get(name, md5) != md5)
-    added = sorted(there.keys() - wanted.keys()) if listing else []
+        return FolderCheck(OK, found, f"{len(hashes)} files hashed in {place}", hashes)
+    required = listing or known
+    absent = sorted(required.keys() - hashes.keys())
+    altered = sorted(name for name, md5 in hashes.items() if required.get(name, md5) != md5)
+    added = sorted(hashes.keys() - required.keys()) if listing else []
     status = MISSING if absent and not altered and not added else MISMATCH
     parts = [("altered", altered), ("added", added), ("missing", absent)]
-    said = "; ".join(f"{word} in {place}: {some(names)}" for word, names in parts if names)
-    return Evidence(status, found, said or f"{place} is not what it was", there)
+    note = "; ".join(f"{word} in {place}: {some(names)}" for word, names in parts if names)
+    return FolderCheck(status, found, note or f"{place} has a different hash", hashes)
 
 
-def hash_all(files: dict[str, Path], place: str) -> dict[str, str]:
-    """Return the md5 of each file, computed by as many threads as there are processors."""
+def hash_files(files: dict[str, Path], place: str) -> dict[str, str]:
+    """Return the md5 of each file, computed with one thread per processor."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         hashed = pool.map(lambda path: file_hash(path, "md5"), files.values())
         return dict(zip(files, track(hashed, len(files), f"hashing {place}"), strict=True))

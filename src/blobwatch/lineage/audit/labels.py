@@ -1,4 +1,4 @@
-"""Which labels of people trained a version: those that its subframes hold, else those of its commit."""
+"""Labels by people behind a version, from its subframes or else from its commit."""
 
 import csv
 from collections import Counter
@@ -8,8 +8,8 @@ from io import StringIO
 
 from blobwatch.dataset.labels import LABELS, parse_label
 from blobwatch.files import listing_hash
-from blobwatch.lineage.audit.data_checks import SAID, Step, committed, hash_at
-from blobwatch.lineage.audit.hashing import Evidence
+from blobwatch.lineage.audit.data_checks import LINK_OF_STAGE, Step, files_of_commit, hash_in_commit
+from blobwatch.lineage.audit.hashing import FolderCheck
 from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import GIVEN, read_receipt, receipt_path
 from blobwatch.lineage.model_version import Subject
@@ -22,15 +22,15 @@ TABLE = f"{FOLDER}/{LABELS}"
 
 @dataclass(frozen=True)
 class Labels:
-    """What people said of the exposures behind a version.
+    """Labels by people that were used to train a version.
 
     Attributes
     ----------
     rows : list of dict or None
-        ``rootname``, ``x``, ``y``, ``radius``, ``label``, ``who``, ``when`` of each; None where they are not
-        known here, which is not the same as none.
+        ``rootname``, ``x``, ``y``, ``radius``, ``label``, ``who``, ``when`` of each label. None means that
+        the labels are unknown here; an empty list means that there were none.
     note : str
-        Where they were read, or why they are not known.
+        Where they were read, or why they are unknown.
     """
 
     rows: list[dict] | None = None
@@ -38,90 +38,85 @@ class Labels:
 
     @property
     def summary(self) -> str:
-        """How many there are of each kind, and by how many people."""
+        """Number of labels per kind, and number of people."""
         if not self.rows:
             return "not known here" if self.rows is None else "none"
         people, kinds = len({row["who"] for row in self.rows}), Counter(row["label"] for row in self.rows)
-        said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
-        return f"{len(self.rows)} by {people} {'person' if people == 1 else 'people'} ({said})"
+        counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        return f"{len(self.rows)} by {people} {'person' if people == 1 else 'people'} ({counts})"
 
 
-def behind(
-    subject: Subject, snapshot: Snapshot | None, chain: list[Step], seen: dict[str, Evidence]
+def find_labels(
+    subject: Subject, snapshot: Snapshot | None, chain: list[Step], checks: dict[str, FolderCheck]
 ) -> Labels:
-    """Return the labels that were used for the subframes of a version.
+    """Return the labels that the subframes of a version were made with.
 
     Parameters
     ----------
     subject : Subject
     snapshot : Snapshot or None
-        The ``dvc.lock`` in which its chain stands.
+        The ``dvc.lock`` that contains the chain.
     chain : list of Step
-    seen : dict of str to Evidence
-        What was found in each folder of the chain, by its path.
+    checks : dict of str to FolderCheck
+        The result for each folder of the chain, by path.
     """
-    step = next((one for one in chain if one.link == SAID["subframes"]), None)
+    step = next((one for one in chain if one.link == LINK_OF_STAGE["subframes"]), None)
     if step is None:
-        return Labels(note="the manifest is not here")
-    return used(subject, step, seen[step.path]) or given(subject, snapshot, step)
+        return Labels(note="the manifest is missing")
+    return read_from_subframes(subject, step, checks[step.path]) or read_from_commit(subject, snapshot, step)
 
 
-def used(subject: Subject, step: Step, evidence: Evidence) -> Labels | None:
-    """Return the labels in the subframes themselves; None where the bytes that were hashed are not here."""
+def read_from_subframes(subject: Subject, step: Step, result: FolderCheck) -> Labels | None:
+    """Return the labels stored with the subframes; None if no file with the right hash is found."""
     cache = Cache.of(subject.root)
-    listings = (cache.listing(step.expected), evidence.listing)
+    listings = (cache.listing(step.expected), result.listing)
     listing = next((one for one in listings if one and listing_hash(one) == step.expected), None)
     if listing is None:
         return None
     if LABELS not in listing:
         return Labels([], f"{step.path} was made without {LABELS}")
-    folder, commit = subject.root / step.path, clean(subject.commit)
+    folder, commit = subject.root / step.path, subject.commit.removesuffix(DIRTY)
     for place, content in (
         (f"{step.path}/{LABELS}", read_file(folder / LABELS)),
         (f"{step.path}/{LABELS} in DVC's cache", read_file(cache.path(listing[LABELS]))),
-        (f"{TABLE} of commit {commit[:12]}", committed(subject.root, commit).get(TABLE)),
+        (f"{TABLE} of commit {commit[:12]}", files_of_commit(subject.root, commit).get(TABLE)),
     ):
         if content is not None and md5(content).hexdigest() == listing[LABELS]:
-            return read(content, place)
+            return parse_labels(content, place)
     return None
 
 
-def given(subject: Subject, snapshot: Snapshot | None, step: Step) -> Labels:
-    """Return the labels of the commit, if the stage that made the subframes says that it took those.
+def read_from_commit(subject: Subject, snapshot: Snapshot | None, step: Step) -> Labels:
+    """Return the labels of the commit, if the fingerprint of the subframes stage names them.
 
-    Which of them it used, only the subframes say. The manifest's exposures come close: they are those of the
-    splits, where the stage takes a label of any exposure that has a difference image.
+    Only the subframes show which of these labels were used. The labels of the manifest's exposures are an
+    approximation: the stage also uses labels of exposures between the splits.
     """
-    absent = f"the bytes of {step.path}/{LABELS} are not here (`dvc pull`)"
-    whole = snapshot is not None and step.stage is not None and not step.against
-    receipt = read_receipt(snapshot.read(receipt_path(step.stage))) if whole else None
+    absent = f"{step.path}/{LABELS} is missing (`dvc pull`)"
+    reliable = snapshot is not None and step.stage is not None and not step.problem
+    receipt = read_receipt(snapshot.read(receipt_path(step.stage))) if reliable else None
     if receipt is None:
-        return Labels(note=f"{absent}, and nothing says which {FOLDER} it was made from")
-    commit, taken = clean(subject.commit), receipt[0].parts["code"].get(FOLDER)
-    if taken is None:
+        return Labels(note=f"{absent}, and no record names the {FOLDER} it was made from")
+    commit, expected = subject.commit.removesuffix(DIRTY), receipt[0].parts["code"].get(FOLDER)
+    if expected is None:
         return Labels([], f"{step.path} was made without {FOLDER}")
-    there = committed(subject.root, commit)
-    if hash_at(there, FOLDER) != taken:
-        return Labels(note=f"{absent}, and this clone has no commit {commit[:12]} with the {FOLDER} it had")
-    found = read(there.get(TABLE, b""), f"{TABLE} of commit {commit[:12]}")
+    content = files_of_commit(subject.root, commit)
+    if hash_in_commit(content, FOLDER) != expected:
+        return Labels(note=f"{absent}, and this clone has no commit {commit[:12]} with the same {FOLDER}")
+    found = parse_labels(content.get(TABLE, b""), f"{TABLE} of commit {commit[:12]}")
     if not found.rows:
         return found
     names = {row["rootname"] for row in subject.exposures}
     rows = [row for row in found.rows if row["rootname"] in names]
     if not rows:
         return Labels(note=f"{absent}, and {found.note} has none of its exposures")
-    return Labels(rows, f"those of its exposures in {found.note}, since {absent}")
+    return Labels(rows, f"those of its exposures in {found.note}, because {absent}")
 
 
-def clean(commit: str) -> str:
-    """Return a commit without the word that its inputs were not in it."""
-    return commit.removesuffix(DIRTY)
-
-
-def read(content: bytes, place: str) -> Labels:
-    """Return the labels of a table, with the place where it was."""
+def parse_labels(content: bytes, place: str) -> Labels:
+    """Return the labels of a CSV table that was read from `place`."""
     try:
         rows = csv.DictReader(StringIO(content.decode(), newline=""))
         return Labels([asdict(parse_label(row)) for row in rows], place)
     except (ValueError, KeyError, TypeError, csv.Error):
-        return Labels(note=f"{place} is no table of labels")
+        return Labels(note=f"{place}: not a table of labels")

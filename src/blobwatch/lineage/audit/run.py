@@ -64,15 +64,15 @@ def audit(root: Path, name: str = "champion") -> Audit:
     subject = Subject.named(root, known, name)
     links = [check(subject) for check in record_checks.LINKS]
     found = subject.snapshots()
-    snapshot, steps = data_checks.choose(subject, found)
+    snapshot, steps = data_checks.choose_snapshot(subject, found)
     links += [
-        data_checks.commit(subject),
-        data_checks.lock(subject, snapshot, steps),
-        data_checks.evaluation(subject, found),
+        data_checks.check_commit(subject),
+        data_checks.check_lock(subject, snapshot, steps),
+        data_checks.check_evaluation(subject, found),
     ]
-    behind, exposures, seen = data_checks.data(subject, snapshot, steps)
-    reviews = labels.behind(subject, snapshot, steps, seen)
-    return Audit(subject, links + behind, exposures, snapshot, reviews)
+    data_links, exposures, checks = data_checks.check_data(subject, snapshot, steps)
+    used = labels.find_labels(subject, snapshot, steps, checks)
+    return Audit(subject, links + data_links, exposures, snapshot, used)
 
 
 def touched_by(root: Path, rootname: str) -> dict:
