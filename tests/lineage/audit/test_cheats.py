@@ -212,7 +212,7 @@ def test_a_swapped_file_of_the_deployed_model(lab, name):
     alter(lab, f"models/champion/{name}")
     found = lab.audit()
     assert found["verdict"] == "mismatch"
-    assert broken(found)["model files"] == f"models/champion: {name} is not what was deployed"
+    assert broken(found)["model files"] == f"models/champion: {name} differs from the promoted version"
 
 
 def test_a_swapped_file_in_the_registry(lab):
@@ -221,7 +221,7 @@ def test_a_swapped_file_in_the_registry(lab):
     found = lab.audit()
     assert list(broken(found)) == ["registry"]
     assert "model.onnx" in broken(found)["registry"]
-    assert "was swapped after it was registered" in broken(found)["registry"]
+    assert "was changed after registration" in broken(found)["registry"]
     assert found["verdict"] == "mismatch"
 
 
@@ -248,11 +248,13 @@ def test_a_deleted_run(lab):
     in_store(lab, lambda client: client.delete_run(run_id))
     found = lab.audit()
     assert found["verdict"] == "incomplete"
-    assert broken(found) == {"run": f"it was deleted; `mlflow runs restore --run-id {run_id}` brings it back"}
+    assert broken(found) == {
+        "run": f"it was deleted; restore it with `mlflow runs restore --run-id {run_id}`"
+    }
     with sqlite3.connect(lab.root / "mlflow.db") as database:
         database.execute("DELETE FROM runs WHERE run_uuid = ?", (run_id,))
     database.close()
-    assert "deleted for good" in broken(lab.audit())["run"]
+    assert "deleted permanently" in broken(lab.audit())["run"]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_the_last_line_changed_before_it_was_committed(lab):
     lab.git("commit", "--quiet", "--amend", "--message", "a history without the log")
     log.write_text(log.read_text().replace("initial version", "the best of all"))
     found = lab.audit()
-    assert "was not deployed by the last line, 1" in broken(found)["promotions log"]
+    assert "was not deployed by the last line (1)" in broken(found)["promotions log"]
 
 
 def test_two_versions_and_a_rollback_are_ok_each_with_its_own_data(seasoned):
@@ -382,7 +384,7 @@ def test_a_log_that_was_removed_and_begun_anew(lab):
     lab.commit()
     found = lab.audit()
     assert found["verdict"] == "mismatch"
-    assert "an earlier log was removed and begun anew" in broken(found)["promotions log"]
+    assert "an earlier log was removed, and the log was restarted" in broken(found)["promotions log"]
 
 
 def test_a_forged_report_does_not_pass_the_gate(old_lab):

@@ -1,4 +1,4 @@
-"""The first links of an audit: what the log, the registry and the manifest claim of a version."""
+"""Audit links of the records: promotion log, model files, registry, alias, run and fingerprint."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from blobwatch.lineage.tracking.registry import deployed_content
 
 @dataclass(frozen=True)
 class Link:
-    """One link of the chain: what was to be found, what was, and a sentence about it."""
+    """One link of the audit: expected value, found value, status and explanation."""
 
     link: str
     status: str
@@ -27,178 +27,167 @@ class Link:
     note: str = ""
 
 
-# The log of this repository was begun anew on its first day, before anything was released.
-BEGUN_ANEW = "7ffe512ebc26cc854c533118429cdbd94e9dba77"
+# This repository's log was restarted on its first day, before any release. The audit accepts that commit.
+ACCEPTED_RESTART = "7ffe512ebc26cc854c533118429cdbd94e9dba77"
 
 
-def log(subject: Subject) -> Link:
-    """Check that the log names the version, and is what it was in git and when the champion was deployed."""
+def check_log(subject: Subject) -> Link:
+    """Check that the log has the version and was not altered since it was committed."""
     lines, name = promotion_log.lines(subject.root / LOG), "promotions log"
     committed, earlier = git.since_added(subject.root, LOG)
     for commit, content in committed:
-        odd = promotion_log.first_change(promotion_log.split(content), lines)
-        if odd is not None:
-            note = f"line {odd} was changed, removed or put elsewhere since commit {commit[:12]}"
+        changed = promotion_log.first_change(promotion_log.split(content), lines)
+        if changed is not None:
+            note = f"line {changed} was changed, removed or moved since commit {commit[:12]}"
             return Link(name, MISMATCH, note=f"{note}; restore it with `git checkout {LOG}`")
     last = promotion_log.line_hash(lines[-1]) if lines else ""
-    anchor = deployed_by(subject)
-    if anchor not in ("", last):
-        note = f"{CHAMPION} was not deployed by the last line, {len(lines)}: one was changed or removed"
-        return Link(name, MISMATCH, anchor, last, note)
+    deployed = deployed_line_hash(subject)
+    if deployed not in ("", last):
+        note = f"{CHAMPION} was not deployed by the last line ({len(lines)}): a line was changed or removed"
+        return Link(name, MISMATCH, deployed, last, note)
     if subject.record is None:
         return Link(name, MISSING, note=f"version {subject.version} was never promoted")
     notes = [f"{len(lines)} lines, unbroken"]
     if earlier:
-        notes.append(f"an earlier log was removed and begun anew in commit {earlier[:12]}")
-        if earlier != BEGUN_ANEW:
+        notes.append(f"an earlier log was removed, and the log was restarted in commit {earlier[:12]}")
+        if earlier != ACCEPTED_RESTART:
             return Link(name, MISMATCH, last, last, "; ".join(notes))
     if subject.record.get(FORCED):
-        notes.append(f"promoted by force past: {'; '.join(subject.record[FORCED])}")
+        notes.append(f"promoted with --force despite: {'; '.join(subject.record[FORCED])}")
     return Link(name, OK, last, last, "; ".join(notes))
 
 
-def deployed_by(subject: Subject) -> str:
-    """Return the hash of the line that deployed the champion, as its folder says; empty if it does not."""
+def deployed_line_hash(subject: Subject) -> str:
+    """Return the hash of the log line recorded in the champion's folder; empty if there is none."""
     try:
         return Model.load(subject.root / CHAMPION).promotion
     except BlobwatchError:
-        return ""  # the link of the files says what is wrong
+        return ""  # reported by the link of the model files
 
 
-def files(subject: Subject) -> Link:
-    """Check the files of the model: those that are deployed, or else wherever they are found."""
-    expected = said(subject.promised)
+def check_files(subject: Subject) -> Link:
+    """Check the model files: those of the champion's folder if it is deployed, else any copy."""
+    name, expected = "model files", format_hashes(subject.promised)
     if subject.is_deployed:
-        there = {name: read_file(subject.root / CHAMPION / name) for name in subject.promised}
-        odd = sorted(
-            name for name, sha in subject.promised.items() if there[name] and hashed(there[name]) != sha
+        contents = {file: read_file(subject.root / CHAMPION / file) for file in subject.promised}
+        found = format_hashes(
+            {file: sha256_of(content) for file, content in contents.items() if content is not None}
         )
-        found = said({name: hashed(content) for name, content in there.items() if content})
-        if odd:
-            return Link(
-                "model files", MISMATCH, expected, found, f"{CHAMPION}: {some(odd)} is not what was deployed"
-            )
-        absent = sorted(name for name, content in there.items() if content is None)
+        altered, absent = compare_files(contents, subject.promised)
+        if altered:
+            note = f"{CHAMPION}: {some(altered)} differs from the promoted version"
+            return Link(name, MISMATCH, expected, found, note)
         if absent:
-            return Link("model files", MISSING, expected, found, f"{CHAMPION} is without {some(absent)}")
-        said_there, due = read_file(subject.root / CHAMPION / DEPLOYED), deployed_as(subject)
-        if said_there is None:
-            return Link("model files", MISSING, expected, found, f"{CHAMPION} is without {DEPLOYED}")
-        if json.loads(said_there) != due:
-            note = f"{CHAMPION}/{DEPLOYED} does not say what the last line of the log says"
-            return Link("model files", MISMATCH, expected, found, note)
+            return Link(name, MISSING, expected, found, f"{CHAMPION}: {some(absent)} is missing")
+        deployed = read_file(subject.root / CHAMPION / DEPLOYED)
+        if deployed is None:
+            return Link(name, MISSING, expected, found, f"{CHAMPION}: {DEPLOYED} is missing")
+        if json.loads(deployed) != expected_deployed(subject):
+            note = f"{CHAMPION}/{DEPLOYED} does not agree with the last line of the log"
+            return Link(name, MISMATCH, expected, found, note)
     if not subject.contents:
-        return Link("model files", MISSING, expected, "", "they are nowhere here; `dvc pull`, or `dvc repro`")
-    return Link("model files", OK, expected, expected, f"found in {subject.where}")
+        return Link(name, MISSING, expected, "", "not found; run `dvc pull` or `dvc repro`")
+    return Link(name, OK, expected, expected, f"found in {subject.where}")
 
 
-def deployed_as(subject: Subject) -> dict:
-    """Return what the champion's folder must say of itself: it follows from the last line of the log."""
+def compare_files(contents: dict[str, bytes | None], hashes: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the names of the files that differ from their sha256, and of those that are missing."""
+    absent = sorted(name for name, content in contents.items() if content is None)
+    present = contents.keys() - set(absent)
+    return sorted(name for name in present if sha256_of(contents[name]) != hashes[name]), absent
+
+
+def expected_deployed(subject: Subject) -> dict:
+    """Return the required content of ``deployed.json``, from the last line of the log."""
     record, line = subject.known.records[-1], promotion_log.hashes(subject.root / LOG)[-1]
     return deployed_content(record["version"], record["run_id"], record["files"][MANIFEST], line)
 
 
-def registry(subject: Subject) -> Link:
-    """Check that the registry's version is this model, and its copy of the files too."""
-    name, expected, known = "registry", said(subject.promised), subject.registered
+def check_registry(subject: Subject) -> Link:
+    """Check that the registry's version has the hashes and files of this model."""
+    name, expected, known = "registry", format_hashes(subject.promised), subject.registered
     if known is None:
-        note = subject.known.silence or "this registry does not know the version; `blobwatch sync` tells it"
+        note = subject.known.silence or "the version is not registered; run `blobwatch sync`"
         return Link(name, MISSING, expected, "", note)
     tags = hashes_in(known.tags)
     if tags != subject.promised:
-        odd = differing(tags, subject.promised)
-        return Link(
-            name, MISMATCH, expected, said(tags), f"the tags of the version say otherwise of {some(odd)}"
-        )
+        note = f"the tags of the version have a different hash of {some(differing(tags, subject.promised))}"
+        return Link(name, MISMATCH, expected, format_hashes(tags), note)
     folder = local_folder(known.source)
     if folder is None:
-        return Link(
-            name, OK, expected, said(tags), f"tags agree; the files are on the server, {known.source}"
-        )
-    there = {file: read_file(folder / file) for file in tags}
-    odd = sorted(
-        file for file, content in there.items() if content is not None and hashed(content) != tags[file]
-    )
-    if odd:
-        return Link(
-            name, MISMATCH, expected, "", f"{some(odd)} in {folder} was swapped after it was registered"
-        )
-    absent = sorted(file for file, content in there.items() if content is None)
+        note = f"tags agree; the files are on the server, {known.source}"
+        return Link(name, OK, expected, format_hashes(tags), note)
+    altered, absent = compare_files({file: read_file(folder / file) for file in tags}, tags)
+    if altered:
+        note = f"{some(altered)} in {folder} was changed after registration"
+        return Link(name, MISMATCH, expected, "", note)
     if absent:
-        return Link(name, MISSING, expected, "", f"{some(absent)} is gone from {folder}")
-    return Link(name, OK, expected, said(tags), "tags and files agree")
+        return Link(name, MISSING, expected, "", f"{some(absent)} is missing from {folder}")
+    return Link(name, OK, expected, format_hashes(tags), "tags and files agree")
 
 
-def alias(subject: Subject) -> Link:
-    """Check that the alias of the champion points at what the log says."""
-    state, records = subject.known.mirror, subject.known.records
+def check_alias(subject: Subject) -> Link:
+    """Check that the registry's alias ``champion`` points at the version that the log names."""
+    state, records, deployed = subject.known.mirror, subject.known.records, str(subject.known.deployed or "")
     if state is None or not records:
-        return Link(
-            "alias", MISSING, str(subject.known.deployed or ""), "", subject.known.silence or "none is due"
-        )
+        return Link("alias", MISSING, deployed, "", subject.known.silence or "no version is deployed")
     if state.champion is None:
-        return Link(
-            "alias", MISSING, str(subject.known.deployed), "", "there is none; `blobwatch sync` sets it"
-        )
+        return Link("alias", MISSING, deployed, "", "the alias does not exist; run `blobwatch sync`")
     tags = state.versions[state.champion].tags if state.champion in state.versions else {}
-    found, expected = hashes_in(tags), records[-1]["files"]
-    numbers = str(subject.known.deployed), str(state.champion)
-    last = promotion_log.hashes(subject.root / LOG)[-1]
-    if found == expected and tags.get("promotion") in (None, last):
-        return Link("alias", OK, *numbers, "champion")
-    newer = tags.get("promotion") and tags["promotion"] not in promotion_log.hashes(subject.root / LOG)
-    note = (
-        f"{tags.get('promoted_by')} promoted it by a line that is not in {LOG} here; `git pull` brings it"
-        if newer
-        else "it was moved by hand; `blobwatch sync` sets it back"
-    )
-    return Link("alias", MISMATCH, *numbers, note)
+    lines = promotion_log.hashes(subject.root / LOG)
+    promotion = tags.get("promotion")
+    if hashes_in(tags) == records[-1]["files"] and promotion in (None, lines[-1]):
+        return Link("alias", OK, deployed, str(state.champion), "champion")
+    note = "it was moved by hand; run `blobwatch sync` to reset it"
+    if promotion and promotion not in lines:
+        note = f"promoted by {tags.get('promoted_by')}, in a line that {LOG} does not have; run `git pull`"
+    return Link("alias", MISMATCH, deployed, str(state.champion), note)
 
 
-def run(subject: Subject) -> Link:
-    """Check that the run is there, and is of this fingerprint."""
+def check_run(subject: Subject) -> Link:
+    """Check that the MLflow run exists and has this fingerprint."""
     expected = subject.run_id
     if subject.known.mirror is None:
         return Link("run", MISSING, expected, "", subject.known.silence)
     found = subject.known.mirror.runs.get(expected)
     if found is None:
-        return Link(
-            "run", MISSING, expected, "", "it was deleted for good, or never here; `blobwatch sync` rebuilds"
-        )
+        note = "not found: deleted permanently, or never in this store; rebuild it with `blobwatch sync`"
+        return Link("run", MISSING, expected, "", note)
     if found.deleted:
-        note = f"it was deleted; `mlflow runs restore --run-id {expected}` brings it back"
+        note = f"it was deleted; restore it with `mlflow runs restore --run-id {expected}`"
         return Link("run", MISSING, expected, "", note)
     if subject.fingerprint and found.fingerprint != subject.fingerprint.sha256:
-        return Link("run", MISMATCH, expected, expected, f"its fingerprint is another, {found.fingerprint}")
-    return Link("run", OK, expected, expected, "of the same fingerprint")
+        note = f"the run has a different fingerprint, {found.fingerprint}"
+        return Link("run", MISMATCH, expected, expected, note)
+    return Link("run", OK, expected, expected, "same fingerprint")
 
 
-def fingerprint(subject: Subject) -> Link:
-    """Check that the fingerprint is that of its parts, and the one that log and registry name."""
+def check_fingerprint(subject: Subject) -> Link:
+    """Check that the fingerprint is the hash of its parts, and equal in manifest, log and registry."""
     if subject.fingerprint is None:
-        return Link("fingerprint", MISSING, note="the manifest is not here")
-    found, manifest = subject.fingerprint.sha256, subject.manifest
-    says = {"the manifest": manifest["fingerprint"]["sha256"]}
+        return Link("fingerprint", MISSING, note="the manifest is missing")
+    found, expected = subject.fingerprint.sha256, subject.manifest["fingerprint"]["sha256"]
+    sources = {"the manifest": expected}
     if subject.record:
-        says["the log"] = subject.record["fingerprint"]
+        sources["the log"] = subject.record["fingerprint"]
     if subject.registered:
-        says["the registry"] = subject.registered.tags.get("fingerprint", "")
-    odd = [f"{who} says {what[:12]}" for who, what in says.items() if what != found]
-    named = {row["rootname"]: row["md5"] for row in subject.exposures}
-    if named != subject.fingerprint.parts.get("exposures", {}):
-        odd.append("the exposures of the manifest are not those of its fingerprint")
-    expected = says["the manifest"]
-    return Link("fingerprint", MISMATCH if odd else OK, expected, found, "; ".join(odd) or "recomputed")
+        sources["the registry"] = subject.registered.tags.get("fingerprint", "")
+    problems = [f"{source} has {value[:12]}" for source, value in sources.items() if value != found]
+    exposures = {row["rootname"]: row["md5"] for row in subject.exposures}
+    if exposures != subject.fingerprint.parts.get("exposures", {}):
+        problems.append("the manifest and its fingerprint have different exposures")
+    status = MISMATCH if problems else OK
+    return Link("fingerprint", status, expected, found, "; ".join(problems) or "recomputed")
 
 
-def hashed(content: bytes) -> str:
+def sha256_of(content: bytes) -> str:
     """Return the sha256 of some bytes."""
     return sha256(content).hexdigest()
 
 
-def said(hashes: dict[str, str]) -> str:
-    """Return the hashes of some files as one line."""
+def format_hashes(hashes: dict[str, str]) -> str:
+    """Return file names and their shortened hashes on one line."""
     return ", ".join(f"{name} {sha[:12]}" for name, sha in sorted(hashes.items()))
 
 
-LINKS = (log, files, registry, alias, run, fingerprint)  # in this order
+CHECKS = (check_log, check_files, check_registry, check_alias, check_run, check_fingerprint)  # in order

@@ -62,7 +62,7 @@ def audit(root: Path, name: str = "champion") -> Audit:
     except BlobwatchError as error:  # the log is broken, and with it all that follows from it
         return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
     subject = Subject.named(root, known, name)
-    links = [check(subject) for check in record_checks.LINKS]
+    links = [check(subject) for check in record_checks.CHECKS]
     found = subject.snapshots()
     snapshot, steps = data_checks.choose_snapshot(subject, found)
     links += [
