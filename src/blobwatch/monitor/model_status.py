@@ -49,14 +49,14 @@ def find_deployed(root: Path) -> Deployed:
     except BlobwatchError as error:
         return Deployed(note=str(error), checked=now())
     try:
-        from blobwatch.lineage.audit.html_report import page
+        from blobwatch.lineage.audit.html_report import render_page
         from blobwatch.lineage.audit.run import audit
 
         found = audit(root)
     except (BlobwatchError, ModuleNotFoundError) as error:
         return Deployed(model, note=f"not audited here: {error}", checked=now())
     answer = found.as_json()
-    return Deployed(model, answer["verdict"], now(), "", tuple(answer["links"]), page(found))
+    return Deployed(model, answer["verdict"], now(), "", tuple(answer["links"]), render_page(found))
 
 
 class DeployedCache:

@@ -323,7 +323,7 @@ def test_which_versions_an_exposure_touched(lab):
     assert (found["deployed"], found["versions"], found["unknown"]) == (True, [about], [])
     nowhere = json.loads(lab.blobwatch("audit", "--exposure", "izzz9999q", "--json").stdout)
     assert (nowhere["deployed"], nowhere["versions"], nowhere["unknown"]) == (False, [], [])
-    assert "behind a deployed version" in lab.blobwatch("audit", "--exposure", row["rootname"]).stdout
+    assert ": used by the deployed version" in lab.blobwatch("audit", "--exposure", row["rootname"]).stdout
 
 
 def test_of_a_version_whose_manifest_is_lost_nobody_knows_which_exposures_it_had(lab):
@@ -338,7 +338,7 @@ def test_of_a_version_whose_manifest_is_lost_nobody_knows_which_exposures_it_had
     found = json.loads(lab.blobwatch("audit", "--exposure", "izzz0000q", "--json").stdout)
     assert (found["deployed"], found["versions"], found["unknown"]) == (None, [], [1])
     said = lab.blobwatch("audit", "--exposure", "izzz0000q").stdout
-    assert "nobody knows" in said
+    assert "unknown whether the deployed version used it" in said
 
 
 def test_what_is_wrong_with_the_question_is_no_mismatch(lab):

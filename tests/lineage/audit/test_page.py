@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 import pytest
 
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
-from blobwatch.lineage.audit.html_report import HISTORY, PICTURE, day, page, short
+from blobwatch.lineage.audit.html_report import HISTORY, PICTURE, day, render_page, short
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.audit.run import Audit
@@ -72,7 +72,7 @@ class Parsed(HTMLParser):
 
 
 def tree(found: Audit) -> Element:
-    return Parsed(page(found, NOW)).root
+    return Parsed(render_page(found, NOW)).root
 
 
 def said(element: Element) -> str:
@@ -368,7 +368,7 @@ def test_what_others_wrote_is_text(tmp_path):
     row = exposure(1, evil, OK, rootname=evil, programme=evil, expstart=evil, filter=evil, md5=evil)
     links = [Link("run", MISSING, evil, evil, f"`{evil}` {evil}"), Link(evil, MISMATCH, evil, "", evil)]
     labels = Labels([label(rootname=evil, label=evil, who=evil, when=evil)], f"`{evil}`")
-    text = page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES), labels), NOW)
+    text = render_page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES), labels), NOW)
     assert "<script" not in text
     assert list(Parsed(text).root.iter("script")) == []
     assert said(Parsed(text).root).count(evil) > 20
@@ -392,7 +392,7 @@ def test_page_needs_nothing_but_itself(tmp_path):
 
 
 def test_page_is_plain_html_with_headings_and_captions():
-    text = page(made(exposures=[exposure(1, "val", OK)], labels=Labels([label()], "a table")), NOW)
+    text = render_page(made(exposures=[exposure(1, "val", OK)], labels=Labels([label()], "a table")), NOW)
     root = Parsed(text).root
     assert text.startswith("<!DOCTYPE html>\n")
     assert root.get("lang") == "en"
@@ -410,20 +410,20 @@ def test_page_is_plain_html_with_headings_and_captions():
 
 def test_same_audit_at_the_same_minute_gives_the_same_page(tmp_path):
     found = made(snapshot=snapshot(tmp_path, CURVES))
-    assert page(found, NOW) == page(found, NOW.replace(second=1))
-    assert page(found, NOW) != page(found, NOW + timedelta(minutes=1))
+    assert render_page(found, NOW) == render_page(found, NOW.replace(second=1))
+    assert render_page(found, NOW) != render_page(found, NOW + timedelta(minutes=1))
 
 
 def test_date_of_the_audit_is_utc():
     noon = NOW.astimezone(timezone(timedelta(hours=10)))
-    root = Parsed(page(made(), noon)).root
+    root = Parsed(render_page(made(), noon)).root
     assert said(root.find(".//time")) == "2026-11-24 06:15 UTC"
     assert root.find(".//time").get("datetime") == "2026-11-24T06:15Z"
 
 
 def test_date_of_the_audit_is_now():
     before = datetime.now(UTC).replace(second=0, microsecond=0)
-    written = Parsed(page(made())).root.find(".//time").get("datetime")
+    written = Parsed(render_page(made())).root.find(".//time").get("datetime")
     assert before <= datetime.fromisoformat(written) <= datetime.now(UTC)
 
 

@@ -1,4 +1,4 @@
-"""What the commands of the lineage print: JSON for programs, tables for people."""
+"""Output of the lineage commands, as JSON or tables."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from rich.table import Column
 
 from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.files import write_text
-from blobwatch.lineage.audit import run
 from blobwatch.lineage.audit.hashing import MISMATCH, OK
+from blobwatch.lineage.audit.run import Audit, audit, find_versions_of_exposure
 from blobwatch.lineage.promotion.deployment import recover
 from blobwatch.progress import console
 
 COLOURS = {OK: "green", "incomplete": "yellow", "missing": "yellow", MISMATCH: "red"}
 
 
-def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> bool:
-    """Print the audit of a version, or write its page; return whether nothing mismatches."""
+def run_audit(root: Path, version: str, as_json: bool, html: Path | None) -> bool:
+    """Audit a version and print or write the result; return False on a mismatch."""
     recover(root)
-    found = run.audit(root, version)
+    found = audit(root, version)
     if html:
-        from blobwatch.lineage.audit.html_report import page
+        from blobwatch.lineage.audit.html_report import render_page
 
-        write_text(html, page(found))
+        write_text(html, render_page(found))
         console.print(f"page: {html}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(found.as_json())
@@ -32,54 +32,56 @@ def answer_audit(root: Path, version: str, as_json: bool, html: Path | None) -> 
     return found.verdict != MISMATCH
 
 
-def print_audit(found: run.Audit) -> None:
-    """Print the verdict, the links, and how many exposures and labels stand behind them."""
+def print_audit(found: Audit) -> None:
+    """Print the verdict, the links, and the numbers of exposures and labels."""
     out = Console()
     subject = found.subject
-    who = f"version {subject.version} ({subject.state})" if subject else "the log of promotions"
-    out.print(f"{who}: {coloured(found.verdict)}", highlight=False)
+    title = f"version {subject.version} ({subject.state})" if subject else "promotion log"
+    out.print(f"{title}: {coloured(found.verdict)}", highlight=False)
     rows = [(link.link, coloured(link.status), escape(link.note)) for link in found.links]
     print_table(("link", "status", ""), rows)
     if found.exposures:
         counts = {}
         for row in found.exposures:
             counts[row["role"], row["status"]] = counts.get((row["role"], row["status"]), 0) + 1
-        said = ", ".join(f"{n} {role} {status}" for (role, status), n in counts.items())
-        out.print(f"{len(found.exposures)} exposures: {said}; --json or --html lists them", highlight=False)
+        summary = ", ".join(f"{n} {role} {status}" for (role, status), n in counts.items())
+        out.print(
+            f"{len(found.exposures)} exposures: {summary}; use --json or --html for the list", highlight=False
+        )
     if subject:
         labels = f"labels: {found.labels.summary}; {found.labels.note}"
         out.print(labels, highlight=False, markup=False, soft_wrap=True)
 
 
 def coloured(status: str) -> str:
-    """Return a status in its colour."""
+    """Return a status with colour markup."""
     return f"[{COLOURS[status]}]{status}[/]"
 
 
-def answer_exposure(root: Path, rootname: str, as_json: bool) -> None:
-    """Print which versions an exposure touched, and whether one of them is deployed."""
+def run_exposure(root: Path, rootname: str, as_json: bool) -> None:
+    """Print the versions that used an exposure, and whether one of them is deployed."""
     recover(root)
-    found = run.touched_by(root, rootname)
+    found = find_versions_of_exposure(root, rootname)
     if as_json:
         print_json(found)
         return
     out = Console()
-    what = {
-        True: "[red]a deployed version[/]",
-        False: "no deployed version",
-        None: "nobody knows which version",
+    results = {
+        True: "[red]used by the deployed version[/]",
+        False: "not used by the deployed version",
+        None: "unknown whether the deployed version used it",
     }
-    out.print(f"{escape(rootname)} is behind {what[found['deployed']]}", highlight=False)
+    out.print(f"{escape(rootname)}: {results[found['deployed']]}", highlight=False)
     if found["versions"]:
         rows = [(str(row["version"]), row["state"], row["role"], row["md5"]) for row in found["versions"]]
-        print_table(("version", "state", "role", "md5 then"), rows)
+        print_table(("version", "state", "role", "md5 when used"), rows)
     if found["unknown"]:
         numbers = ", ".join(map(str, found["unknown"]))
-        out.print(f"not known of version {numbers}: their manifests name no exposures", highlight=False)
+        out.print(f"unknown for versions {numbers}: no manifest with a list of exposures", highlight=False)
 
 
-def answer_models(root: Path, as_json: bool) -> None:
-    """Print every version with its state, its metrics and its data."""
+def run_models(root: Path, as_json: bool) -> None:
+    """Print every version with its state, metrics and data."""
     from blobwatch.lineage import versions
 
     recover(root)
@@ -88,30 +90,30 @@ def answer_models(root: Path, as_json: bool) -> None:
         print_json(listed)
         return
     if not listed:
-        Console().print("there is no version yet; `dvc repro` makes one", highlight=False)
+        Console().print("no versions yet; create one with `dvc repro`", highlight=False)
         return
     names = list(versions.FLOORS)
     heads = (name.replace("_", " ") for name in names)
     rows = []
     for one in listed:
-        figures = [in_words(one["metrics"].get(name)).replace(" [", "\n[") for name in names]
+        values = [format_value(one["metrics"].get(name)).replace(" [", "\n[") for name in names]
         data = " ".join(digest[:8] for digest in one["data"].values())
         forced = " (forced)" if one["forced"] else ""
         state, since = one["state"] + forced, (one["when"] or "-")[:10]
-        rows.append((str(one["version"]), state, *figures, data, since))
+        rows.append((str(one["version"]), state, *values, data, since))
     print_table(("version", Column("state", no_wrap=True), *heads, "data", "since"), rows)
 
 
-def in_words(value: dict | None) -> str:
-    """Return a figure with its interval, where it is known."""
+def format_value(value: dict | None) -> str:
+    """Return a metric with its interval, or a dash if it is unknown."""
     if value is None:
         return "-"
     ends = "" if value["low"] is None else f" [{value['low']:.3g}, {value['high']:.3g}]"
     return f"{value['value']:.3g}{ends}"
 
 
-def answer_compare(root: Path, first: str, second: str, as_json: bool) -> None:
-    """Print in what two versions differ."""
+def run_compare(root: Path, first: str, second: str, as_json: bool) -> None:
+    """Print the differences between two versions."""
     from blobwatch.lineage import versions
     from blobwatch.params import load_params
 
@@ -123,14 +125,14 @@ def answer_compare(root: Path, first: str, second: str, as_json: bool) -> None:
     out, (a, b) = Console(), found["versions"]
     for kind in ("params", "data"):
         if found[kind]:
-            rows = [(name, *(escape(str(one)) for one in values)) for name, values in found[kind].items()]
+            rows = [(name, *(escape(str(one)) for one in pair)) for name, pair in found[kind].items()]
             print_table((kind, f"version {a}", f"version {b}"), rows)
         else:
             out.print(f"{kind}: the same", highlight=False)
     out.print(f"code: {', '.join(found['code']) or 'the same'}", highlight=False, markup=False)
-    words = {"only_first": f"only in {a}", "only_second": f"only in {b}", "altered": "with other bytes"}
-    said = [f"{len(names)} {words[kind]}" for kind, names in found["exposures"].items() if names]
-    out.print(f"exposures: {', '.join(said) or 'the same'}", highlight=False)
+    words = {"only_first": f"only in {a}", "only_second": f"only in {b}", "altered": "with different content"}
+    changes = [f"{len(names)} {words[kind]}" for kind, names in found["exposures"].items() if names]
+    out.print(f"exposures: {', '.join(changes) or 'the same'}", highlight=False)
     test = found["test"]
     title = f"on the same {test['subframes']} test subframes, {test['exposures']} exposures"
     columns = ("slice", "part", "", f"version {a}", f"version {b}", f"{b} minus {a}")
@@ -139,15 +141,15 @@ def answer_compare(root: Path, first: str, second: str, as_json: bool) -> None:
             row["slice"],
             row["part"],
             str(row["count"]),
-            *(in_words(row[key]) for key in ("a", "b", "difference")),
+            *(format_value(row[key]) for key in ("a", "b", "difference")),
         )
         for row in found["results"]
     ]
     print_table(columns, rows, border=True, title=title)
 
 
-def answer_verify(root: Path, version: str, as_json: bool) -> bool:
-    """Print whether a version comes out again; return whether it does."""
+def run_verify(root: Path, version: str, as_json: bool) -> bool:
+    """Rebuild a version and print the comparison; return False if it differs."""
     from blobwatch.lineage import rebuild
 
     recover(root)
@@ -162,13 +164,13 @@ def answer_verify(root: Path, version: str, as_json: bool) -> bool:
         for stage, status in found.stages.items()
     ]
     print_table(("stage", "outputs"), rows)
-    for line in [*found.against, *(f"not the environment of then: {one}" for one in found.environment)]:
+    for line in [*found.against, *(f"different environment: {one}" for one in found.environment)]:
         out.print(line, highlight=False, markup=False)
     return found.verdict != rebuild.DIFFERS
 
 
-def answer_gc(root: Path, delete: bool, lost: bool, as_json: bool) -> None:
-    """Print what was removed from DVC's cache, or would be."""
+def run_gc(root: Path, delete: bool, lost: bool, as_json: bool) -> None:
+    """Clean DVC's cache, or list what would be removed."""
     from blobwatch.lineage.gc import clean_up
 
     found = clean_up(root, delete, lost)
@@ -178,15 +180,16 @@ def answer_gc(root: Path, delete: bool, lost: bool, as_json: bool) -> None:
         print_json(about)
         return
     out = Console()
-    for who, folders in found.unknown.items():
-        out.print(f"{who}: nobody knows what {len(folders)} folders hold, their listings are not here")
-    for who, count in found.kept.items():
-        out.print(f"kept: {count} objects of {who}", highlight=False)
-    what = f"{len(found.removable)} objects, {found.size / 1e6:.1f} MB"
-    done = f"removed: {what}" if delete else f"nobody needs {what}; --delete removes them"
-    out.print(done if found.removable else "nothing is there that nobody needs", highlight=False)
+    for owner, folders in found.unknown.items():
+        out.print(f"{owner}: the contents of {len(folders)} folders are unknown; their listings are missing")
+    for owner, count in found.kept.items():
+        out.print(f"kept: {count} objects of {owner}", highlight=False)
+    summary = f"{len(found.removable)} objects, {found.size / 1e6:.1f} MB"
+    result = f"removed: {summary}" if delete else f"unused: {summary}; use --delete to remove them"
+    out.print(result if found.removable else "no unused objects", highlight=False)
     if found.deleted_runs:
         ids = ",".join(found.deleted_runs)
         out.print(
-            f"deleted in MLflow and behind no promoted version: mlflow gc --run-ids {ids}", highlight=False
+            f"runs deleted in MLflow and not used by a promoted version: mlflow gc --run-ids {ids}",
+            highlight=False,
         )

@@ -29,7 +29,7 @@ PICTURE = {  # the links of each row
 WORDS = {f"{section}.{name}": words for name, (section, _, words) in FLOORS.items()}
 
 
-def page(found: Audit, checked: datetime | None = None) -> str:
+def render_page(found: Audit, checked: datetime | None = None) -> str:
     """Return the page of an audit.
 
     Parameters

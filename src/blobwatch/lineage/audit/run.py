@@ -1,7 +1,7 @@
-"""The audit: version, run, commit, ``dvc.lock``, subframes, difference images, each raw exposure.
+"""Audit of a version, from the promotion log to each raw exposure.
 
-Each link is compared with what the one before it names, and hashed anew where the bytes are. It needs git
-and the files alone: no DVC, no MLflow server, no network.
+Each link is compared with the hash in the previous link, and available files are hashed again. The audit
+needs only git and the files: no DVC, no MLflow server, no network.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ from blobwatch.lineage.restore import Snapshot
 
 @dataclass(frozen=True)
 class Audit:
-    """The answer; `as_json` is the contract."""
+    """Result of an audit; `as_json` is the stable format."""
 
     subject: Subject | None
     links: list[Link]
@@ -33,11 +33,11 @@ class Audit:
         return MISMATCH if MISMATCH in found else "incomplete" if MISSING in found else OK
 
     def as_json(self) -> dict:
-        """Return the answer as plain data."""
+        """Return the result as plain data."""
         version = self.subject.version if self.subject else None
         links = [asdict(one) for one in self.links]
-        answer = {"version": version, "verdict": self.verdict, "links": links, "exposures": self.exposures}
-        return answer | {"labels": self.labels.rows, "labels_note": self.labels.note}
+        result = {"version": version, "verdict": self.verdict, "links": links, "exposures": self.exposures}
+        return result | {"labels": self.labels.rows, "labels_note": self.labels.note}
 
 
 def audit(root: Path, name: str = "champion") -> Audit:
@@ -53,13 +53,13 @@ def audit(root: Path, name: str = "champion") -> Audit:
     Raises
     ------
     BlobwatchError
-        If there is no such version, or nothing is deployed.
+        If the version does not exist, or nothing is deployed.
     """
     root = Path(root)
     refuse_outside_git(root)
     try:
         known = Known.of(root)
-    except BlobwatchError as error:  # the log is broken, and with it all that follows from it
+    except BlobwatchError as error:  # a broken log prevents all other checks
         return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
     subject = Subject.named(root, known, name)
     links = [check(subject) for check in record_checks.CHECKS]
@@ -75,17 +75,17 @@ def audit(root: Path, name: str = "champion") -> Audit:
     return Audit(subject, links + data_links, exposures, snapshot, used)
 
 
-def touched_by(root: Path, rootname: str) -> dict:
-    """Return the versions that an exposure trained, tuned or judged.
+def find_versions_of_exposure(root: Path, rootname: str) -> dict:
+    """Return the versions whose train, val or test split has an exposure.
 
     Returns
     -------
     dict
         ``exposure``; ``versions``, each with ``version``, ``state``, ``deployed``, ``role`` (train, val or
-        test) and ``md5`` as it was then; ``unknown``, the versions that do not say which exposures made them,
-        or whose manifest is not here; ``deployed``, None where it is one of these.
+        test) and ``md5`` when it was used; ``unknown``, the versions without a manifest that lists exposures;
+        ``deployed``, None if the deployed version is one of these.
     """
-    known, touched, unknown = Known.of(root), [], []
+    known, used, unknown = Known.of(root), [], []
     for version in known.versions:
         subject = Subject.find(root, known, version)
         if not subject.exposures:
@@ -93,9 +93,9 @@ def touched_by(root: Path, rootname: str) -> dict:
         about = {"version": version, "state": subject.state, "deployed": subject.is_deployed}
         for row in subject.exposures:
             if row["rootname"] == rootname.lower():
-                touched.append(about | {"role": row["role"], "md5": row["md5"]})
-    deployed = any(row["deployed"] for row in touched)
+                used.append(about | {"role": row["role"], "md5": row["md5"]})
+    deployed = any(row["deployed"] for row in used)
     if not deployed and any(subject.is_deployed for subject in unknown):
         deployed = None
     numbers = [subject.version for subject in unknown]
-    return {"exposure": rootname, "deployed": deployed, "versions": touched, "unknown": numbers}
+    return {"exposure": rootname, "deployed": deployed, "versions": used, "unknown": numbers}
