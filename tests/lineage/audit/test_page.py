@@ -1,4 +1,4 @@
-"""The page of an audit: what it says, that it needs nothing else, and that it runs nothing."""
+"""HTML report of an audit: content, escaping and independence of other files."""
 
 import json
 from base64 import b64decode
@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 import pytest
 
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
-from blobwatch.lineage.audit.html_report import HISTORY, PICTURE, day, render_page, short
+from blobwatch.lineage.audit.html_report import CHAIN, HISTORY, render_page, shorten_hashes, utc_date
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.audit.run import Audit
@@ -23,7 +23,7 @@ from blobwatch.lineage.restore import Snapshot
 from blobwatch.lineage.tracking.snapshot import Version
 
 NOW = datetime(2026, 11, 24, 6, 15, 42, tzinfo=UTC)
-NAMES = [name for names in PICTURE.values() for name in names]
+NAMES = [name for names in CHAIN.values() for name in names]
 CURVES = "epoch,train_loss,val_loss,val_auc\n0,0.6,0.5,0.9\n1,0.3,,0.97\n"
 VOID = {"meta", "img", "br"}
 RECORD = {
@@ -46,7 +46,7 @@ RECORD = {
 
 
 class Parsed(HTMLParser):
-    """A page as a tree; every element must be closed in its turn."""
+    """Parse a page into a tree; fail if elements are not nested correctly."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -71,11 +71,11 @@ class Parsed(HTMLParser):
             self.builder.data(data)
 
 
-def tree(found: Audit) -> Element:
+def parse(found: Audit) -> Element:
     return Parsed(render_page(found, NOW)).root
 
 
-def said(element: Element) -> str:
+def text_of(element: Element) -> str:
     return " ".join("".join(element.itertext()).split())
 
 
@@ -84,89 +84,91 @@ def section(root: Element, title: str) -> Element:
 
 
 def cells(table: Element) -> list[list[str]]:
-    return [[said(cell) for cell in row] for row in table.iter("tr")]
+    return [[text_of(cell) for cell in row] for row in table.iter("tr")]
 
 
-def subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subject:
+def make_subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subject:
     contents = {} if manifest is None else {"manifest.json": json.dumps(manifest).encode()}
     known = Known([record] if record else [], None, "there is no MLflow store here")
     registered = None if record else Version("aa" * 16, "", {"commit": "cc" * 20})
     return Subject(Path("."), 3, known, record, registered, {}, contents, "")
 
 
-def label(**other) -> dict:
+def make_label(**other) -> dict:
     row = {"rootname": "ich219i8q", "x": 512.0, "y": 300.5, "radius": 12.0}
     return row | {"label": "blob", "who": "Ada", "when": "2026-11-24"} | other
 
 
-def exposure(number: int, role: str, status: str, **other: str) -> dict:
+def make_exposure(number: int, role: str, status: str, **other: str) -> dict:
     row = {"rootname": f"izzz000{number}q", "role": role, "status": status, "md5": f"{number:032x}"}
     return row | {"expstart": "57390.62125324", "filter": "F153M", "programme": "11696"} | other
 
 
-def made(statuses: dict[str, str] | None = None, **other) -> Audit:
-    """An audit with all the links, ok but for those that are given."""
+def make_audit(statuses: dict[str, str] | None = None, **other) -> Audit:
+    """Return an audit with all links; their status is ok except as given."""
     statuses = statuses or {}
     links = [
         Link(name, statuses.get(name, OK), f"{number:064x}", f"{number + 16:064x}", f"about {name}")
         for number, name in enumerate(NAMES, start=1)
     ]
-    return Audit(subject(), links, **other)
+    return Audit(make_subject(), links, **other)
 
 
-def snapshot(folder: Path, content: str, locked: str | None = None) -> Snapshot:
+def make_snapshot(folder: Path, content: str, locked: str | None = None) -> Snapshot:
     (folder / HISTORY).parent.mkdir(parents=True)
     (folder / HISTORY).write_text(content)
     outs = {HISTORY: md5((content if locked is None else locked).encode()).hexdigest()}
     return Snapshot(folder, None, {"train": Locked("blobwatch train", {}, {}, outs)})
 
 
-SENTENCES = {
-    OK: "Every link was checked, and every byte is what it was.",
-    "incomplete": "Nothing contradicts, but 1 of 12 links could not be checked here:",
-    MISMATCH: "Something is not what it was.",
+LEADS = {
+    OK: "All links were checked, and all hashes match.",
+    "incomplete": "No mismatch was found, but 1 of 12 links could not be checked here:",
+    MISMATCH: "A recorded hash or value does not match.",
 }
 
 
 @pytest.mark.parametrize(
     ("statuses", "verdict"), [({}, OK), ({"run": MISSING}, "incomplete"), ({"run": MISMATCH}, MISMATCH)]
 )
-def test_verdict_comes_first_with_the_sentence_that_it_means(statuses, verdict):
-    root = tree(made(statuses))
+def test_page_starts_with_verdict_and_explanation(statuses, verdict):
+    root = parse(make_audit(statuses))
     first = root.find(".//main")[0]
     assert first.get("class") == f"verdict {verdict}"
-    assert said(first.find("h1")) == f"Audit of version 3, champion {verdict}"
+    assert text_of(first.find("h1")) == f"Audit of version 3, champion {verdict}"
     assert first.find("h1//use").get("href") == f"#{verdict}"
-    assert [words for words in SENTENCES.values() if words in said(first)] == [SENTENCES[verdict]]
-    assert ("run: about run" in said(first)) == bool(statuses)
-    assert verdict in said(root.find(".//title"))
+    assert [words for words in LEADS.values() if words in text_of(first)] == [LEADS[verdict]]
+    assert ("run: about run" in text_of(first)) == bool(statuses)
+    assert verdict in text_of(root.find(".//title"))
 
 
-def test_verdict_names_what_could_not_be_checked_once_per_reason():
-    found = made({"registry": MISSING, "run": MISSING, "alias": MISMATCH})
+def test_verdict_groups_unchecked_links_by_reason():
+    found = make_audit({"registry": MISSING, "run": MISSING, "alias": MISMATCH})
     silent = [replace(link, note="no store") if link.status == MISSING else link for link in found.links]
-    first = tree(replace(found, links=silent)).find(".//main")[0]
-    assert [said(one) for one in first.iter("li")] == ["alias: about alias", "registry, run: no store"]
-    assert "Besides, 2 of 12 links could not be checked here:" in said(first)
+    first = parse(replace(found, links=silent)).find(".//main")[0]
+    assert [text_of(one) for one in first.iter("li")] == ["alias: about alias", "registry, run: no store"]
+    assert "In addition, 2 of 12 links could not be checked here:" in text_of(first)
 
 
-def test_commands_in_notes_are_set_as_code():
-    found = Audit(subject(), [Link("run", MISSING, note="gone; `blobwatch sync` & <b>")])
-    (note,) = (one for one in tree(found).find(".//main")[0].iter("li") if "gone" in said(one))
-    assert said(note) == "run: gone; blobwatch sync & <b>"
-    assert said(note.find("code")) == "blobwatch sync"
+def test_commands_in_notes_are_formatted_as_code():
+    found = Audit(make_subject(), [Link("run", MISSING, note="gone; `blobwatch sync` & <b>")])
+    (note,) = (one for one in parse(found).find(".//main")[0].iter("li") if "gone" in text_of(one))
+    assert text_of(note) == "run: gone; blobwatch sync & <b>"
+    assert text_of(note.find("code")) == "blobwatch sync"
 
 
-def test_promotion_says_who_when_why_and_from_what():
-    place = section(tree(made()), "Who deployed it")
+def test_deployment_section_lists_promotion_record():
+    place = section(parse(make_audit()), "Deployment: who")
     facts = {
-        said(one.find("dt")): said(one.find("dd")) for one in place.iter("div") if one.find("dt") is not None
+        text_of(one.find("dt")): text_of(one.find("dd"))
+        for one in place.iter("div")
+        if one.find("dt") is not None
     }
     assert facts == {
         "Version": "3, champion",
         "By": "Ada <ada@example.org>",
         "On": "2026-11-22 23:32:42 UTC",
-        "By way of": "a promotion",
+        "Action": "a promotion",
         "Reason": "finds fainter blobs",
         "Commit": "43" * 20,
         "Fingerprint": "84" * 32,
@@ -174,41 +176,41 @@ def test_promotion_says_who_when_why_and_from_what():
     }
 
 
-def test_figures_stand_beside_their_intervals():
-    table = section(tree(made()), "Who deployed it").find(".//table")
+def test_metrics_have_intervals():
+    table = section(parse(make_audit()), "Deployment: who").find(".//table")
     assert cells(table) == [
-        ["figure", "value", "interval"],
+        ["metric", "value", "interval"],
         ["AUC of the test subframes", "0.9842", "0.9798 to 0.989"],
         ["false blobs per 100 exposures", "not measured", "not in the log"],
     ]
 
 
-def test_forced_promotion_names_the_gates():
+def test_forced_promotion_lists_failed_gates():
     record = RECORD | {"forced": ["AUC is 0.8; at least 0.9 required"]}
-    root = tree(replace(made(), subject=subject(record)))
-    assert "AUC is 0.8; at least 0.9 required" in said(section(root, "Who deployed it"))
-    assert "promoted by force" in said(root.find(".//main")[0])
-    assert "by force" not in said(tree(made())).lower()
+    root = parse(replace(make_audit(), subject=make_subject(record)))
+    assert "AUC is 0.8; at least 0.9 required" in text_of(section(root, "Deployment: who"))
+    assert "promoted with --force" in text_of(root.find(".//main")[0])
+    assert "force" not in text_of(parse(make_audit()).find(".//body")).lower()
 
 
-def test_picture_has_each_status_as_colour_symbol_and_word():
+def test_chain_shows_status_as_colour_symbol_and_word():
     statuses = {"registry": MISSING, "raw exposures": MISMATCH}
-    boxes = list(section(tree(made(statuses)), "The chain").findall("ol/li"))
-    assert [said(box.find("b")) for box in boxes] == NAMES
+    boxes = list(section(parse(make_audit(statuses)), "The chain").findall("ol/li"))
+    assert [text_of(box.find("b")) for box in boxes] == NAMES
     for box, name in zip(boxes, NAMES, strict=True):
         status = statuses.get(name, OK)
         mark = box.find("span")
-        assert (box.get("class"), mark.find(".//use").get("href"), said(mark)) == (
+        assert (box.get("class"), mark.find(".//use").get("href"), text_of(mark)) == (
             status,
             f"#{status}",
             status,
         )
-        assert said(box.find("p")).endswith("?")
+        assert text_of(box.find("p")).endswith("?")
 
 
-def test_hashes_are_short_in_the_picture_and_whole_in_the_table():
-    root = tree(made())
-    assert said(section(root, "The chain").find("ol/li/code")) == f"{'0' * 12}…"
+def test_hashes_are_short_in_chain_and_complete_in_table():
+    root = parse(make_audit())
+    assert text_of(section(root, "The chain").find("ol/li/code")) == f"{'0' * 12}…"
     rows = cells(section(root, "Each link").find(".//table"))
     assert rows[0] == ["link", "status", "expected", "found", "note"]
     assert rows[1] == ["promotions log", "ok", f"{1:064x}", f"{17:064x}", "about promotions log"]
@@ -224,15 +226,15 @@ def test_hashes_are_short_in_the_picture_and_whole_in_the_table():
         ("", ""),
     ],
 )
-def test_short_form_of_what_was_expected(text, shown):
-    assert short(text) == shown
+def test_shorten_hashes(text, shown):
+    assert shorten_hashes(text) == shown
 
 
-def test_chain_that_broke_before_its_end_is_no_whole_one():
-    found = replace(made(), links=made().links[:10])
-    root = tree(found)
-    assert "2 of 12 links could not be checked here" in said(root.find(".//main")[0])
-    assert SENTENCES[OK] not in said(root)
+def test_unreached_links_are_missing():
+    found = replace(make_audit(), links=make_audit().links[:10])
+    root = parse(found)
+    assert "2 of 12 links could not be checked here" in text_of(root.find(".//main")[0])
+    assert LEADS[OK] not in text_of(root)
     assert [one.get("class") for one in section(root, "The chain").findall("ol/li")][-3:] == [
         OK,
         MISSING,
@@ -240,25 +242,25 @@ def test_chain_that_broke_before_its_end_is_no_whole_one():
     ]
 
 
-def test_link_of_another_name_is_in_the_picture():
-    found = replace(made(), links=[*made().links, Link("dark frames", MISMATCH)])
-    assert said(section(tree(found), "The chain").findall("ol")[-1][-1]) == "mismatch dark frames"
+def test_unknown_link_is_added_to_chain():
+    found = replace(make_audit(), links=[*make_audit().links, Link("dark frames", MISMATCH)])
+    assert text_of(section(parse(found), "The chain").findall("ol")[-1][-1]) == "mismatch dark frames"
 
 
 def test_exposures_are_counted_by_role_and_listed():
     rows = [
-        exposure(1, "train", OK),
-        exposure(2, "train", MISMATCH),
-        exposure(3, "test", MISSING, rootname="icqt0203q"),
-        exposure(4, "train", OK),
+        make_exposure(1, "train", OK),
+        make_exposure(2, "train", MISMATCH),
+        make_exposure(3, "test", MISSING, rootname="icqt0203q"),
+        make_exposure(4, "train", OK),
     ]
-    counts, table = section(tree(made(exposures=rows)), "The exposures").iter("table")
+    counts, table = section(parse(make_audit(exposures=rows)), "Exposures").iter("table")
     assert cells(counts) == [
         ["role", "exposures", "ok", "missing", "mismatch"],
         ["train", "3", "2", "0", "1"],
         ["test", "1", "0", "1", "0"],
     ]
-    assert said(counts.find("caption")).startswith("4 exposures, 3 of them simulated")
+    assert text_of(counts.find("caption")).startswith("4 exposures, 3 of them simulated")
     head, first, second, *_ = cells(table)
     assert head == ["rootname", "date, UTC", "MJD", "filter", "programme", "role", "md5", "status"]
     assert first[:4] == ["izzz0001q", "2016-01-03", "57390.62125324", "F153M"]
@@ -266,16 +268,16 @@ def test_exposures_are_counted_by_role_and_listed():
     assert second[-1] == "mismatch"
 
 
-def test_labels_are_listed_with_who_said_so():
-    rows = [label(), label(x=7.0, y=8.25, label="other", who="Ben")]
-    place = section(tree(made(labels=Labels(rows, "data/subframes/labels.csv"))), "What people said")
+def test_labels_are_listed_with_author():
+    rows = [make_label(), make_label(x=7.0, y=8.25, label="other", who="Ben")]
+    place = section(parse(make_audit(labels=Labels(rows, "data/subframes/labels.csv"))), "Labels by people")
     assert cells(place.find(".//table")) == [
-        ["place, pixels", "radius", "exposure", "label", "who", "when"],
+        ["position, pixels", "radius", "exposure", "label", "who", "when"],
         ["(512, 300.5)", "12", "ich219i8q", "blob", "Ada", "2026-11-24"],
         ["(7, 8.25)", "12", "ich219i8q", "other", "Ben", "2026-11-24"],
     ]
     caption = "Labels: 2 by 2 people (blob 1, other 1). Source: data/subframes/labels.csv."
-    assert said(place.find(".//caption")) == caption
+    assert text_of(place.find(".//caption")) == caption
 
 
 @pytest.mark.parametrize(
@@ -283,15 +285,15 @@ def test_labels_are_listed_with_who_said_so():
     [
         (
             Labels([], "data/subframes/labels.csv"),
-            "No labels by people trained it (data/subframes/labels.csv).",
+            "No labels by people were used in training (data/subframes/labels.csv).",
         ),
-        (Labels(None, "gone (`dvc pull`)"), "trained it is not known here: gone (dvc pull)."),
-        (Labels(), "trained it is not known here."),
+        (Labels(None, "gone (`dvc pull`)"), "used in training are unknown: gone (dvc pull)."),
+        (Labels(), "used in training are unknown."),
     ],
 )
-def test_without_labels_a_sentence_says_whether_there_are_none(labels, sentence):
-    place = section(tree(made(labels=labels)), "What people said")
-    assert said(place).endswith(sentence)
+def test_empty_and_unknown_labels_are_distinguished(labels, sentence):
+    place = section(parse(make_audit(labels=labels)), "Labels by people")
+    assert text_of(place).endswith(sentence)
     assert place.find(".//table") is None
 
 
@@ -300,18 +302,18 @@ def test_without_labels_a_sentence_says_whether_there_are_none(labels, sentence)
     [("0", "1858-11-17"), ("51544.99", "2000-01-01"), ("51545", "2000-01-02"), ("57447.5", "2016-02-29")]
     + [(odd, "") for odd in ("", "nan", "inf", "1e12", "yesterday")],
 )
-def test_dates_of_exposures(mjd, date):
-    assert day(mjd) == date
+def test_utc_date(mjd, date):
+    assert utc_date(mjd) == date
 
 
-def test_without_exposures_it_says_so():
-    assert "names no exposures, since it is not here." in said(section(tree(made()), "The exposures"))
-    there = replace(made(), subject=subject(manifest={"name": "blobwatch"}))
-    assert "names no exposures." in said(section(tree(there), "The exposures"))
+def test_page_without_exposures():
+    assert "manifest of this version is missing" in text_of(section(parse(make_audit()), "Exposures"))
+    there = replace(make_audit(), subject=make_subject(manifest={"name": "blobwatch"}))
+    assert "lists no exposures." in text_of(section(parse(there), "Exposures"))
 
 
-def test_curves_are_in_the_page(tmp_path):
-    (image,) = tree(made(snapshot=snapshot(tmp_path, CURVES))).iter("img")
+def test_training_curves_are_embedded(tmp_path):
+    (image,) = parse(make_audit(snapshot=make_snapshot(tmp_path, CURVES))).iter("img")
     kind, _, content = image.get("src").partition(",")
     png = b64decode(content, validate=True)
     assert kind == "data:image/png;base64"
@@ -323,60 +325,66 @@ def test_curves_are_in_the_page(tmp_path):
     assert image.get("alt")
 
 
-def test_altered_history_is_not_drawn(tmp_path):
-    root = tree(made(snapshot=snapshot(tmp_path, CURVES, locked=CURVES + "2,0.1,0.1,0.99\n")))
+def test_altered_history_is_not_plotted(tmp_path):
+    root = parse(make_audit(snapshot=make_snapshot(tmp_path, CURVES, locked=CURVES + "2,0.1,0.1,0.99\n")))
     assert list(root.iter("img")) == []
-    assert f"{HISTORY} is not the one that dvc.lock names" in said(section(root, "How the training"))
+    assert f"{HISTORY} differs from the one in dvc.lock" in text_of(section(root, "Training curves"))
 
 
 @pytest.mark.parametrize("content", ["epoch,train_loss\n0,0.6\n", "epoch\nfirst\n", "epoch\n0,1,2\n"])
-def test_history_without_curves_is_said_to_be_so(tmp_path, content):
-    root = tree(made(snapshot=snapshot(tmp_path, content)))
+def test_history_without_curves(tmp_path, content):
+    root = parse(make_audit(snapshot=make_snapshot(tmp_path, content)))
     assert list(root.iter("img")) == []
-    assert f"{HISTORY} holds no curves of loss and AUC." in said(section(root, "How the training"))
+    assert f"{HISTORY} has no loss and AUC columns to plot." in text_of(section(root, "Training curves"))
 
 
-def test_absent_history_is_said_to_be_so(tmp_path):
+def test_missing_history(tmp_path):
     for there in (None, Snapshot(tmp_path, None, {})):
-        root = tree(made(snapshot=there))
+        root = parse(make_audit(snapshot=there))
         assert list(root.iter("img")) == []
-        assert f"{HISTORY} of this training is not here" in said(section(root, "How the training"))
+        assert f"{HISTORY} of this training is missing" in text_of(section(root, "Training curves"))
 
 
-def test_broken_log_still_gives_a_page():
-    root = tree(
+def test_page_for_broken_log():
+    root = parse(
         Audit(None, [Link("promotions log", MISMATCH, note="line 2 does not continue; `git checkout`")])
     )
     first = root.find(".//main")[0]
-    assert said(first.find("h1")) == "Audit of the log of promotions mismatch"
-    assert "line 2 does not continue; git checkout" in said(first)
-    assert "Do not rely on what is deployed" in said(first)
+    assert text_of(first.find("h1")) == "Audit of the promotion log mismatch"
+    assert "line 2 does not continue; git checkout" in text_of(first)
+    assert "Do not rely on the deployed version" in text_of(first)
     assert len(cells(section(root, "Each link").find(".//table"))) == 2
-    assert said(root).count("cannot be said while the log of promotions is broken") == 3
+    assert text_of(root).count("unknown because the promotion log is broken") == 3
 
 
-def test_version_that_was_never_promoted():
-    place = section(tree(replace(made(), subject=subject(record=None))), "Who deployed it")
-    assert "Version 3 was never promoted: it is registered" in said(place)
-    assert "cc" * 20 in said(place)
+def test_page_for_version_never_promoted():
+    place = section(parse(replace(make_audit(), subject=make_subject(record=None))), "Deployment: who")
+    assert "Version 3 was never promoted. Its state is “registered”" in text_of(place)
+    assert "cc" * 20 in text_of(place)
     assert place.find(".//table") is None
 
 
-def test_what_others_wrote_is_text(tmp_path):
+def test_user_text_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     record = RECORD | {"reason": evil, "who": evil, "forced": [f"`{evil}`"], "metrics": {evil: 1.0}}
-    row = exposure(1, evil, OK, rootname=evil, programme=evil, expstart=evil, filter=evil, md5=evil)
+    row = make_exposure(1, evil, OK, rootname=evil, programme=evil, expstart=evil, filter=evil, md5=evil)
     links = [Link("run", MISSING, evil, evil, f"`{evil}` {evil}"), Link(evil, MISMATCH, evil, "", evil)]
-    labels = Labels([label(rootname=evil, label=evil, who=evil, when=evil)], f"`{evil}`")
-    text = render_page(Audit(subject(record), links, [row], snapshot(tmp_path, CURVES), labels), NOW)
+    labels = Labels([make_label(rootname=evil, label=evil, who=evil, when=evil)], f"`{evil}`")
+    text = render_page(
+        Audit(make_subject(record), links, [row], make_snapshot(tmp_path, CURVES), labels), NOW
+    )
     assert "<script" not in text
     assert list(Parsed(text).root.iter("script")) == []
-    assert said(Parsed(text).root).count(evil) > 20
+    assert text_of(Parsed(text).root).count(evil) > 20
 
 
-def test_page_needs_nothing_but_itself(tmp_path):
-    root = tree(
-        made({"run": MISMATCH}, exposures=[exposure(1, "val", OK)], snapshot=snapshot(tmp_path, CURVES))
+def test_page_is_self_contained(tmp_path):
+    root = parse(
+        make_audit(
+            {"run": MISMATCH},
+            exposures=[make_exposure(1, "val", OK)],
+            snapshot=make_snapshot(tmp_path, CURVES),
+        )
     )
     known = {one.get("id") for one in root.iter() if one.get("id")}
     assert known >= {"ok", "missing", "mismatch", "incomplete"}
@@ -385,14 +393,16 @@ def test_page_needs_nothing_but_itself(tmp_path):
         assert not [name for name in one.attrib if name.startswith("on")]
         assert one.get("src", "data:").startswith("data:")
         assert one.get("href", "#ok").removeprefix("#") in known
-    style = said(root.find(".//style"))
+    style = text_of(root.find(".//style"))
     assert "url(" not in style
     assert "@import" not in style
     assert "@font-face" not in style
 
 
-def test_page_is_plain_html_with_headings_and_captions():
-    text = render_page(made(exposures=[exposure(1, "val", OK)], labels=Labels([label()], "a table")), NOW)
+def test_page_has_accessible_headings_and_tables():
+    text = render_page(
+        make_audit(exposures=[make_exposure(1, "val", OK)], labels=Labels([make_label()], "a table")), NOW
+    )
     root = Parsed(text).root
     assert text.startswith("<!DOCTYPE html>\n")
     assert root.get("lang") == "en"
@@ -403,31 +413,31 @@ def test_page_is_plain_html_with_headings_and_captions():
     boxes = [one.find("table") for one in root.iter("div") if one.get("class") == "wide"]
     assert len(boxes) == len(list(root.iter("table"))) == 5
     for table in boxes:
-        assert said(table.find("caption"))
+        assert text_of(table.find("caption"))
         assert {head.get("scope") for head in table.find("thead").iter("th")} == {"col"}
         assert {row[0].get("scope") for row in table.find("tbody")} == {"row"}
 
 
-def test_same_audit_at_the_same_minute_gives_the_same_page(tmp_path):
-    found = made(snapshot=snapshot(tmp_path, CURVES))
+def test_page_is_deterministic(tmp_path):
+    found = make_audit(snapshot=make_snapshot(tmp_path, CURVES))
     assert render_page(found, NOW) == render_page(found, NOW.replace(second=1))
     assert render_page(found, NOW) != render_page(found, NOW + timedelta(minutes=1))
 
 
-def test_date_of_the_audit_is_utc():
+def test_audit_time_is_utc():
     noon = NOW.astimezone(timezone(timedelta(hours=10)))
-    root = Parsed(render_page(made(), noon)).root
-    assert said(root.find(".//time")) == "2026-11-24 06:15 UTC"
+    root = Parsed(render_page(make_audit(), noon)).root
+    assert text_of(root.find(".//time")) == "2026-11-24 06:15 UTC"
     assert root.find(".//time").get("datetime") == "2026-11-24T06:15Z"
 
 
-def test_date_of_the_audit_is_now():
+def test_audit_time_defaults_to_now():
     before = datetime.now(UTC).replace(second=0, microsecond=0)
-    written = Parsed(render_page(made())).root.find(".//time").get("datetime")
+    written = Parsed(render_page(make_audit())).root.find(".//time").get("datetime")
     assert before <= datetime.fromisoformat(written) <= datetime.now(UTC)
 
 
-def test_footer_says_what_the_page_cannot_show():
-    footer = said(tree(made()).find(".//footer"))
-    assert "A fresh clone has no bytes of data" in footer
+def test_footer_states_limits():
+    footer = text_of(parse(make_audit()).find(".//footer"))
+    assert "A fresh clone has no data files" in footer
     assert "blobwatch verify" in footer

@@ -227,7 +227,7 @@ def test_what_is_no_table_of_labels_is_not_shown(content):
         (Labels(USED, "here"), "labels: 3 by 2 people (blob 2, other 1); here"),
         (Labels(USED[:1], "here"), "labels: 1 by 1 person (blob 1); here"),
         (Labels([], "[red]here"), "labels: none; [red]here"),
-        (Labels(None, "gone"), "labels: not known here; gone"),
+        (Labels(None, "gone"), "labels: unknown; gone"),
     ],
 )
 def test_table_for_people_counts_them_in_one_line(found, line, capsys):

@@ -40,7 +40,7 @@ class Labels:
     def summary(self) -> str:
         """Number of labels per kind, and number of people."""
         if not self.rows:
-            return "not known here" if self.rows is None else "none"
+            return "unknown" if self.rows is None else "none"
         people, kinds = len({row["who"] for row in self.rows}), Counter(row["label"] for row in self.rows)
         counts = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         return f"{len(self.rows)} by {people} {'person' if people == 1 else 'people'} ({counts})"
