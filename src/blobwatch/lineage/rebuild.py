@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
 from blobwatch.lineage import git
-from blobwatch.lineage.audit import data_checks
+from blobwatch.lineage.audit.chain import choose_snapshot
 from blobwatch.lineage.audit.data_checks import METRICS
 from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import receipt_path
@@ -82,7 +82,7 @@ def verify(root: Path, name: str = "champion") -> Verification:
         raise BlobwatchError(
             f"the inputs of version {subject.version} were not committed, so nobody can rebuild it"
         )
-    snapshot, steps = data_checks.choose_snapshot(subject, subject.snapshots())
+    snapshot, steps = choose_snapshot(subject, subject.snapshots())
     if snapshot is None:
         raise BlobwatchError(
             f"no dvc.lock is found that made version {subject.version}, so there is nothing to compare with"

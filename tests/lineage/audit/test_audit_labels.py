@@ -11,7 +11,7 @@ import yaml
 from blobwatch.cli.output.lineage import print_audit
 from blobwatch.dataset.labels import COLUMNS, Label, write_labels
 from blobwatch.files import folder_hash, folder_listing, write_json
-from blobwatch.lineage.audit import data_checks, labels
+from blobwatch.lineage.audit import chain, data_checks, labels
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.run import Audit
 from blobwatch.lineage.fingerprint import Fingerprint
@@ -94,7 +94,7 @@ class Project:
         contents = {"manifest.json": json.dumps(manifest).encode()}
         subject = Subject(self.root, 1, Known([], None), {"commit": self.commit}, None, {}, contents, "")
         snapshot = Snapshot(self.root, None, parse_lock((self.root / "dvc.lock").read_text()))
-        steps = data_checks.trace_steps(subject, snapshot)
+        steps = chain.trace_steps(subject, snapshot)
         return labels.find_labels(
             subject, snapshot, steps, data_checks.check_data(subject, snapshot, steps)[2]
         )

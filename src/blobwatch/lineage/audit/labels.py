@@ -8,7 +8,7 @@ from io import StringIO
 
 from blobwatch.dataset.labels import LABELS, parse_label
 from blobwatch.files import listing_hash
-from blobwatch.lineage.audit.data_checks import LINK_OF_STAGE, Step, files_of_commit, hash_in_commit
+from blobwatch.lineage.audit.chain import LINK_OF_STAGE, Step, files_of_commit, hash_in_commit
 from blobwatch.lineage.audit.hashing import FolderCheck
 from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import GIVEN, read_receipt, receipt_path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.audit import data_checks, labels, record_checks
+from blobwatch.lineage.audit.chain import choose_snapshot
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
@@ -64,7 +65,7 @@ def audit(root: Path, name: str = "champion") -> Audit:
     subject = Subject.named(root, known, name)
     links = [check(subject) for check in record_checks.CHECKS]
     found = subject.snapshots()
-    snapshot, steps = data_checks.choose_snapshot(subject, found)
+    snapshot, steps = choose_snapshot(subject, found)
     links += [
         data_checks.check_commit(subject),
         data_checks.check_lock(subject, snapshot, steps),
