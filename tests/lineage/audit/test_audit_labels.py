@@ -197,7 +197,7 @@ def test_labels_are_unknown_without_manifest(project):
 
 
 def test_labels_only_outside_splits_are_unknown(tmp_path):
-    """A label between splits was used, but the manifest does not list its exposure."""
+    """Cover a label that was used although the manifest does not list its exposure."""
     project = Project(tmp_path, GIVEN[2:])
     project.remove("data/subframes", ".dvc")
     assert project.find_labels().rows is None

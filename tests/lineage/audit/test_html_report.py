@@ -89,7 +89,7 @@ def cells(table: Element) -> list[list[str]]:
 
 def make_subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subject:
     contents = {} if manifest is None else {"manifest.json": json.dumps(manifest).encode()}
-    known = Known([record] if record else [], None, "there is no MLflow store here")
+    known = Known([record] if record else [], None, "no MLflow store found")
     registered = None if record else Version("aa" * 16, "", {"commit": "cc" * 20})
     return Subject(Path("."), 3, known, record, registered, {}, contents, "")
 

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -33,6 +35,15 @@ def flip_bit(lab: SmallProject, path: str) -> None:
     content = bytearray((lab.root / path).read_bytes())
     content[len(content) // 2] ^= 1
     (lab.root / path).write_bytes(content)
+
+
+@contextmanager
+def editing_lock(lab: SmallProject) -> Iterator[dict]:
+    """Yield the stages of ``dvc.lock``, and write them back."""
+    path = lab.root / "dvc.lock"
+    lock = yaml.safe_load(path.read_text())
+    yield lock["stages"]
+    path.write_text(yaml.safe_dump(lock))
 
 
 def test_unaltered_project_is_ok(small):
@@ -88,7 +99,7 @@ def test_missing_exposure(lab):
     ],
 )
 def test_code_edited_during_run(lab, stage, link, module):
-    """``dvc commit`` writes the same lock as DVC after code changed during a run."""
+    """Imitate code that changes during a run: ``dvc commit`` writes the same lock."""
     path = lab.root / "src/blobwatch" / module
     path.write_text(path.read_text() + "\n# edited while the stage ran\n")
     lab.dvc("commit", "--force", stage)
@@ -99,18 +110,16 @@ def test_code_edited_during_run(lab, stage, link, module):
 
 
 def test_edited_lock(lab):
-    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
-    lock["stages"]["difference"]["params"]["params.yaml"]["difference"]["days"] = 30.0
-    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with editing_lock(lab) as stages:
+        stages["difference"]["params"]["params.yaml"]["difference"]["days"] = 30.0
     found = lab.audit()
     assert found["verdict"] == "mismatch"
     assert "that ran on another difference" in failed_notes(found)["difference images"]
 
 
 def test_edited_and_committed_lock(lab):
-    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
-    lock["stages"]["train"]["params"]["params.yaml"]["train"]["epochs"] = 5
-    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with editing_lock(lab) as stages:
+        stages["train"]["params"]["params.yaml"]["train"]["epochs"] = 5
     lab.commit()
     found = lab.audit()
     assert found["verdict"] == "mismatch"
@@ -159,13 +168,11 @@ def test_labels_added_after_training_are_not_listed(lab):
     ],
 )
 def test_removed_stage_fingerprint(lab, stage, link):
-    """Without this file the stage's outputs cannot be checked."""
+    """Report that the stage's outputs cannot be checked without this file."""
     path = f"reports/{stage}/fingerprint.json"
     (lab.root / path).unlink()
-    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
-    outs = lock["stages"][stage]["outs"]
-    lock["stages"][stage]["outs"] = [out for out in outs if out["path"] != path]
-    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with editing_lock(lab) as stages:
+        stages[stage]["outs"] = [out for out in stages[stage]["outs"] if out["path"] != path]
     lab.commit()
     found = lab.audit()
     assert found["verdict"] != "ok"
@@ -173,11 +180,10 @@ def test_removed_stage_fingerprint(lab, stage, link):
 
 
 def test_stages_removed_from_lock(lab):
-    """The chain must reach the raw exposures."""
-    lock = yaml.safe_load((lab.root / "dvc.lock").read_text())
-    for stage in ("simulate", "difference", "subframes"):
-        del lock["stages"][stage]
-    (lab.root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    """Check that the chain must reach the raw exposures."""
+    with editing_lock(lab) as stages:
+        for stage in ("simulate", "difference", "subframes"):
+            del stages[stage]
     shutil.rmtree(lab.root / ".git")  # removes the older locks
     lab.git("init", "--quiet", "--initial-branch=main")
     lab.commit()
@@ -275,7 +281,7 @@ def test_log_line_changed_removed_or_moved(old_lab, change, message):
 
 
 def test_last_log_line_changed_before_commit(lab):
-    """The hash in the champion's folder reveals the change."""
+    """Detect the change by the hash in the champion's folder."""
     log = lab.root / "models/promotions.jsonl"
     lab.git("rm", "--quiet", "--cached", "models/promotions.jsonl")
     lab.git("commit", "--quiet", "--amend", "--message", "a history without the log")
@@ -285,7 +291,7 @@ def test_last_log_line_changed_before_commit(lab):
 
 
 def test_two_versions_and_rollback_are_ok(seasoned):
-    """The working tree has version 2; the files of version 1 are in DVC's cache and in git."""
+    """Find the files of version 1 in DVC's cache and git; the working tree has version 2."""
     for version in ("champion", "1", "2"):
         assert failed_notes(seasoned.audit(version)) == {}
 
@@ -342,7 +348,7 @@ def test_invalid_version_has_exit_code_2(lab):
 
 
 def test_run_without_evaluation(old_lab):
-    """The champion is unchanged; the candidate has not been evaluated."""
+    """Audit an unchanged champion next to a candidate that has not been evaluated."""
     lab = old_lab
     lab.params(train={"learning_rate": 0.003})
     lab.dvc("repro", "train")
@@ -371,7 +377,7 @@ def test_altered_or_missing_deployed_json(lab, change, link):
 
 
 def test_log_removed_and_restarted(lab):
-    """The earlier log is still in the git history."""
+    """Detect the earlier log in the git history."""
     log = (lab.root / "models/promotions.jsonl").read_text()
     lab.git("rm", "--quiet", "models/promotions.jsonl")
     lab.commit()

@@ -46,9 +46,8 @@ def render_page(found: Audit, checked: datetime | None = None) -> str:
     """
     row_of = {name: row for row, names in CHAIN.items() for name in names}
     reached = {link.link for link in found.links}
-    links = found.links + [
-        Link(n, MISSING, note="not reached by the audit") for n in row_of if n not in reached
-    ]
+    missing = [name for name in row_of if name not in reached]
+    links = found.links + [Link(name, MISSING, note="not reached by the audit") for name in missing]
     chain = {row: [] for row in CHAIN}
     for link in links:
         chain[row_of.get(link.link, "Data")].append(link)
@@ -99,7 +98,7 @@ def plot_training(snapshot: Snapshot | None) -> tuple[str, str]:
     """Return the training curves as a base64 PNG, or the reason why there are none."""
     content = snapshot.read(HISTORY) if snapshot else None
     if content is None:
-        return "", f"{HISTORY} of this training is missing, so there are no curves."
+        return "", f"{HISTORY} of this training is missing, so curves cannot be plotted."
     if snapshot.outs.get(HISTORY) != md5(content).hexdigest():
         return "", f"{HISTORY} differs from the one in dvc.lock, so its curves are not shown."
     try:
