@@ -118,14 +118,12 @@ def test_labels_are_read_from_subframes(project):
     assert [type(value) for value in row.values()] == [str, float, float, float, str, str, str]
 
 
-def test_labels_are_read_from_cache_without_folder(project):
-    project.remove("data/subframes")
-    assert project.find_labels() == Labels(USED, f"{TABLE} in DVC's cache")
-
-
-def test_labels_are_read_from_folder_without_cache(project):
-    project.remove(".dvc")
-    assert project.find_labels() == Labels(USED, TABLE)
+@pytest.mark.parametrize(
+    ("removed", "place"), [("data/subframes", f"{TABLE} in DVC's cache"), (".dvc", TABLE)]
+)
+def test_labels_are_read_from_remaining_copy(project, removed, place):
+    project.remove(removed)
+    assert project.find_labels() == Labels(USED, place)
 
 
 def add_row(project: Project) -> None:

@@ -25,6 +25,11 @@ def failed_notes(found: dict) -> dict[str, str]:
     return {name: link["note"] for name, link in links_by_name(found).items() if link["status"] != "ok"}
 
 
+def assert_mismatch(found: dict, link: str, note: str) -> None:
+    assert found["verdict"] == "mismatch"
+    assert note in failed_notes(found)[link]
+
+
 def find_exposure(lab: SmallProject, role: str = "train") -> dict:
     manifest = json.loads((lab.root / "models/champion/manifest.json").read_text())
     return next(row for row in manifest["exposures"] if row["role"] == role)
@@ -74,9 +79,7 @@ def test_altered_exposure(lab):
 def test_altered_exposure_committed_to_dvc(lab):
     flip_bit(lab, find_exposure(lab)["path"])
     lab.dvc("commit", "--force", "simulate")
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert "not what stage 'simulate' made" in failed_notes(found)["raw exposures"]
+    assert_mismatch(lab.audit(), "raw exposures", "not what stage 'simulate' made")
 
 
 def test_missing_exposure(lab):
@@ -103,27 +106,20 @@ def test_code_edited_during_run(lab, stage, link, module):
     path = lab.root / "src/blobwatch" / module
     path.write_text(path.read_text() + "\n# edited while the stage ran\n")
     lab.dvc("commit", "--force", stage)
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert link in failed_notes(found)
-    assert "src/blobwatch" in failed_notes(found)[link]
+    assert_mismatch(lab.audit(), link, "src/blobwatch")
 
 
 def test_edited_lock(lab):
     with editing_lock(lab) as stages:
         stages["difference"]["params"]["params.yaml"]["difference"]["days"] = 30.0
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert "that ran on another difference" in failed_notes(found)["difference images"]
+    assert_mismatch(lab.audit(), "difference images", "that ran on another difference")
 
 
 def test_edited_and_committed_lock(lab):
     with editing_lock(lab) as stages:
         stages["train"]["params"]["params.yaml"]["train"]["epochs"] = 5
     lab.commit()
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert "different training inputs: train" in failed_notes(found)["dvc.lock"]
+    assert_mismatch(lab.audit(), "dvc.lock", "different training inputs: train")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +137,7 @@ def test_forged_output_committed_to_dvc(lab, stage, path, link):
     else:
         lab.edit(path, lambda text: re.sub(r'"value": [0-9.]+', '"value": 0.999', text, count=1))
     lab.dvc("commit", "--force", stage)
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert f"is not what stage '{stage}' made: it was committed to DVC by hand" in failed_notes(found)[link]
+    assert_mismatch(lab.audit(), link, f"is not what stage '{stage}' made: it was committed to DVC by hand")
 
 
 def test_labels_added_after_training_are_not_listed(lab):
@@ -203,9 +197,7 @@ def test_forged_candidate_promoted(old_lab):
     lab.blobwatch("register", "models/candidate", "reports/evaluate", "reports/register")
     lab.blobwatch("promote", "3", "--reason", "trust me", "--force")
     lab.commit()
-    found = lab.audit("3")
-    assert found["verdict"] == "mismatch"
-    assert "models/candidate is not what stage 'train' made" in failed_notes(found)["dvc.lock"]
+    assert_mismatch(lab.audit("3"), "dvc.lock", "models/candidate is not what stage 'train' made")
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "manifest.json"])
@@ -221,9 +213,8 @@ def test_altered_file_in_registry(lab):
     flip_bit(lab, str(path.relative_to(lab.root)))
     found = lab.audit()
     assert list(failed_notes(found)) == ["registry"]
-    assert "model.onnx" in failed_notes(found)["registry"]
-    assert "was changed after registration" in failed_notes(found)["registry"]
-    assert found["verdict"] == "mismatch"
+    assert_mismatch(found, "registry", "model.onnx")
+    assert_mismatch(found, "registry", "was changed after registration")
 
 
 def edit_store(lab: SmallProject, change) -> None:
@@ -275,9 +266,7 @@ def test_log_line_changed_removed_or_moved(old_lab, change, message):
     lab = old_lab
     log = lab.root / "models/promotions.jsonl"
     log.write_text("".join(f"{line}\n" for line in change(log.read_text().splitlines())))
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert message in failed_notes(found)["promotions log"]
+    assert_mismatch(lab.audit(), "promotions log", message)
 
 
 def test_last_log_line_changed_before_commit(lab):
@@ -383,9 +372,7 @@ def test_log_removed_and_restarted(lab):
     lab.commit()
     (lab.root / "models/promotions.jsonl").write_text(log)
     lab.commit()
-    found = lab.audit()
-    assert found["verdict"] == "mismatch"
-    assert "an earlier log was removed, and the log was restarted" in failed_notes(found)["promotions log"]
+    assert_mismatch(lab.audit(), "promotions log", "an earlier log was removed, and the log was restarted")
 
 
 def test_forged_report_fails_gate(old_lab):
