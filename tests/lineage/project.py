@@ -160,7 +160,7 @@ def promote(root: Path, version: int, reason: str, force: bool = False) -> dict:
 
 
 def alias(project: Project) -> int | None:
-    return registry.alias_of(open_store(project.root), "champion")
+    return registry.get_alias(open_store(project.root), "champion")
 
 
 def champion(project: Project) -> str:
@@ -204,7 +204,7 @@ def settings() -> Params:
 @pytest.fixture
 def ungated(monkeypatch):
     """Promotions that no gate looks at: the models of these tests are text, and no detectors."""
-    monkeypatch.setattr("blobwatch.lineage.promotion.commands.judge", lambda *arguments: [])
+    monkeypatch.setattr("blobwatch.lineage.promotion.commands.run_gates", lambda *arguments: [])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from lineage.project import MLFLOW_WARNING, Project, promote, settings
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, write_json
 from blobwatch.lineage.promotion import gate
-from blobwatch.lineage.promotion.criteria import Judgement
+from blobwatch.lineage.promotion.criteria import ModelScores
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.stages.register import register
@@ -23,13 +23,13 @@ ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(200)])
 def scores(monkeypatch):
     """Score models by their weights: "bad" ones are random, others nearly perfect."""
 
-    def judgement(model, subframes, radius):
+    def score_test_split(model, subframes, radius):
         noise = 5.0 if "bad" in (model.folder / "model.onnx").read_text() else 0.3
         drawn = LABELS + noise * np.random.default_rng(1).normal(size=len(LABELS))
-        return Judgement(LABELS, ROOTNAMES, drawn, np.ones(len(LABELS), dtype=bool), ROOTNAMES)
+        return ModelScores(LABELS, ROOTNAMES, drawn, np.ones(len(LABELS), dtype=bool), ROOTNAMES)
 
-    monkeypatch.setattr(gate, "judgement", judgement)
-    monkeypatch.setattr(gate, "agrees", lambda model: "")
+    monkeypatch.setattr(gate, "score_test_split", score_test_split)
+    monkeypatch.setattr(gate, "compare_outputs", lambda model: "")
 
 
 def run(made: Project) -> dict:
@@ -117,7 +117,7 @@ def test_better_candidate_replaces_champion(project):
     decision = again(project, "two")
     assert (decision["verdict"], decision["version"]) == ("promoted", 2)
     assert [check["name"] for check in decision["checks"]][-1] == "not_worse_recall"
-    assert registry.alias_of(open_store(project.root), "champion") == 2
+    assert registry.get_alias(open_store(project.root), "champion") == 2
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_failing_candidate_stays_challenger(project, weights, metrics, reason):
     assert len(decision["reasons"]) == 1
     assert reason in decision["reasons"][0]
     store = open_store(project.root)
-    assert registry.alias_of(store, "champion") == 1
-    assert registry.alias_of(store, "challenger") == 2
+    assert registry.get_alias(store, "champion") == 1
+    assert registry.get_alias(store, "challenger") == 2
     assert (project.root / "models/champion/model.onnx").read_text() == "onnx one"
     promote(project.root, 2, "all the same", force=True)
     assert (project.root / "models/champion/model.onnx").read_text() == f"onnx {weights}"

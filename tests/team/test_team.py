@@ -34,7 +34,7 @@ OUTPUTS = ("data/subframes", "models/candidate", "reports/evaluate")
 ON_SERVER = ("registry", "alias", "run")  # links of an audit
 HELD = 60.0  # seconds at most that one promotion waits for another
 CLAIMED = "promotes in .*; wait, `git pull`"
-PROMOTED = "made version . the champion, and .* does not know it; `git pull`"
+PROMOTED = "made version . the champion, and .* lacks that line. Run `git pull`"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def registry_of(clone: Project) -> tuple[int | None, list[str]]:
     """Return where the champion's alias points, and the names of all registered models, claims among them."""
     store = open_store(clone.root)
     names = [one.name for one in store.client.search_registered_models()]
-    return registry.alias_of(store, registry.CHAMPION), names
+    return registry.get_alias(store, registry.CHAMPION), names
 
 
 def test_version_is_stored_in_database_and_served(team, database, served):
@@ -159,16 +159,16 @@ def test_outdated_clone_cannot_promote(team, ungated):
 def at_the_gates(barrier, refused) -> None:
     """Make both processes pass the gates at the same time."""
 
-    def judge(*arguments):
+    def run_gates(*arguments):
         barrier.wait(HELD)
         return []
 
-    commands.judge = judge
+    commands.run_gates = run_gates
 
 
 def in_the_claim(barrier, refused) -> None:
     """Make both claim at the same time; the winner waits until the other is rejected."""
-    claimed = registry.claimed
+    claimed = registry.claim_registry
 
     @contextmanager
     def claim(*arguments):
@@ -181,8 +181,8 @@ def in_the_claim(barrier, refused) -> None:
             refused.set()
             raise
 
-    commands.judge = lambda *arguments: []
-    registry.claimed = claim
+    commands.run_gates = lambda *arguments: []
+    registry.claim_registry = claim
 
 
 def promote_at_once(versions: dict[Path, int], meet: Callable) -> list[BaseException | None]:

@@ -52,7 +52,7 @@ class Known:
         refuse_outside_git(root)
         records = promotion_log.read(Path(root) / LOG)
         try:
-            return cls(records, snapshot.look(root))
+            return cls(records, snapshot.read_registry(root))
         except BlobwatchError as error:
             return cls(records, None, str(error))
 

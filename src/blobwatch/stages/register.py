@@ -7,10 +7,10 @@ from blobwatch.artefact import Model
 from blobwatch.files import atomic_folder, write_json
 from blobwatch.lineage import git
 from blobwatch.lineage.origin import commit_of, fingerprint_of
-from blobwatch.lineage.promotion.commands import record_of, tell
-from blobwatch.lineage.promotion.criteria import Check, floors
-from blobwatch.lineage.promotion.deployment import deploy, lock_deployment, next_number, settle
-from blobwatch.lineage.promotion.gate import OF_STATE, judge
+from blobwatch.lineage.promotion.commands import build_record, print_checks
+from blobwatch.lineage.promotion.criteria import Check, check_floors
+from blobwatch.lineage.promotion.deployment import deploy, finish_deployment, lock_deployment, next_number
+from blobwatch.lineage.promotion.gate import STATE_CHECKS, run_gates
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.logging import read_metrics, record_evaluation
 from blobwatch.lineage.tracking.store import Store, open_store
@@ -41,9 +41,9 @@ def register(root: Path, candidate: Path, reports: Path, out: Path, params: Para
         Content of ``decision.json``.
     """
     store, model, metrics = open_store(root), Model.load(candidate), read_metrics(reports)
-    absolute = floors(metrics, params.register_.model_dump())
+    absolute = check_floors(metrics, params.register_.model_dump())
     with lock_deployment(root, wait=600.0):
-        champion = settle(root, store)
+        champion = finish_deployment(root, store)
         same = explain_unchanged(model, *champion) if champion else ""
         if same:
             decision = {"verdict": "unchanged", "version": champion[1], "reasons": [same]}
@@ -82,16 +82,16 @@ def register_new_version(
     version = registry.register(store, model, run_id, commit, at_least=next_number(root))
     number = int(version.version)
     registry.set_alias(store, registry.CHALLENGER, number)
-    checks = judge(root, model, metrics, champion[0] if champion else None, params)
+    checks = run_gates(root, model, metrics, champion[0] if champion else None, params)
     failed = [check for check in checks if not check.passed]
     reasons = [check.sentence for check in failed] + list_obstacles(root, model, champion)
     decision = {"version": number, "checks": checks_to_json(checks), "reasons": reasons}
     if reasons:
-        verdict = "refused" if any(check.name not in OF_STATE for check in failed) else "held"
+        verdict = "refused" if any(check.name not in STATE_CHECKS for check in failed) else "held"
         command = f'blobwatch promote {number} --reason "..."' + (" --force" if verdict == "refused" else "")
         return decision | {"verdict": verdict, "command": command}
     reason = "passed the gate: " + "; ".join(check.sentence for check in checks)
-    deploy(root, store, model, record_of(root, version, model, metrics, reason, []))
+    deploy(root, store, model, build_record(root, version, model, metrics, reason, []))
     return decision | {"verdict": "promoted"}
 
 
@@ -128,7 +128,7 @@ def checks_to_json(checks: list[Check]) -> list[dict]:
 
 def print_decision(decision: dict) -> None:
     """Print every check, the reasons and the next step."""
-    tell("register", [Check(**check) for check in decision["checks"]])
+    print_checks("register", [Check(**check) for check in decision["checks"]])
     lines = list(decision["reasons"])
     if decision["verdict"] == "promoted":
         lines.append(

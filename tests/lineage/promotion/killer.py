@@ -61,12 +61,12 @@ def promote_until(version: int, last: int, count: Path) -> None:
         finally:
             sys.settrace(None)
 
-    commands.judge, commands.deploy = lambda *arguments: [], traced
+    commands.run_gates, commands.deploy = lambda *arguments: [], traced
     commands.promote(Path.cwd(), version, "good", settings())
     count.write_text(str(done))
 
 
-def tell(result: Path) -> None:
+def report_state(result: Path) -> None:
     """Write what the next commands find: predict at once, then any that settles first."""
     folder = find_model("champion")  # an absolute one is that of the package, where the project has none
     predicts = None if folder.is_absolute() else Model.load(folder).version
@@ -78,7 +78,7 @@ def tell(result: Path) -> None:
         "log": [record["version"] for record in promotion_log.read(Path(promotion_log.LOG))],
         "champion": champion and champion[0].version,
         "number": champion and champion[1],
-        "alias": registry.alias_of(store, "champion"),
+        "alias": registry.get_alias(store, "champion"),
         "left": [name for name in models if name == registry.CLAIM] + [STAGING] * Path(STAGING).exists(),
     }
     result.write_text(json.dumps(state))
@@ -88,7 +88,7 @@ def main(project: Path, version: int, points: int) -> None:
     template, note = project.with_name("template"), project.with_name("note")
     shutil.copytree(project, template)
 
-    def put_back() -> None:
+    def restore_project() -> None:
         shutil.rmtree(project)
         shutil.copytree(template, project)
         os.chdir(project)
@@ -97,10 +97,10 @@ def main(project: Path, version: int, points: int) -> None:
     assert in_child(lambda: promote_until(version, 0, note)) == 0
     lines = int(note.read_text())
     for last in sorted({1 + step * (lines - 1) // (points - 1) for step in range(points)}):
-        put_back()
+        restore_project()
         assert in_child(lambda n=last: promote_until(version, n, note)) == signal.SIGKILL
         where = note.read_text()
-        assert in_child(lambda: tell(note)) == 0, where
+        assert in_child(lambda: report_state(note)) == 0, where
         print(json.dumps(json.loads(note.read_text()) | {"where": where, "lines": lines}), flush=True)
 
 

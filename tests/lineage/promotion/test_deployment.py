@@ -22,7 +22,7 @@ from blobwatch.lineage.promotion import deployment
 from blobwatch.lineage.promotion.commands import rollback
 from blobwatch.lineage.promotion.deployment import ensure_champion, lock_deployment, recover
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.snapshot import look
+from blobwatch.lineage.tracking.snapshot import read_registry
 from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
@@ -78,8 +78,8 @@ def test_a_second_promotion_continues_the_chain(project):
     [
         ((registry, "write_deployable"), False),
         ((deployment.promotion_log, "append"), False),
-        ((deployment, "settle_files"), True),
-        ((deployment, "mirror"), True),
+        ((deployment, "install_champion"), True),
+        ((deployment, "update_registry"), True),
         ((registry, "set_champion"), True),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_fresh_clone_is_given_the_champion_under_its_number(project, tmp_path,
     ("break_it", "sentence"),
     [
         (lambda folder: (folder / "model.onnx").write_text("evil"), "sha256 differs"),
-        (lambda folder: (folder.parent / "promotions.jsonl").unlink(), "knows of no promotion"),
+        (lambda folder: (folder.parent / "promotions.jsonl").unlink(), "contains no promotion"),
         (lambda folder: (folder.parent / "promotions.jsonl").write_text("{}\n"), "line 1 lacks"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_clone_that_was_not_pulled_moves_no_alias_and_promotes_nothing(project
     assert alias(project) == 2
     third = register(project, "three")
     before = (behind.root / "models/promotions.jsonl").read_bytes()
-    with pytest.raises(BlobwatchError, match=r"made version 2 the champion, .* `git pull` the line"):
+    with pytest.raises(BlobwatchError, match=r"made version 2 the champion, .* Run `git pull` and compare"):
         promote(behind.root, third, "mine")
     assert (behind.root / "models/promotions.jsonl").read_bytes() == before
     assert champion(behind) == "onnx one"
@@ -207,7 +207,7 @@ def test_a_clone_that_was_not_pulled_moves_no_alias_and_promotes_nothing(project
 
 def test_a_registry_that_someone_else_holds_is_left_alone(project):
     version, store = register(project), open_store(project.root)
-    held = registry.claimed(store, "elsewhere:/home/anna/blobwatch", "Anna")
+    held = registry.claim_registry(store, "elsewhere:/home/anna/blobwatch", "Anna")
     with held, pytest.raises(BlobwatchError, match=r"Anna promotes in elsewhere:/home/anna/blobwatch since"):
         promote(project.root, version, "mine")
     assert project.lines() == []
@@ -235,7 +235,7 @@ def test_without_a_champion_there_is_none(tmp_path, blank_database, monkeypatch)
 def test_the_mirror_says_what_mlflow_says(project):
     promote(project.root, register(project), "good")
     registry.set_alias(open_store(project.root), "challenger", register(project, "two"))
-    store, seen = open_store(project.root), look(project.root)
+    store, seen = open_store(project.root), read_registry(project.root)
     assert seen.aliases == {"champion": 1, "challenger": 2}
     for version in registry.versions(store):
         mirrored = seen.versions[int(version.version)]
@@ -247,7 +247,7 @@ def test_the_mirror_says_what_mlflow_says(project):
         assert not seen.runs[version.run_id].deleted
     store.client.delete_run(version.run_id)
     store.client.delete_model_version("blobwatch", "2")
-    seen = look(project.root)
+    seen = read_registry(project.root)
     assert seen.runs[version.run_id].deleted
     assert list(seen.versions) == [1]
 
@@ -256,8 +256,8 @@ def test_looking_makes_no_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = make_project(tmp_path / "project")
     with pytest.raises(BlobwatchError, match="no MLflow store here; `blobwatch sync` makes one"):
-        look(made.root)
+        read_registry(made.root)
     assert not (made.root / "mlflow.db").exists()
     (made.root / "mlflow.db").write_text("no database")
     with pytest.raises(BlobwatchError, match="the MLflow store does not answer"):
-        look(made.root)
+        read_registry(made.root)

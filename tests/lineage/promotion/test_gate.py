@@ -14,8 +14,15 @@ from blobwatch.artefact import Model
 from blobwatch.detector.export import load_network, write_onnx
 from blobwatch.files import file_hash, write_json
 from blobwatch.lineage.promotion import gate
-from blobwatch.lineage.promotion.criteria import Judgement
-from blobwatch.lineage.promotion.gate import agrees, committed, judge, same_files, same_inputs, up_to_date
+from blobwatch.lineage.promotion.criteria import ModelScores
+from blobwatch.lineage.promotion.gate import (
+    compare_files,
+    compare_inputs,
+    compare_outputs,
+    find_outdated,
+    find_uncommitted,
+    run_gates,
+)
 from blobwatch.lineage.tracking.logging import read_metrics
 
 ORDER = ["committed", "up_to_date", "fingerprint", "files", "agreement"]
@@ -31,20 +38,20 @@ def test_all_are_asked_in_their_order_and_the_champion_last(project, monkeypatch
     """A model of text has no ONNX: that gate fails, and the others are asked all the same."""
     project.commit()
     labels, names = np.arange(20) % 2, np.array([f"izzz{n // 4:04d}q" for n in range(20)])
-    said = Judgement(labels, names, labels.astype(float), np.ones(8, dtype=bool), names[:8])
-    monkeypatch.setattr(gate, "judgement", lambda *arguments: said)
+    said = ModelScores(labels, names, labels.astype(float), np.ones(8, dtype=bool), names[:8])
+    monkeypatch.setattr(gate, "score_test_split", lambda *arguments: said)
     model, metrics = candidate(project), read_metrics(project.reports)
-    checks = judge(project.root, model, metrics, None, settings())
+    checks = run_gates(project.root, model, metrics, None, settings())
     assert [check.name for check in checks] == [*ORDER, *MERIT]
     assert [check.name for check in checks if not check.passed] == ["agreement"]
-    checks = judge(project.root, model, metrics, model, settings())
+    checks = run_gates(project.root, model, metrics, model, settings())
     assert [check.name for check in checks][-2:] == ["not_worse_auc", "not_worse_recall"]
     assert all(check.sentence for check in checks)
 
 
 def test_without_test_subframes_nothing_is_compared_and_that_is_said(project):
     model = candidate(project)
-    (check,) = gate.beside(project.root, model, model, settings())
+    (check,) = gate.compare_with_champion(project.root, model, model, settings())
     assert not check.passed
     assert "could not be compared with the champion" in check.sentence
     assert "no test subframes" in check.sentence
@@ -52,11 +59,11 @@ def test_without_test_subframes_nothing_is_compared_and_that_is_said(project):
 
 def test_inputs_that_are_not_committed_are_named(project):
     project.commit()
-    assert committed(project.root) == ""
+    assert find_uncommitted(project.root) == ""
     (project.root / "src/pkg/new.py").write_text("")
     (project.root / "params.yaml").write_text((project.root / "params.yaml").read_text() + "\n")
-    assert committed(project.root) == (
-        "its inputs are not committed: params.yaml, src/pkg/new.py; commit them and promote"
+    assert find_uncommitted(project.root) == (
+        "its inputs are not committed: params.yaml, src/pkg/new.py. Commit them and promote"
     )
 
 
@@ -78,9 +85,9 @@ def alter(project, path: str) -> None:
     ],
 )
 def test_a_pipeline_that_is_not_up_to_date_is_named_by_its_stage(project, change, sentence):
-    assert up_to_date(project.root) == ""
+    assert find_outdated(project.root) == ""
     change(project)
-    assert sentence in up_to_date(project.root)
+    assert sentence in find_outdated(project.root)
 
 
 @pytest.mark.parametrize("stage", ["subframes", "train", "evaluate"])
@@ -88,8 +95,8 @@ def test_a_frozen_stage_is_named_though_it_counts_as_up_to_date(project, stage):
     pipeline = yaml.safe_load((project.root / "dvc.yaml").read_text())
     pipeline["stages"][stage]["frozen"] = True
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
-    assert up_to_date(project.root) == (
-        f"{stage} is frozen, so it may be out of date; run `dvc unfreeze` and `dvc repro`"
+    assert find_outdated(project.root) == (
+        f"{stage} is frozen, so it may be out of date. Run `dvc unfreeze` and `dvc repro`"
     )
 
 
@@ -101,22 +108,22 @@ def test_a_small_number_as_dvc_writes_it_is_the_same_number(project):
     lock = (project.root / "dvc.lock").read_text()
     assert "1.0e-05" in lock
     (project.root / "dvc.lock").write_text(lock.replace("1.0e-05", "1e-05"))
-    assert up_to_date(project.root) == ""
+    assert find_outdated(project.root) == ""
 
 
 def test_a_version_of_other_inputs_is_told_from_what_is_here(project):
-    assert same_inputs(project.root, candidate(project)) == ""
+    assert compare_inputs(project.root, candidate(project)) == ""
     alter(project, "src/pkg/loss.py")
-    said = same_inputs(project.root, candidate(project))
-    assert said.startswith("it was not trained from what is here: src/pkg differs")
+    said = compare_inputs(project.root, candidate(project))
+    assert said.startswith("it was not trained from this checkout: src/pkg differs")
 
 
 def test_a_version_that_the_report_is_not_of_is_told(project, tmp_path):
     shutil.copytree(project.candidate, tmp_path / "other")
     other = Model.load(tmp_path / "other")
-    assert same_files(project.root, other) == ""
+    assert compare_files(project.root, other) == ""
     project.train("two")
-    said = same_files(project.root, other)
+    said = compare_files(project.root, other)
     assert "models/candidate is another model: manifest.json, model.onnx, model.safetensors differs" in said
 
 
@@ -125,7 +132,7 @@ def test_onnx_and_torch_that_agree_and_that_do_not(tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(ROOT / "models/champion", folder)
     (folder / "deployed.json").unlink()
-    assert agrees(Model.load(folder)) == ""
+    assert compare_outputs(Model.load(folder)) == ""
     manifest = json.loads((folder / "manifest.json").read_text())
     network = load_network(folder, manifest)
     with torch.no_grad():
@@ -133,6 +140,6 @@ def test_onnx_and_torch_that_agree_and_that_do_not(tmp_path):
     write_onnx(folder / "model.onnx", network)
     manifest["files"]["model.onnx"] = file_hash(folder / "model.onnx")
     write_json(folder / "manifest.json", manifest)
-    (check,) = [gate.gate("agreement", "they agree", agrees, Model.load(folder))]
+    (check,) = [gate.run_check("agreement", "they agree", compare_outputs, Model.load(folder))]
     assert not check.passed
     assert "the logits of ONNX and torch differ by 0.1" in check.sentence

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.promotion.criteria import Judgement, floors, not_worse
+from blobwatch.lineage.promotion.criteria import ModelScores, check_floors, check_not_worse
 
 FIGURES = {"auc": 0.9, "recall_above_15": 0.97, "recall_10_to_15": 0.95, "snr_at_half": 7.5}
 FIGURES |= {"false_per_100": 10.0, "position_error": 2.0}
@@ -22,7 +22,7 @@ def metrics(**changed):
 
 
 def test_limits_themselves_pass():
-    assert all(check.passed for check in floors(metrics(), LIMITS))
+    assert all(check.passed for check in check_floors(metrics(), LIMITS))
 
 
 @pytest.mark.parametrize(
@@ -40,25 +40,25 @@ def test_limits_themselves_pass():
     ],
 )
 def test_each_floor_can_fail_alone(name, value):
-    failed = [check for check in floors(metrics(**{name: value}), LIMITS) if not check.passed]
+    failed = [check for check in check_floors(metrics(**{name: value}), LIMITS) if not check.passed]
     assert [check.name for check in failed] == [name]
     assert f"{value:.4g}" in failed[0].sentence
 
 
 def test_the_sentence_names_the_worst_robustness_set():
-    (failed,) = [one for one in floors(metrics(worst_snr_at_half=9.0), LIMITS) if not one.passed]
+    (failed,) = [one for one in check_floors(metrics(worst_snr_at_half=9.0), LIMITS) if not one.passed]
     assert failed.sentence == "SNR at half in the worst robustness set (bad pixels) is 9; at most 8 required"
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_what_could_not_be_measured_does_not_pass(value):
-    failed = [check for check in floors(metrics(position_error=value), LIMITS) if not check.passed]
+    failed = [check for check in check_floors(metrics(position_error=value), LIMITS) if not check.passed]
     assert [(check.name, check.value) for check in failed] == [("position_error", None)]
 
 
 def test_a_metric_that_is_absent_is_an_error():
     with pytest.raises(BlobwatchError, match=r"no blobs\.recall_above_15"):
-        floors({"subframes": {"auc": {"value": 1.0}}, "blobs": {}}, LIMITS)
+        check_floors({"subframes": {"auc": {"value": 1.0}}, "blobs": {}}, LIMITS)
 
 
 def scored(noise: float, seed: int, labels: np.ndarray) -> np.ndarray:
@@ -70,11 +70,11 @@ ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(400)])
 
 
 def judged(scores, rootnames=ROOTNAMES, found=np.ones(0, dtype=bool), labels=LABELS):  # noqa: B008
-    return Judgement(labels, rootnames, scores, found, rootnames[: len(found)])
+    return ModelScores(labels, rootnames, scores, found, rootnames[: len(found)])
 
 
 def compared(champion, candidate, tolerance=0.0, rootnames=ROOTNAMES, seed=0):
-    (check,) = not_worse(
+    (check,) = check_not_worse(
         judged(champion, rootnames), judged(candidate, rootnames), tolerance, 0.95, 300, seed
     )
     return check
@@ -86,7 +86,7 @@ def test_blobs_that_nobody_should_miss_count_by_themselves(lost, passed):
     scores, all_found = scored(0.5, 1, LABELS), np.ones(200, dtype=bool)
     missing = np.arange(200) >= lost * 6
     champion, candidate = judged(scores, found=all_found), judged(scores, found=missing)
-    auc, recall = not_worse(champion, candidate, 0.01, 0.95, 300, seed=0)
+    auc, recall = check_not_worse(champion, candidate, 0.01, 0.95, 300, seed=0)
     assert (auc.passed, auc.value) == (True, 0)
     assert recall.passed is passed
     assert recall.value == pytest.approx(-lost * 6 / 200)
@@ -130,6 +130,6 @@ def test_one_bad_exposure_is_no_proof_though_all_its_subframes_are_bad():
 def test_one_class_or_unequal_lengths_are_errors():
     one = judged(np.ones(9), ROOTNAMES[:9], labels=np.ones(9))
     with pytest.raises(BlobwatchError, match="both classes"):
-        not_worse(one, one, 0.0, 0.95, 100, 0)
+        check_not_worse(one, one, 0.0, 0.95, 100, 0)
     with pytest.raises(BlobwatchError, match="different subframes"):
-        not_worse(judged(np.ones(400)), one, 0.0, 0.95, 100, 0)
+        check_not_worse(judged(np.ones(400)), one, 0.0, 0.95, 100, 0)

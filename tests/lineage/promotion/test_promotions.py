@@ -46,9 +46,9 @@ def test_no_log_is_no_promotion(tmp_path):
         (lambda lines: lines[1:], "line 1 does not continue"),
         (lambda lines: [lines[0], lines[2]], "line 2 does not continue"),
         (lambda lines: [lines[0], lines[0], *lines[1:]], "line 2 does not continue"),
-        (lambda lines: [*lines[:2], lines[2][:20]], "line 3 is no JSON"),
+        (lambda lines: [*lines[:2], lines[2][:20]], "line 3 is not a JSON"),
         (lambda lines: [*lines[:2], "{}"], "line 3 lacks"),
-        (lambda lines: [*lines[:2], "[]"], "line 3 is no JSON record"),
+        (lambda lines: [*lines[:2], "[]"], "line 3 is not a JSON record"),
     ],
 )
 def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
@@ -62,7 +62,7 @@ def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
 
 
 def test_a_record_has_the_keys_of_the_log(log):
-    with pytest.raises(BlobwatchError, match="differ: mood, reason"):
+    with pytest.raises(BlobwatchError, match="Different keys: mood, reason"):
         append(log, {key: 1 for key in promotion_log.KEYS - {"reason"}} | {"mood": "good"})
     assert len(promotion_log.read(log)) == 3
 

@@ -35,7 +35,7 @@ def test_needs_a_reason_and_a_version_that_is_not_deployed(project):
     with pytest.raises(BlobwatchError, match="needs a reason"):
         promote(project.root, version, " ")
     promote(project.root, version, "good")
-    with pytest.raises(BlobwatchError, match="champion already"):
+    with pytest.raises(BlobwatchError, match="already the champion"):
         promote(project.root, version, "again")
     with pytest.raises(BlobwatchError, match="no version 9"):
         promote(project.root, 9, "good")
@@ -57,7 +57,7 @@ def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypa
         Check("files", False, "it is another"),
         Check("x", False, "bad"),
     ]
-    monkeypatch.setattr(commands, "judge", lambda *arguments: checks)
+    monkeypatch.setattr(commands, "run_gates", lambda *arguments: checks)
     version = register(project)
     with pytest.raises(BlobwatchError, match=r"fails 2 of 3 gates: it is another; bad\. .*--force"):
         promote(project.root, version, "good")
@@ -72,7 +72,7 @@ def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypa
 
 def test_every_gate_is_told(project, monkeypatch, capsys):
     checks = [Check("auc", True, "it is good"), Check("files", False, "it is another")]
-    monkeypatch.setattr(commands, "judge", lambda *arguments: checks)
+    monkeypatch.setattr(commands, "run_gates", lambda *arguments: checks)
     with pytest.raises(BlobwatchError):
         promote(project.root, register(project), "good")
     said = capsys.readouterr()
@@ -93,11 +93,11 @@ def test_a_swapped_file_in_the_registry_is_not_promoted_even_by_force(project):
 def test_a_version_that_is_no_candidate_any_more_is_judged_by_its_run(project, monkeypatch):
     seen = []
 
-    def judge(root, model, metrics, *others):
+    def run_gates(root, model, metrics, *others):
         seen.append(metrics["blobs"]["position_error"])
         return []
 
-    monkeypatch.setattr(commands, "judge", judge)
+    monkeypatch.setattr(commands, "run_gates", run_gates)
     first = register(project)
     register(project, "two")
     promote(project.root, first, "the older one")
@@ -118,7 +118,7 @@ def test_rollback_goes_back_by_a_new_line(project):
     assert {key: back[key] for key in same} == {key: second[key] for key in same}
     rollback(project.root, "nor that")
     assert (alias(project), champion(project)) == (1, "onnx one")
-    with pytest.raises(BlobwatchError, match="nothing to go back to"):
+    with pytest.raises(BlobwatchError, match="a rollback is impossible"):
         rollback(project.root, "once more")
     assert len(project.lines()) == 5
 
@@ -126,7 +126,7 @@ def test_rollback_goes_back_by_a_new_line(project):
 def test_rollback_needs_a_reason_and_something_to_go_back_to(project):
     with pytest.raises(BlobwatchError, match="needs a reason"):
         rollback(project.root, "  ")
-    with pytest.raises(BlobwatchError, match="nothing to go back to"):
+    with pytest.raises(BlobwatchError, match="a rollback is impossible"):
         rollback(project.root, "why not")
 
 
@@ -150,7 +150,7 @@ def test_rollback_restores_the_files_from_where_they_are(project, tmp_path, blan
 
 
 def test_a_rollback_to_a_forced_promotion_says_so(project, monkeypatch):
-    monkeypatch.setattr(commands, "judge", lambda *arguments: [Check("auc", False, "bad")])
+    monkeypatch.setattr(commands, "run_gates", lambda *arguments: [Check("auc", False, "bad")])
     promote(project.root, register(project), "the first", force=True)
     promote(project.root, register(project, "two"), "the second", force=True)
     assert rollback(project.root, "worse")["forced"] == ["bad"]

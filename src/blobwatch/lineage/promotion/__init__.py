@@ -1,1 +1,1 @@
-"""What is deployed: the log, the gates in front of it, and the act itself."""
+"""Promotion: the log, the criteria and the deployment of a version."""

@@ -1,4 +1,4 @@
-"""Promotion and rollback: through the gates, or past them with a reason that is kept."""
+"""Commands ``promote`` and ``rollback``."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -10,8 +10,8 @@ from blobwatch.lineage import git
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.criteria import FLOORS, Check
-from blobwatch.lineage.promotion.deployment import deploy, lock_deployment, restored, settle
-from blobwatch.lineage.promotion.gate import judge
+from blobwatch.lineage.promotion.deployment import deploy, finish_deployment, lock_deployment, restore_model
+from blobwatch.lineage.promotion.gate import run_gates
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
 from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.lineage.tracking import registry
@@ -24,97 +24,98 @@ EVALUATION = Path("reports/evaluate")
 
 
 def promote(root: Path, version: int, reason: str, params: Params, force: bool = False) -> dict:
-    """Make a version of the registry the champion if it passes every gate; return its record.
+    """Promote a registered version if it passes every gate; return its record.
 
     Parameters
     ----------
     root : Path
-        The project's folder.
+        Project folder.
     version : int
     reason : str
-        Kept in the log.
+        Stored in the log.
     params : Params
     force : bool
-        Promote it all the same; the gates that it did not pass are kept in the log.
+        Promote even if gates fail. The log stores the failed gates.
 
     Raises
     ------
     BlobwatchError
-        If it does not pass; if there is no reason or no such version, it is the champion already, or its
-        files are not what was registered; if another promotion is going on, or this is a side checkout.
+        If a gate fails, the reason is empty, or the version is unknown or already the champion.
+        Also if its files were altered, another promotion is running, or ``root`` is a side checkout.
     """
-    refuse_without_reason(reason)
-    refuse_aside(root)
+    require_reason(reason)
+    require_main_checkout(root)
     root, store = Path(root), open_store(root)
     with lock_deployment(root, wait=0):
-        champion = settle(root, store)
+        champion = finish_deployment(root, store)
         chosen = registry.get_version(store, version)
         with tempfile.TemporaryDirectory() as copies:
             model = registry.fetch(store, chosen, Path(copies))
-            refuse_second_model(promotion_log.read(root / LOG), version, model.files)
-            metrics = metrics_of(root, store, chosen, model)
-            checks = judge(root, model, metrics, champion[0] if champion else None, params)
-            tell("promote", checks)
+            check_version(promotion_log.read(root / LOG), version, model.files)
+            metrics = find_metrics(root, store, chosen, model)
+            checks = run_gates(root, model, metrics, champion[0] if champion else None, params)
+            print_checks("promote", checks)
             failed = [check.sentence for check in checks if not check.passed]
             if failed and not force:
                 raise BlobwatchError(
                     f"version {version} fails {len(failed)} of {len(checks)} gates: {'; '.join(failed)}. "
-                    "Mend that, or promote it all the same with --force, which the log will say"
+                    "Fix them, or promote with --force, which the log records"
                 )
-            return deploy(root, store, model, record_of(root, chosen, model, metrics, reason, failed))
+            return deploy(root, store, model, build_record(root, chosen, model, metrics, reason, failed))
 
 
 def rollback(root: Path, reason: str) -> dict:
-    """Deploy what was deployed before, by a new line in the log; return its record.
+    """Deploy the previous champion again; return the new record of the log.
 
     Raises
     ------
     BlobwatchError
-        If there is no reason, nothing to go back to, or its files are lost; or this is a side checkout.
+        If the reason is empty, there is no previous champion or its files are lost.
+        Also if ``root`` is a side checkout.
     """
-    refuse_without_reason(reason)
-    refuse_aside(root)
+    require_reason(reason)
+    require_main_checkout(root)
     root, store = Path(root), open_store(root)
     with lock_deployment(root, wait=0):
-        settle(root, store)
+        finish_deployment(root, store)
         before = promotion_log.deployed_before(promotion_log.read(root / LOG))
         if before is None:
             raise BlobwatchError(
-                f"{LOG} knows of nothing that was deployed before; there is nothing to go back to"
+                f"{LOG}: no earlier deployment, so a rollback is impossible. Promote a version"
             )
-        with restored(root, before, store) as model:
-            return deploy(root, store, model, before | signed(root, "rollback", reason))
+        with restore_model(root, before, store) as model:
+            return deploy(root, store, model, before | describe_action(root, "rollback", reason))
 
 
-def refuse_without_reason(reason: str) -> None:
-    """Refuse a deployment that nobody could explain later."""
+def require_reason(reason: str) -> None:
+    """Raise an error if the reason is empty."""
     if not reason.strip():
-        raise BlobwatchError("a promotion needs a reason; say why with --reason")
+        raise BlobwatchError("a promotion needs a reason. Pass it with --reason")
 
 
-def refuse_aside(root: Path) -> None:
-    """Refuse to deploy from a worktree or the folder of a queued DVC experiment."""
+def require_main_checkout(root: Path) -> None:
+    """Raise an error in a worktree or a queued DVC experiment."""
     if git.is_aside(root):
-        raise BlobwatchError(f"{root} is a side checkout; promote in {git.main_checkout(root)}")
+        raise BlobwatchError(f"{root} is a side checkout. Promote in {git.main_checkout(root)}")
 
 
-def refuse_second_model(records: list[dict], version: int, files: dict[str, str]) -> None:
-    """Refuse what is deployed already, and a number that the log gave to another model."""
+def check_version(records: list[dict], version: int, files: dict[str, str]) -> None:
+    """Raise an error if the model is deployed, or the log has another model of this version."""
     if records and records[-1]["files"] == files:
-        raise BlobwatchError(f"version {version} is the champion already; nothing is to be done")
+        raise BlobwatchError(f"version {version} is already the champion. Choose another version")
     if any(one["version"] == version and one["files"][ONNX] != files[ONNX] for one in records):
         raise BlobwatchError(
-            f"version {version} is another model in {LOG}, promoted from elsewhere; delete version {version} "
-            "in `mlflow ui` and run `dvc repro -f -s register` for a new number"
+            f"version {version} is another model in {LOG}, promoted from another clone. Delete version "
+            f"{version} in `mlflow ui` and run `dvc repro -f -s register` for a new number"
         )
 
 
-def record_of(root: Path, version, model: Model, metrics: dict, reason: str, forced: list[str]) -> dict:
-    """Return the record of a promotion, without the hash of the line before."""
+def build_record(root: Path, version, model: Model, metrics: dict, reason: str, forced: list[str]) -> dict:
+    """Return the record of a promotion, without the hash of the previous line."""
     fingerprint = fingerprint_of(model)
     commit = version.tags[registry.COMMIT]
     if commit.endswith(DIRTY):
-        commit = commit_of(root, fingerprint)  # it may have been committed since
+        commit = commit_of(root, fingerprint)  # the inputs may be committed by now
     judged = {f"{section}.{name}": metrics[section][name] for name, (section, *_) in FLOORS.items()}
     about = {
         "version": int(version.version),
@@ -125,22 +126,22 @@ def record_of(root: Path, version, model: Model, metrics: dict, reason: str, for
         "data": fingerprint.parts["data"],
         "metrics": metric_values(judged),
     }
-    return about | signed(root, "promote", reason) | ({FORCED: forced} if forced else {})
+    return about | describe_action(root, "promote", reason) | ({FORCED: forced} if forced else {})
 
 
-def signed(root: Path, action: str, reason: str) -> dict:
-    """Return what a record says of the act itself."""
+def describe_action(root: Path, action: str, reason: str) -> dict:
+    """Return the action, author, time and reason of a record."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return {"action": action, "who": git.author(root), "when": when, "reason": reason.strip()}
 
 
-def metrics_of(root: Path, store: Store, version, model: Model) -> dict:
-    """Return the metrics of a version: the report that is here if it is of it, else what its run has."""
+def find_metrics(root: Path, store: Store, version, model: Model) -> dict:
+    """Return the metrics of a version from its report, or from its run."""
     try:
         if Model.load(root / CANDIDATE).files == model.files:
             return read_metrics(root / EVALUATION)
     except BlobwatchError:
-        pass  # there is no candidate, or no report: the run has the numbers
+        pass  # without a candidate or report, use the metrics of the run
     measured = store.client.get_run(version.run_id).data.metrics
     metrics: dict = {}
     for name, (section, *_) in FLOORS.items():
@@ -150,8 +151,8 @@ def metrics_of(root: Path, store: Store, version, model: Model) -> dict:
     return metrics
 
 
-def tell(verb: str, checks: list[Check]) -> None:
-    """Print what each gate says."""
+def print_checks(verb: str, checks: list[Check]) -> None:
+    """Print the result of each check."""
     for check in checks:
         line = f"{verb}: {'ok' if check.passed else 'FAILED'}: {check.sentence}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a candidate is worth: absolute floors, and not worse than the champion. Pure functions."""
+"""Criteria for promotion: absolute limits, and the comparison with the champion."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from blobwatch.detector.metrics import auc, bootstrap_interval
 from blobwatch.errors import BlobwatchError
 
 ROBUSTNESS = "robustness"
-# name in params.yaml -> section of metrics.json, the sense of the limit, the quantity in words
+# name in params.yaml -> section of metrics.json, kind of limit, description
 FLOORS = {
     "auc": ("subframes", "least", "AUC of the test subframes"),
     "recall_above_15": ("blobs", "least", "recall of blobs above SNR 15"),
@@ -24,7 +24,7 @@ FLOORS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One condition of the gate: whether it holds, the sentence that says so, and the value if measured."""
+    """Result of one gate, with a message and, if measured, the value."""
 
     name: str
     passed: bool
@@ -33,27 +33,27 @@ class Check:
     limit: float | None = None
 
 
-def floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
+def check_floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
     """Check the metrics of a candidate against absolute limits.
 
     Parameters
     ----------
     metrics : dict
-        The content of ``reports/evaluate/metrics.json``: section, name, ``{"value": …}``.
+        Content of ``reports/evaluate/metrics.json``: section, name, ``{"value": …}``.
     limits : dict
-        A limit for each name of ``FLOORS``: the section ``register`` of ``params.yaml``.
+        Limit for each name of ``FLOORS``: section ``register`` of ``params.yaml``.
 
     Raises
     ------
     BlobwatchError
-        If a metric is not in the report. One that is there without a number does not pass.
+        If a metric is absent. A metric without a number fails.
     """
     checks = []
     for name, (section, sense, words) in FLOORS.items():
         try:
             value = metrics[section][name]["value"]
         except (KeyError, TypeError):
-            raise BlobwatchError(f"metrics.json has no {section}.{name}; run `dvc repro evaluate`") from None
+            raise BlobwatchError(f"metrics.json has no {section}.{name}. Run `dvc repro evaluate`") from None
         measured = value is not None and bool(np.isfinite(value))
         limit = limits[name]
         passed = measured and bool(value >= limit if sense == "least" else value <= limit)
@@ -66,21 +66,21 @@ def floors(metrics: dict, limits: dict[str, float]) -> list[Check]:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What one model said of the test subframes.
+class ModelScores:
+    """Results of one model on the test subframes.
 
     Attributes
     ----------
     labels : ndarray, shape (n,), int
-        1 where the subframe holds a new blob, else 0; both must occur.
+        1 if the subframe contains a new blob, else 0. Both must occur.
     rootnames : ndarray, shape (n,), str
-        The exposure of each subframe; whole exposures are resampled.
+        Exposure of each subframe; whole exposures are resampled.
     scores : ndarray, shape (n,), float
-        Per subframe.
+        One score per subframe.
     found : ndarray, shape (m,), bool
-        Which of the blobs that nobody should miss were found, at the model's own threshold.
+        Whether each blob above SNR 10 was found at the model's own threshold.
     blob_rootnames : ndarray, shape (m,), str
-        The exposure of each of these.
+        Exposure of each of these blobs.
     """
 
     labels: np.ndarray
@@ -90,39 +90,43 @@ class Judgement:
     blob_rootnames: np.ndarray
 
 
-def not_worse(
-    champion: Judgement, candidate: Judgement, tolerance: float, confidence: float, resamples: int, seed: int
+def check_not_worse(
+    champion: ModelScores,
+    candidate: ModelScores,
+    tolerance: float,
+    confidence: float,
+    resamples: int,
+    seed: int,
 ) -> list[Check]:
-    """Check that a candidate is not significantly worse than the champion on the same subframes.
+    """Check that a candidate is not significantly worse than the champion.
 
-    Two figures are compared, each by a paired bootstrap: the AUC of the subframes, and the recall of the
-    blobs that nobody should miss.
+    A paired bootstrap compares the AUC of the same subframes, and the recall of the blobs above SNR 10.
 
     Parameters
     ----------
-    champion, candidate : Judgement
+    champion, candidate : ModelScores
     tolerance : float
-        The interval of the difference must reach above minus this.
+        The upper end of the interval of the difference must be at least ``-tolerance``.
     confidence : float
-        Of the two-sided percentile interval.
+        Confidence level of the two-sided percentile interval.
     resamples : int
-        Of the paired bootstrap.
+        Number of bootstrap resamples.
     seed : int
-        Of the resamples.
+        Seed of the resampling.
 
     Raises
     ------
     BlobwatchError
-        If the two were judged on different subframes, or these are all of one class.
+        If the two models used different subframes, or all subframes have one class.
     """
     labels, rootnames = candidate.labels, candidate.rootnames
     if not (np.array_equal(champion.labels, labels) and np.array_equal(champion.rootnames, rootnames)):
         raise BlobwatchError(
-            "the two models were judged on different subframes; run `dvc repro` and compare again"
+            "the two models were evaluated on different subframes. Run `dvc repro` and compare again"
         )
     if set(np.unique(labels)) != {0, 1}:
         raise BlobwatchError(
-            "the test subframes are not of both classes; make more with `dvc repro subframes`"
+            "the test subframes do not contain both classes. Create more with `dvc repro subframes`"
         )
 
     def auc_difference(i: np.ndarray) -> float:

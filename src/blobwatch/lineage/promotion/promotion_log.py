@@ -1,6 +1,6 @@
-"""The log of promotions: one line of JSON each, holding the hash of the line before; never rewritten.
+"""Log of promotions: one line of JSON each, with the hash of the previous line; never rewritten.
 
-It lies in git and is the truth about what is deployed. Aliases of the registry mirror it.
+It is in git and defines the deployed version. The aliases of the registry follow it.
 """
 
 import hashlib
@@ -13,32 +13,32 @@ from blobwatch.files import write_text
 LOG = "models/promotions.jsonl"
 KEYS = {"previous", "action", "version", "who", "when", "reason"}
 KEYS |= {"run_id", "files", "fingerprint", "commit", "data", "metrics"}
-FORCED = "forced"  # the gates that a promotion went past, in their sentences; only where there were any
+FORCED = "forced"  # messages of the failed gates; only in forced promotions
 
 
 def read(path: Path) -> list[dict]:
-    """Return the records, oldest first; none if there is no log yet.
+    """Return the records, oldest first; empty without a log.
 
     Raises
     ------
     BlobwatchError
-        If a line is no record, or was altered, removed or inserted after it was written; names the line.
+        If a line is not a record, or was altered, removed or inserted. Contains the line number.
     """
     path = Path(path)
     records, previous = [], ""
     for number, line in enumerate(lines(path), start=1):
-        mend = f"restore it with `git checkout {path.as_posix()}`"
+        remedy = f"Restore it with `git checkout {path.as_posix()}`"
         try:
             record = json.loads(line)
             missing = KEYS - record.keys()
         except (ValueError, AttributeError):
-            raise BlobwatchError(f"{path}, line {number} is no JSON record; {mend}") from None
+            raise BlobwatchError(f"{path}, line {number} is not a JSON record. {remedy}") from None
         if missing:
-            raise BlobwatchError(f"{path}, line {number} lacks {', '.join(sorted(missing))}; {mend}")
+            raise BlobwatchError(f"{path}, line {number} lacks {', '.join(sorted(missing))}. {remedy}")
         if record["previous"] != previous:
             raise BlobwatchError(
-                f"{path}, line {number} does not continue the line before it: one was changed, removed or "
-                f"put elsewhere; {mend}"
+                f"{path}, line {number} does not continue the previous line: a line was changed, removed or "
+                f"moved. {remedy}"
             )
         records.append(record)
         previous = line_hash(line)
@@ -46,23 +46,25 @@ def read(path: Path) -> list[dict]:
 
 
 def compose(path: Path, record: dict) -> tuple[dict, str]:
-    """Return a record with its ``previous``, and the line that it becomes behind the last one."""
-    read(path)  # nothing is added to a broken chain
+    """Return a record with its ``previous`` hash, and its line for the log."""
+    read(path)  # raises an error if the chain is broken
     before = lines(path)
     record = record | {"previous": line_hash(before[-1]) if before else ""}
     if record.keys() - {FORCED} != KEYS:
         odd = sorted((record.keys() - {FORCED}) ^ KEYS)
-        raise BlobwatchError(f"a promotion has exactly the keys of the log; these differ: {', '.join(odd)}")
+        raise BlobwatchError(
+            f"a promotion must have exactly the keys of the log. Different keys: {', '.join(odd)}"
+        )
     return record, json.dumps(record, sort_keys=True, allow_nan=False)
 
 
 def append(path: Path, line: str) -> None:
-    """Add a line behind the last one, whole or not at all."""
+    """Append a line atomically."""
     write_text(path, "".join(f"{one}\n" for one in [*lines(path), line]))
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of the log without their ends."""
+    """Return the lines of the log without line ends."""
     return split(Path(path).read_bytes()) if Path(path).is_file() else []
 
 
@@ -72,7 +74,7 @@ def split(content: bytes) -> list[str]:
 
 
 def line_hash(line: str) -> str:
-    """Return the sha256 by which the next line names this one."""
+    """Return the sha256 of a line, stored in the next line."""
     return hashlib.sha256(line.encode()).hexdigest()
 
 
@@ -82,7 +84,7 @@ def hashes(path: Path) -> list[str]:
 
 
 def first_change(earlier: list[str], now: list[str]) -> int | None:
-    """Return the number of the first line that is not what an earlier state of the log has, or None."""
+    """Return the number of the first line that differs from an earlier log, or None."""
     for number, line in enumerate(earlier, start=1):
         if number > len(now) or now[number - 1] != line:
             return number
@@ -90,9 +92,9 @@ def first_change(earlier: list[str], now: list[str]) -> int | None:
 
 
 def deployed_before(records: list[dict]) -> dict | None:
-    """Return the record to which a rollback goes; None if there is none.
+    """Return the record that a rollback restores, or None.
 
-    A rollback undoes the newest promotion that is not undone yet, so two in a row go back by two.
+    A rollback undoes the newest promotion that is still in effect. Two rollbacks undo two promotions.
     """
     stack = []
     for record in records:

@@ -38,12 +38,12 @@ def record_evaluation(
         False if the run had all of it already, and nothing was logged.
     """
     store, model = open_store(root), Model.load(folder)
-    run_id = run_of(store, root, model, history)
+    run_id = find_or_rebuild_run(store, root, model, history)
     content = folder_hash(reports) + folder_hash(folder)
     mark = hashlib.sha256(content.encode()).hexdigest()
     if store.client.get_run(run_id).data.tags.get(RECORDED) == mark:
         return run_id, False
-    log_metrics(store, run_id, logged_values(read_metrics(reports)) | own_metrics(model))
+    log_metrics(store, run_id, logged_values(read_metrics(reports)) | manifest_metrics(model))
     for path in sorted(reports.iterdir()):
         if path.is_file():
             store.client.log_artifact(run_id, str(path), "evaluate")
@@ -54,7 +54,7 @@ def record_evaluation(
     return run_id, True
 
 
-def run_of(
+def find_or_rebuild_run(
     store: Store, root: Path, model: Model, history: Path | None = None, commit: str | None = None
 ) -> str:
     """Return the run that trained a model; where this store never saw it, rebuild it from the files.
@@ -70,7 +70,7 @@ def run_of(
     tags = {REBUILT: "true", COMMIT: commit.removesuffix(DIRTY)}
     tags[IS_DIRTY] = str(commit.endswith(DIRTY)).lower()
     run_id = create_run(store, root, fingerprint, tags).info.run_id
-    log_metrics(store, run_id, own_metrics(model))
+    log_metrics(store, run_id, manifest_metrics(model))
     if history is not None and history.is_file():
         for row in read_history(history):
             log_metrics(store, run_id, row, int(row.pop("epoch")))
@@ -89,7 +89,7 @@ def log_model(store: Store, run_id: str, model: Model) -> str:
     return f"{store.client.get_run(run_id).info.artifact_uri}/{folder}"
 
 
-def own_metrics(model: Model) -> dict[str, float]:
+def manifest_metrics(model: Model) -> dict[str, float]:
     """Return the metrics that the manifest holds, under names of their own."""
     return flat({"model": model.manifest.get("metrics", {})})
 

@@ -156,7 +156,7 @@ def set_champion(store: Store, version: int, line: str, who: str) -> None:
     set_alias(store, CHAMPION, version)
 
 
-def alias_of(store: Store, alias: str) -> int | None:
+def get_alias(store: Store, alias: str) -> int | None:
     """Return the version at which an alias points, or None."""
     versions(store)  # the registered model exists from here on
     target = store.client.get_registered_model(MODEL).aliases.get(alias)
@@ -164,7 +164,7 @@ def alias_of(store: Store, alias: str) -> int | None:
 
 
 @contextmanager
-def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
+def claim_registry(store: Store, checkout: str, who: str) -> Iterator[None]:
     """Hold the registry for a promotion, so that of two people who promote at once one is told.
 
     A registered model named ``blobwatch-promotion`` is the claim: the registry makes a name only once. One
@@ -183,7 +183,7 @@ def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        holder = holder_of(store)
+        holder = read_claim(store)
         if holder.get("checkout") != checkout:
             raise BlobwatchError(
                 f"{holder.get('who')} promotes in {holder.get('checkout')} since {holder.get('since')}; "
@@ -193,16 +193,16 @@ def claimed(store: Store, checkout: str, who: str) -> Iterator[None]:
     try:
         yield
     finally:
-        release(store, checkout)
+        release_claim(store, checkout)
 
 
-def release(store: Store, checkout: str) -> None:
+def release_claim(store: Store, checkout: str) -> None:
     """Give back the claim of a checkout, if it is still its own."""
-    if holder_of(store).get("checkout") == checkout:
+    if read_claim(store).get("checkout") == checkout:
         store.client.delete_registered_model(CLAIM)
 
 
-def holder_of(store: Store) -> dict[str, str]:
+def read_claim(store: Store) -> dict[str, str]:
     """Return who holds the claim; nothing if it was given back meanwhile."""
     from mlflow.exceptions import MlflowException
 

@@ -96,7 +96,7 @@ def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
     status = "FAILED"
     try:
         with system_metrics(store, run_id):
-            yield Run(store, run_id, epochs_of(store, run_id))
+            yield Run(store, run_id, list_epochs(store, run_id))
         refuse_change(root, "train", fingerprint)
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -122,7 +122,7 @@ def system_metrics(store: Store, run_id: str) -> Iterator[None]:
         monitor.finish()
 
 
-def epochs_of(store: Store, run_id: str) -> frozenset[int]:
+def list_epochs(store: Store, run_id: str) -> frozenset[int]:
     """Return the epochs for which a run has numbers."""
     names = [
         name for name in store.client.get_run(run_id).data.metrics if name.startswith(("train_", "val_"))

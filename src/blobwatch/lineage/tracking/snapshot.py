@@ -12,7 +12,7 @@ from urllib.parse import quote
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
 
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+SERVER_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 DELETED = "Deleted_Internal"  # the stage of a version that was deleted
 
 
@@ -48,7 +48,7 @@ class Mirror:
         return self.aliases.get("champion")
 
 
-def look(root: Path) -> Mirror:
+def read_registry(root: Path) -> Mirror:
     """Return what the project's MLflow store says now.
 
     Raises
@@ -60,7 +60,7 @@ def look(root: Path) -> Mirror:
     if uri.startswith(LOCAL) and not Path(uri.removeprefix(LOCAL)).is_file():
         raise BlobwatchError("there is no MLflow store here; `blobwatch sync` makes one from the files")
     try:
-        return of_server(uri) if uri.startswith("http") else of_database(uri)
+        return read_server(uri) if uri.startswith("http") else read_database(uri)
     except Exception as error:  # whatever is wrong with a store, the files can still be checked
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise BlobwatchError(f"the MLflow store does not answer: {reason}") from error
@@ -76,7 +76,7 @@ QUERIES = {
 }
 
 
-def of_database(uri: str) -> Mirror:
+def read_database(uri: str) -> Mirror:
     """Read the tables of MLflow, of which none is changed."""
     from sqlalchemy import create_engine, text
 
@@ -107,9 +107,9 @@ def of_database(uri: str) -> Mirror:
     )
 
 
-def of_server(uri: str) -> Mirror:
+def read_server(uri: str) -> Mirror:
     """Ask a server, which may be down: it is given seconds."""
-    for key, value in (ENVIRONMENT | PATIENCE).items():
+    for key, value in (ENVIRONMENT | SERVER_TIMEOUTS).items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

@@ -71,7 +71,7 @@ def open_store(root: Path) -> Store:
     uri, home = tracking_uri(root), main_checkout(root)
     artifacts = (home / "mlartifacts").as_uri()
     if uri.startswith("http"):
-        refuse_silent(uri)
+        require_answer(uri)
     with lock_creation(uri):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -88,7 +88,7 @@ def open_store(root: Path) -> Store:
     return Store(uri, client, experiment.experiment_id)
 
 
-def refuse_silent(uri: str) -> None:
+def require_answer(uri: str) -> None:
     """Ask a server once whether it is there: MLflow would ask for four minutes."""
     try:
         with urlopen(f"{uri.rstrip('/')}/health", timeout=5):

@@ -11,7 +11,7 @@ from blobwatch.lineage.fingerprint import dependency_hash
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock
 from blobwatch.lineage.promotion.deployment import ensure_champion
-from blobwatch.lineage.tracking.logging import record_evaluation, run_of
+from blobwatch.lineage.tracking.logging import find_or_rebuild_run, record_evaluation
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.progress import console
@@ -40,7 +40,7 @@ def sync_candidate(root: Path, store: Store) -> list[str]:
         return [f"no model in {CANDIDATE}"]
     candidate = Model.load(root / CANDIDATE)
     known = find_run(store, fingerprint_of(candidate).sha256) is not None
-    run_id = run_of(store, root, candidate, root / HISTORY)
+    run_id = find_or_rebuild_run(store, root, candidate, root / HISTORY)
     done = [
         f"the candidate's run is {run_id}, {'found by its fingerprint' if known else 'rebuilt from files'}"
     ]
