@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(MLFLOW_WARNING)]
 OUTPUTS = ("data/subframes", "models/candidate", "reports/evaluate")
 ON_SERVER = ("registry", "alias", "run")  # links of an audit
 HELD = 60.0  # seconds at most that one promotion waits for another
-CLAIMED = "promotes in .*; wait, `git pull`"
+CLAIMED = "promotes in .*Wait, run `git pull`"
 PROMOTED = "made version . the champion, and .* lacks that line. Run `git pull`"
 
 

@@ -255,7 +255,7 @@ def test_the_mirror_says_what_mlflow_says(project):
 def test_looking_makes_no_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = make_project(tmp_path / "project")
-    with pytest.raises(BlobwatchError, match="no MLflow store here; `blobwatch sync` makes one"):
+    with pytest.raises(BlobwatchError, match=r"MLflow store not found. Run `blobwatch sync`"):
         read_registry(made.root)
     assert not (made.root / "mlflow.db").exists()
     (made.root / "mlflow.db").write_text("no database")

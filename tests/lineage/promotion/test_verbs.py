@@ -37,7 +37,7 @@ def test_needs_a_reason_and_a_version_that_is_not_deployed(project):
     promote(project.root, version, "good")
     with pytest.raises(BlobwatchError, match="already the champion"):
         promote(project.root, version, "again")
-    with pytest.raises(BlobwatchError, match="no version 9"):
+    with pytest.raises(BlobwatchError, match="version 9 not found"):
         promote(project.root, 9, "good")
     assert len(project.lines()) == 1
 

@@ -86,8 +86,8 @@ def test_values_and_intervals_become_flat_names():
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
-        (lambda project: (project.reports / "metrics.json").unlink(), r"holds no metrics\.json"),
-        (lambda project: (project.reports / "metrics.json").write_text("{"), "is no JSON"),
+        (lambda project: (project.reports / "metrics.json").unlink(), r"contains no metrics\.json"),
+        (lambda project: (project.reports / "metrics.json").write_text("{"), "is not valid JSON"),
         (lambda project: (project.candidate / "model.onnx").write_text("other"), "sha256 differs"),
         (lambda project: (project.candidate / "model.safetensors").unlink(), "is missing"),
     ],

@@ -27,7 +27,7 @@ def test_rebuilds_what_dvc_restored_and_then_finds_it(project):
     assert run.data.metrics["subframes.auc"] == 0.98
     second = sync(project.root)
     assert "found by its fingerprint" in second[0]
-    assert second[1] == "its evaluation is there already"
+    assert second[1] == "its evaluation is already logged"
     assert len(runs(project)) == 1
 
 
@@ -49,7 +49,7 @@ def test_finds_the_run_that_was_trained_here(project):
 )
 def test_an_evaluation_of_another_candidate_is_not_logged(project, change):
     change(project)
-    assert "is not of this candidate" in sync(project.root)[1]
+    assert "describes another candidate" in sync(project.root)[1]
     assert "subframes.auc" not in runs(project)[0].data.metrics
 
 

@@ -1,1 +1,1 @@
-"""MLflow: its store, the runs and versions in it, and what it says of them."""
+"""MLflow: the store, its runs and its registered versions."""

@@ -1,4 +1,4 @@
-"""What is in the files put into a run: the evaluation of a model, or a whole run that DVC never ran here."""
+"""Logging to a run from files: the evaluation of a model, or a training that DVC restored."""
 
 import hashlib
 import json
@@ -11,31 +11,31 @@ from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.tracking.runs import COMMIT, IS_DIRTY, REBUILT, create_run, find_run, flat, log_metrics
 from blobwatch.lineage.tracking.store import Store, open_store
 
-RECORDED = "blobwatch.recorded"  # hash of what was logged last, written when all of it is there
+RECORDED = "blobwatch.recorded"  # hash of the logged files, written last
 INTERVAL = ("value", "low", "high")
 
 
 def record_evaluation(
     root: Path, folder: Path, reports: Path, history: Path | None = None
 ) -> tuple[str, bool]:
-    """Log the evaluation of a model, its figures and its files to the run that trained it.
+    """Log the evaluation and files of a model to its training run.
 
     Parameters
     ----------
     root : Path
-        The project's folder.
+        Project folder.
     folder : Path
-        Of the model; its manifest holds the fingerprint by which the run is found, or else rebuilt.
+        Model folder. The run is found by the fingerprint in its manifest, or else rebuilt.
     reports : Path
-        The folder with ``metrics.json``, tables and ``figures/``.
+        Folder with ``metrics.json``, tables and ``figures/``.
     history : Path, optional
-        The table of epochs, for a run that has to be rebuilt.
+        Table of epochs, for a rebuilt run.
 
     Returns
     -------
     run_id : str
     logged : bool
-        False if the run had all of it already, and nothing was logged.
+        False if the run already contains everything.
     """
     store, model = open_store(root), Model.load(folder)
     run_id = find_or_rebuild_run(store, root, model, history)
@@ -57,10 +57,10 @@ def record_evaluation(
 def find_or_rebuild_run(
     store: Store, root: Path, model: Model, history: Path | None = None, commit: str | None = None
 ) -> str:
-    """Return the run that trained a model; where this store never saw it, rebuild it from the files.
+    """Return the training run of a model; rebuild it from the files if the store lacks it.
 
-    A run that is rebuilt has the tag ``blobwatch.rebuilt`` and no system metrics. Its commit is the one
-    given, else the one found here, with the dirty flag unless its inputs are those of that commit.
+    A rebuilt run has the tag ``blobwatch.rebuilt`` and no system metrics. Its commit is ``commit``, or else
+    the current one. The dirty flag is set if its inputs differ from that commit.
     """
     fingerprint = fingerprint_of(model)
     found = find_run(store, fingerprint.sha256)
@@ -79,9 +79,9 @@ def find_or_rebuild_run(
 
 
 def log_model(store: Store, run_id: str, model: Model) -> str:
-    """Log the three files of a model as artifacts and return the address of their folder.
+    """Log the three files of a model as artifacts; return the URI of their folder.
 
-    The folder is named by content, since the same training on another processor may give other last bits.
+    The folder name is a hash, since another processor may round the weights differently.
     """
     folder = f"models/{model.files[MANIFEST][:12]}"
     for name in model.files:
@@ -90,7 +90,7 @@ def log_model(store: Store, run_id: str, model: Model) -> str:
 
 
 def manifest_metrics(model: Model) -> dict[str, float]:
-    """Return the metrics that the manifest holds, under names of their own."""
+    """Return the metrics in the manifest, with the prefix ``model.``."""
     return flat({"model": model.manifest.get("metrics", {})})
 
 
@@ -99,15 +99,15 @@ def read_metrics(reports: Path) -> dict:
     try:
         return json.loads((reports / "metrics.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BlobwatchError(f"{reports} holds no metrics.json; run `dvc repro evaluate`") from None
+        raise BlobwatchError(f"{reports} contains no metrics.json. Run `dvc repro evaluate`") from None
     except ValueError as error:
         raise BlobwatchError(
-            f"{reports / 'metrics.json'} is no JSON: {error}; run `dvc repro evaluate`"
+            f"{reports / 'metrics.json'} is not valid JSON: {error}. Run `dvc repro evaluate`"
         ) from None
 
 
 def metric_values(metrics: dict) -> dict[str, float]:
-    """Return flat names: ``subframes.auc`` for the value, ``…_low`` and ``…_high`` for its interval."""
+    """Return metrics by flat name: ``subframes.auc``, ``subframes.auc_low`` and ``…_high``."""
     values = {}
     for name, value in flat(metrics).items():
         stem, _, last = name.rpartition(".")
@@ -118,7 +118,7 @@ def metric_values(metrics: dict) -> dict[str, float]:
 
 
 def logged_values(metrics: dict) -> dict[str, float]:
-    """Return the values for a run; those of the baselines on the robustness sets are in its table only."""
+    """Return the metrics for a run, without the baselines of the robustness sets."""
     values = metric_values(metrics)
     return {
         name: value
@@ -128,5 +128,5 @@ def logged_values(metrics: dict) -> dict[str, float]:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of the table of epochs; an empty cell is left out."""
+    """Return the rows of the table of epochs, without empty cells."""
     return [{key: float(value) for key, value in row.items() if value} for row in read_table(path)]

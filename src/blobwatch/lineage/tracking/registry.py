@@ -1,4 +1,4 @@
-"""Versions of the registered model ``blobwatch``: each with its lineage, found again by its bytes."""
+"""Versions of the registered model ``blobwatch``, with their lineage."""
 
 import shutil
 import tempfile
@@ -16,32 +16,32 @@ from blobwatch.lineage.tracking.store import MODEL, Store, create_once, open_sto
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-SHA256 = "sha256."  # prefix of the tag that holds the hash of a file
-DATA = "data."  # prefix of the tag that holds the DVC hash of a data set
+SHA256 = "sha256."  # prefix of the tag with the hash of a file
+DATA = "data."  # prefix of the tag with the DVC hash of a data set
 COMMIT = "commit"
-PROMOTION, PROMOTED_BY = "promotion", "promoted_by"  # tags: the hash of the line in the log, its author
+PROMOTION, PROMOTED_BY = "promotion", "promoted_by"  # tags: hash of the log line, and its author
 CLAIM = "blobwatch-promotion"
 FETCHED = Path(".dvc/tmp/blobwatch/versions")
 
 
 def register(store: Store, model: Model, run_id: str, commit: str, at_least: int = 1):
-    """Return the version that holds a model; it is made only if no version has the same manifest.
+    """Return the version of a model; create it if no version has the same manifest.
 
-    The manifest names weights, serving model and inputs, so the same weights made from other inputs are
-    another version.
+    The manifest contains the hashes of weights, ONNX model and inputs. Equal weights from other inputs are
+    therefore another version.
 
     Parameters
     ----------
     store : Store
     model : Model
-        Its files are logged to the run, and the version points there.
+        Its files are logged to the run. The version points to these files.
     run_id : str
-        The run that trained it.
+        Its training run.
     commit : str
-        The git commit of its inputs, with ``-dirty`` behind it if they are not in that commit.
+        Git commit of its inputs, with suffix ``-dirty`` if they differ from that commit.
     at_least : int
-        The lowest number a new version may have, so that a fresh registry goes on where the log of
-        promotions stands and never gives a number to a second model.
+        Lowest number of a new version. A new registry thus continues the numbers of the promotion log, and
+        never assigns a number to a second model.
     """
     known = find_version(store, model.files[MANIFEST])
     if known is not None:
@@ -55,12 +55,12 @@ def register(store: Store, model: Model, run_id: str, commit: str, at_least: int
         version = store.client.create_model_version(MODEL, source, run_id, tags=tags)
         if int(version.version) >= at_least:
             return version
-        # MLflow counts on from deleted versions, so this skips a number.
+        # MLflow never reuses the number of a deleted version, so this skips one.
         store.client.delete_model_version(MODEL, version.version)
 
 
 def versions(store: Store) -> list:
-    """Return all versions, oldest first; the registered model is made if it is not there."""
+    """Return all versions, oldest first; create the registered model if absent."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -75,7 +75,7 @@ def versions(store: Store) -> list:
 
 
 def find_version(store: Store, manifest: str):
-    """Return the version whose manifest has this hash, or None."""
+    """Return the version with this hash of its manifest, or None."""
     return next((one for one in versions(store) if one.tags.get(SHA256 + MANIFEST) == manifest), None)
 
 
@@ -85,17 +85,17 @@ def get_version(store: Store, number: int):
     Raises
     ------
     BlobwatchError
-        If there is none; names those that there are.
+        If there is none. Contains the known versions.
     """
     there = {int(version.version): version for version in versions(store)}
     if number not in there:
         known = ", ".join(map(str, there)) or "none"
-        raise BlobwatchError(f"the registry has no version {number}; it has {known}")
+        raise BlobwatchError(f"version {number} not found. Known versions: {known}")
     return there[number]
 
 
 def fetch(store: Store, version, folder: Path) -> Model:
-    """Copy the files of a version into ``folder`` and return them, checked against the version's tags."""
+    """Copy the files of a version into ``folder`` and check their hashes."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -107,20 +107,20 @@ def fetch(store: Store, version, folder: Path) -> Model:
         model = Model.load(copied)
     except (MlflowException, OSError, BlobwatchError) as error:
         raise BlobwatchError(
-            f"version {version.version} cannot be read from {version.source}: {error}; "
-            "its files were lost or altered. Register it again from its commit with `dvc repro`"
+            f"version {version.version} cannot be read from {version.source}: {error}. "
+            "Its files were lost or altered. Register it again from its commit with `dvc repro`"
         ) from error
     if model.files != tags:
         odd = sorted(name for name in tags if model.files.get(name) != tags[name])
         raise BlobwatchError(
-            f"{', '.join(odd)} of version {version.version} in {version.source} is not what was registered; "
-            "someone altered it. Register the model again from its commit with `dvc repro`"
+            f"{', '.join(odd)} of version {version.version} in {version.source} differs from the registered "
+            "file. Register the model again from its commit with `dvc repro`"
         )
     return model
 
 
 def fetch_version(number: int, root: Path = Path(".")) -> Path:
-    """Return a folder with the model of a version, copied out of the registry once."""
+    """Return a folder with the model of a version, copied from the registry once."""
     store = open_store(root)
     version = get_version(store, number)
     folder = root / FETCHED / f"{number}-{version.tags[SHA256 + MANIFEST][:12]}"
@@ -132,63 +132,63 @@ def fetch_version(number: int, root: Path = Path(".")) -> Path:
 
 
 def write_deployable(folder: Path, model: Model, version: int, run_id: str, promotion: str = "") -> None:
-    """Write the files of a model, and beside them what it is called and which line of the log deployed it."""
+    """Write the files of a model and ``deployed.json``."""
     for name in model.files:
         shutil.copyfile(model.folder / name, folder / name)
     write_json(folder / DEPLOYED, deployed_content(version, run_id, model.files[MANIFEST], promotion))
 
 
 def deployed_content(version: int, run_id: str, manifest: str, promotion: str) -> dict:
-    """Return what lies beside a model: what it is called, and the hash of the line that deployed it."""
+    """Return the content of ``deployed.json``: name, version and hash of the log line."""
     known = {"name": MODEL, "version": version, "run_id": run_id, "promotion": promotion}
     return known | {"manifest_sha256": manifest}
 
 
 def set_alias(store: Store, alias: str, version: int) -> None:
-    """Point an alias at a version."""
+    """Set an alias to a version."""
     store.client.set_registered_model_alias(MODEL, alias, str(version))
 
 
 def set_champion(store: Store, version: int, line: str, who: str) -> None:
-    """Point the champion's alias at a version that says by which line of the log, and by whom."""
+    """Set the alias of the champion; tag the version with the log line and its author."""
     store.client.set_model_version_tag(MODEL, str(version), PROMOTION, line)
     store.client.set_model_version_tag(MODEL, str(version), PROMOTED_BY, who)
     set_alias(store, CHAMPION, version)
 
 
 def get_alias(store: Store, alias: str) -> int | None:
-    """Return the version at which an alias points, or None."""
-    versions(store)  # the registered model exists from here on
+    """Return the version of an alias, or None."""
+    versions(store)  # creates the registered model if absent
     target = store.client.get_registered_model(MODEL).aliases.get(alias)
     return None if target is None else int(target)
 
 
 @contextmanager
 def claim_registry(store: Store, checkout: str, who: str) -> Iterator[None]:
-    """Hold the registry for a promotion, so that of two people who promote at once one is told.
+    """Lock the registry for a promotion.
 
-    A registered model named ``blobwatch-promotion`` is the claim: the registry makes a name only once. One
-    that a killed promotion of this same checkout left is taken over.
+    The lock is a registered model named ``blobwatch-promotion``, since the registry creates a name only once.
+    A lock left by a killed promotion in the same checkout is taken over.
 
     Raises
     ------
     BlobwatchError
-        If another checkout holds it.
+        If another checkout has the lock.
     """
     from mlflow.exceptions import MlflowException
 
     tags = {"checkout": checkout, "who": who, "since": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
-        store.client.create_registered_model(CLAIM, tags=tags, description="A promotion is going on.")
+        store.client.create_registered_model(CLAIM, tags=tags, description="A promotion is running.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
         holder = read_claim(store)
         if holder.get("checkout") != checkout:
             raise BlobwatchError(
-                f"{holder.get('who')} promotes in {holder.get('checkout')} since {holder.get('since')}; "
-                "wait, `git pull`, look again. If it was cut short, `blobwatch sync` there finishes it; "
-                f"if that checkout is gone, delete the model {CLAIM} in MLflow"
+                f"{holder.get('who')} promotes in {holder.get('checkout')} since {holder.get('since')}. "
+                "Wait, run `git pull` and try again. If that promotion was interrupted, run `blobwatch sync` "
+                f"there. If that checkout no longer exists, delete the model {CLAIM} in MLflow"
             ) from None
     try:
         yield
@@ -197,13 +197,13 @@ def claim_registry(store: Store, checkout: str, who: str) -> Iterator[None]:
 
 
 def release_claim(store: Store, checkout: str) -> None:
-    """Give back the claim of a checkout, if it is still its own."""
+    """Delete the lock of a checkout, unless another checkout has it."""
     if read_claim(store).get("checkout") == checkout:
         store.client.delete_registered_model(CLAIM)
 
 
 def read_claim(store: Store) -> dict[str, str]:
-    """Return who holds the claim; nothing if it was given back meanwhile."""
+    """Return the tags of the lock, or placeholders if it was just released."""
     from mlflow.exceptions import MlflowException
 
     try:

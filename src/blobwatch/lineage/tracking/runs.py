@@ -1,4 +1,4 @@
-"""Runs in MLflow: found by their fingerprint, written as the training goes, filled up from files later."""
+"""Training runs in MLflow, identified by their fingerprint."""
 
 import getpass
 import json
@@ -21,14 +21,14 @@ SAMPLES_EVERY = 10  # seconds between two samples of the system metrics
 
 @dataclass(frozen=True)
 class Run:
-    """One MLflow run that is being written; ``done`` holds the epochs that it has already."""
+    """An active MLflow run; ``done`` contains the epochs already logged."""
 
     store: Store
     run_id: str
     done: frozenset[int] = frozenset()
 
     def log_epoch(self, row: dict) -> None:
-        """Log the numbers of one epoch; an epoch that an interrupted run had logged is left as it is."""
+        """Log the metrics of one epoch, unless an interrupted run already did."""
         if row["epoch"] not in self.done:
             numbers = {name: value for name, value in row.items() if name != "epoch"}
             log_metrics(self.store, self.run_id, numbers, row["epoch"])
@@ -41,17 +41,17 @@ def find_run(store: Store, fingerprint: str, unfinished: bool = False):
     ----------
     store : Store
     fingerprint : str
-        The sha256 of the training's fingerprint.
+        SHA-256 of the fingerprint of the training.
     unfinished : bool
-        Return one that was interrupted and can go on, rather than one that ended well.
+        Return an interrupted run, which can be resumed, instead of a finished one.
     """
-    wanted = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
-    found = store.client.search_runs([store.experiment_id], wanted, order_by=["attributes.start_time DESC"])
+    query = f"tags.`{FINGERPRINT}` = '{fingerprint}'"
+    found = store.client.search_runs([store.experiment_id], query, order_by=["attributes.start_time DESC"])
     return next((run for run in found if (run.info.status != "FINISHED") == unfinished), None)
 
 
 def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[str, str] | None = None):
-    """Create a run that says what it is made of: parameters, data with DVC hashes, commit, fingerprint."""
+    """Create a run with parameters, DVC hashes of the data, commit and fingerprint."""
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
     own = {
@@ -68,7 +68,7 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
     store.client.log_batch(run.info.run_id, params=params)
     context = [InputTag("mlflow.data.context", "training")]
     data = [
-        # The digest is DVC's hash; MLflow's own would cover the first 10,000 elements only.
+        # The digest is DVC's hash, since that of MLflow covers only the first 10,000 elements.
         DatasetInput(Dataset(path, digest[:36], "local", json.dumps({"uri": path})), context)
         for path, digest in fingerprint.parts["data"].items()
     ]
@@ -80,12 +80,11 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
 
 @contextmanager
 def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
-    """Yield the run of a training: the one with this fingerprint goes on, else a new one starts.
+    """Yield the run of a training; resume the run with this fingerprint, or start a new one.
 
-    A training that DVC asks for again, as after a parameter was changed and changed back, is the same run. It
-    ends as ``FINISHED``, or as ``FAILED`` or ``KILLED`` when the block is left by an error or by Ctrl-C.
-    It fails, too, if an input of stage ``train`` is no longer what the fingerprint says: a finished run is
-    one whose fingerprint is true.
+    A repeated training with equal inputs uses the same run. The run ends as ``FINISHED``, as ``FAILED`` after
+    an error, or as ``KILLED`` after Ctrl-C. It also fails if an input of stage ``train`` changed during the
+    training, so that the fingerprint of a finished run is correct.
     """
     store = open_store(root)
     run = find_run(store, fingerprint.sha256, unfinished=True) or find_run(store, fingerprint.sha256)
@@ -108,7 +107,7 @@ def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
 
 @contextmanager
 def system_metrics(store: Store, run_id: str) -> Iterator[None]:
-    """Sample processor, memory, disk and network into the run while the block runs."""
+    """Log processor, memory, disk and network use to the run during the block."""
     # Their first import inside a monitored run deadlocks.
     import matplotlib  # noqa: F401
     import sklearn  # noqa: F401
@@ -123,7 +122,7 @@ def system_metrics(store: Store, run_id: str) -> Iterator[None]:
 
 
 def list_epochs(store: Store, run_id: str) -> frozenset[int]:
-    """Return the epochs for which a run has numbers."""
+    """Return the epochs that a run contains."""
     names = [
         name for name in store.client.get_run(run_id).data.metrics if name.startswith(("train_", "val_"))
     ]
@@ -132,7 +131,7 @@ def list_epochs(store: Store, run_id: str) -> frozenset[int]:
 
 
 def log_metrics(store: Store, run_id: str, values: dict, step: int = 0) -> None:
-    """Log numbers in one batch; what is no number has no place in a metric and is left out."""
+    """Log the numbers among the values in one batch."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -141,7 +140,7 @@ def log_metrics(store: Store, run_id: str, values: dict, step: int = 0) -> None:
 
 
 def flat(nested: dict, prefix: str = "") -> dict:
-    """Return a nested mapping as one of dotted names."""
+    """Flatten a nested mapping into dotted names."""
     result = {}
     for key, value in nested.items():
         name = f"{prefix}{key}"

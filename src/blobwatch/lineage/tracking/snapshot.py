@@ -1,7 +1,7 @@
-"""What MLflow says of runs, versions and the champion, as plain data: read without writing or creating it.
+"""Read-only copy of the registry: runs, versions and aliases as plain data.
 
-A database is asked directly, since MLflow itself takes seconds to open one, and would make it where it is
-not; a server is asked through MLflow.
+A database is read with SQL, since MLflow needs seconds to open one and creates a missing one. A server is
+read through MLflow.
 """
 
 import os
@@ -13,12 +13,12 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
 
 SERVER_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-DELETED = "Deleted_Internal"  # the stage of a version that was deleted
+DELETED = "Deleted_Internal"  # stage of a deleted version
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version: the run that made it, where its files are, and its tags."""
+    """A registered version: its training run, the URI of its files, and its tags."""
 
     run_id: str
     source: str
@@ -27,7 +27,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: whether it was deleted, the fingerprint of its training, and its newest metrics."""
+    """A run: whether it was deleted, its fingerprint, and its latest metrics."""
 
     deleted: bool
     fingerprint: str | None
@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Mirror:
-    """The state of the registry: aliases and versions, and the runs behind them."""
+    """State of the registry: aliases, versions and runs."""
 
     aliases: dict[str, int]
     versions: dict[int, Version]
@@ -44,24 +44,24 @@ class Mirror:
 
     @property
     def champion(self) -> int | None:
-        """The version at which the champion's alias points."""
+        """Return the version of the champion, or None."""
         return self.aliases.get("champion")
 
 
 def read_registry(root: Path) -> Mirror:
-    """Return what the project's MLflow store says now.
+    """Return the current state of the project's MLflow store.
 
     Raises
     ------
     BlobwatchError
-        If there is no store yet, or it does not answer.
+        If the store is missing or does not answer.
     """
     uri = tracking_uri(root)
     if uri.startswith(LOCAL) and not Path(uri.removeprefix(LOCAL)).is_file():
-        raise BlobwatchError("there is no MLflow store here; `blobwatch sync` makes one from the files")
+        raise BlobwatchError("MLflow store not found. Run `blobwatch sync`, which creates it from the files")
     try:
         return read_server(uri) if uri.startswith("http") else read_database(uri)
-    except Exception as error:  # whatever is wrong with a store, the files can still be checked
+    except Exception as error:  # with any broken store, the files can still be checked
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise BlobwatchError(f"the MLflow store does not answer: {reason}") from error
 
@@ -77,14 +77,14 @@ QUERIES = {
 
 
 def read_database(uri: str) -> Mirror:
-    """Read the tables of MLflow, of which none is changed."""
+    """Read the tables of MLflow; change none."""
     from sqlalchemy import create_engine, text
 
     if uri.startswith(LOCAL):
         uri = f"{LOCAL}file:{quote(uri.removeprefix(LOCAL))}?mode=ro&uri=true"
-    engine, meant = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT}
+    engine, values = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT}
     with engine.connect() as connection:
-        rows = {name: connection.execute(text(query), meant).all() for name, query in QUERIES.items()}
+        rows = {name: connection.execute(text(query), values).all() for name, query in QUERIES.items()}
     engine.dispose()
     tags: dict[int, dict[str, str]] = {}
     for version, key, value in rows["tags"]:
@@ -108,15 +108,15 @@ def read_database(uri: str) -> Mirror:
 
 
 def read_server(uri: str) -> Mirror:
-    """Ask a server, which may be down: it is given seconds."""
+    """Read a server, with short timeouts since it may be down."""
     for key, value in (ENVIRONMENT | SERVER_TIMEOUTS).items():
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    known = client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
-    versions = {int(one.version): Version(one.run_id, one.source, dict(one.tags)) for one in known}
+    found = client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
+    versions = {int(one.version): Version(one.run_id, one.source, dict(one.tags)) for one in found}
     runs = {}
     for one in versions.values():
         try:

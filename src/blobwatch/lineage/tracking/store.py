@@ -1,4 +1,4 @@
-"""The MLflow store: which one, opened safely. With ``tracking`` and ``registry`` it is the door to MLflow."""
+"""The MLflow store of a project: its address, and safe opening and creation."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for answers
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for results
 }
 LOCAL = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store: its address, a client for it, and the experiment of blobwatch in it."""
+    """An open MLflow store: its URI, a client, and the experiment of blobwatch."""
 
     uri: str
     client: "MlflowClient"
@@ -38,14 +38,14 @@ class Store:
 
 
 def tracking_uri(root: Path) -> str:
-    """Return ``MLFLOW_TRACKING_URI`` where it is set, else ``mlflow.db`` of the main checkout.
+    """Return ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` of the main checkout.
 
-    A sqlite address is absolute, since DVC deletes the folder in which a queued experiment runs.
+    A sqlite address is absolute, since DVC deletes the folder of a queued experiment.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     home = main_checkout(root)
     if not uri and not (home / "dvc.yaml").is_file():
-        raise BlobwatchError(f"{home} is no blobwatch project; run this in the project's folder")
+        raise BlobwatchError(f"{home}: not a blobwatch project. Run the command in the project folder")
     uri = uri or LOCAL + "mlflow.db"
     if not uri.startswith(LOCAL):
         return uri
@@ -53,12 +53,12 @@ def tracking_uri(root: Path) -> str:
 
 
 def open_store(root: Path) -> Store:
-    """Open the store of the project, and make it if it is new.
+    """Open the store of the project; create it if absent.
 
     Raises
     ------
     BlobwatchError
-        If the project's own store was copied or moved from another folder, where it would go on writing.
+        If the store was copied or moved from another folder, since it would write there.
     """
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
@@ -76,33 +76,33 @@ def open_store(root: Path) -> Store:
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            # A server keeps artifacts itself; for a database the default would be relative to this process.
+            # A server stores artifacts itself. The default of a database depends on the current folder.
             place = None if uri.startswith("http") else artifacts
             create_once(lambda: client.create_experiment(EXPERIMENT, artifact_location=place))
             experiment = client.get_experiment_by_name(EXPERIMENT)
     if uri == f"{LOCAL}{home / 'mlflow.db'}" and experiment.artifact_location != artifacts:
         raise BlobwatchError(
             f"{home / 'mlflow.db'} came from another folder: its artifacts are in "
-            f"{experiment.artifact_location}. Move it away and run `blobwatch sync`, which makes a new one"
+            f"{experiment.artifact_location}. Move it away and run `blobwatch sync`, which creates a new one"
         )
     return Store(uri, client, experiment.experiment_id)
 
 
 def require_answer(uri: str) -> None:
-    """Ask a server once whether it is there: MLflow would ask for four minutes."""
+    """Raise an error if a server is down, since MLflow retries for four minutes."""
     try:
         with urlopen(f"{uri.rstrip('/')}/health", timeout=5):
             return
     except HTTPError:
-        return  # it answers
+        return  # the server is up
     except OSError as error:
         raise BlobwatchError(
-            f"the MLflow server at {uri} does not answer: {error}; start it, or mend MLFLOW_TRACKING_URI"
+            f"the MLflow server at {uri} does not answer: {error}. Start it, or correct MLFLOW_TRACKING_URI"
         ) from error
 
 
 def create_once(create: Callable[[], object]) -> None:
-    """Create what another client of the same server may create at this moment."""
+    """Create an object, unless another client created it at the same time."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -113,7 +113,7 @@ def create_once(create: Callable[[], object]) -> None:
 
 
 def lock_creation(uri: str):
-    """Lock a sqlite database: if two processes create one at the same time, one of them fails."""
+    """Lock a sqlite database, since concurrent creation fails."""
     if not uri.startswith(LOCAL):
         return nullcontext()
     return file_lock(Path(uri.removeprefix(LOCAL) + ".lock"))

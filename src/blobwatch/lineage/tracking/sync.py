@@ -1,7 +1,7 @@
-"""``blobwatch sync``: what the files know and MLflow does not, told to MLflow.
+"""Command ``sync``: add runs and versions that MLflow lacks, from the files.
 
-DVC restores outputs from its cache without running a stage, and a clone brings no MLflow store: then the
-run behind a model is rebuilt from the model's manifest and the reports.
+DVC restores outputs from its cache without running a stage, and a clone has no MLflow store. Such runs are
+rebuilt from the manifest of the model and the reports.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ EVALUATION = Path("reports/evaluate")
 
 
 def sync(root: Path) -> list[str]:
-    """Find or rebuild the run of the candidate and the version of the champion; return what was done.
+    """Find or rebuild the run of the candidate and the version of the champion.
 
-    Running it twice changes nothing.
+    Return one message per step. A second call changes nothing.
     """
     root = Path(root)
     store = open_store(root)
@@ -35,7 +35,7 @@ def sync(root: Path) -> list[str]:
 
 
 def sync_candidate(root: Path, store: Store) -> list[str]:
-    """Find or rebuild the run of the candidate, and give it the evaluation if that is of this candidate."""
+    """Find or rebuild the run of the candidate; log its evaluation."""
     if not (root / CANDIDATE / MANIFEST).is_file():
         return [f"no model in {CANDIDATE}"]
     candidate = Model.load(root / CANDIDATE)
@@ -45,13 +45,13 @@ def sync_candidate(root: Path, store: Store) -> list[str]:
         f"the candidate's run is {run_id}, {'found by its fingerprint' if known else 'rebuilt from files'}"
     ]
     if not is_evaluated(root):
-        return [*done, f"{EVALUATION} is not of this candidate; run `dvc repro evaluate`"]
+        return [*done, f"{EVALUATION} describes another candidate. Run `dvc repro evaluate`"]
     _, logged = record_evaluation(root, root / CANDIDATE, root / EVALUATION)
-    return [*done, f"its evaluation {'was logged' if logged else 'is there already'}"]
+    return [*done, f"its evaluation {'was logged' if logged else 'is already logged'}"]
 
 
 def sync_champion(root: Path, store: Store) -> str:
-    """Give the registry the champion if it does not know it."""
+    """Register the champion if the registry lacks it."""
     found = ensure_champion(root, store)
     if found is None:
         return "no champion yet"
@@ -60,21 +60,21 @@ def sync_champion(root: Path, store: Store) -> str:
 
 
 def is_evaluated(root: Path) -> bool:
-    """Tell whether the reports are of this candidate: ``dvc.lock`` joins them as they are now."""
+    """Return whether ``dvc.lock`` contains the candidate and these reports."""
     lock = root / "dvc.lock"
     stage = parse_lock(lock.read_text()).get("evaluate") if lock.is_file() else None
     if stage is None:
         return False
-    joined = {path: md5 for path, md5 in (stage.deps | stage.outs).items() if is_joined(path)}
-    sides = {Path(path).parts[0] for path in joined}
-    there = all((root / path).exists() for path in joined)
+    locked = {path: md5 for path, md5 in (stage.deps | stage.outs).items() if is_evaluation_file(path)}
+    sides = {Path(path).parts[0] for path in locked}
+    exist = all((root / path).exists() for path in locked)
     return (
         sides == {"models", "reports"}
-        and there
-        and all(dependency_hash(root / path) == md5 for path, md5 in joined.items())
+        and exist
+        and all(dependency_hash(root / path) == md5 for path, md5 in locked.items())
     )
 
 
-def is_joined(path: str) -> bool:
-    """Tell whether a path is the candidate or part of its evaluation."""
+def is_evaluation_file(path: str) -> bool:
+    """Return whether a path is the candidate or part of its evaluation."""
     return Path(path).is_relative_to(CANDIDATE) or Path(path).is_relative_to(EVALUATION)
