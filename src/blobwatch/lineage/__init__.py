@@ -1,1 +1,1 @@
-"""Where a model comes from, and which one is deployed: fingerprints, runs, versions, the gate, the log."""
+"""Model lineage: fingerprints, MLflow runs, versions, promotion criteria and the promotion log."""

@@ -1,4 +1,4 @@
-"""DVC's cache, read without DVC: a file by its md5, a folder by the listing that its hash names."""
+"""Direct read access to DVC's cache, which stores files and folder listings by md5."""
 
 import configparser
 import json
@@ -10,14 +10,14 @@ FILES = Path("files/md5")
 
 @dataclass(frozen=True)
 class Cache:
-    """The cache of a project.
+    """The DVC cache of a project.
 
     Attributes
     ----------
     home : Path
-        The cache's folder.
+        Directory of the cache.
     own : bool
-        Whether it lies in the project's ``.dvc``; another one may be shared with other projects.
+        Whether it is inside the project's ``.dvc``. Other locations may be shared with other projects.
     """
 
     home: Path
@@ -25,32 +25,32 @@ class Cache:
 
     @classmethod
     def of(cls, root: Path) -> "Cache":
-        """Return the cache that a project's ``.dvc/config`` and ``.dvc/config.local`` name."""
+        """Return the cache set in ``.dvc/config`` and ``.dvc/config.local``."""
         config = configparser.ConfigParser(interpolation=None)
         dvc = Path(root) / ".dvc"
         config.read([dvc / "config", dvc / "config.local"])
-        named = config.get("cache", "dir", fallback=None)
+        configured = config.get("cache", "dir", fallback=None)
         default = dvc / "cache"
-        return cls(dvc / named if named else default, own=named is None)
+        return cls(dvc / configured if configured else default, own=configured is None)
 
     def path(self, md5: str) -> Path:
-        """Return where the bytes with a hash lie, if they are here."""
+        """Return the path of an object, which may be missing."""
         return self.home / FILES / md5[:2] / md5[2:]
 
     def listing(self, md5: str) -> dict[str, str] | None:
-        """Return the md5 of each file of a folder by its path there; None if the listing is not here."""
+        """Map relative path to md5 for a folder; None if its listing is missing."""
         try:
-            return {one["relpath"]: one["md5"] for one in json.loads(self.path(md5).read_bytes())}
+            return {entry["relpath"]: entry["md5"] for entry in json.loads(self.path(md5).read_bytes())}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def needed(self, hashes: set[str]) -> tuple[set[str], set[str]]:
-        """Return hashes with those of all that is in the folders, and the folders without a listing."""
-        inside = {one: self.listing(one) for one in hashes if one.endswith(".dir")}
-        unknown = {one for one, listing in inside.items() if listing is None}
-        return hashes.union(*(listing.values() for listing in inside.values() if listing)), unknown
+        """Add the hashes of files in folders; also return folders whose listing is missing."""
+        listings = {md5: self.listing(md5) for md5 in hashes if md5.endswith(".dir")}
+        missing = {md5 for md5, listing in listings.items() if listing is None}
+        return hashes.union(*(listing.values() for listing in listings.values() if listing)), missing
 
     def stored(self) -> dict[str, Path]:
-        """Return all that lies here, by its hash."""
-        found = (path for path in sorted((self.home / FILES).glob("??/*")) if path.is_file())
-        return {path.parent.name + path.name: path for path in found}
+        """Return the path of each cached object by its hash."""
+        paths = (path for path in sorted((self.home / FILES).glob("??/*")) if path.is_file())
+        return {path.parent.name + path.name: path for path in paths}

@@ -1,8 +1,8 @@
-"""The fingerprint of a stage: what its output was really made from, taken before and after the work.
+"""Fingerprints of pipeline stages: hashes of the inputs, taken before and after the stage runs.
 
-DVC hashes dependencies after the command ends, so a file edited during a run is locked to an output it
-did not make. A fingerprint is taken when the stage starts and again when it ends. It travels with the
-artefact, and each stage leaves one beside its report, with the hashes of what it made.
+DVC hashes dependencies after the command ends. If a file is edited during a run, ``dvc.lock`` links the
+edited file to an output made from the old one. A fingerprint is therefore taken when the stage starts and
+compared when it ends. It is stored in the model's manifest, and in a receipt in the stage's report folder.
 """
 
 import hashlib
@@ -16,13 +16,9 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, folder_hash, read_table, write_json
 from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
-EXPOSURES = "exposures.csv"  # in data/subframes: the raw exposures behind it, with their hashes
-DATA = "data/"  # below it lies what was measured, and what is made of it
-GIVEN = (
-    "data/labels",
-    "data/overrules",
-    "data/templates",
-)  # but for what people give: that lies in git, as code does
+EXPOSURES = "exposures.csv"  # in data/subframes: its raw exposures and their hashes
+DATA = "data/"  # measured and derived data, stored by DVC
+GIVEN = ("data/labels", "data/overrules", "data/templates")  # provided by people, stored in git like code
 RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 
@@ -31,65 +27,65 @@ class Fingerprint:
     """The inputs of a stage and one hash over them.
 
     ``parts`` has ``code`` and ``data`` (path to md5, as in ``dvc.lock``), ``params`` (name to value) and
-    ``command``; behind subframes also ``exposures`` (rootname to md5).
+    ``command``. If the stage reads subframes, it also has ``exposures`` (rootname to md5).
     """
 
     parts: dict
 
     @property
     def sha256(self) -> str:
-        """The hash of the canonical JSON of the parts."""
+        """Return the hash of the canonical JSON of the parts."""
         canonical = json.dumps(self.parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def as_json(self) -> dict:
-        """Return hash and parts as plain data."""
+        """Convert to a dict for JSON."""
         return {"sha256": self.sha256, "parts": self.parts}
 
     def differences(self, other: "Fingerprint") -> list[str]:
-        """Return the paths, parameters and exposures in which another fingerprint differs from this one."""
+        """List the paths, parameters and exposures that differ from another fingerprint."""
         names = []
         for part in sorted(self.parts.keys() | other.parts.keys()):
-            mine, theirs = self.parts.get(part, {}), other.parts.get(part, {})
-            if isinstance(mine, dict) and isinstance(theirs, dict):
-                names += differing(mine, theirs)
-            elif mine != theirs:
+            own, others = self.parts.get(part, {}), other.parts.get(part, {})
+            if isinstance(own, dict) and isinstance(others, dict):
+                names += differing(own, others)
+            elif own != others:
                 names.append(part)
         return names
 
     def against_lock(self, locked: Locked) -> list[str]:
-        """Return the paths and parameters in which a stage of ``dvc.lock`` differs from this fingerprint."""
+        """List the paths and parameters that differ from a stage of ``dvc.lock``."""
         names = differing(self.parts["code"] | self.parts["data"], locked.deps)
         names += differing(self.parts["params"], locked.params)
         return names + (["command"] if self.parts["command"] != locked.command else [])
 
 
 def differing(one: dict, other: dict) -> list[str]:
-    """Return the keys under which two mappings do not hold the same."""
+    """Return the sorted keys whose values differ between two mappings."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
 def some(names: list[str]) -> str:
-    """Return the first few of some names."""
+    """Join the first five names and count the rest."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def dependency_hash(path: Path) -> str:
-    """Return the hash that DVC gives a file, or a folder without its caches."""
+    """Return the md5 as DVC computes it; ``__pycache__`` is excluded."""
     if path.is_file():
         return file_hash(path, "md5")
     if not path.is_dir():
-        raise BlobwatchError(f"{path} does not exist; run `dvc repro` or `dvc pull` to get it")
+        raise BlobwatchError(f"{path} does not exist. Run `dvc repro` or `dvc pull` to get it")
     return folder_hash(path)
 
 
 def is_data(path: str) -> bool:
-    """Tell whether a dependency is data, which DVC keeps, rather than something that lies in git."""
+    """Return whether a dependency is stored by DVC and not by git."""
     return path.startswith(DATA) and path not in GIVEN
 
 
 def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
-    """Take the fingerprint of a stage of ``dvc.yaml`` from the files as they are now.
+    """Take the fingerprint of a stage from the current files.
 
     Parameters
     ----------
@@ -97,21 +93,21 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
         The project's folder.
     stage : str
     hash_of : callable, optional
-        Gives the hash of a path; one that remembers spares reading what several stages share.
+        Returns the hash of a path. Pass a caching function to read shared dependencies only once.
 
     Raises
     ------
     BlobwatchError
-        If the stage, a dependency or a parameter that it names does not exist.
+        If the stage, a dependency or a parameter does not exist.
     """
     root = Path(root)
     stages, params = read_stages(root), read_yaml(root / "params.yaml")
     if stage not in stages:
-        raise BlobwatchError(f"dvc.yaml has no stage {stage!r}; restore it with `git checkout dvc.yaml`")
-    entry, made = stages[stage], [out for one in stages.values() for out in one.outs]
+        raise BlobwatchError(f"dvc.yaml has no stage {stage!r}. Restore it with `git checkout dvc.yaml`")
+    entry, outs = stages[stage], [out for other in stages.values() for out in other.outs]
     parts = {"code": {}, "data": {}, "params": {}, "command": entry.command}
     for path in entry.deps:
-        data = is_data(path) or any(Path(path).is_relative_to(out) for out in made)
+        data = is_data(path) or any(Path(path).is_relative_to(out) for out in outs)
         parts["data" if data else "code"][path] = hash_of(root / path)
         if data and (root / path / EXPOSURES).is_file():
             rows = read_table(root / path / EXPOSURES)
@@ -121,27 +117,28 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
 
 
 def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
-    """Raise an error that names the inputs of a stage that are not what they were ``before``."""
+    """Raise an error if inputs of a stage changed since ``before``."""
     changed = before.differences(take(root, stage))
     if changed:
         raise BlobwatchError(
-            f"{', '.join(changed)} changed while stage {stage!r} ran, so its output belongs to neither; "
-            f"run `dvc repro {stage}` again and leave its inputs alone meanwhile"
+            f"{', '.join(changed)} changed while stage {stage!r} ran, so its output matches no single state. "
+            f"Run `dvc repro {stage}` again and do not edit its inputs during the run"
         )
 
 
 @contextmanager
 def witnessed(root: Path, stage: str, *places: Path) -> Iterator[None]:
-    """Run a stage between two fingerprints, and leave ``reports/<stage>/fingerprint.json`` when it ends well.
+    """Run a stage and write its receipt, ``reports/<stage>/fingerprint.json``.
 
-    That file names the inputs, and the hash of each output. It lies in git, so an output that was replaced
-    and committed to DVC by hand contradicts it, and so does an edited ``dvc.lock``. Where ``places`` are not
-    those of the stage in ``dvc.yaml``, it is no run of the pipeline, and nothing is left.
+    The receipt holds the fingerprint of the inputs and the hash of each output. It is committed to git, so
+    it exposes an edited ``dvc.lock`` and an output that was replaced and committed to DVC by hand. No receipt
+    is written if ``places`` differ from the stage's paths in ``dvc.yaml``: the run is then not part of the
+    pipeline.
 
     Raises
     ------
     BlobwatchError
-        If an input changed meanwhile.
+        If an input changed during the run.
     """
     entry = read_stages(root).get(stage) if (Path(root) / "dvc.yaml").is_file() else None
     if entry is None or entry.command.split()[2:] != [str(place) for place in places]:
@@ -156,16 +153,16 @@ def witnessed(root: Path, stage: str, *places: Path) -> Iterator[None]:
 
 
 def receipt_path(stage: str) -> str:
-    """Return where a stage leaves its fingerprint, from the project's folder."""
+    """Return the path of a stage's receipt, relative to the project."""
     return f"reports/{stage}/{RECEIPT}"
 
 
 def read_receipt(content: bytes | None) -> tuple[Fingerprint, dict[str, str]] | None:
-    """Return the fingerprint and the hashes that a stage left; None if it left none that is whole."""
+    """Return fingerprint and output hashes; None if the receipt is missing or invalid."""
     try:
         receipt = json.loads(content or b"")
         fingerprint = Fingerprint(receipt["fingerprint"]["parts"])
-        whole = receipt["fingerprint"]["sha256"] == fingerprint.sha256
-        return (fingerprint, receipt["made"]) if whole else None
+        valid = receipt["fingerprint"]["sha256"] == fingerprint.sha256
+        return (fingerprint, receipt["made"]) if valid else None
     except (ValueError, KeyError, TypeError):
         return None
