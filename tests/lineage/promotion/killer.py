@@ -1,7 +1,7 @@
-"""Promote a version again and again, killed each time at another line of the deployment.
+"""Promote a version repeatedly, killed each time at another line of the deployment.
 
-Run as a program, so that it may fork: python killer.py PROJECT VERSION POINTS. PROJECT is put back before
-each; what the next commands find is printed, a line of JSON for each kill.
+A program, since it forks: python killer.py PROJECT VERSION POINTS. It restores PROJECT before each kill, and
+prints the state after each kill as a line of JSON.
 """
 
 import json
@@ -26,7 +26,7 @@ WATCHED.add(sys.modules["blobwatch.files"].__file__)
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Do some work in another process and return how it ended."""
+    """Call a function in a child process and return its wait status."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1]
@@ -39,7 +39,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 def promote_until(version: int, last: int, count: Path) -> None:
-    """Promote; count the lines that run from the deployment's first on, and die at the last one."""
+    """Promote; kill this process at line number ``last`` of the deployment (0: never)."""
     done, where = 0, ""
 
     def trace(frame, event, argument):
@@ -67,8 +67,8 @@ def promote_until(version: int, last: int, count: Path) -> None:
 
 
 def report_state(result: Path) -> None:
-    """Write what the next commands find: predict at once, then any that settles first."""
-    folder = find_model("champion")  # an absolute one is that of the package, where the project has none
+    """Write the state seen by predict, then by a command that completes the deployment."""
+    folder = find_model("champion")  # absolute: the model of the package, since the project has none
     predicts = None if folder.is_absolute() else Model.load(folder).version
     store = open_store(Path.cwd())
     champion = ensure_champion(Path.cwd(), store)

@@ -1,4 +1,4 @@
-"""A version becomes the champion in log, folder and registry, and what was cut short is settled."""
+"""Deployment to log, folder and registry, and recovery of interrupted deployments."""
 
 import json
 import shutil
@@ -28,8 +28,8 @@ from blobwatch.lineage.tracking.store import open_store
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
 
 
-def cut_short(project, monkeypatch, version, where):
-    """Promote, and die at a certain step of the deployment itself, not of settling before it."""
+def interrupt_promotion(project, monkeypatch, version, where):
+    """Promote, and raise KeyboardInterrupt in a step of the deployment."""
     original = getattr(*where)
 
     def die(*arguments):
@@ -64,7 +64,7 @@ def test_promote_writes_champion_log_and_alias(project):
     assert not (project.root / STAGING).exists()
 
 
-def test_a_second_promotion_continues_the_chain(project):
+def test_second_promotion_continues_the_log(project):
     promote(project.root, register(project), "the first")
     promote(project.root, register(project, "two"), "better")
     assert [line["version"] for line in project.lines()] == [1, 2]
@@ -83,14 +83,12 @@ def test_a_second_promotion_continues_the_chain(project):
         ((registry, "set_champion"), True),
     ],
 )
-def test_a_promotion_that_was_cut_short_is_finished_or_never_was(
-    project, monkeypatch, where, deployed, first
-):
+def test_interrupted_promotion_is_completed_or_removed(project, monkeypatch, where, deployed, first):
     version = register(project)
     if not first:
         promote(project.root, version, "the first")
         version = register(project, "two")
-    cut_short(project, monkeypatch, version, where)
+    interrupt_promotion(project, monkeypatch, version, where)
     assert (project.root / STAGING).exists()
     recover(project.root)
     assert not (project.root / STAGING).exists()
@@ -108,17 +106,17 @@ def registered_models(project) -> list[str]:
     return [model.name for model in open_store(project.root).client.search_registered_models()]
 
 
-def test_a_champion_that_was_removed_is_put_back_from_wherever_it_is(project):
+def test_removed_champion_is_restored(project):
     promote(project.root, register(project), "the first")
     promote(project.root, register(project, "two"), "better")
     project.commit()
     shutil.rmtree(project.root / "models/champion")
-    project.train("three")  # the candidate is another by now: git has it
+    project.train("three")  # git still has the champion
     ensure_champion(project.root, open_store(project.root))
     assert champion(project) == "onnx two"
 
 
-def test_a_fresh_clone_is_given_the_champion_under_its_number(project, tmp_path, blank_database):
+def test_fresh_clone_registers_champion_with_its_number(project, tmp_path, blank_database):
     register(project)
     promote(project.root, register(project, "two"), "good")
     trained = project.lines()[-1]["commit"]
@@ -144,14 +142,14 @@ def test_a_fresh_clone_is_given_the_champion_under_its_number(project, tmp_path,
         (lambda folder: (folder.parent / "promotions.jsonl").write_text("{}\n"), "line 1 lacks"),
     ],
 )
-def test_a_champion_that_is_not_that_of_the_log_is_refused(project, break_it, sentence):
+def test_champion_that_differs_from_log_is_rejected(project, break_it, sentence):
     promote(project.root, register(project), "good")
     break_it(project.root / "models/champion")
     with pytest.raises(BlobwatchError, match=sentence):
         ensure_champion(project.root, open_store(project.root))
 
 
-def test_a_swapped_champion_is_refused(project):
+def test_swapped_champion_is_rejected(project):
     promote(project.root, register(project), "good")
     project.train("two")
     shutil.copytree(project.candidate, project.root / "models/champion", dirs_exist_ok=True)
@@ -163,14 +161,14 @@ def test_a_swapped_champion_is_refused(project):
     assert champion(project) == "onnx two"
 
 
-def test_an_alias_that_was_moved_by_hand_is_set_back(project):
+def test_manually_moved_alias_is_corrected(project):
     promote(project.root, register(project), "good")
     registry.set_alias(open_store(project.root), "champion", register(project, "two"))
     ensure_champion(project.root, open_store(project.root))
     assert alias(project) == 1
 
 
-def test_a_worktree_neither_promotes_nor_moves_the_alias(project, tmp_path):
+def test_worktree_neither_promotes_nor_moves_alias(project, tmp_path):
     promote(project.root, register(project), "good")
     project.commit()
     project.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
@@ -182,8 +180,8 @@ def test_a_worktree_neither_promotes_nor_moves_the_alias(project, tmp_path):
             verb(tmp_path / "side")
 
 
-def test_a_clone_that_was_not_pulled_moves_no_alias_and_promotes_nothing(project, tmp_path, monkeypatch):
-    """Two clones, one registry."""
+def test_outdated_clone_neither_promotes_nor_moves_alias(project, tmp_path, monkeypatch):
+    """Two clones share one registry."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'mlflow.db'}")
     promote(project.root, register(project), "the first")
     project.commit()
@@ -205,7 +203,7 @@ def test_a_clone_that_was_not_pulled_moves_no_alias_and_promotes_nothing(project
     assert alias(project) == 3
 
 
-def test_a_registry_that_someone_else_holds_is_left_alone(project):
+def test_registry_lock_of_another_checkout_blocks_promotion(project):
     version, store = register(project), open_store(project.root)
     held = registry.claim_registry(store, "elsewhere:/home/anna/blobwatch", "Anna")
     with held, pytest.raises(BlobwatchError, match=r"Anna promotes in elsewhere:/home/anna/blobwatch since"):
@@ -215,7 +213,7 @@ def test_a_registry_that_someone_else_holds_is_left_alone(project):
     assert len(project.lines()) == 1
 
 
-def test_a_second_promotion_in_this_folder_is_told_to_wait(project):
+def test_concurrent_promotion_in_same_folder_fails(project):
     version = register(project)
     with (
         lock_deployment(project.root),
@@ -225,14 +223,14 @@ def test_a_second_promotion_in_this_folder_is_told_to_wait(project):
     assert project.lines() == []
 
 
-def test_without_a_champion_there_is_none(tmp_path, blank_database, monkeypatch):
+def test_project_without_champion_returns_none(tmp_path, blank_database, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = make_project(tmp_path / "project")
     shutil.copyfile(blank_database, made.root / "mlflow.db")
     assert ensure_champion(made.root, open_store(made.root)) is None
 
 
-def test_the_mirror_says_what_mlflow_says(project):
+def test_snapshot_equals_mlflow(project):
     promote(project.root, register(project), "good")
     registry.set_alias(open_store(project.root), "challenger", register(project, "two"))
     store, seen = open_store(project.root), read_registry(project.root)
@@ -252,7 +250,7 @@ def test_the_mirror_says_what_mlflow_says(project):
     assert list(seen.versions) == [1]
 
 
-def test_looking_makes_no_store(tmp_path, monkeypatch):
+def test_read_registry_creates_no_store(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = make_project(tmp_path / "project")
     with pytest.raises(BlobwatchError, match=r"MLflow store not found. Run `blobwatch sync`"):

@@ -1,4 +1,4 @@
-"""Each gate of a promotion, in their order, and the sentence by which it says what is against it."""
+"""Gates of a promotion: order and messages."""
 
 import json
 import shutil
@@ -26,30 +26,30 @@ from blobwatch.lineage.promotion.gate import (
 from blobwatch.lineage.tracking.logging import read_metrics
 
 ORDER = ["committed", "up_to_date", "fingerprint", "files", "agreement"]
-MERIT = ["auc", "recall_above_15", "recall_10_to_15", "snr_at_half", "false_per_100", "position_error"]
-MERIT += ["worst_snr_at_half", "worst_false_per_100", "worst_recall_above_15"]
+CRITERIA = ["auc", "recall_above_15", "recall_10_to_15", "snr_at_half", "false_per_100", "position_error"]
+CRITERIA += ["worst_snr_at_half", "worst_false_per_100", "worst_recall_above_15"]
 
 
 def candidate(project) -> Model:
     return Model.load(project.candidate)
 
 
-def test_all_are_asked_in_their_order_and_the_champion_last(project, monkeypatch):
-    """A model of text has no ONNX: that gate fails, and the others are asked all the same."""
+def test_gates_run_in_order(project, monkeypatch):
+    """The ONNX gate fails for a text model; the other gates still run."""
     project.commit()
     labels, names = np.arange(20) % 2, np.array([f"izzz{n // 4:04d}q" for n in range(20)])
-    said = ModelScores(labels, names, labels.astype(float), np.ones(8, dtype=bool), names[:8])
-    monkeypatch.setattr(gate, "score_test_split", lambda *arguments: said)
+    scores = ModelScores(labels, names, labels.astype(float), np.ones(8, dtype=bool), names[:8])
+    monkeypatch.setattr(gate, "score_test_split", lambda *arguments: scores)
     model, metrics = candidate(project), read_metrics(project.reports)
     checks = run_gates(project.root, model, metrics, None, settings())
-    assert [check.name for check in checks] == [*ORDER, *MERIT]
+    assert [check.name for check in checks] == [*ORDER, *CRITERIA]
     assert [check.name for check in checks if not check.passed] == ["agreement"]
     checks = run_gates(project.root, model, metrics, model, settings())
     assert [check.name for check in checks][-2:] == ["not_worse_auc", "not_worse_recall"]
     assert all(check.sentence for check in checks)
 
 
-def test_without_test_subframes_nothing_is_compared_and_that_is_said(project):
+def test_missing_test_subframes_fail_the_comparison(project):
     model = candidate(project)
     (check,) = gate.compare_with_champion(project.root, model, model, settings())
     assert not check.passed
@@ -57,7 +57,7 @@ def test_without_test_subframes_nothing_is_compared_and_that_is_said(project):
     assert "no test subframes" in check.sentence
 
 
-def test_inputs_that_are_not_committed_are_named(project):
+def test_uncommitted_inputs_are_listed(project):
     project.commit()
     assert find_uncommitted(project.root) == ""
     (project.root / "src/pkg/new.py").write_text("")
@@ -84,14 +84,14 @@ def alter(project, path: str) -> None:
         (lambda project: (project.root / "dvc.lock").write_text("no: ["), "stage 'evaluate' has not run"),
     ],
 )
-def test_a_pipeline_that_is_not_up_to_date_is_named_by_its_stage(project, change, sentence):
+def test_outdated_stage_is_named(project, change, sentence):
     assert find_outdated(project.root) == ""
     change(project)
     assert sentence in find_outdated(project.root)
 
 
 @pytest.mark.parametrize("stage", ["subframes", "train", "evaluate"])
-def test_a_frozen_stage_is_named_though_it_counts_as_up_to_date(project, stage):
+def test_frozen_stage_is_named(project, stage):
     pipeline = yaml.safe_load((project.root / "dvc.yaml").read_text())
     pipeline["stages"][stage]["frozen"] = True
     (project.root / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
@@ -100,8 +100,8 @@ def test_a_frozen_stage_is_named_though_it_counts_as_up_to_date(project, stage):
     )
 
 
-def test_a_small_number_as_dvc_writes_it_is_the_same_number(project):
-    """DVC writes 1e-05 for what params.yaml has as 0.00001."""
+def test_small_number_equals_its_dvc_notation(project):
+    """DVC writes 0.00001 as 1e-05."""
     params = (project.root / "params.yaml").read_text().replace("0.003", "0.00001")
     (project.root / "params.yaml").write_text(params)
     project.lock()
@@ -111,24 +111,26 @@ def test_a_small_number_as_dvc_writes_it_is_the_same_number(project):
     assert find_outdated(project.root) == ""
 
 
-def test_a_version_of_other_inputs_is_told_from_what_is_here(project):
+def test_other_training_inputs_are_named(project):
     assert compare_inputs(project.root, candidate(project)) == ""
     alter(project, "src/pkg/loss.py")
-    said = compare_inputs(project.root, candidate(project))
-    assert said.startswith("it was not trained from this checkout: src/pkg differs")
+    problem = compare_inputs(project.root, candidate(project))
+    assert problem.startswith("it was not trained from this checkout: src/pkg differs")
 
 
-def test_a_version_that_the_report_is_not_of_is_told(project, tmp_path):
+def test_report_of_another_model_is_detected(project, tmp_path):
     shutil.copytree(project.candidate, tmp_path / "other")
     other = Model.load(tmp_path / "other")
     assert compare_files(project.root, other) == ""
     project.train("two")
-    said = compare_files(project.root, other)
-    assert "models/candidate is another model: manifest.json, model.onnx, model.safetensors differs" in said
+    problem = compare_files(project.root, other)
+    assert (
+        "models/candidate is another model: manifest.json, model.onnx, model.safetensors differs" in problem
+    )
 
 
-def test_onnx_and_torch_that_agree_and_that_do_not(tmp_path):
-    """The deployed network, and one whose serving model is another network's."""
+def test_onnx_and_torch_outputs_are_compared(tmp_path):
+    """Compare the deployed network, and one with the ONNX model of another network."""
     folder = tmp_path / "model"
     shutil.copytree(ROOT / "models/champion", folder)
     (folder / "deployed.json").unlink()

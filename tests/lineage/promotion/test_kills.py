@@ -1,4 +1,4 @@
-"""A promotion that is killed at any moment: the next command finds the old champion or the new one."""
+"""After a killed promotion, the next command finds either the old or the new champion."""
 
 import json
 import os
@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(("old", "points"), [(None, 8), (1, 20)])
-def test_killed_at_any_line(project, old, points):
+def test_promotion_killed_at_any_line_is_consistent(project, old, points):
     version = register(project)
     if old:
         promote(project.root, version, "the first")
@@ -43,5 +43,5 @@ def test_killed_at_any_line(project, old, points):
         assert one["predicts"] in (old, version), one
         assert one["left"] == [], one
     outcomes = [len(one["log"]) for one in found]
-    assert outcomes == sorted(outcomes)  # once deployed, it stays so, however late the kill
+    assert outcomes == sorted(outcomes)  # a later kill never undoes a deployment
     assert set(outcomes) == {len(before), len(before) + 1}

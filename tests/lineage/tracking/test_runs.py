@@ -29,7 +29,7 @@ def interrupt(project, taken, error, steps=2):
         stage()
 
 
-def test_a_run_says_what_it_is_made_of(project, taken):
+def test_run_contains_lineage_and_metrics(project, taken):
     commit = project.git("rev-parse", "HEAD")
     with training(project.root, taken) as run:
         run.log_epoch(ROW)
@@ -59,7 +59,7 @@ def test_system_metrics_are_sampled(project, taken, monkeypatch):
     assert key in client.get_run(run.run_id).data.metrics
 
 
-def test_dirty_inputs_are_flagged(project):
+def test_uncommitted_inputs_set_dirty_flag(project):
     (project.root / "src/pkg/new.py").write_text("")
     with training(project.root, take(project.root, "train")) as run:
         pass
@@ -67,7 +67,7 @@ def test_dirty_inputs_are_flagged(project):
 
 
 @pytest.mark.parametrize(("error", "status"), [(RuntimeError(), "FAILED"), (KeyboardInterrupt(), "KILLED")])
-def test_an_interrupted_run_goes_on_and_logs_no_epoch_twice(project, taken, error, status):
+def test_interrupted_run_resumes_without_repeated_epochs(project, taken, error, status):
     interrupt(project, taken, error)
     store = open_store(project.root)
     broken = find_run(store, taken.sha256, unfinished=True)
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_and_logs_no_epoch_twice(project, taken, erro
     assert find_run(store, taken.sha256).info.run_id == run.run_id
 
 
-def test_a_training_that_is_done_again_is_the_same_run_and_logs_no_epoch_twice(project, taken):
+def test_repeated_training_reuses_run(project, taken):
     for _ in "12":
         with training(project.root, taken) as run:
             run.log_epoch(ROW)
@@ -93,7 +93,7 @@ def test_a_training_that_is_done_again_is_the_same_run_and_logs_no_epoch_twice(p
     assert find_run(store, "0" * 64) is None
 
 
-def test_an_interrupted_run_goes_before_a_finished_one(project, taken):
+def test_interrupted_run_is_preferred_over_finished_run(project, taken):
     with training(project.root, taken) as finished:
         pass
     store = finished.store
@@ -103,7 +103,7 @@ def test_an_interrupted_run_goes_before_a_finished_one(project, taken):
         assert run.run_id == interrupted
 
 
-def test_a_run_whose_inputs_change_does_not_end_well(project, taken):
+def test_run_fails_if_inputs_change(project, taken):
     with pytest.raises(BlobwatchError, match=r"^src/pkg changed"), training(project.root, taken):
         (project.root / "src/pkg/loss.py").write_text("weight = 3\n")
     store = open_store(project.root)

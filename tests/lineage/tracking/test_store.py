@@ -17,7 +17,7 @@ def made(tmp_path, monkeypatch):
     return make_project(tmp_path / "project")
 
 
-def test_address_is_that_of_the_main_checkout(made, monkeypatch, tmp_path):
+def test_default_address_is_in_main_checkout(made, monkeypatch, tmp_path):
     home = f"sqlite:///{made.root}/mlflow.db"
     made.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
     queued = made.root / ".dvc/tmp/exps/tmpabc"
@@ -39,18 +39,18 @@ def test_address_from_the_environment(made, monkeypatch, given, expected):
     assert tracking_uri(made.root) == expected.format(root=made.root)
 
 
-def test_two_processes_can_open_a_fresh_store_at_once(made):
+def test_two_processes_open_fresh_store_concurrently(made):
     script = "import sys; from pathlib import Path; from blobwatch.lineage.tracking.store import open_store\n"
     script += "print(open_store(Path(sys.argv[1])).experiment_id)"
     command = [sys.executable, "-W", "ignore", "-c", script, str(made.root)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = [subprocess.Popen(command, env=dict(os.environ, OMP_NUM_THREADS="1"), **pipes) for _ in "12"]
-    said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0, 0], said
-    assert said[0][0] == said[1][0]
+    outputs = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
 
 
-def test_artifacts_lie_beside_the_store_whatever_the_folder(project, tmp_path, monkeypatch):
+def test_artifact_location_is_independent_of_working_directory(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = open_store(project.root)
     place = store.client.get_experiment_by_name(EXPERIMENT).artifact_location
@@ -58,7 +58,7 @@ def test_artifacts_lie_beside_the_store_whatever_the_folder(project, tmp_path, m
     assert open_store(project.root).experiment_id == store.experiment_id
 
 
-def test_a_store_that_was_copied_is_refused(project, tmp_path):
+def test_copied_store_is_rejected(project, tmp_path):
     open_store(project.root)
     copied = make_project(tmp_path / "copied")
     (copied.root / "mlflow.db").write_bytes((project.root / "mlflow.db").read_bytes())

@@ -18,7 +18,7 @@ def runs(project: Project) -> list:
     return store.client.search_runs([store.experiment_id])
 
 
-def test_rebuilds_what_dvc_restored_and_then_finds_it(project):
+def test_sync_rebuilds_run_once(project):
     first = sync(project.root)
     assert "rebuilt from files" in first[0]
     assert first[1:] == ["its evaluation was logged", "no champion yet"]
@@ -31,7 +31,7 @@ def test_rebuilds_what_dvc_restored_and_then_finds_it(project):
     assert len(runs(project)) == 1
 
 
-def test_finds_the_run_that_was_trained_here(project):
+def test_sync_finds_existing_run(project):
     with training(project.root, take(project.root, "train")) as run:
         pass
     assert sync(project.root)[0] == f"the candidate's run is {run.run_id}, found by its fingerprint"
@@ -47,13 +47,13 @@ def test_finds_the_run_that_was_trained_here(project):
         lambda project: shutil.rmtree(project.reports),
     ],
 )
-def test_an_evaluation_of_another_candidate_is_not_logged(project, change):
+def test_evaluation_of_another_candidate_is_not_logged(project, change):
     change(project)
     assert "describes another candidate" in sync(project.root)[1]
     assert "subframes.auc" not in runs(project)[0].data.metrics
 
 
-def test_a_fresh_clone_with_the_champion_alone(project, tmp_path, blank_database):
+def test_sync_registers_champion_in_fresh_clone(project, tmp_path, blank_database):
     sync(project.root)
     store, fingerprint = open_store(project.root), take(project.root, "train").sha256
     run_id = find_run(store, fingerprint).info.run_id

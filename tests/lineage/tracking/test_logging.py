@@ -16,7 +16,7 @@ def artifacts(client, run_id: str, folder: str | None = None) -> set[str]:
     return names.union(*(artifacts(client, run_id, one.path) for one in found if one.is_dir))
 
 
-def test_goes_to_the_run_that_trained_the_model(project):
+def test_evaluation_is_logged_to_training_run(project):
     with training(project.root, take(project.root, "train")) as run:
         pass
     run_id, logged = record_evaluation(project.root, project.candidate, project.reports)
@@ -35,14 +35,14 @@ def test_goes_to_the_run_that_trained_the_model(project):
     }
 
 
-def test_a_second_time_logs_nothing(project):
+def test_second_call_logs_nothing(project):
     first, _ = record_evaluation(project.root, project.candidate, project.reports)
     assert record_evaluation(project.root, project.candidate, project.reports) == (first, False)
     history = open_store(project.root).client.get_metric_history(first, "subframes.auc")
     assert len(history) == 1
 
 
-def test_another_figure_or_a_broken_attempt_is_logged_again(project):
+def test_changed_or_incomplete_files_are_logged_again(project):
     run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
     (project.reports / "figures/roc.png").write_bytes(b"other")
     assert record_evaluation(project.root, project.candidate, project.reports) == (run_id, True)
@@ -50,7 +50,7 @@ def test_another_figure_or_a_broken_attempt_is_logged_again(project):
     assert record_evaluation(project.root, project.candidate, project.reports) == (run_id, True)
 
 
-def test_a_run_that_is_not_there_is_rebuilt_from_the_files(project):
+def test_missing_run_is_rebuilt_from_files(project):
     history = project.root / "reports/train/history.csv"
     run_id, _ = record_evaluation(project.root, project.candidate, project.reports, history)
     client = open_store(project.root).client
@@ -64,14 +64,14 @@ def test_a_run_that_is_not_there_is_rebuilt_from_the_files(project):
     assert [(one.step, one.value) for one in losses] == [(0, 0.6), (1, 0.3)]
 
 
-def test_a_rebuilt_run_of_other_inputs_is_dirty(project):
+def test_rebuilt_run_of_other_inputs_is_dirty(project):
     (project.root / "src/pkg/loss.py").write_text("weight = 5\n")
     project.commit()
     run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
     assert open_store(project.root).client.get_run(run_id).data.tags["blobwatch.dirty"] == "true"
 
 
-def test_values_and_intervals_become_flat_names():
+def test_metric_values_flattens_names():
     nested = {"a": {"b": {"value": 1, "low": None, "high": 2}, "n": 3}, "low": 4, "text": "x"}
     assert metric_values(nested) == {
         "a.b": 1,

@@ -1,4 +1,4 @@
-"""The verbs: what they refuse, what they keep, and where a rollback goes."""
+"""Commands promote and rollback."""
 
 import shutil
 
@@ -16,7 +16,7 @@ from blobwatch.lineage.tracking.store import open_store
 pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixtures("ungated")]
 
 
-def test_a_number_that_another_model_has_in_the_log_is_refused(project, tmp_path, blank_database):
+def test_number_of_another_model_in_log_is_rejected(project, tmp_path, blank_database):
     clone = fresh_clone(project, tmp_path / "clone", blank_database)
     shutil.copytree(project.root / "data", clone.root / "data", dirs_exist_ok=True)
     mine = register(clone, "mine")
@@ -30,7 +30,7 @@ def test_a_number_that_another_model_has_in_the_log_is_refused(project, tmp_path
     assert len(clone.lines()) == 1
 
 
-def test_needs_a_reason_and_a_version_that_is_not_deployed(project):
+def test_promote_needs_reason_and_undeployed_version(project):
     version = register(project)
     with pytest.raises(BlobwatchError, match="needs a reason"):
         promote(project.root, version, " ")
@@ -42,7 +42,7 @@ def test_needs_a_reason_and_a_version_that_is_not_deployed(project):
     assert len(project.lines()) == 1
 
 
-def test_the_record_says_whether_the_inputs_were_committed(project):
+def test_record_contains_commit_made_after_training(project):
     (project.root / "src/pkg/loss.py").write_text("weight = 9\n")
     version = register(project, "two")
     assert registry.get_version(open_store(project.root), version).tags["commit"].endswith("-dirty")
@@ -51,7 +51,7 @@ def test_the_record_says_whether_the_inputs_were_committed(project):
     assert project.lines()[-1]["commit"] == committed
 
 
-def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypatch):
+def test_failed_gates_block_promotion_without_force(project, monkeypatch):
     checks = [
         Check("auc", True, "it is good"),
         Check("files", False, "it is another"),
@@ -70,18 +70,18 @@ def test_what_fails_is_not_promoted_but_by_force_which_is_kept(project, monkeypa
     assert champion(project) == "onnx one"
 
 
-def test_every_gate_is_told(project, monkeypatch, capsys):
+def test_every_gate_is_printed(project, monkeypatch, capsys):
     checks = [Check("auc", True, "it is good"), Check("files", False, "it is another")]
     monkeypatch.setattr(commands, "run_gates", lambda *arguments: checks)
     with pytest.raises(BlobwatchError):
         promote(project.root, register(project), "good")
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "promote: ok: it is good" in said.err
-    assert "promote: FAILED: it is another" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "promote: ok: it is good" in printed.err
+    assert "promote: FAILED: it is another" in printed.err
 
 
-def test_a_swapped_file_in_the_registry_is_not_promoted_even_by_force(project):
+def test_altered_file_in_registry_is_never_promoted(project):
     version = register(project)
     for path in (project.root / "mlartifacts").rglob("model.onnx"):
         path.write_text("evil")
@@ -90,7 +90,7 @@ def test_a_swapped_file_in_the_registry_is_not_promoted_even_by_force(project):
     assert project.lines() == []
 
 
-def test_a_version_that_is_no_candidate_any_more_is_judged_by_its_run(project, monkeypatch):
+def test_older_version_uses_metrics_of_its_run(project, monkeypatch):
     seen = []
 
     def run_gates(root, model, metrics, *others):
@@ -105,7 +105,7 @@ def test_a_version_that_is_no_candidate_any_more_is_judged_by_its_run(project, m
     assert project.lines()[0]["metrics"]["blobs.position_error_high"] == pytest.approx(0.9)
 
 
-def test_rollback_goes_back_by_a_new_line(project):
+def test_rollback_restores_previous_version(project):
     promote(project.root, register(project), "the first")
     promote(project.root, register(project, "two"), "better")
     promote(project.root, register(project, "three"), "better still")
@@ -123,7 +123,7 @@ def test_rollback_goes_back_by_a_new_line(project):
     assert len(project.lines()) == 5
 
 
-def test_rollback_needs_a_reason_and_something_to_go_back_to(project):
+def test_rollback_needs_reason_and_previous_champion(project):
     with pytest.raises(BlobwatchError, match="needs a reason"):
         rollback(project.root, "  ")
     with pytest.raises(BlobwatchError, match="a rollback is impossible"):
@@ -131,7 +131,7 @@ def test_rollback_needs_a_reason_and_something_to_go_back_to(project):
 
 
 @pytest.mark.parametrize("source", ["git", "registry", "nowhere"])
-def test_rollback_restores_the_files_from_where_they_are(project, tmp_path, blank_database, source):
+def test_rollback_finds_files_in_git_or_registry(project, tmp_path, blank_database, source):
     promote(project.root, register(project), "the first")
     if source == "git":
         project.commit()
@@ -149,7 +149,7 @@ def test_rollback_restores_the_files_from_where_they_are(project, tmp_path, blan
         assert champion(project) == "onnx one"
 
 
-def test_a_rollback_to_a_forced_promotion_says_so(project, monkeypatch):
+def test_rollback_to_forced_promotion_keeps_failed_gates(project, monkeypatch):
     monkeypatch.setattr(commands, "run_gates", lambda *arguments: [Check("auc", False, "bad")])
     promote(project.root, register(project), "the first", force=True)
     promote(project.root, register(project, "two"), "the second", force=True)

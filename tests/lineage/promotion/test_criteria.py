@@ -21,7 +21,7 @@ def metrics(**changed):
     }
 
 
-def test_limits_themselves_pass():
+def test_values_equal_to_limits_pass():
     assert all(check.passed for check in check_floors(metrics(), LIMITS))
 
 
@@ -39,29 +39,29 @@ def test_limits_themselves_pass():
         ("worst_recall_above_15", 0.94),
     ],
 )
-def test_each_floor_can_fail_alone(name, value):
+def test_each_limit_fails_separately(name, value):
     failed = [check for check in check_floors(metrics(**{name: value}), LIMITS) if not check.passed]
     assert [check.name for check in failed] == [name]
     assert f"{value:.4g}" in failed[0].sentence
 
 
-def test_the_sentence_names_the_worst_robustness_set():
+def test_message_names_worst_robustness_set():
     (failed,) = [one for one in check_floors(metrics(worst_snr_at_half=9.0), LIMITS) if not one.passed]
     assert failed.sentence == "SNR at half in the worst robustness set (bad pixels) is 9; at most 8 required"
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
-def test_what_could_not_be_measured_does_not_pass(value):
+def test_missing_value_fails(value):
     failed = [check for check in check_floors(metrics(position_error=value), LIMITS) if not check.passed]
     assert [(check.name, check.value) for check in failed] == [("position_error", None)]
 
 
-def test_a_metric_that_is_absent_is_an_error():
+def test_absent_metric_raises():
     with pytest.raises(BlobwatchError, match=r"no blobs\.recall_above_15"):
         check_floors({"subframes": {"auc": {"value": 1.0}}, "blobs": {}}, LIMITS)
 
 
-def scored(noise: float, seed: int, labels: np.ndarray) -> np.ndarray:
+def noisy_scores(noise: float, seed: int, labels: np.ndarray) -> np.ndarray:
     return labels + noise * np.random.default_rng(seed).normal(size=len(labels))
 
 
@@ -69,23 +69,23 @@ LABELS = np.arange(400) % 2
 ROOTNAMES = np.array([f"izzz{index // 4:04d}q" for index in range(400)])
 
 
-def judged(scores, rootnames=ROOTNAMES, found=np.ones(0, dtype=bool), labels=LABELS):  # noqa: B008
+def make_scores(scores, rootnames=ROOTNAMES, found=np.ones(0, dtype=bool), labels=LABELS):  # noqa: B008
     return ModelScores(labels, rootnames, scores, found, rootnames[: len(found)])
 
 
-def compared(champion, candidate, tolerance=0.0, rootnames=ROOTNAMES, seed=0):
+def compare(champion, candidate, tolerance=0.0, rootnames=ROOTNAMES, seed=0):
     (check,) = check_not_worse(
-        judged(champion, rootnames), judged(candidate, rootnames), tolerance, 0.95, 300, seed
+        make_scores(champion, rootnames), make_scores(candidate, rootnames), tolerance, 0.95, 300, seed
     )
     return check
 
 
 @pytest.mark.parametrize(("lost", "passed"), [(0, True), (1, True), (30, False)])
-def test_blobs_that_nobody_should_miss_count_by_themselves(lost, passed):
-    """The scores of the subframes are the same, and of 200 loud blobs some are missed."""
-    scores, all_found = scored(0.5, 1, LABELS), np.ones(200, dtype=bool)
+def test_recall_is_compared_separately(lost, passed):
+    """Compare models of equal scores, where the candidate misses some of 200 blobs."""
+    scores, all_found = noisy_scores(0.5, 1, LABELS), np.ones(200, dtype=bool)
     missing = np.arange(200) >= lost * 6
-    champion, candidate = judged(scores, found=all_found), judged(scores, found=missing)
+    champion, candidate = make_scores(scores, found=all_found), make_scores(scores, found=missing)
     auc, recall = check_not_worse(champion, candidate, 0.01, 0.95, 300, seed=0)
     assert (auc.passed, auc.value) == (True, 0)
     assert recall.passed is passed
@@ -98,38 +98,38 @@ def test_blobs_that_nobody_should_miss_count_by_themselves(lost, passed):
     [(0.01, 0.0, True), (1.5, 0.0, False), (1.5, 0.5, True), (0.4, 0.01, False)],
 )
 def test_not_worse(noise, tolerance, passed):
-    champion = scored(0.5, 1, LABELS)
+    champion = noisy_scores(0.5, 1, LABELS)
     candidate = champion + noise * np.random.default_rng(2).normal(size=len(LABELS))
-    check = compared(champion, candidate, tolerance)
+    check = compare(champion, candidate, tolerance)
     assert check.passed is passed
     expected = roc_auc_score(LABELS, candidate) - roc_auc_score(LABELS, champion)
     assert check.value == pytest.approx(expected)
 
 
-def test_the_same_model_is_not_worse():
-    scores = scored(0.8, 1, LABELS)
-    check = compared(scores, scores)
+def test_same_model_is_not_worse():
+    scores = noisy_scores(0.8, 1, LABELS)
+    check = compare(scores, scores)
     assert check.passed
     assert check.value == 0
 
 
 def test_equal_seeds_give_equal_checks():
-    scores = scored(0.5, 1, LABELS), scored(0.6, 2, LABELS)
-    assert compared(*scores, seed=3) == compared(*scores, seed=3)
-    assert compared(*scores, seed=3) != compared(*scores, seed=4)
+    scores = noisy_scores(0.5, 1, LABELS), noisy_scores(0.6, 2, LABELS)
+    assert compare(*scores, seed=3) == compare(*scores, seed=3)
+    assert compare(*scores, seed=3) != compare(*scores, seed=4)
 
 
-def test_one_bad_exposure_is_no_proof_though_all_its_subframes_are_bad():
-    champion = scored(0.01, 1, LABELS)
+def test_one_bad_exposure_is_not_significant():
+    champion = noisy_scores(0.01, 1, LABELS)
     whole = np.array([f"izzz{index // 40:04d}q" for index in range(400)])
     candidate = np.where(whole == whole[0], -champion, champion)
-    assert compared(champion, candidate, rootnames=whole).passed
-    assert not compared(champion, candidate, rootnames=np.arange(400)).passed
+    assert compare(champion, candidate, rootnames=whole).passed
+    assert not compare(champion, candidate, rootnames=np.arange(400)).passed
 
 
-def test_one_class_or_unequal_lengths_are_errors():
-    one = judged(np.ones(9), ROOTNAMES[:9], labels=np.ones(9))
+def test_one_class_or_unequal_lengths_raise():
+    one = make_scores(np.ones(9), ROOTNAMES[:9], labels=np.ones(9))
     with pytest.raises(BlobwatchError, match="both classes"):
         check_not_worse(one, one, 0.0, 0.95, 100, 0)
     with pytest.raises(BlobwatchError, match="different subframes"):
-        check_not_worse(judged(np.ones(400)), one, 0.0, 0.95, 100, 0)
+        check_not_worse(make_scores(np.ones(400)), one, 0.0, 0.95, 100, 0)

@@ -25,17 +25,17 @@ def log(tmp_path):
     return path
 
 
-def test_reads_what_was_appended(log):
+def test_read_returns_appended_records(log):
     assert [one["version"] for one in promotion_log.read(log)] == [1, 2, 3]
 
 
-def test_each_line_holds_the_hash_of_the_line_before(log):
+def test_each_line_contains_hash_of_previous_line(log):
     lines = log.read_text().splitlines()
     previous = [json.loads(line)["previous"] for line in lines]
     assert previous == ["", *(hashlib.sha256(line.encode()).hexdigest() for line in lines[:2])]
 
 
-def test_no_log_is_no_promotion(tmp_path):
+def test_missing_log_is_empty(tmp_path):
     assert promotion_log.read(tmp_path / "none.jsonl") == []
 
 
@@ -51,7 +51,7 @@ def test_no_log_is_no_promotion(tmp_path):
         (lambda lines: [*lines[:2], "[]"], "line 3 is not a JSON record"),
     ],
 )
-def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
+def test_broken_chain_is_reported_and_not_extended(log, change, sentence):
     log.write_text("\n".join(change(log.read_text().splitlines())) + "\n")
     broken = log.read_text()
     with pytest.raises(BlobwatchError, match=sentence):
@@ -61,13 +61,13 @@ def test_a_broken_chain_is_named_and_not_added_to(log, change, sentence):
     assert log.read_text() == broken
 
 
-def test_a_record_has_the_keys_of_the_log(log):
+def test_record_with_wrong_keys_is_rejected(log):
     with pytest.raises(BlobwatchError, match="Different keys: mood, reason"):
         append(log, {key: 1 for key in promotion_log.KEYS - {"reason"}} | {"mood": "good"})
     assert len(promotion_log.read(log)) == 3
 
 
-def test_what_was_forced_is_kept(log):
+def test_failed_gates_are_stored(log):
     append(log, record(4) | {"forced": ["it is worse"]})
     assert promotion_log.read(log)[-1]["forced"] == ["it is worse"]
 
@@ -83,13 +83,13 @@ def test_what_was_forced_is_kept(log):
         (lambda lines: [], 1),
     ],
 )
-def test_the_first_line_that_is_not_what_it_was_is_named(log, change, first):
+def test_first_change_finds_first_different_line(log, change, first):
     lines = promotion_log.lines(log)
     assert promotion_log.first_change(lines, change(lines)) == first
 
 
 def history(*steps: int | str) -> list[dict]:
-    """Records of promotions, by their version, and of rollbacks."""
+    """Return the records of promotions (a version) and rollbacks ("back")."""
     records = []
     for step in steps:
         if step == "back":
@@ -112,6 +112,6 @@ def history(*steps: int | str) -> list[dict]:
         ((), None),
     ],
 )
-def test_a_rollback_undoes_the_newest_promotion_that_is_not_undone_yet(steps, before):
+def test_deployed_before_returns_previous_champion(steps, before):
     found = promotion_log.deployed_before(history(*steps))
     assert (found and found["version"]) == before
