@@ -1,6 +1,6 @@
-"""``blobwatch gc``: what no promoted version and nothing that lies here needs, removed from DVC's cache.
+"""``blobwatch gc``: remove objects from DVC's cache that neither a promoted version nor the workspace needs.
 
-``dvc gc`` knows nothing of promotions, and removes what the deployed version was trained on.
+``dvc gc`` ignores promotions, so it removes the training data of the deployed version.
 """
 
 import json
@@ -22,19 +22,20 @@ from blobwatch.lineage.restore import pinned_in, read_file
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What may go from the cache, by its hash, and what is kept and for whom.
+    """Removable objects of the cache, and the number of objects kept.
 
     Attributes
     ----------
     removable : dict of str to Path
+        Path of each removable object by its hash.
     size : int
-        Bytes that they take.
+        Total size of the removable objects in bytes.
     kept : dict of str to int
-        How many objects each version, and the project as it lies here, needs of those that are here.
+        Number of cached objects that each version and the workspace need.
     unknown : dict of str to list of str
-        For whom nobody knows what some folders hold, since their listings are not here.
+        Folders with a missing listing, by the version or workspace that needs them.
     deleted_runs : list of str
-        Runs that were deleted in MLflow and that no promoted version needs.
+        Runs deleted in MLflow that no promoted version needs.
     """
 
     removable: dict[str, Path]
@@ -45,21 +46,22 @@ class Cleanup:
 
 
 def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
-    """Find what nothing needs; with ``delete``, remove it.
+    """Find unneeded objects in the cache, and optionally remove them.
 
     Parameters
     ----------
     root : Path
         The project's folder.
     delete : bool
+        Remove the objects.
     lost : bool
-        Folders whose listings are not here are lost anyway: what they held may go.
+        Treat folders with a missing listing as lost, so that their files are removable.
 
     Raises
     ------
     BlobwatchError
-        If the cache may serve other projects, a stage is running, or it cannot be told what a promoted
-        version needs.
+        If other projects may share the cache, a stage is running, or the needs of a promoted version are
+        unknown.
     """
     root = Path(root)
     recover(root)
@@ -76,8 +78,8 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
         size = sum(path.stat().st_size for path in removable.values())
         if delete and unknown and removable and not lost:
             raise BlobwatchError(
-                f"nobody knows what folders of {', '.join(unknown)} hold, since their listings are not here; "
-                "`dvc fetch` brings them, or say with --lost that what they held is lost anyway"
+                f"the listings of some folders of {', '.join(unknown)} are missing. "
+                "Run `dvc fetch` to get the listings, or pass --lost if the files are lost anyway"
             )
         if delete:
             for path in removable.values():
@@ -88,62 +90,58 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
 
 @contextmanager
 def undisturbed(root: Path, cache: Cache) -> Iterator[None]:
-    """Hold DVC's lock, so that nothing is added; refuse while a stage runs, or on a shared cache."""
+    """Hold DVC's lock; raise if a stage is running or the cache may be shared."""
     from dvc.lock import LockError
     from dvc.repo import Repo
 
     repo = Repo(str(root))
     if not cache.own or Path(repo.cache.local.path).resolve() != (cache.home / FILES).resolve():
         raise BlobwatchError(
-            f"the cache {repo.cache.local.path} is set in DVC's configuration and may serve other projects; "
-            "nothing is removed"
+            f"the cache {repo.cache.local.path} is set in DVC's configuration and may serve other projects. "
+            "Nothing is removed"
         )
     try:
         with repo.lock:
             if is_running(root):
-                raise BlobwatchError("a stage of the pipeline is running; wait until it has ended")
+                raise BlobwatchError("a stage of the pipeline is running. Wait for it to end")
             yield
     except LockError:
-        raise BlobwatchError("DVC is at work in this project; wait until it has ended") from None
+        raise BlobwatchError("DVC is running in this project. Wait for it to end") from None
 
 
 def is_running(root: Path) -> bool:
-    """Tell whether a stage runs: DVC notes what each reads and writes, and may leave a killed one's."""
+    """Return whether a process registered in DVC's rwlock, which may be stale, is still alive."""
     from psutil import pid_exists
 
-    noted = json.loads(read_file(root / ".dvc/tmp/rwlock") or b"{}")
-    writers = list(noted.get("write", {}).values())
-    readers = [one for several in noted.get("read", {}).values() for one in several]
-    return any(pid_exists(one["pid"]) for one in [*readers, *writers])
+    rwlock = json.loads(read_file(root / ".dvc/tmp/rwlock") or b"{}")
+    writers = list(rwlock.get("write", {}).values())
+    readers = [reader for group in rwlock.get("read", {}).values() for reader in group]
+    return any(pid_exists(process["pid"]) for process in [*readers, *writers])
 
 
 def named_here(root: Path) -> set[str]:
-    """Return the hashes that ``dvc.lock`` and the ``.dvc`` files name, as they lie here and as committed."""
+    """Return the hashes in ``dvc.lock`` and ``.dvc`` files, of the workspace and HEAD."""
     tracked = (git.git(root, "ls-files", "--", "*.dvc") or "").splitlines()
-    there = git.files_at(root, "HEAD", ["dvc.lock", *tracked])
-    lying = [
+    committed = git.files_at(root, "HEAD", ["dvc.lock", *tracked])
+    present = [
         path for path in root.rglob("*.dvc") if path.is_file() and not path.is_relative_to(root / ".dvc")
     ]
-    locks = [content for content in (read_file(root / "dvc.lock"), there.pop("dvc.lock", None)) if content]
-    named = {one for content in locks for one in hashes_of(parse_lock(content.decode()))}
-    for content in [*there.values(), *(path.read_bytes() for path in lying)]:
+    locks = [
+        content for content in (read_file(root / "dvc.lock"), committed.pop("dvc.lock", None)) if content
+    ]
+    named = {md5sum for content in locks for md5sum in hashes_of(parse_lock(content.decode()))}
+    for content in [*committed.values(), *(path.read_bytes() for path in present)]:
         named.update(pinned_in(content))
     return named
 
 
 def named_by(subject: Subject) -> set[str]:
-    """Return the hashes of all that made a promoted version, its own files too.
-
-    Raises
-    ------
-    BlobwatchError
-        If its files or the ``dvc.lock`` that made it are not found, so that nobody knows.
-    """
+    """Return the hashes of the files and inputs of a promoted version; raise if they are unknown."""
     found = subject.snapshots()
     if not found:
         raise BlobwatchError(
-            f"nobody knows what version {subject.version} needs: its files or its dvc.lock are not found, so "
-            f"nothing is removed; `blobwatch audit {subject.version}` says more"
+            f"the files or the dvc.lock of version {subject.version} are not found. "
+            f"Nothing is removed. Run `blobwatch audit {subject.version}` for details"
         )
     named = {md5(content).hexdigest() for content in subject.contents.values()}
     named |= {row["md5"] for row in subject.exposures}
@@ -151,14 +149,14 @@ def named_by(subject: Subject) -> set[str]:
 
 
 def hashes_of(locked: dict[str, Locked]) -> set[str]:
-    """Return the hash of all data that a ``dvc.lock`` names; what lies in git is not in the cache."""
+    """Return the hashes of outputs and data inputs in a ``dvc.lock``."""
     made = {md5sum for entry in locked.values() for md5sum in entry.outs.values()}
     taken = {md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if is_data(path)}
     return made | taken
 
 
 def deleted_runs(known: Known) -> list[str]:
-    """Return the runs that were deleted in MLflow, but for those of promoted and of registered versions."""
+    """Return runs deleted in MLflow that no promoted or registered version uses."""
     promoted = {record["fingerprint"] for record in known.records}
     runs = known.mirror.runs if known.mirror else {}
     used = {version.run_id for version in known.mirror.versions.values()} if known.mirror else set()

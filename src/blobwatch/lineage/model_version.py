@@ -1,4 +1,4 @@
-"""What an audit is about: one version, what the log and the registry say of it, and its files."""
+"""One model version: its log entry, registry entry and files."""
 
 import json
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ from blobwatch.lineage.tracking.snapshot import Mirror
 
 @dataclass(frozen=True)
 class Known:
-    """The two places that know versions.
+    """The records of all versions in the promotion log and in MLflow.
 
     Attributes
     ----------
     records : list of dict
-        Of the log, oldest first.
+        Records of the promotion log, oldest first.
     mirror : Mirror or None
-        Of MLflow; None where it does not answer.
+        Contents of MLflow; None if it is not available.
     silence : str
-        Why it does not.
+        Why MLflow is not available.
     """
 
     records: list[dict]
@@ -42,12 +42,12 @@ class Known:
 
     @classmethod
     def of(cls, root: Path) -> "Known":
-        """Return what is known in a project.
+        """Read the promotion log and MLflow of a project.
 
         Raises
         ------
         BlobwatchError
-            If a line of the log was altered, or this is not under git.
+            If a line of the log was altered, or the project has no git commit.
         """
         refuse_outside_git(root)
         records = promotion_log.read(Path(root) / LOG)
@@ -58,12 +58,12 @@ class Known:
 
     @property
     def deployed(self) -> int | None:
-        """The version that is deployed, as the log says."""
+        """Return the version that is deployed according to the log."""
         return self.records[-1]["version"] if self.records else None
 
     @property
     def versions(self) -> list[int]:
-        """Every version that one of the two knows, in order."""
+        """Return all versions in the log or in MLflow, sorted."""
         registered = self.mirror.versions if self.mirror else {}
         return sorted({record["version"] for record in self.records} | set(registered))
 
@@ -74,7 +74,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Subject:
-    """A version with its files, as far as they are here."""
+    """A model version with its files, if they are found."""
 
     root: Path
     version: int
@@ -87,17 +87,19 @@ class Subject:
 
     @classmethod
     def named(cls, root: Path, known: Known, name: str) -> "Subject":
-        """Return ``champion``, or the version whose number is given.
+        """Return a version by its number, or the champion.
 
         Raises
         ------
         BlobwatchError
-            If nothing is deployed, or nobody knows such a version.
+            If nothing is deployed, or the version is unknown.
         """
         if name != "champion" and not (name.isdecimal() and name.isascii()):
-            raise BlobwatchError(f"{name} is no version; give champion or a number out of `blobwatch models`")
+            raise BlobwatchError(
+                f"{name}: not a version. Pass champion or a number listed by `blobwatch models`"
+            )
         if name == "champion" and known.deployed is None:
-            raise BlobwatchError("nothing is deployed yet; `blobwatch promote` deploys a version")
+            raise BlobwatchError("no version is deployed. Deploy one with `blobwatch promote`")
         return cls.find(root, known, known.deployed if name == "champion" else int(name))
 
     @classmethod
@@ -107,60 +109,60 @@ class Subject:
         Raises
         ------
         BlobwatchError
-            If neither the log nor the registry knows it.
+            If it is neither in the log nor in the registry.
         """
         record = known.record(version)
         registered = find_registered(known.mirror, version, record)
         if record is None and registered is None:
             numbers = ", ".join(map(str, known.versions)) or "none"
-            raise BlobwatchError(f"nobody knows of a version {version}; there are: {numbers}")
+            raise BlobwatchError(f"version {version} not found. Known versions: {numbers}")
         promised = record["files"] if record else hashes_in(registered.tags)
         contents, where = find_files(root, promised, registered.source if registered else None)
         return cls(Path(root), version, known, record, registered, promised, contents, where)
 
     @property
     def is_deployed(self) -> bool:
-        """Whether it is the one that is deployed."""
+        """Return whether this version is deployed."""
         return self.record is not None and self.known.records[-1]["files"] == self.record["files"]
 
     @cached_property
     def manifest(self) -> dict:
-        """The manifest; empty where it is not here."""
+        """Return the manifest; empty if the files are not found."""
         return json.loads(self.contents.get(MANIFEST, b"{}"))
 
     @cached_property
     def fingerprint(self) -> Fingerprint | None:
-        """The fingerprint whose parts the manifest holds."""
+        """Return the fingerprint stored in the manifest."""
         parts = self.manifest.get("fingerprint", {}).get("parts")
         return Fingerprint(parts) if parts else None
 
     @property
     def exposures(self) -> list[dict]:
-        """The raw exposures that the manifest names, with their role."""
+        """Return the raw exposures in the manifest, with their roles."""
         return self.manifest.get("exposures", [])
 
     @property
     def folder_hash(self) -> str:
-        """The hash that DVC gives the folder of its files."""
+        """Return the hash of the model folder, as DVC computes it."""
         return listing_hash({name: md5(content).hexdigest() for name, content in self.contents.items()})
 
     def snapshots(self) -> list[Snapshot]:
-        """Return each ``dvc.lock`` that made it, the newest first; none where its files are not here."""
+        """Return each ``dvc.lock`` that lists this version's files, newest first."""
         return list(snapshots(self.root, self.folder_hash)) if self.contents else []
 
     @property
     def run_id(self) -> str:
-        """The run that made it."""
+        """Return the id of the MLflow run of this version."""
         return self.registered.run_id if self.registered else self.record["run_id"]
 
     @property
     def commit(self) -> str:
-        """The commit of its inputs, with ``-dirty`` behind it where they are not in it."""
+        """Return the commit of its inputs, with suffix ``-dirty`` if they differ from it."""
         return self.record["commit"] if self.record else self.registered.tags.get("commit", "")
 
     @property
     def state(self) -> str:
-        """What it is now: champion, former champion, challenger, or registered."""
+        """Return champion, former champion, challenger or registered."""
         if self.is_deployed:
             return "champion"
         state = self.known.mirror
@@ -170,7 +172,7 @@ class Subject:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured, by flat names: as the log relied on it, else as its run has it."""
+        """Return the metrics by flat name; values in the log override those of the run."""
         state = self.known.mirror
         run = state.runs.get(self.run_id) if state else None
         logged = run.metrics if run else {}
@@ -178,17 +180,17 @@ class Subject:
 
     @contextmanager
     def model(self) -> Iterator[Model]:
-        """Yield the model, its files in a folder of their own.
+        """Yield the model, loaded from a temporary folder.
 
         Raises
         ------
         BlobwatchError
-            If they are nowhere here.
+            If its files are not found.
         """
         if not self.contents:
             raise BlobwatchError(
-                f"the files of version {self.version} are nowhere here; `dvc pull`, or `dvc repro` at commit "
-                f"{self.commit[:12]}, brings them back"
+                f"the files of version {self.version} are not found. Restore them with `dvc pull`, or with "
+                f"`dvc repro` at commit {self.commit[:12]}"
             )
         with TemporaryDirectory() as folder:
             for name, content in self.contents.items():
@@ -197,23 +199,23 @@ class Subject:
 
 
 def refuse_outside_git(root: Path) -> None:
-    """Refuse a folder of which git knows nothing: what was deployed lies in its history."""
+    """Raise unless the folder has a git commit: the history holds deployed versions."""
     if not git.commit(root):
-        raise BlobwatchError(f"{Path(root).resolve()} is under no git with a commit; run this in a clone")
+        raise BlobwatchError(f"{Path(root).resolve()}: no git commit found. Run this command in a clone")
 
 
 def find_registered(known: Mirror | None, version: int, record: dict | None) -> snapshot.Version | None:
-    """Return a version in the registry: the one with the log's manifest, else the one with the number."""
+    """Find a registered version by the log's manifest hash, else by its number."""
     versions = known.versions if known else {}
     if record is None:
         return versions.get(version)
     wanted, numbered = record["files"][MANIFEST], versions.get(version)
     found = next((one for one in versions.values() if one.tags.get(SHA256 + MANIFEST) == wanted), None)
     if found is None and numbered and numbered.tags.get("fingerprint") == record["fingerprint"]:
-        return numbered  # its hashes were altered
+        return numbered  # its tags with the hashes were altered
     return found
 
 
 def hashes_in(tags: dict[str, str]) -> dict[str, str]:
-    """Return the sha256 of each file of a version, by its name, out of its tags."""
+    """Return the sha256 of each file from the tags of a version."""
     return {name.removeprefix(SHA256): value for name, value in tags.items() if name.startswith(SHA256)}

@@ -1,4 +1,4 @@
-"""Where a model comes from: what its manifest says of it, and whether that is what is here."""
+"""The fingerprint in a model's manifest, and the commit of the training inputs."""
 
 from pathlib import Path
 
@@ -7,41 +7,41 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import Fingerprint, take
 
-DIRTY = "-dirty"  # behind a commit that does not hold the inputs
+DIRTY = "-dirty"  # suffix of a commit that does not contain the inputs
 
 
 def fingerprint_of(model: Model) -> Fingerprint:
-    """Return the fingerprint of the training that made a model, as its manifest records it.
+    """Return the training fingerprint recorded in a model's manifest.
 
     Raises
     ------
     BlobwatchError
-        If the manifest does not say what the model was made from, or contradicts itself in it.
+        If the manifest has no fingerprint, or the fingerprint contradicts the manifest.
     """
     path = model.folder / MANIFEST
     try:
         fingerprint = Fingerprint(model.manifest["fingerprint"]["parts"])
-        said = model.manifest["fingerprint"]["sha256"], model.manifest["data"]
+        recorded = model.manifest["fingerprint"]["sha256"], model.manifest["data"]
         found = fingerprint.sha256, fingerprint.parts["data"]
-        rows = model.manifest.get("exposures", [])  # models of before it was recorded have none
-        named = {row["rootname"]: row["md5"] for row in rows}
+        rows = model.manifest.get("exposures", [])  # older models have none
+        exposures = {row["rootname"]: row["md5"] for row in rows}
     except (KeyError, TypeError, ValueError):
         raise BlobwatchError(
-            f"{path} does not say what the model was made from; train it again with `dvc repro`"
+            f"{path} does not name the model's inputs. Train the model again with `dvc repro`"
         ) from None
-    if said != found or named != fingerprint.parts.get("exposures", {}):
+    if recorded != found or exposures != fingerprint.parts.get("exposures", {}):
         raise BlobwatchError(
-            f"{path} says two things of what the model was made from: its fingerprint is not that of the "
-            "parts it names; train it again with `dvc repro`"
+            f"{path} contradicts itself: the fingerprint does not match the inputs it lists. "
+            "Train the model again with `dvc repro`"
         )
     return fingerprint
 
 
 def commit_of(root: Path, fingerprint: Fingerprint) -> str:
-    """Return the commit of a training's inputs, with ``-dirty`` behind it if they are not those in it."""
+    """Return the current commit, with suffix ``-dirty`` if the inputs differ from it."""
     commit = git.commit(root)
     try:
-        is_it = not git.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
-    except BlobwatchError:  # an input is not here, so nothing can be said
-        is_it = False
-    return commit if is_it else commit + DIRTY
+        matches = not git.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
+    except BlobwatchError:  # an input is missing
+        matches = False
+    return commit if matches else commit + DIRTY

@@ -1,4 +1,4 @@
-"""``dvc.yaml``, ``params.yaml`` and ``dvc.lock``, read without DVC."""
+"""Readers for ``dvc.yaml``, ``params.yaml`` and ``dvc.lock`` that do not import DVC."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ KINDS = ("outs", "metrics", "plots")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Reads YAML as DVC does: 1e-05, as DVC writes it, is a number."""
+    """YAML loader that reads 1e-05 as a number, like DVC."""
 
 
 Loader.add_implicit_resolver(
@@ -23,7 +23,7 @@ Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of ``dvc.yaml``, with its ``${…}`` filled in."""
+    """One stage of ``dvc.yaml``, with its ``${…}`` templates resolved."""
 
     name: str
     command: str
@@ -49,7 +49,7 @@ def read_stages(root: Path) -> dict[str, Stage]:
     Raises
     ------
     BlobwatchError
-        If a file is absent or no YAML, or a parameter that a template names does not exist.
+        If a file is missing or not valid YAML, or a template names an unknown parameter.
     """
     pipeline, params = read_yaml(Path(root) / "dvc.yaml"), read_yaml(Path(root) / "params.yaml")
     return {
@@ -66,12 +66,12 @@ def read_stages(root: Path) -> dict[str, Stage]:
 
 
 def path_of(out: str | dict) -> str:
-    """Return the path of an output; one with options is a mapping of one key."""
+    """Return the path of an output, which is a mapping if it has options."""
     return next(iter(out)) if isinstance(out, dict) else out
 
 
 def upstream(stages: dict[str, Stage], *names: str) -> list[str]:
-    """Return the stages that some stages hang on, these among them, in the order of ``dvc.yaml``."""
+    """Return the given stages and their dependencies, in the order of ``dvc.yaml``."""
     makers = {out: stage.name for stage in stages.values() for out in stage.outs}
     wanted, todo = set(), list(names)
     while todo:
@@ -83,7 +83,7 @@ def upstream(stages: dict[str, Stage], *names: str) -> list[str]:
 
 
 def parse_lock(text: str) -> dict[str, Locked]:
-    """Return the stages of the text of a ``dvc.lock``; none if it is not one."""
+    """Parse the text of a ``dvc.lock``; empty if it is invalid."""
     try:
         stages = yaml.load(text, Loader)["stages"]
         return {
@@ -114,17 +114,17 @@ def look_up(params: dict, name: str) -> object:
     try:
         return reduce(lambda section, key: section[key], name.split("."), params)
     except (KeyError, TypeError):
-        raise BlobwatchError(f"params.yaml has no {name}, which dvc.yaml names; add it") from None
+        raise BlobwatchError(f"params.yaml has no {name}, which dvc.yaml uses. Add it") from None
 
 
 def read_yaml(path: Path) -> dict:
-    """Return the mapping that a YAML file holds."""
+    """Read a YAML file that contains a mapping."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
-        raise BlobwatchError(f"{path} does not exist; run blobwatch in the project's folder") from None
+        raise BlobwatchError(f"{path} does not exist. Run blobwatch in the project's folder") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BlobwatchError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise BlobwatchError(f"{path} holds no mapping; restore it with `git checkout {path.name}`")
+        raise BlobwatchError(f"{path}: not a YAML mapping. Restore it with `git checkout {path.name}`")
     return content

@@ -322,7 +322,7 @@ def test_versions_of_exposure_are_unknown_without_manifest(lab):
     shutil.rmtree(lab.root / ".dvc/cache")
     shutil.rmtree(lab.root / ".git")
     for command in (("models",), ("audit",), ("audit", "--exposure", "izzz0000q")):
-        assert "is under no git with a commit" in lab.blobwatch(*command, status=None).stderr
+        assert "no git commit found" in lab.blobwatch(*command, status=None).stderr
     lab.git("init", "--quiet", "--initial-branch=main")
     lab.commit()
     found = json.loads(lab.blobwatch("audit", "--exposure", "izzz0000q", "--json").stdout)
