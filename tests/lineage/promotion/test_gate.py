@@ -35,7 +35,7 @@ def candidate(project) -> Model:
 
 
 def test_gates_run_in_order(project, monkeypatch):
-    """The ONNX gate fails for a text model; the other gates still run."""
+    """Run the other gates although the ONNX gate fails for a text model."""
     project.commit()
     labels, names = np.arange(20) % 2, np.array([f"izzz{n // 4:04d}q" for n in range(20)])
     scores = ModelScores(labels, names, labels.astype(float), np.ones(8, dtype=bool), names[:8])

@@ -70,7 +70,7 @@ def rollback(root: Path, reason: str) -> dict:
     Raises
     ------
     BlobwatchError
-        If the reason is empty, there is no previous champion or its files are lost.
+        If the reason is empty, no previous champion exists, or its files are lost.
         Also if ``root`` is a side checkout.
     """
     require_reason(reason)

@@ -122,7 +122,8 @@ def update_registry(root: Path, store: Store, records: list[dict]) -> tuple[Mode
         raise BlobwatchError(f"{CHAMPION} contains a model, but {LOG} contains no promotion. {RESTORE}")
     record, line = records[-1], promotion_log.hashes(root / LOG)[-1]
     if not there:
-        restore_champion(root, record, line)
+        with restore_model(root, record) as restored, atomic_folder(root / CHAMPION) as folder:
+            registry.write_deployable(folder, restored, record["version"], record["run_id"], line)
     model = Model.load(root / CHAMPION)
     if model.files != record["files"]:
         raise BlobwatchError(f"{CHAMPION} is not version {record['version']} of {LOG}. {RESTORE}")
@@ -165,12 +166,6 @@ def require_current_log(root: Path, store: Store) -> None:
         )
 
 
-def restore_champion(root: Path, record: dict, line: str) -> None:
-    """Write ``models/champion/`` for a record again."""
-    with restore_model(root, record) as model, atomic_folder(root / CHAMPION) as folder:
-        registry.write_deployable(folder, model, record["version"], record["run_id"], line)
-
-
 @contextmanager
 def restore_model(root: Path, record: dict, store: Store | None = None) -> Iterator[Model]:
     """Yield the model of a record; its files are found by their hashes.
@@ -184,10 +179,9 @@ def restore_model(root: Path, record: dict, store: Store | None = None) -> Itera
         contents, _ = find_files(root, record["files"])
         for name, content in contents.items():
             (Path(folder) / name).write_bytes(content)
-        version = registry.find_version(store, record["files"][MANIFEST]) if store and not contents else None
         if contents:
             yield Model.load(folder)
-        elif version:
+        elif store and (version := registry.find_version(store, record["files"][MANIFEST])):
             yield registry.fetch(store, version, Path(folder))
         else:
             raise BlobwatchError(

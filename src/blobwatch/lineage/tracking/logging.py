@@ -71,7 +71,7 @@ def find_or_rebuild_run(
     tags[IS_DIRTY] = str(commit.endswith(DIRTY)).lower()
     run_id = create_run(store, root, fingerprint, tags).info.run_id
     log_metrics(store, run_id, manifest_metrics(model))
-    if history is not None and history.is_file():
+    if history and history.is_file():
         for row in read_history(history):
             log_metrics(store, run_id, row, int(row.pop("epoch")))
     store.client.set_terminated(run_id, "FINISHED")
@@ -119,10 +119,9 @@ def metric_values(metrics: dict) -> dict[str, float]:
 
 def logged_values(metrics: dict) -> dict[str, float]:
     """Return the metrics for a run, without the baselines of the robustness sets."""
-    values = metric_values(metrics)
     return {
         name: value
-        for name, value in values.items()
+        for name, value in metric_values(metrics).items()
         if not name.startswith("robustness.sets.") or ".cnn." in name
     }
 

@@ -65,16 +65,13 @@ def is_evaluated(root: Path) -> bool:
     stage = parse_lock(lock.read_text()).get("evaluate") if lock.is_file() else None
     if stage is None:
         return False
-    locked = {path: md5 for path, md5 in (stage.deps | stage.outs).items() if is_evaluation_file(path)}
-    sides = {Path(path).parts[0] for path in locked}
-    exist = all((root / path).exists() for path in locked)
-    return (
-        sides == {"models", "reports"}
-        and exist
-        and all(dependency_hash(root / path) == md5 for path, md5 in locked.items())
-    )
-
-
-def is_evaluation_file(path: str) -> bool:
-    """Return whether a path is the candidate or part of its evaluation."""
-    return Path(path).is_relative_to(CANDIDATE) or Path(path).is_relative_to(EVALUATION)
+    locked = {
+        Path(path): md5
+        for path, md5 in (stage.deps | stage.outs).items()
+        if Path(path).is_relative_to(CANDIDATE) or Path(path).is_relative_to(EVALUATION)
+    }
+    if {path.parts[0] for path in locked} != {"models", "reports"}:
+        return False
+    if not all((root / path).exists() for path in locked):
+        return False
+    return all(dependency_hash(root / path) == md5 for path, md5 in locked.items())
