@@ -35,10 +35,6 @@ def test_each_line_contains_hash_of_previous_line(log):
     assert previous == ["", *(hashlib.sha256(line.encode()).hexdigest() for line in lines[:2])]
 
 
-def test_missing_log_is_empty(tmp_path):
-    assert promotion_log.read(tmp_path / "none.jsonl") == []
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

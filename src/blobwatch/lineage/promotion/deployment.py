@@ -141,10 +141,10 @@ def needs_alias(root: Path, store: Store, alias: int, number: int, line: str) ->
     A side checkout, or one that was not pulled, may have an older log.
     """
     promotion = find_promotion(store, alias)
-    return (alias, promotion) != (number, line) and not is_newer(root, promotion)
+    return (alias, promotion) != (number, line) and not log_lacks(root, promotion)
 
 
-def is_newer(root: Path, line: str | None) -> bool:
+def log_lacks(root: Path, line: str | None) -> bool:
     """Return whether this log lacks the line with a hash."""
     return bool(line) and line not in promotion_log.hashes(root / LOG)
 
@@ -157,7 +157,7 @@ def find_promotion(store: Store, version: int) -> str | None:
 def require_current_log(root: Path, store: Store) -> None:
     """Raise an error if this log lacks the promotion of the registry's champion."""
     alias = registry.get_alias(store, registry.CHAMPION)
-    if alias is not None and is_newer(root, find_promotion(store, alias)):
+    if alias is not None and log_lacks(root, find_promotion(store, alias)):
         who = registry.get_version(store, alias).tags.get(registry.PROMOTED_BY, "someone")
         raise BlobwatchError(
             f"{who} made version {alias} the champion, and {LOG} here lacks that line. "

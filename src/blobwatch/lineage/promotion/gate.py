@@ -88,10 +88,10 @@ def find_outdated(root: Path) -> str:
     for name in needed:
         if name not in locked:
             return f"stage {name!r} has not run. Run `dvc repro`"
-        odd = take(root, name, hash_of).against_lock(locked[name])
-        odd += [path for path, md5 in locked[name].outs.items() if hash_of(Path(root) / path) != md5]
-        if odd:
-            return f"stage {name!r} is not up to date: {some(odd)} changed since it ran. Run `dvc repro`"
+        changed = take(root, name, hash_of).against_lock(locked[name])
+        changed += [path for path, md5 in locked[name].outs.items() if hash_of(Path(root) / path) != md5]
+        if changed:
+            return f"stage {name!r} is not up to date: {some(changed)} changed since it ran. Run `dvc repro`"
         if problem := contradiction(Snapshot(Path(root), None, locked), name):
             return f"{problem}. Run `dvc repro --force {name}`"
     return ""
@@ -111,8 +111,8 @@ def compare_inputs(root: Path, model: Model) -> str:
 def compare_files(root: Path, model: Model) -> str:
     """Return a message if the report describes another model, or an empty string."""
     reported = Model.load(Path(root) / CANDIDATE)
-    odd = sorted(name for name in model.files if model.files[name] != reported.files[name])
-    return f"{CANDIDATE} is another model: {some(odd)} differs. Run `dvc repro`" if odd else ""
+    changed = sorted(name for name in model.files if model.files[name] != reported.files[name])
+    return f"{CANDIDATE} is another model: {some(changed)} differs. Run `dvc repro`" if changed else ""
 
 
 def compare_outputs(model: Model) -> str:
