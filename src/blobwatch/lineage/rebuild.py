@@ -1,4 +1,4 @@
-"""``blobwatch verify``: a version rebuilt from its commit, elsewhere, and compared with what is deployed."""
+"""``blobwatch verify``: rebuild a version from its commit in a clone, and compare the outputs."""
 
 import importlib.metadata
 import json
@@ -27,20 +27,20 @@ EQUAL, WITHIN, DIFFERS = "equal", "within the interval", "differs"
 
 @dataclass(frozen=True)
 class Verification:
-    """What came out again.
+    """Result of rebuilding a version.
 
     Attributes
     ----------
     version : int
     verdict : str
-        ``equal`` (byte for byte), ``within the interval`` (other bytes, as on another processor, and metrics
-        that agree), or ``differs``.
+        ``equal`` (identical bytes), ``within the interval`` (different bytes, for example on another
+        processor, but metrics agree), or ``differs``.
     stages : dict of str to str
-        For each stage, in order, whether its outputs are ``equal`` or which of them differ.
+        For each stage, in order, ``equal`` or the outputs that differ.
     against : list of str
-        The metrics that do not agree.
+        Metrics that do not agree.
     environment : list of str
-        Packages that are not those of the commit's ``requirements.lock``.
+        Packages whose version differs from the commit's ``requirements.lock``.
     """
 
     version: int
@@ -51,18 +51,18 @@ class Verification:
 
     @property
     def first(self) -> str | None:
-        """The first stage whose outputs differ."""
+        """Return the first stage whose outputs differ."""
         return next((stage for stage, status in self.stages.items() if status != EQUAL), None)
 
     def as_json(self) -> dict:
-        """Return the answer as plain data."""
+        """Convert to a dict for JSON."""
         return {**vars(self), "first": self.first}
 
 
 def verify(root: Path, name: str = "champion") -> Verification:
-    """Rebuild a version from its commit in a clone that is thrown away; the workspace is not touched.
+    """Rebuild a version from its commit in a temporary clone.
 
-    The stages run in the environment that is installed here, on the code of the commit.
+    The workspace is not changed. The stages run the code of the commit in the installed environment.
 
     Parameters
     ----------
@@ -74,40 +74,40 @@ def verify(root: Path, name: str = "champion") -> Verification:
     Raises
     ------
     BlobwatchError
-        If its commit or its ``dvc.lock`` is not here, or a stage fails.
+        If its commit or its ``dvc.lock`` is not found, or a stage fails.
     """
     root = Path(root).resolve()
     subject = Subject.named(root, Known.of(root), name)
     if subject.commit.endswith(DIRTY):
         raise BlobwatchError(
-            f"the inputs of version {subject.version} were not committed, so nobody can rebuild it"
+            f"version {subject.version} cannot be rebuilt, because its inputs were not committed"
         )
     snapshot, steps = choose_snapshot(subject, subject.snapshots())
     if snapshot is None:
         raise BlobwatchError(
-            f"no dvc.lock is found that made version {subject.version}, so there is nothing to compare with"
+            f"version {subject.version} cannot be compared, because its dvc.lock is not found"
         )
     against = next((step.problem for step in steps if step.forged), "")
     if against:
-        raise BlobwatchError(f"{against}; `blobwatch audit {subject.version}` says more")
+        raise BlobwatchError(f"{against}. Run `blobwatch audit {subject.version}` for details")
     with TemporaryDirectory() as folder:
         clone = clone_at(root, Path(folder) / "clone", subject.commit)
-        differs = environment(clone)
+        packages = compare_environment(clone)
         reproduce(clone, root, "train")
         stages = compare_stages(snapshot.locked, clone)
         same = {file: file_hash(clone / CANDIDATE / file) for file in subject.promised} == subject.promised
         if same:
-            return Verification(subject.version, EQUAL, stages, [], differs)
+            return Verification(subject.version, EQUAL, stages, [], packages)
         reproduce(clone, root, "evaluate")
         committed = json.loads(snapshot.read(METRICS) or b"{}")
-        against = outside(committed, json.loads((clone / METRICS).read_bytes()))
+        against = find_disagreements(committed, json.loads((clone / METRICS).read_bytes()))
     made = {stage: status for stage, status in stages.items() if stage != "train"}
     agrees = bool(committed) and not against and all(status == EQUAL for status in made.values())
-    return Verification(subject.version, WITHIN if agrees else DIFFERS, stages, against, differs)
+    return Verification(subject.version, WITHIN if agrees else DIFFERS, stages, against, packages)
 
 
 def clone_at(root: Path, clone: Path, commit: str) -> Path:
-    """Clone a project and check a commit out; inputs that are pinned come from the project's cache."""
+    """Clone a project at a commit, and pull pinned inputs from its cache."""
     top = git.git(root, "rev-parse", "--show-toplevel") or str(root)
     run(["git", "clone", "--quiet", "--no-checkout", top, str(clone)], clone.parent)
     run(["git", "checkout", "--quiet", commit], clone)
@@ -120,70 +120,71 @@ def clone_at(root: Path, clone: Path, commit: str) -> Path:
 
 
 def reproduce(clone: Path, root: Path, stage: str) -> None:
-    """Run the pipeline up to a stage, and tell of it; its runs go into a store of the clone's own."""
-    console.print(f"verify: running the pipeline of {root.name} anew, up to {stage!r}", highlight=False)
+    """Run the pipeline in the clone up to a stage."""
+    console.print(f"verify: running the pipeline of {root.name} up to stage {stage!r}", highlight=False)
     run([*DVC, "repro", stage], clone)
 
 
-STDERR = 2  # stdout is for the answer
+STDERR = 2  # stdout is reserved for results
 DVC = [sys.executable, "-m", "dvc"]
 
 
 def run(command: list[str], folder: Path) -> None:
-    """Run a command in a folder, on the code that lies there; what it prints goes to stderr."""
+    """Run a command with the clone's code and MLflow store; print to stderr."""
     own = {"PYTHONPATH": str(folder / "src"), "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     own |= {"DVC_NO_ANALYTICS": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(command, cwd=folder, env=os.environ | own, stdout=STDERR, check=False)
     if done.returncode:
-        raise BlobwatchError(f"`{' '.join(command)}` failed in the clone; what it printed above says why")
+        raise BlobwatchError(f"`{' '.join(command)}` failed in the clone. See its output above")
 
 
 def compare_stages(committed: dict[str, Locked], clone: Path) -> dict[str, str]:
-    """Return for each stage up to the training whether its outputs are those that are committed."""
+    """Compare the outputs of each stage up to ``train`` with the committed hashes."""
     found, stages = parse_lock((clone / "dvc.lock").read_text()), read_stages(clone)
     result = {}
     for name in upstream(stages, "train"):
         outs = dict(committed[name].outs) if name in committed else {}
-        outs.pop(receipt_path(name), None)  # it differs wherever an input does: the outputs say enough
-        odd = sorted(path for path, md5 in outs.items() if found[name].outs.get(path) != md5)
-        result[name] = EQUAL if outs and not odd else ", ".join(odd) or "not in the committed dvc.lock"
+        outs.pop(receipt_path(name), None)  # it differs if any input differs; comparing outputs suffices
+        changed = sorted(path for path, md5 in outs.items() if found[name].outs.get(path) != md5)
+        result[name] = (
+            EQUAL if outs and not changed else ", ".join(changed) or "not in the committed dvc.lock"
+        )
     return result
 
 
-def environment(clone: Path) -> list[str]:
-    """Return the packages that are not installed here as the commit's ``requirements.lock`` pins them."""
-    odd = []
+def compare_environment(clone: Path) -> list[str]:
+    """Return installed packages that differ from the commit's ``requirements.lock``."""
+    packages = []
     for line in (clone / "requirements.lock").read_text().splitlines():
-        name, pinned, wanted = line.partition("==")
-        if not pinned or name.startswith("#"):
+        name, equals, pin = line.partition("==")
+        if not equals or name.startswith("#"):
             continue
         try:
-            found = importlib.metadata.version(name).removesuffix(
-                "+cpu"
-            )  # of torch, built for no accelerator
+            found = importlib.metadata.version(name).removesuffix("+cpu")  # suffix of torch's CPU build
         except importlib.metadata.PackageNotFoundError:
-            found = "absent"
-        if found != wanted:
-            odd.append(f"{name} {found}, then {wanted}")
-    return odd
+            found = "not installed"
+        if found != pin:
+            packages.append(f"{name} {found}, pinned {pin}")
+    return packages
 
 
-def outside(committed: dict, found: dict, name: str = "") -> list[str]:
-    """Return the metrics that lie outside the committed intervals.
+def find_disagreements(committed: dict, found: dict, name: str = "") -> list[str]:
+    """Return the metrics that disagree with the committed ones.
 
-    Either range may hold the other's value: one of no width (all blobs found) would hold nothing else. A
-    range has its own value in it, which the interval of a biased measure (calibration) may leave out.
+    Two metrics agree if either interval contains the other value: an interval can have zero width, for
+    example if all blobs are found. Each interval is extended to include its own value, because the
+    interval of a biased measure such as the calibration error may exclude it.
     """
     if set(committed) == {"value", "low", "high"}:
         values = [*committed.values(), *found.values()]
         if None in values:
             return [] if committed == found else [f"{name}: {found}, committed {committed}"]
         pairs = ((committed, found), (found, committed))
-        holds = any(min(a.values()) <= b["value"] <= max(a.values()) for a, b in pairs)
-        return [] if holds else [f"{name}: {found} and the committed {committed} exclude each other"]
-    lines = [f"{name}.{key}: is not in the new metrics" for key in committed if key not in found]
+        agrees = any(min(a.values()) <= b["value"] <= max(a.values()) for a, b in pairs)
+        return [] if agrees else [f"{name}: {found} disagrees with the committed {committed}"]
+    lines = [f"{name}.{key}: missing from the new metrics" for key in committed if key not in found]
     for key, value in committed.items():
         if isinstance(value, dict) and key in found:
-            lines += outside(value, found[key], f"{name}.{key}".strip("."))
+            lines += find_disagreements(value, found[key], f"{name}.{key}".strip("."))
     return lines

@@ -1,8 +1,9 @@
-"""The files of a version, found again by their hashes wherever they are still kept."""
+"""Search for the files of a version by hash, and for the ``dvc.lock`` that made it."""
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,24 +22,25 @@ Read = Callable[[str], bytes | None]
 def find_files(
     root: Path, files: dict[str, str], registered: str | None = None
 ) -> tuple[dict[str, bytes], str]:
-    """Return the content of each file of a version, and where it was found; nothing if it is nowhere.
+    """Find the files of a version in the workspace, registry, git and cache.
 
     Parameters
     ----------
     root : Path
         The project's folder.
     files : dict
-        The sha256 of each file by its name.
+        Expected sha256 of each file by its name.
     registered : str, optional
-        Where the registry says that they are: ``source`` of the version.
+        The ``source`` of the version in the registry.
 
     Returns
     -------
     contents : dict
-        Empty where no place has all of them.
+        Content of each file by its name; empty if no location has all files.
     where : str
+        Description of the location; empty if none.
     """
-    for where, read in places(root, files, registered):
+    for where, read in iterate_locations(root, files, registered):
         contents = {name: read(name) for name in files}
         if all(is_it(content, files[name]) for name, content in contents.items()):
             return contents, where
@@ -46,18 +48,20 @@ def find_files(
 
 
 def is_it(content: bytes | None, sha256: str) -> bool:
-    """Tell whether some bytes are those with a hash."""
+    """Return whether the content has a hash."""
     return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
 
-def places(root: Path, files: dict[str, str], registered: str | None) -> Iterator[tuple[str, Read]]:
-    """Yield the places where the files may be: folders, the history of the champion in git, DVC's cache."""
+def iterate_locations(
+    root: Path, files: dict[str, str], registered: str | None
+) -> Iterator[tuple[str, Read]]:
+    """Yield each possible location of the files, with a function that reads a file."""
     root = Path(root)
     for name in (CHAMPION, CANDIDATE):
-        yield name, reader(root / name)
+        yield name, partial(read_from, root / name)
     folder = local_folder(registered)
     if folder is not None:
-        yield "the registry", reader(folder)
+        yield "the registry", partial(read_from, folder)
     for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if is_it(manifest, files[MANIFEST]):
             there = git.files_at(root, commit, [CHAMPION])
@@ -72,7 +76,7 @@ def places(root: Path, files: dict[str, str], registered: str | None) -> Iterato
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A ``dvc.lock`` and the files beside it: of a commit, or as they lie here (``commit`` is None)."""
+    """A ``dvc.lock`` with its project files, of a commit or of the workspace (``commit`` is None)."""
 
     root: Path
     commit: str | None
@@ -80,25 +84,28 @@ class Snapshot:
 
     @property
     def outs(self) -> dict[str, str]:
-        """The hash of each output of each stage."""
+        """Return the hash of each output of all stages."""
         return {path: md5 for one in self.locked.values() for path, md5 in one.outs.items()}
 
     @property
     def place(self) -> str:
-        """Where it is, in words."""
-        return f"of commit {self.commit[:12]}" if self.commit else "that lies here"
+        """Return a description of the location for messages."""
+        return f"of commit {self.commit[:12]}" if self.commit else "of the workspace"
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of a file that lies in git, None where there is none."""
+        """Return the content of a file stored in git, or None."""
         if self.commit is None:
             return read_file(self.root / path)
         return git.files_at(self.root, self.commit, [path]).get(path)
 
 
 def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
-    """Yield each ``dvc.lock`` that made a candidate, or one with a hash: that here, then the history's."""
-    here = read_file(Path(root) / "dvc.lock")
-    versions = [(None, here)] if here else []
+    """Yield each ``dvc.lock`` with a candidate, from the workspace and then the history.
+
+    If ``made`` is given, the candidate must have this hash.
+    """
+    current = read_file(Path(root) / "dvc.lock")
+    versions = [(None, current)] if current else []
     for commit, content in [*versions, *git.versions_of(root, "dvc.lock")]:
         locked = parse_lock(content.decode()) if (made or CANDIDATE).encode() in content else {}
         found = Snapshot(Path(root), commit, locked)
@@ -107,7 +114,7 @@ def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
 
 
 def contradiction(snapshot: Snapshot, stage: str) -> str:
-    """Say in what ``dvc.lock`` contradicts what a stage left when it ran."""
+    """Describe how ``dvc.lock`` contradicts the receipt of a stage; empty if it does not."""
     entry, where = snapshot.locked[stage], snapshot.place
     content = snapshot.read(receipt_path(stage))
     if content is None:
@@ -116,20 +123,22 @@ def contradiction(snapshot: Snapshot, stage: str) -> str:
     if receipt is None or entry.outs.get(receipt_path(stage)) not in (None, hashlib.md5(content).hexdigest()):
         return f"{receipt_path(stage)} {where} was altered"
     for path, md5sum in entry.outs.items():
-        written = snapshot.read(path)  # of what lies in git; data does not
+        written = snapshot.read(path)  # None for data, which is not in git
         if written is not None and hashlib.md5(written).hexdigest() != md5sum:
-            return f"{path} {where} is not what the dvc.lock names"
-    ran, left = receipt
-    odd = ran.against_lock(entry)
-    if odd:
-        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(odd)}"
+            return f"{path} {where} does not match the dvc.lock"
+    fingerprint, made = receipt
+    changed = fingerprint.against_lock(entry)
+    if changed:
+        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(changed)}"
     outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
-    odd = differing(left, outs)
-    return f"{some(odd)} is not what stage {stage!r} made: it was committed to DVC by hand" if odd else ""
+    replaced = differing(made, outs)
+    if replaced:
+        return f"{some(replaced)} is not what stage {stage!r} made: it was committed to DVC by hand"
+    return ""
 
 
 def pinned_in(content: bytes | None) -> list[str]:
-    """Return the hashes that the content of a ``.dvc`` file pins."""
+    """Return the hashes in a ``.dvc`` file; empty if it is invalid."""
     try:
         outs = yaml.load(content or b"", Loader)["outs"]
         return [out["md5"] for out in outs if "md5" in out]
@@ -138,18 +147,18 @@ def pinned_in(content: bytes | None) -> list[str]:
 
 
 def local_folder(source: str | None) -> Path | None:
-    """Return the folder of an address of the registry, None where it is on a server."""
+    """Return the folder of a registry URL; None if it is not local."""
     if not source:
         return None
     parts = urlsplit(source)
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def reader(folder: Path) -> Read:
-    """Return what reads a file of a folder by its name."""
-    return lambda name: read_file(folder / name)
+def read_from(folder: Path, name: str) -> bytes | None:
+    """Return the content of a file in a folder, or None."""
+    return read_file(folder / name)
 
 
 def read_file(path: Path | None) -> bytes | None:
-    """Return the content of a file, None where there is none."""
+    """Return the content of a file, or None if it does not exist."""
     return path.read_bytes() if path is not None and path.is_file() else None
