@@ -1,4 +1,4 @@
-"""A small project in git, with the files that the pipeline would have made and an MLflow store."""
+"""A small git project with the outputs of the pipeline and an MLflow store."""
 
 import csv
 import json
@@ -78,7 +78,7 @@ class Project:
         return self.git("rev-parse", "HEAD")
 
     def train(self, weights: str = "one") -> None:
-        """Write a candidate as the stage would, from the inputs as they are."""
+        """Write a candidate like the stage ``train``, from the current inputs."""
         self.candidate.mkdir(parents=True, exist_ok=True)
         (self.candidate / "model.onnx").write_text(f"onnx {weights}")
         (self.candidate / "model.safetensors").write_text(f"safetensors {weights}")
@@ -100,7 +100,7 @@ class Project:
             csv.writer(stream).writerows([["epoch", "train_loss", "val_auc"], [0, 0.6, 0.8], [1, 0.3, 0.97]])
 
     def evaluate(self, **changed: float) -> None:
-        """Write the reports as the stage would, and join them to the candidate in ``dvc.lock``."""
+        """Write the reports like the stage ``evaluate``, and update ``dvc.lock``."""
         values = GOOD | changed
         worst = {name for name in GOOD if name.startswith("worst_")}
         sections = {"subframes": {"auc"}, "blobs": GOOD.keys() - worst - {"auc"}, "robustness": worst}
@@ -119,7 +119,7 @@ class Project:
         self.lock()
 
     def lock(self) -> None:
-        """Write ``dvc.lock`` as DVC would, of the files as they are."""
+        """Write ``dvc.lock`` like DVC, from the current files."""
 
         def hashed(paths) -> list[dict]:
             return [{"path": path, "md5": dependency_hash(self.root / path)} for path in paths]
@@ -136,7 +136,7 @@ class Project:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def reworded(self) -> str:
-        """The parameters with a comment more: the same numbers, another file."""
+        """Return ``params.yaml`` with a comment added: equal values, different bytes."""
         return (self.root / "params.yaml").read_text() + "# a comment\n"
 
     def line_hashes(self) -> list[str]:
@@ -144,7 +144,7 @@ class Project:
 
 
 def register(project: Project, weights: str | None = None) -> int:
-    """Make a version of the candidate, or of one with other weights; return its number."""
+    """Register the candidate, or one with other weights; return the version number."""
     if weights:
         project.train(weights)
         project.evaluate()
@@ -168,7 +168,7 @@ def champion(project: Project) -> str:
 
 
 def fresh_clone(project: Project, to: Path, blank_database: Path) -> Project:
-    """What git brings: sources, champion and log; no data, no candidate, no store."""
+    """Clone the project: sources, champion and log, without data, candidate and runs."""
     project.commit()
     project.git("clone", "--quiet", str(project.root), str(to))
     shutil.copyfile(blank_database, to / "mlflow.db")
@@ -195,7 +195,7 @@ def make_project(root: Path) -> Project:
 
 
 def settings() -> Params:
-    """The project's own parameters, with few resamples."""
+    """Return the project's parameters with few resamples."""
     params = load_params(Path(__file__).parents[2] / "params.yaml")
     few = params.evaluate.model_copy(update={"bootstrap": 100})
     return params.model_copy(update={"evaluate": few})
@@ -203,13 +203,13 @@ def settings() -> Params:
 
 @pytest.fixture
 def ungated(monkeypatch):
-    """Promotions that no gate looks at: the models of these tests are text, and no detectors."""
+    """Disable the promotion criteria: the models of these tests are text files."""
     monkeypatch.setattr("blobwatch.lineage.promotion.commands.run_gates", lambda *arguments: [])
 
 
 @pytest.fixture(scope="session")
 def blank_database(tmp_path_factory) -> Path:
-    """An MLflow database with its tables alone: making them takes seconds, copying them does not."""
+    """Create an empty MLflow database once; creating takes seconds, copying is fast."""
     from mlflow import MlflowClient
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
@@ -219,7 +219,7 @@ def blank_database(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, blank_database) -> Project:
-    """A project with a store, a trained candidate and its evaluation."""
+    """Create a project with a store, a trained candidate and its evaluation."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = make_project(tmp_path / "project")
     shutil.copyfile(blank_database, made.root / "mlflow.db")

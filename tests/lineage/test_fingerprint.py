@@ -31,7 +31,7 @@ def root(tmp_path):
 
 
 def model_of(root: Path, taken: Fingerprint) -> Model:
-    """A model made from these inputs, as its manifest says."""
+    """Return a model whose manifest records this fingerprint."""
     manifest = {
         "fingerprint": {"sha256": taken.sha256, "parts": taken.parts},
         "data": taken.parts["data"],
@@ -40,7 +40,7 @@ def model_of(root: Path, taken: Fingerprint) -> Model:
     return Model(root, json.loads(json.dumps(manifest)), files={})
 
 
-def test_names_code_data_params_and_command(root):
+def test_fingerprint_has_code_data_params_and_command(root):
     parts = take(root, "train").parts
     assert set(parts["code"]) == {"src/pkg", "requirements.lock"}
     assert set(parts["data"]) == {"data/subframes"}
@@ -49,7 +49,7 @@ def test_names_code_data_params_and_command(root):
     assert parts["command"].startswith("blobwatch train")
 
 
-def test_comes_out_again_and_survives_json(root):
+def test_fingerprint_is_reproducible_and_survives_json(root):
     first = take(root, "train")
     assert take(root, "train") == first
     again = Fingerprint(json.loads(json.dumps(first.parts)))
@@ -57,7 +57,7 @@ def test_comes_out_again_and_survives_json(root):
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "named"),
+    ("path", "text", "reported"),
     [
         ("src/pkg/loss.py", "weight = 2\n", "src/pkg"),
         ("requirements.lock", "torch==2.14.0\n", "requirements.lock"),
@@ -66,14 +66,14 @@ def test_comes_out_again_and_survives_json(root):
         ("dvc.yaml", yaml.safe_dump(DVC).replace("blobwatch train", "blobwatch train --fast"), "command"),
     ],
 )
-def test_an_input_that_changed_meanwhile_is_named(root, path, text, named):
+def test_changed_input_is_reported(root, path, text, reported):
     before = take(root, "train")
     (root / path).write_text(text)
-    with pytest.raises(BlobwatchError, match=rf"^{named} changed while stage 'train' ran"):
+    with pytest.raises(BlobwatchError, match=rf"^{reported} changed while stage 'train' ran"):
         refuse_change(root, "train", before)
 
 
-def test_what_is_no_input_may_change(root):
+def test_other_files_may_change(root):
     before = take(root, "train")
     (root / "params.yaml").write_text(
         "seed: 7\ntrain: {learning_rate: 0.003, epochs: 3}\nevaluate: {bootstrap: 900}\n"
@@ -83,14 +83,14 @@ def test_what_is_no_input_may_change(root):
     assert take(root, "train").sha256 == before.sha256
 
 
-def test_a_model_says_what_it_was_made_from(root):
+def test_manifest_contains_fingerprint(root):
     taken = take(root, "train")
     found = fingerprint_of(model_of(root, taken))
     assert (found, found.sha256) == (taken, taken.sha256)
 
 
 @pytest.mark.parametrize("lost", ["fingerprint", "data"])
-def test_a_model_that_does_not_say_what_it_was_made_from_is_refused(root, lost):
+def test_manifest_without_fingerprint_is_rejected(root, lost):
     model = model_of(root, take(root, "train"))
     del model.manifest[lost]
     with pytest.raises(BlobwatchError, match=r"manifest\.json does not name .* `dvc repro`"):
@@ -107,14 +107,14 @@ def test_a_model_that_does_not_say_what_it_was_made_from_is_refused(root, lost):
         lambda manifest: manifest.update(exposures=[EXPOSED[0] | {"md5": "f" * 32}, *EXPOSED[1:]]),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(root, change):
+def test_inconsistent_manifest_is_rejected(root, change):
     model = model_of(root, take(root, "train"))
     change(model.manifest)
     with pytest.raises(BlobwatchError, match=r"manifest\.json contradicts itself"):
         fingerprint_of(model)
 
 
-def test_caches_do_not_count(root):
+def test_caches_are_excluded(root):
     before = take(root, "train")
     (root / "src/pkg/__pycache__").mkdir()
     (root / "src/pkg/__pycache__/loss.cpython-311.pyc").write_bytes(b"code")
@@ -129,7 +129,7 @@ def test_templates_in_dependencies_are_resolved(root):
 
 
 @pytest.mark.parametrize(
-    ("break_it", "sentence"),
+    ("break_project", "message"),
     [
         (lambda root: (root / "requirements.lock").unlink(), r"requirements\.lock does not exist"),
         (lambda root: (root / "params.yaml").write_text("seed: 1\n"), "params.yaml has no train"),
@@ -138,18 +138,18 @@ def test_templates_in_dependencies_are_resolved(root):
         (lambda root: (root / "dvc.yaml").unlink(), "dvc\.yaml does not exist"),
     ],
 )
-def test_says_what_is_wrong(root, break_it, sentence):
-    break_it(root)
-    with pytest.raises(BlobwatchError, match=sentence):
+def test_invalid_project_is_reported(root, break_project, message):
+    break_project(root)
+    with pytest.raises(BlobwatchError, match=message):
         take(root, "train")
 
 
-def test_hashes_are_those_of_dvc(root):
+def test_hashes_equal_those_of_dvc(root):
     (root / "src/pkg/__pycache__").mkdir()
     (root / "src/pkg/__pycache__/x.pyc").write_bytes(b"code")
     (root / "src/pkg/part").mkdir()
     (root / "src/pkg/part/z.py").write_text("")
-    (root / "src/pkg/part.py").write_text("1")  # sorts otherwise as text than as path
+    (root / "src/pkg/part.py").write_text("1")  # sorts differently as text and as path
     (root / ".dvcignore").write_text("__pycache__/\n")
     script = (
         "import sys\n"
@@ -159,13 +159,13 @@ def test_hashes_are_those_of_dvc(root):
         "path = sys.argv[1] + '/src/pkg'\n"
         "print(build(repo.cache.local, path, repo.fs, 'md5', ignore=repo.dvcignore)[2].hash_info.value)\n"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, str(root)], capture_output=True, text=True, check=True
     )
-    assert dependency_hash(root / "src/pkg") == said.stdout.split()[-1]
+    assert dependency_hash(root / "src/pkg") == output.stdout.split()[-1]
 
 
-def test_the_exposures_behind_the_subframes_are_part_of_it(root):
+def test_fingerprint_includes_exposures_of_subframes(root):
     before = take(root, "train")
     assert before.parts["exposures"] == {row["rootname"]: row["md5"] for row in EXPOSED}
     write_table(root / "data/subframes" / EXPOSURES, EXPOSED[:2])
@@ -175,15 +175,15 @@ def test_the_exposures_behind_the_subframes_are_part_of_it(root):
 PLACES = [Path(place) for place in ("data/subframes", "models/candidate", "reports/train")]
 
 
-def made_by_train(root: Path) -> None:
+def write_outputs(root: Path) -> None:
     for path in ("models/candidate/model.onnx", "reports/train/history.csv"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text("made")
 
 
-def test_a_stage_leaves_what_it_took_and_what_it_made(root):
+def test_stage_writes_receipt_of_inputs_and_outputs(root):
     with witnessed(root, "train", *PLACES):
-        made_by_train(root)
+        write_outputs(root)
     fingerprint, made = read_receipt((root / receipt_path("train")).read_bytes())
     assert fingerprint == take(root, "train")
     assert made == {
@@ -191,10 +191,10 @@ def test_a_stage_leaves_what_it_took_and_what_it_made(root):
     }
 
 
-def test_a_stage_whose_input_changed_meanwhile_leaves_nothing_and_ends_badly(root):
+def test_stage_with_changed_input_fails_without_receipt(root):
     def stage():
         with witnessed(root, "train", *PLACES):
-            made_by_train(root)
+            write_outputs(root)
             (root / "src/pkg/loss.py").write_text("weight = 2\n")
 
     with pytest.raises(BlobwatchError, match=r"^src/pkg changed while stage 'train' ran"):
@@ -202,10 +202,10 @@ def test_a_stage_whose_input_changed_meanwhile_leaves_nothing_and_ends_badly(roo
     assert not (root / receipt_path("train")).exists()
 
 
-def test_a_run_on_other_places_is_none_of_the_pipeline(root, tmp_path):
+def test_run_with_other_paths_writes_no_receipt(root, tmp_path):
     with witnessed(root, "train", tmp_path, *PLACES[1:]):
-        made_by_train(root)
-    with witnessed(tmp_path, "train", *PLACES):  # no project at all
+        write_outputs(root)
+    with witnessed(tmp_path, "train", *PLACES):  # not a project
         pass
     assert not (root / receipt_path("train")).exists()
 
@@ -219,13 +219,13 @@ def test_a_run_on_other_places_is_none_of_the_pipeline(root, tmp_path):
         lambda text: "",
     ],
 )
-def test_a_receipt_that_was_altered_says_nothing(root, change):
+def test_altered_receipt_is_ignored(root, change):
     with witnessed(root, "train", *PLACES):
-        made_by_train(root)
+        write_outputs(root)
     assert read_receipt(change((root / receipt_path("train")).read_text()).encode()) is None
 
 
-def test_what_a_lock_says_otherwise_is_named(root):
+def test_differences_from_lock_are_listed(root):
     taken = take(root, "train")
     parts = json.loads(json.dumps(taken.parts))
     locked = Locked(parts["command"], parts["code"] | parts["data"], parts["params"], {})
@@ -236,7 +236,7 @@ def test_what_a_lock_says_otherwise_is_named(root):
     assert taken.against_lock(other) == ["src/pkg", "seed", "command"]
 
 
-def test_what_people_give_counts_as_code_since_it_lies_in_git():
+def test_user_provided_files_count_as_code():
     assert not is_data("data/labels")
     assert not is_data("data/templates")
     assert is_data("data/raw/archive")

@@ -9,7 +9,7 @@ def made(tmp_path):
     return make_project(tmp_path / "project")
 
 
-def test_main_checkout_of_itself_and_of_a_worktree(made, tmp_path):
+def test_main_checkout_of_worktree(made, tmp_path):
     made.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
     assert git.main_checkout(made.root) == made.root
     assert git.main_checkout(tmp_path / "side") == made.root
@@ -18,7 +18,7 @@ def test_main_checkout_of_itself_and_of_a_worktree(made, tmp_path):
     assert not git.is_aside(made.root)
 
 
-def test_main_checkout_of_a_queued_experiment_of_a_worktree(made, tmp_path):
+def test_main_checkout_of_queued_experiment(made, tmp_path):
     made.git("worktree", "add", "--quiet", str(tmp_path / "side"), "-b", "side")
     folder = tmp_path / "side/.dvc/tmp/exps/tmpabc"
     made.git("clone", "--quiet", str(made.root), str(folder))
@@ -27,18 +27,18 @@ def test_main_checkout_of_a_queued_experiment_of_a_worktree(made, tmp_path):
     assert git.experiment_home(made.root) is None
 
 
-def test_main_checkout_of_a_project_in_a_folder_of_its_repository(made):
+def test_main_checkout_of_project_in_subfolder(made):
     (made.root / "part").mkdir()
     assert git.main_checkout(made.root / "part") == made.root / "part"
 
 
-def test_without_git(tmp_path):
+def test_folder_without_repository(tmp_path):
     assert git.main_checkout(tmp_path) == tmp_path
     assert git.commit(tmp_path) == ""
     assert git.uncommitted(tmp_path) == list(git.INPUTS)
 
 
-def test_uncommitted_names_inputs_only(made):
+def test_uncommitted_lists_inputs_only(made):
     (made.root / "README.md").write_text("words")
     assert git.uncommitted(made.root) == []
     (made.root / "src/pkg/new.py").write_text("")

@@ -1,4 +1,4 @@
-"""Versions side by side, the space that is freed, a version rebuilt, and runs that are never lost."""
+"""Commands models, compare, gc and verify, and the recording of all training runs."""
 
 import json
 import os
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def runs(lab: SmallProject) -> dict[str, str]:
-    """The finished runs of trainings, by their fingerprint."""
+    """Return the learning rate of each finished run by its fingerprint."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{lab.root / 'mlflow.db'}")
@@ -32,16 +32,16 @@ def test_models_lists_each_version_with_its_state_metrics_and_data(seasoned):
     assert first["data"] == second["data"] == json.loads(manifest(seasoned))["data"]
     auc = first["metrics"]["auc"]
     assert auc["low"] <= auc["value"] <= auc["high"]
-    said = seasoned.blobwatch("models").stdout
-    assert "champion" in said
-    assert "challenger (forced)" in said
+    output = seasoned.blobwatch("models").stdout
+    assert "champion" in output
+    assert "challenger (forced)" in output
 
 
 def manifest(lab: SmallProject) -> str:
     return (lab.root / "models/champion/manifest.json").read_text()
 
 
-def test_compare_says_what_differs_and_by_how_much_on_the_same_subframes(seasoned):
+def test_compare_lists_differences_on_the_same_subframes(seasoned):
     found = json.loads(seasoned.blobwatch("compare", "1", "2", "--json").stdout)
     assert found["versions"] == [1, 2]
     assert found["params"] == {"train.learning_rate": [0.006, 0.004]}
@@ -60,7 +60,7 @@ def test_compare_says_what_differs_and_by_how_much_on_the_same_subframes(seasone
     assert "train.learning_rate" in seasoned.blobwatch("compare", "1", "2").stdout
 
 
-def test_gc_frees_what_no_promoted_version_needs_and_nothing_else(old_lab):
+def test_gc_removes_only_unneeded_objects(old_lab):
     lab = old_lab
     cache = lab.root / ".dvc/cache/files/md5"
     (lab.root / "loose").mkdir()
@@ -80,8 +80,8 @@ def test_gc_frees_what_no_promoted_version_needs_and_nothing_else(old_lab):
     assert "no unused objects" in lab.blobwatch("gc").stdout
 
 
-def test_gc_keeps_a_promoted_version_of_which_dvc_knows_no_more(old_lab):
-    """The first version is deployed, and what lies here is the second: plain ``dvc gc`` removes the first."""
+def test_gc_keeps_promoted_version_that_dvc_gc_removes(old_lab):
+    """Plain ``dvc gc`` removes the deployed version, because the workspace holds another."""
     lab = old_lab
     weights = md5((lab.root / "models/champion/model.safetensors").read_bytes()).hexdigest()
     cached = lab.root / ".dvc/cache/files/md5" / weights[:2] / weights[2:]
@@ -92,18 +92,18 @@ def test_gc_keeps_a_promoted_version_of_which_dvc_knows_no_more(old_lab):
     assert not cached.exists()
 
 
-def test_gc_keeps_what_a_dvc_file_anywhere_names(old_lab):
+def test_gc_keeps_objects_of_dvc_files(old_lab):
     lab = old_lab
     (lab.root / "notes").mkdir()
     (lab.root / "notes/big.bin").write_bytes(os.urandom(5000))
     lab.dvc("add", "notes/big.bin")
     assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
     lab.commit()
-    (lab.root / "notes/big.bin.dvc").unlink()  # the commit has it still
+    (lab.root / "notes/big.bin.dvc").unlink()  # still in the commit
     assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
 
 
-def test_gc_does_not_forget_what_a_lost_listing_named(old_lab):
+def test_gc_refuses_to_delete_if_a_listing_is_missing(old_lab):
     lab = old_lab
     name = json.loads(manifest(lab))["data"]["data/subframes"]
     listing = lab.root / ".dvc/cache/files/md5" / name[:2] / name[2:]
@@ -111,14 +111,14 @@ def test_gc_does_not_forget_what_a_lost_listing_named(old_lab):
     found = json.loads(lab.blobwatch("gc", "--json").stdout)
     assert found["unknown"]["version 1"] == [name]
     assert found["objects"]
-    said = lab.blobwatch("gc", "--delete", status=1).stderr
-    assert "the listings of some folders of" in said
+    output = lab.blobwatch("gc", "--delete", status=1).stderr
+    assert "the listings of some folders of" in output
     assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == found["objects"]
     lab.blobwatch("gc", "--delete", "--lost")
     assert json.loads(lab.blobwatch("gc", "--json").stdout)["objects"] == []
 
 
-def test_gc_refuses_where_it_might_harm(old_lab):
+def test_gc_refuses_during_a_stage_and_on_a_shared_cache(old_lab):
     lab = old_lab
     (lab.root / ".dvc/tmp").mkdir(exist_ok=True)
     note = {"write": {str(lab.root / "data/difference"): {"pid": os.getpid(), "cmd": "dvc repro"}}}
@@ -129,7 +129,7 @@ def test_gc_refuses_where_it_might_harm(old_lab):
     assert "may serve other projects" in lab.blobwatch("gc", "--delete", status=1).stderr
 
 
-def test_a_version_comes_out_again_and_the_workspace_is_left_alone(seasoned):
+def test_verify_reproduces_version_without_changing_workspace(seasoned):
     status = seasoned.git("status", "--porcelain")
     lock = (seasoned.root / "dvc.lock").read_bytes()
     files = {path: path.stat().st_mtime_ns for path in (seasoned.root / "data").rglob("*")}
@@ -144,7 +144,7 @@ def test_a_version_comes_out_again_and_the_workspace_is_left_alone(seasoned):
     assert runs(seasoned) == before
 
 
-def test_a_parameter_changed_and_changed_back_leaves_two_runs(lab):
+def test_changing_a_parameter_and_back_records_two_runs(lab):
     first = runs(lab)
     for rate in (0.004, 0.006):
         lab.params(train={"learning_rate": rate})
@@ -155,8 +155,8 @@ def test_a_parameter_changed_and_changed_back_leaves_two_runs(lab):
     assert len(runs(lab)) == 2
 
 
-def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(small, tmp_path):
-    """The data come from the first project's cache; there is no MLflow store before the two begin."""
+def test_parallel_queued_experiments_record_all_runs(small, tmp_path):
+    """Two workers start on a clone without an MLflow store; the data are pulled."""
     small.git("clone", "--quiet", str(small.root), str(tmp_path / "clone"))
     clone = SmallProject(tmp_path / "clone")
     clone.dvc("remote", "add", "--default", "first", str(small.root / ".dvc/cache"))
@@ -167,19 +167,19 @@ def test_queued_experiments_with_two_workers_on_a_fresh_checkout_lose_no_run(sma
     clone.dvc("queue", "start", "--jobs", "2")
     clone.dvc("queue", "logs", "--follow", first_task(clone, 0))
     clone.dvc("queue", "logs", "--follow", first_task(clone, 1))
-    said = clone.dvc("queue", "status").stdout
-    assert said.count("Success") == 2, said
+    output = clone.dvc("queue", "status").stdout
+    assert output.count("Success") == 2, output
     assert sorted(runs(clone).values()) == ["0.003", "0.007"]
 
 
 def first_task(lab: SmallProject, number: int) -> str:
-    """The name of a queued experiment."""
+    """Return the name of a queued experiment."""
     lines = [line for line in lab.dvc("queue", "status").stdout.splitlines() if line[:1].isalnum()]
     return lines[1 + number].split()[0]
 
 
-def test_real_exposures_pinned_by_dvc_are_audited_and_come_out_again(lab):
-    """Exposures that no stage made: their ``.dvc`` file is the root of the chain."""
+def test_exposures_pinned_by_dvc_are_audited_and_verified(lab):
+    """The chain of exposures that no stage made starts at their ``.dvc`` file."""
     (lab.root / "data/raw/simulated").rename(lab.root / "data/raw/archive")
     (lab.root / "data/raw/archive/truth.csv").unlink()
     lab.params(data={"exposures": "data/raw/archive"})
@@ -198,9 +198,9 @@ def test_real_exposures_pinned_by_dvc_are_audited_and_come_out_again(lab):
     other = lab.root / found["exposures"][-1]["path"]
     original = other.read_bytes()
     other.write_bytes(original[:-2880])
-    lab.dvc("add", "data/raw/archive")  # as `dvc repro` does it by itself
-    said = lab.blobwatch("promote", "1", "--reason", "again", status=1).stderr
-    assert "its inputs are not committed: data/raw/archive.dvc" in said
+    lab.dvc("add", "data/raw/archive")  # `dvc repro` does the same
+    output = lab.blobwatch("promote", "1", "--reason", "again", status=1).stderr
+    assert "its inputs are not committed: data/raw/archive.dvc" in output
     other.write_bytes(original)
     lab.dvc("add", "data/raw/archive")
     exposure = lab.root / found["exposures"][0]["path"]
@@ -208,7 +208,7 @@ def test_real_exposures_pinned_by_dvc_are_audited_and_come_out_again(lab):
     found = lab.audit()
     assert found["verdict"] == "mismatch"
     assert [row["status"] for row in found["exposures"]].count("mismatch") == 1
-    lab.dvc("add", "data/raw/archive")  # another state now; what trained the champion is in the cache
+    lab.dvc("add", "data/raw/archive")  # the champion's training data are still in the cache
     assert lab.audit()["verdict"] == "ok"
     lab.dvc("gc", "--workspace", "--force")
     assert lab.audit()["verdict"] == "incomplete"
