@@ -13,13 +13,13 @@ from blobwatch.files import write_table
 from blobwatch.lineage.fingerprint import (
     EXPOSURES,
     Fingerprint,
+    check_unchanged,
     dependency_hash,
     is_data,
     read_receipt,
     receipt_path,
-    refuse_change,
+    record_receipt,
     take,
-    witnessed,
 )
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import Locked
@@ -70,7 +70,7 @@ def test_changed_input_is_reported(root, path, text, reported):
     before = take(root, "train")
     (root / path).write_text(text)
     with pytest.raises(BlobwatchError, match=rf"^{reported} changed while stage 'train' ran"):
-        refuse_change(root, "train", before)
+        check_unchanged(root, "train", before)
 
 
 def test_other_files_may_change(root):
@@ -79,7 +79,7 @@ def test_other_files_may_change(root):
         "seed: 7\ntrain: {learning_rate: 0.003, epochs: 3}\nevaluate: {bootstrap: 900}\n"
     )
     (root / "README.md").write_text("words")
-    refuse_change(root, "train", before)
+    check_unchanged(root, "train", before)
     assert take(root, "train").sha256 == before.sha256
 
 
@@ -182,7 +182,7 @@ def write_outputs(root: Path) -> None:
 
 
 def test_stage_writes_receipt_of_inputs_and_outputs(root):
-    with witnessed(root, "train", *PLACES):
+    with record_receipt(root, "train", *PLACES):
         write_outputs(root)
     fingerprint, made = read_receipt((root / receipt_path("train")).read_bytes())
     assert fingerprint == take(root, "train")
@@ -193,7 +193,7 @@ def test_stage_writes_receipt_of_inputs_and_outputs(root):
 
 def test_stage_with_changed_input_fails_without_receipt(root):
     def stage():
-        with witnessed(root, "train", *PLACES):
+        with record_receipt(root, "train", *PLACES):
             write_outputs(root)
             (root / "src/pkg/loss.py").write_text("weight = 2\n")
 
@@ -203,9 +203,9 @@ def test_stage_with_changed_input_fails_without_receipt(root):
 
 
 def test_run_with_other_paths_writes_no_receipt(root, tmp_path):
-    with witnessed(root, "train", tmp_path, *PLACES[1:]):
+    with record_receipt(root, "train", tmp_path, *PLACES[1:]):
         write_outputs(root)
-    with witnessed(tmp_path, "train", *PLACES):  # not a project
+    with record_receipt(tmp_path, "train", *PLACES):  # not a project
         pass
     assert not (root / receipt_path("train")).exists()
 
@@ -220,7 +220,7 @@ def test_run_with_other_paths_writes_no_receipt(root, tmp_path):
     ],
 )
 def test_altered_receipt_is_ignored(root, change):
-    with witnessed(root, "train", *PLACES):
+    with record_receipt(root, "train", *PLACES):
         write_outputs(root)
     assert read_receipt(change((root / receipt_path("train")).read_text()).encode()) is None
 
@@ -229,11 +229,11 @@ def test_differences_from_lock_are_listed(root):
     taken = take(root, "train")
     parts = json.loads(json.dumps(taken.parts))
     locked = Locked(parts["command"], parts["code"] | parts["data"], parts["params"], {})
-    assert taken.against_lock(locked) == []
+    assert taken.differences_from_lock(locked) == []
     other = Locked(
         parts["command"] + " --fast", locked.deps | {"src/pkg": "0"}, locked.params | {"seed": 8}, {}
     )
-    assert taken.against_lock(other) == ["src/pkg", "seed", "command"]
+    assert taken.differences_from_lock(other) == ["src/pkg", "seed", "command"]
 
 
 def test_user_provided_files_count_as_code():

@@ -14,8 +14,8 @@ def test_main_checkout_of_worktree(made, tmp_path):
     assert git.main_checkout(made.root) == made.root
     assert git.main_checkout(tmp_path / "side") == made.root
     assert git.branch(tmp_path / "side") == "side"
-    assert git.is_aside(tmp_path / "side")
-    assert not git.is_aside(made.root)
+    assert git.is_side_checkout(tmp_path / "side")
+    assert not git.is_side_checkout(made.root)
 
 
 def test_main_checkout_of_queued_experiment(made, tmp_path):

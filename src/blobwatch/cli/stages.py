@@ -16,11 +16,11 @@ PANEL = "Stages of the pipeline (dvc repro runs them)"
 @contextmanager
 def record_stage(name: str, *folders: Path) -> "Iterator[Params]":
     """Yield the parameters, and record the inputs and outputs of a stage."""
-    from blobwatch.lineage.fingerprint import witnessed
+    from blobwatch.lineage.fingerprint import record_receipt
     from blobwatch.params import load_params
 
     params = load_params()
-    with witnessed(Path.cwd(), name, *folders):
+    with record_receipt(Path.cwd(), name, *folders):
         yield params
 
 

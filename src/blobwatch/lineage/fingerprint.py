@@ -18,7 +18,7 @@ from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
 
 EXPOSURES = "exposures.csv"  # in data/subframes: its raw exposures and their hashes
 DATA = "data/"  # measured and derived data, stored by DVC
-GIVEN = ("data/labels", "data/overrules", "data/templates")  # provided by people, stored in git like code
+USER_FILES = ("data/labels", "data/overrules", "data/templates")  # stored in git, like code
 RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 
@@ -53,7 +53,7 @@ class Fingerprint:
                 names.append(part)
         return names
 
-    def against_lock(self, locked: Locked) -> list[str]:
+    def differences_from_lock(self, locked: Locked) -> list[str]:
         """List the paths and parameters that differ from a stage of ``dvc.lock``."""
         names = differing(self.parts["code"] | self.parts["data"], locked.deps)
         names += differing(self.parts["params"], locked.params)
@@ -65,7 +65,7 @@ def differing(one: dict, other: dict) -> list[str]:
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
 
-def some(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
     """Join the first five names and count the rest."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
@@ -81,7 +81,7 @@ def dependency_hash(path: Path) -> str:
 
 def is_data(path: str) -> bool:
     """Return whether a dependency is stored by DVC and not by git."""
-    return path.startswith(DATA) and path not in GIVEN
+    return path.startswith(DATA) and path not in USER_FILES
 
 
 def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
@@ -116,7 +116,7 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
     return Fingerprint(parts)
 
 
-def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
+def check_unchanged(root: Path, stage: str, before: Fingerprint) -> None:
     """Raise an error if inputs of a stage changed since ``before``."""
     changed = before.differences(take(root, stage))
     if changed:
@@ -127,7 +127,7 @@ def refuse_change(root: Path, stage: str, before: Fingerprint) -> None:
 
 
 @contextmanager
-def witnessed(root: Path, stage: str, *places: Path) -> Iterator[None]:
+def record_receipt(root: Path, stage: str, *places: Path) -> Iterator[None]:
     """Run a stage and write its receipt, ``reports/<stage>/fingerprint.json``.
 
     The receipt holds the fingerprint of the inputs and the hash of each output. It is committed to git, so
@@ -146,7 +146,7 @@ def witnessed(root: Path, stage: str, *places: Path) -> Iterator[None]:
         return
     before = take(root, stage)
     yield
-    refuse_change(root, stage, before)
+    check_unchanged(root, stage, before)
     receipt = receipt_path(stage)
     made = {out: dependency_hash(root / out) for out in entry.outs if out != receipt}
     write_json(root / receipt, {"fingerprint": before.as_json(), "made": made})

@@ -17,7 +17,7 @@ from blobwatch.lineage.fingerprint import is_data
 from blobwatch.lineage.model_version import Known, Subject
 from blobwatch.lineage.pipeline import Locked, parse_lock
 from blobwatch.lineage.promotion.deployment import lock_deployment, recover
-from blobwatch.lineage.restore import pinned_in, read_file
+from blobwatch.lineage.restore import parse_pin, read_file
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
     root = Path(root)
     recover(root)
     cache = Cache.of(root)
-    with lock_deployment(root, wait=0), undisturbed(root, cache):
+    with lock_deployment(root, wait=0), lock_cache(root, cache):
         known = Known.of(root)
-        named = {"the project as it lies here": named_here(root)}
+        named = {"the project as it lies here": workspace_hashes(root)}
         for version in sorted({record["version"] for record in known.records}):
-            named[f"version {version}"] = named_by(Subject.find(root, known, version))
+            named[f"version {version}"] = version_hashes(Subject.find(root, known, version))
         needs = {who: cache.needed(hashes) for who, hashes in named.items()}
         unknown = {who: sorted(folders) for who, (_, folders) in needs.items() if folders}
         stored, keep = cache.stored(), set().union(*(hashes for hashes, _ in needs.values()))
@@ -89,7 +89,7 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
 
 
 @contextmanager
-def undisturbed(root: Path, cache: Cache) -> Iterator[None]:
+def lock_cache(root: Path, cache: Cache) -> Iterator[None]:
     """Hold DVC's lock; raise if a stage is running or the cache may be shared."""
     from dvc.lock import LockError
     from dvc.repo import Repo
@@ -119,7 +119,7 @@ def is_running(root: Path) -> bool:
     return any(pid_exists(process["pid"]) for process in [*readers, *writers])
 
 
-def named_here(root: Path) -> set[str]:
+def workspace_hashes(root: Path) -> set[str]:
     """Return the hashes in ``dvc.lock`` and ``.dvc`` files, of the workspace and HEAD."""
     tracked = (git.git(root, "ls-files", "--", "*.dvc") or "").splitlines()
     committed = git.files_at(root, "HEAD", ["dvc.lock", *tracked])
@@ -129,13 +129,13 @@ def named_here(root: Path) -> set[str]:
     locks = [
         content for content in (read_file(root / "dvc.lock"), committed.pop("dvc.lock", None)) if content
     ]
-    named = {md5sum for content in locks for md5sum in hashes_of(parse_lock(content.decode()))}
+    named = {md5sum for content in locks for md5sum in locked_hashes(parse_lock(content.decode()))}
     for content in [*committed.values(), *(path.read_bytes() for path in present)]:
-        named.update(pinned_in(content))
+        named.update(parse_pin(content))
     return named
 
 
-def named_by(subject: Subject) -> set[str]:
+def version_hashes(subject: Subject) -> set[str]:
     """Return the hashes of the files and inputs of a promoted version; raise if they are unknown."""
     found = subject.snapshots()
     if not found:
@@ -145,10 +145,10 @@ def named_by(subject: Subject) -> set[str]:
         )
     named = {md5(content).hexdigest() for content in subject.contents.values()}
     named |= {row["md5"] for row in subject.exposures}
-    return named.union(*(hashes_of(snapshot.locked) for snapshot in found))
+    return named.union(*(locked_hashes(snapshot.locked) for snapshot in found))
 
 
-def hashes_of(locked: dict[str, Locked]) -> set[str]:
+def locked_hashes(locked: dict[str, Locked]) -> set[str]:
     """Return the hashes of outputs and data inputs in a ``dvc.lock``."""
     made = {md5sum for entry in locked.values() for md5sum in entry.outs.values()}
     taken = {md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if is_data(path)}

@@ -48,7 +48,7 @@ def main_checkout(root: Path) -> Path:
     return Path(common).parent / prefix if Path(common).name == ".git" else root
 
 
-def is_aside(root: Path) -> bool:
+def is_side_checkout(root: Path) -> bool:
     """Return whether this is a worktree or experiment folder, where deployment is disabled."""
     return main_checkout(root) != Path(root).resolve()
 

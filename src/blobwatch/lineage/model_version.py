@@ -49,7 +49,7 @@ class Known:
         BlobwatchError
             If a line of the log was altered, or the project has no git commit.
         """
-        refuse_outside_git(root)
+        require_git(root)
         records = promotion_log.read(Path(root) / LOG)
         try:
             return cls(records, snapshot.read_registry(root))
@@ -198,7 +198,7 @@ class Subject:
             yield Model.load(folder)
 
 
-def refuse_outside_git(root: Path) -> None:
+def require_git(root: Path) -> None:
     """Raise unless the folder has a git commit: the history holds deployed versions."""
     if not git.commit(root):
         raise BlobwatchError(f"{Path(root).resolve()}: no git commit found. Run this command in a clone")

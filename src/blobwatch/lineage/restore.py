@@ -12,7 +12,7 @@ import yaml
 from blobwatch.artefact import CHAMPION, MANIFEST
 from blobwatch.lineage import git
 from blobwatch.lineage.dvc_cache import Cache
-from blobwatch.lineage.fingerprint import differing, read_receipt, receipt_path, some
+from blobwatch.lineage.fingerprint import differing, join_names, read_receipt, receipt_path
 from blobwatch.lineage.pipeline import Loader, Locked, parse_lock
 
 CANDIDATE = "models/candidate"
@@ -127,17 +127,18 @@ def contradiction(snapshot: Snapshot, stage: str) -> str:
         if written is not None and hashlib.md5(written).hexdigest() != md5sum:
             return f"{path} {where} does not match the dvc.lock"
     fingerprint, made = receipt
-    changed = fingerprint.against_lock(entry)
+    changed = fingerprint.differences_from_lock(entry)
     if changed:
-        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {some(changed)}"
+        names = join_names(changed)
+        return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {names}"
     outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
     replaced = differing(made, outs)
     if replaced:
-        return f"{some(replaced)} is not what stage {stage!r} made: it was committed to DVC by hand"
+        return f"{join_names(replaced)} is not what stage {stage!r} made: it was committed to DVC by hand"
     return ""
 
 
-def pinned_in(content: bytes | None) -> list[str]:
+def parse_pin(content: bytes | None) -> list[str]:
     """Return the hashes in a ``.dvc`` file; empty if it is invalid."""
     try:
         outs = yaml.load(content or b"", Loader)["outs"]

@@ -97,7 +97,7 @@ def register_new_version(
 
 def list_obstacles(root: Path, model: Model, champion: tuple[Model, int] | None) -> list[str]:
     """Return the reasons against an automatic promotion of a good model."""
-    if git.is_aside(root):
+    if git.is_side_checkout(root):
         home = git.main_checkout(root)
         return [f"this is a worktree or a queued experiment. Apply it in {home}, commit and promote there"]
     if champion and model.sha256 == champion[0].sha256:

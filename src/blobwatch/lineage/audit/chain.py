@@ -7,11 +7,11 @@ from pathlib import Path
 
 from blobwatch.files import listing_hash
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import GIVEN, is_data, read_receipt, receipt_path, some
+from blobwatch.lineage.fingerprint import USER_FILES, is_data, join_names, read_receipt, receipt_path
 from blobwatch.lineage.model_version import Subject
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import maker
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, pinned_in
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin
 
 LINK_OF_STAGE = {"subframes": "subframes", "difference": "difference images"}
 ORDER = ["dvc.lock", *LINK_OF_STAGE.values(), "raw exposures"]
@@ -65,8 +65,8 @@ def training_step(subject: Subject, snapshot: Snapshot) -> Step:
     entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
     if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
         problem = f"in the dvc.lock {snapshot.place}, stage 'train' does not make this model"
-    elif changed := subject.fingerprint.against_lock(entry):
-        problem = f"the dvc.lock {snapshot.place} records different training inputs: {some(changed)}"
+    elif changed := subject.fingerprint.differences_from_lock(entry):
+        problem = f"the dvc.lock {snapshot.place} records different training inputs: {join_names(changed)}"
     elif receipt and receipt[0] != subject.fingerprint:
         problem = f"{receipt_path('train')} {snapshot.place} belongs to a different training"
     else:
@@ -96,9 +96,9 @@ def find_pin_problem(subject: Subject, snapshot: Snapshot, path: str, expected: 
     """Return the problem if a ``.dvc`` file of raw exposures has a different hash."""
     of_commit = Snapshot(subject.root, subject.commit.removesuffix(DIRTY), {})
     for one in (snapshot, of_commit):
-        pinned = pinned_in(one.read(f"{path}.dvc"))
+        pinned = parse_pin(one.read(f"{path}.dvc"))
         if pinned and pinned != [expected]:
-            return f"{path}.dvc {one.place} has the hash {some(pinned)}"
+            return f"{path}.dvc {one.place} has the hash {join_names(pinned)}"
     return ""
 
 
@@ -111,13 +111,14 @@ def find_code_problem(subject: Subject, snapshot: Snapshot, stage: str) -> str:
     changed = [path for path in deps if not is_data(path) and hash_in_commit(content, path) != deps[path]]
     if not changed:
         return ""
-    return f"stage {stage!r} ran with code that differs from commit {subject.commit[:12]}: {some(changed)}"
+    commit = subject.commit[:12]
+    return f"stage {stage!r} ran with code that differs from commit {commit}: {join_names(changed)}"
 
 
 @cache
 def files_of_commit(root: Path, commit: str) -> dict[str, bytes]:
     """Return the code, environment, parameters and user-provided files of a commit."""
-    return git.files_at(root, commit, ["src", "requirements.lock", "params.yaml", *GIVEN])
+    return git.files_at(root, commit, ["src", "requirements.lock", "params.yaml", *USER_FILES])
 
 
 def hash_in_commit(content: dict[str, bytes], path: str) -> str:

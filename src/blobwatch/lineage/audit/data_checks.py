@@ -12,11 +12,11 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.audit.chain import ORDER, Step, files_of_commit, hash_in_commit
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK, FolderCheck, check_folder
 from blobwatch.lineage.audit.record_checks import Link
-from blobwatch.lineage.fingerprint import receipt_path, some
+from blobwatch.lineage.fingerprint import join_names, receipt_path
 from blobwatch.lineage.model_version import Subject
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Loader, look_up, parse_lock
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, pinned_in, read_file, snapshots
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin, read_file, snapshots
 from blobwatch.lineage.tracking.logging import metric_values
 
 METRICS = "reports/evaluate/metrics.json"
@@ -40,7 +40,8 @@ def check_commit(subject: Subject) -> Link:
             same = False
         changed += [] if same else [name]
     if changed:
-        return Link("commit", MISMATCH, expected, expected, f"differs from the training: {some(changed)}")
+        note = f"differs from the training: {join_names(changed)}"
+        return Link("commit", MISMATCH, expected, expected, note)
     return Link("commit", OK, expected, expected, f"{len(parts['code'])} paths and the parameters agree")
 
 
@@ -54,7 +55,7 @@ def check_lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -
             status, note = MISMATCH, chain[0].problem
         return Link("dvc.lock", status, chain[0].expected, snapshot.outs[CANDIDATE], note)
     for other in snapshots(subject.root):
-        if "train" in other.locked and not subject.fingerprint.against_lock(other.locked["train"]):
+        if "train" in other.locked and not subject.fingerprint.differences_from_lock(other.locked["train"]):
             note = f"in the dvc.lock {other.place}, the same inputs made a different model"
             return Link("dvc.lock", MISMATCH, subject.folder_hash, other.outs[CANDIDATE], note)
     note = "no dvc.lock in this checkout or its history has this model; commit the one that does"
@@ -81,7 +82,7 @@ def check_evaluation(subject: Subject, found: list[Snapshot]) -> Link:
                 snapshot, "evaluate", OK, f"{len(logged)} metrics, {snapshot.place}"
             )
             return Link("evaluation", status, md5(content).hexdigest(), md5(content).hexdigest(), note)
-        status, problem = MISMATCH, f"the report has different values of {some(changed)}"
+        status, problem = MISMATCH, f"the report has different values of {join_names(changed)}"
     return Link("evaluation", status, note=problem)
 
 
@@ -131,7 +132,7 @@ def include_exposures(link: Link, rows: list[dict]) -> Link:
     if link.link != ORDER[-1] or link.status != OK or found <= {OK}:
         return link
     status = MISMATCH if MISMATCH in found else MISSING
-    names = some([row["rootname"] for row in rows if row["status"] != OK])
+    names = join_names([row["rootname"] for row in rows if row["status"] != OK])
     return replace(link, status=status, note=f"missing, or different from the manifest: {names}")
 
 
@@ -167,4 +168,4 @@ def find_recorded_hashes(root: Path) -> Callable[[str], str | None]:
     """Return a function from a path to its hash in the current ``dvc.lock`` or ``.dvc`` file."""
     current = parse_lock((read_file(root / "dvc.lock") or b"").decode())
     outs = {path: md5sum for one in current.values() for path, md5sum in one.outs.items()}
-    return lambda path: outs.get(path) or next(iter(pinned_in(read_file(root / f"{path}.dvc"))), None)
+    return lambda path: outs.get(path) or next(iter(parse_pin(read_file(root / f"{path}.dvc"))), None)

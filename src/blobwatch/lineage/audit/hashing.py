@@ -7,7 +7,7 @@ from pathlib import Path
 
 from blobwatch.files import file_hash, listing_hash
 from blobwatch.lineage.dvc_cache import Cache
-from blobwatch.lineage.fingerprint import some
+from blobwatch.lineage.fingerprint import join_names
 from blobwatch.progress import track
 
 OK, MISSING, MISMATCH = "ok", "missing", "mismatch"
@@ -77,7 +77,7 @@ def check_folder(
     added = sorted(hashes.keys() - required.keys()) if listing else []
     status = MISSING if absent and not altered and not added else MISMATCH
     parts = [("altered", altered), ("added", added), ("missing", absent)]
-    note = "; ".join(f"{word} in {place}: {some(names)}" for word, names in parts if names)
+    note = "; ".join(f"{word} in {place}: {join_names(names)}" for word, names in parts if names)
     return FolderCheck(status, found, note or f"{place} has a different hash", hashes)
 
 

@@ -11,12 +11,12 @@ from blobwatch.files import listing_hash
 from blobwatch.lineage.audit.chain import LINK_OF_STAGE, Step, files_of_commit, hash_in_commit
 from blobwatch.lineage.audit.hashing import FolderCheck
 from blobwatch.lineage.dvc_cache import Cache
-from blobwatch.lineage.fingerprint import GIVEN, read_receipt, receipt_path
+from blobwatch.lineage.fingerprint import USER_FILES, read_receipt, receipt_path
 from blobwatch.lineage.model_version import Subject
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.restore import Snapshot, read_file
 
-FOLDER = GIVEN[0]
+FOLDER = USER_FILES[0]
 TABLE = f"{FOLDER}/{LABELS}"
 
 

@@ -8,7 +8,7 @@ from blobwatch.artefact import CHAMPION, DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
-from blobwatch.lineage.fingerprint import differing, some
+from blobwatch.lineage.fingerprint import differing, join_names
 from blobwatch.lineage.model_version import Subject, hashes_in
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
@@ -75,10 +75,10 @@ def check_files(subject: Subject) -> Link:
         )
         altered, absent = compare_files(contents, subject.promised)
         if altered:
-            note = f"{CHAMPION}: {some(altered)} differs from the promoted version"
+            note = f"{CHAMPION}: {join_names(altered)} differs from the promoted version"
             return Link(name, MISMATCH, expected, found, note)
         if absent:
-            return Link(name, MISSING, expected, found, f"{CHAMPION}: {some(absent)} is missing")
+            return Link(name, MISSING, expected, found, f"{CHAMPION}: {join_names(absent)} is missing")
         deployed = read_file(subject.root / CHAMPION / DEPLOYED)
         if deployed is None:
             return Link(name, MISSING, expected, found, f"{CHAMPION}: {DEPLOYED} is missing")
@@ -111,7 +111,8 @@ def check_registry(subject: Subject) -> Link:
         return Link(name, MISSING, expected, "", note)
     tags = hashes_in(known.tags)
     if tags != subject.promised:
-        note = f"the tags of the version have a different hash of {some(differing(tags, subject.promised))}"
+        altered = join_names(differing(tags, subject.promised))
+        note = f"the tags of the version have a different hash of {altered}"
         return Link(name, MISMATCH, expected, format_hashes(tags), note)
     folder = local_folder(known.source)
     if folder is None:
@@ -119,10 +120,10 @@ def check_registry(subject: Subject) -> Link:
         return Link(name, OK, expected, format_hashes(tags), note)
     altered, absent = compare_files({file: read_file(folder / file) for file in tags}, tags)
     if altered:
-        note = f"{some(altered)} in {folder} was changed after registration"
+        note = f"{join_names(altered)} in {folder} was changed after registration"
         return Link(name, MISMATCH, expected, "", note)
     if absent:
-        return Link(name, MISSING, expected, "", f"{some(absent)} is missing from {folder}")
+        return Link(name, MISSING, expected, "", f"{join_names(absent)} is missing from {folder}")
     return Link(name, OK, expected, format_hashes(tags), "tags and files agree")
 
 

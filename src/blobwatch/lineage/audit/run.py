@@ -13,7 +13,7 @@ from blobwatch.lineage.audit.chain import choose_snapshot
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
-from blobwatch.lineage.model_version import Known, Subject, refuse_outside_git
+from blobwatch.lineage.model_version import Known, Subject, require_git
 from blobwatch.lineage.restore import Snapshot
 
 
@@ -57,7 +57,7 @@ def audit(root: Path, name: str = "champion") -> Audit:
         If the version does not exist, or nothing is deployed.
     """
     root = Path(root)
-    refuse_outside_git(root)
+    require_git(root)
     try:
         known = Known.of(root)
     except BlobwatchError as error:  # a broken log prevents all other checks

@@ -95,7 +95,7 @@ def require_reason(reason: str) -> None:
 
 def require_main_checkout(root: Path) -> None:
     """Raise an error in a worktree or a queued DVC experiment."""
-    if git.is_aside(root):
+    if git.is_side_checkout(root):
         raise BlobwatchError(f"{root} is a side checkout. Promote in {git.main_checkout(root)}")
 
 

@@ -130,7 +130,7 @@ def update_registry(root: Path, store: Store, records: list[dict]) -> tuple[Mode
     run_id = find_or_rebuild_run(store, root, model, commit=record["commit"])
     version = registry.register(store, model, run_id, record["commit"], at_least=record["version"])
     number, alias = int(version.version), registry.get_alias(store, registry.CHAMPION)
-    if alias is None or (needs_alias(root, store, alias, number, line) and not git.is_aside(root)):
+    if alias is None or (needs_alias(root, store, alias, number, line) and not git.is_side_checkout(root)):
         registry.set_champion(store, number, line, record["who"])
     return model, number
 

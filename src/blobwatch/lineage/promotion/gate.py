@@ -11,7 +11,7 @@ from pathlib import Path
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import dependency_hash, some, take
+from blobwatch.lineage.fingerprint import dependency_hash, join_names, take
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
 from blobwatch.lineage.promotion.criteria import Check, ModelScores, check_floors, check_not_worse
@@ -70,7 +70,7 @@ def run_check(name: str, success: str, find: Callable[..., str], *arguments: obj
 def find_uncommitted(root: Path) -> str:
     """Return a message on inputs that differ from the commit, or an empty string."""
     changed = git.uncommitted(root)
-    return f"its inputs are not committed: {some(changed)}. Commit them and promote" if changed else ""
+    return f"its inputs are not committed: {join_names(changed)}. Commit them and promote" if changed else ""
 
 
 def find_outdated(root: Path) -> str:
@@ -83,15 +83,16 @@ def find_outdated(root: Path) -> str:
     needed = upstream(stages, REPORT_STAGE)
     frozen = [name for name in needed if stages[name].frozen]
     if frozen:
-        return f"{some(frozen)} is frozen, so it may be out of date. Run `dvc unfreeze` and `dvc repro`"
+        return f"{join_names(frozen)} is frozen, so it may be out of date. Run `dvc unfreeze` and `dvc repro`"
     locked, hash_of = parse_lock(lock.read_text()) if lock.is_file() else {}, cache(dependency_hash)
     for name in needed:
         if name not in locked:
             return f"stage {name!r} has not run. Run `dvc repro`"
-        changed = take(root, name, hash_of).against_lock(locked[name])
+        changed = take(root, name, hash_of).differences_from_lock(locked[name])
         changed += [path for path, md5 in locked[name].outs.items() if hash_of(Path(root) / path) != md5]
         if changed:
-            return f"stage {name!r} is not up to date: {some(changed)} changed since it ran. Run `dvc repro`"
+            names = join_names(changed)
+            return f"stage {name!r} is not up to date: {names} changed since it ran. Run `dvc repro`"
         if problem := contradiction(Snapshot(Path(root), None, locked), name):
             return f"{problem}. Run `dvc repro --force {name}`"
     return ""
@@ -102,7 +103,7 @@ def compare_inputs(root: Path, model: Model) -> str:
     now, then = take(root, "train"), fingerprint_of(model)
     if now.sha256 == then.sha256:
         return ""
-    changed = some(now.differences(then)) or "how a number is written"  # 1 is 1.0, but not in JSON
+    changed = join_names(now.differences(then)) or "how a number is written"  # 1 is 1.0, but not in JSON
     return (
         f"it was not trained from this checkout: {changed} differs. Check out its commit, or run `dvc repro`"
     )
@@ -112,7 +113,7 @@ def compare_files(root: Path, model: Model) -> str:
     """Return a message if the report describes another model, or an empty string."""
     reported = Model.load(Path(root) / CANDIDATE)
     changed = sorted(name for name in model.files if model.files[name] != reported.files[name])
-    return f"{CANDIDATE} is another model: {some(changed)} differs. Run `dvc repro`" if changed else ""
+    return f"{CANDIDATE} is another model: {join_names(changed)} differs. Run `dvc repro`" if changed else ""
 
 
 def compare_outputs(model: Model) -> str:

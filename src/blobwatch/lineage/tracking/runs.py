@@ -10,7 +10,7 @@ from numbers import Real
 from pathlib import Path
 
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import Fingerprint, refuse_change
+from blobwatch.lineage.fingerprint import Fingerprint, check_unchanged
 from blobwatch.lineage.tracking.store import FINGERPRINT, Store, open_store
 
 REBUILT = "blobwatch.rebuilt"
@@ -96,7 +96,7 @@ def training(root: Path, fingerprint: Fingerprint) -> Iterator[Run]:
     try:
         with system_metrics(store, run_id):
             yield Run(store, run_id, list_epochs(store, run_id))
-        refuse_change(root, "train", fingerprint)
+        check_unchanged(root, "train", fingerprint)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
