@@ -12,7 +12,7 @@ import yaml
 
 from blobwatch.artefact import Model
 from blobwatch.files import file_hash, write_json, write_table
-from blobwatch.lineage.fingerprint import EXPOSURES, dependency_hash, take
+from blobwatch.lineage.fingerprint import EXPOSURES, dependency_hash, take_fingerprint
 from blobwatch.lineage.origin import commit_of, fingerprint_of
 from blobwatch.lineage.pipeline import read_stages
 from blobwatch.lineage.promotion import commands, promotion_log
@@ -82,7 +82,7 @@ class Project:
         self.candidate.mkdir(parents=True, exist_ok=True)
         (self.candidate / "model.onnx").write_text(f"onnx {weights}")
         (self.candidate / "model.safetensors").write_text(f"safetensors {weights}")
-        taken = take(self.root, "train")
+        taken = take_fingerprint(self.root, "train")
         manifest = {
             "name": "blobwatch",
             "architecture": {"name": "compact", "stride": 8},
@@ -126,7 +126,7 @@ class Project:
 
         stages = {
             name: {"cmd": stage.command, "deps": hashed(stage.deps), "outs": hashed(stage.outs)}
-            | {"params": {"params.yaml": take(self.root, name).parts["params"]}}
+            | {"params": {"params.yaml": take_fingerprint(self.root, name).parts["params"]}}
             for name, stage in read_stages(self.root).items()
         }
         (self.root / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))

@@ -19,7 +19,7 @@ from blobwatch.lineage.fingerprint import (
     read_receipt,
     receipt_path,
     record_receipt,
-    take,
+    take_fingerprint,
 )
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import Locked
@@ -41,7 +41,7 @@ def model_of(root: Path, taken: Fingerprint) -> Model:
 
 
 def test_fingerprint_has_code_data_params_and_command(root):
-    parts = take(root, "train").parts
+    parts = take_fingerprint(root, "train").parts
     assert set(parts["code"]) == {"src/pkg", "requirements.lock"}
     assert set(parts["data"]) == {"data/subframes"}
     assert parts["data"]["data/subframes"].endswith(".dir")
@@ -50,8 +50,8 @@ def test_fingerprint_has_code_data_params_and_command(root):
 
 
 def test_fingerprint_is_reproducible_and_survives_json(root):
-    first = take(root, "train")
-    assert take(root, "train") == first
+    first = take_fingerprint(root, "train")
+    assert take_fingerprint(root, "train") == first
     again = Fingerprint(json.loads(json.dumps(first.parts)))
     assert (again, again.sha256) == (first, first.sha256)
 
@@ -67,31 +67,31 @@ def test_fingerprint_is_reproducible_and_survives_json(root):
     ],
 )
 def test_changed_input_is_reported(root, path, text, reported):
-    before = take(root, "train")
+    before = take_fingerprint(root, "train")
     (root / path).write_text(text)
     with pytest.raises(BlobwatchError, match=rf"^{reported} changed while stage 'train' ran"):
         check_unchanged(root, "train", before)
 
 
 def test_other_files_may_change(root):
-    before = take(root, "train")
+    before = take_fingerprint(root, "train")
     (root / "params.yaml").write_text(
         "seed: 7\ntrain: {learning_rate: 0.003, epochs: 3}\nevaluate: {bootstrap: 900}\n"
     )
     (root / "README.md").write_text("words")
     check_unchanged(root, "train", before)
-    assert take(root, "train").sha256 == before.sha256
+    assert take_fingerprint(root, "train").sha256 == before.sha256
 
 
 def test_manifest_contains_fingerprint(root):
-    taken = take(root, "train")
+    taken = take_fingerprint(root, "train")
     found = fingerprint_of(model_of(root, taken))
     assert (found, found.sha256) == (taken, taken.sha256)
 
 
 @pytest.mark.parametrize("lost", ["fingerprint", "data"])
 def test_manifest_without_fingerprint_is_rejected(root, lost):
-    model = model_of(root, take(root, "train"))
+    model = model_of(root, take_fingerprint(root, "train"))
     del model.manifest[lost]
     with pytest.raises(BlobwatchError, match=r"manifest\.json does not name .* `dvc repro`"):
         fingerprint_of(model)
@@ -108,24 +108,24 @@ def test_manifest_without_fingerprint_is_rejected(root, lost):
     ],
 )
 def test_inconsistent_manifest_is_rejected(root, change):
-    model = model_of(root, take(root, "train"))
+    model = model_of(root, take_fingerprint(root, "train"))
     change(model.manifest)
     with pytest.raises(BlobwatchError, match=r"manifest\.json contradicts itself"):
         fingerprint_of(model)
 
 
 def test_caches_are_excluded(root):
-    before = take(root, "train")
+    before = take_fingerprint(root, "train")
     (root / "src/pkg/__pycache__").mkdir()
     (root / "src/pkg/__pycache__/loss.cpython-311.pyc").write_bytes(b"code")
-    assert take(root, "train") == before
+    assert take_fingerprint(root, "train") == before
 
 
 def test_templates_in_dependencies_are_resolved(root):
     text = (root / "dvc.yaml").read_text().replace("- data/subframes", "- data/${place.name}")
     (root / "dvc.yaml").write_text(text)
     (root / "params.yaml").write_text((root / "params.yaml").read_text() + "place: {name: subframes}\n")
-    assert set(take(root, "train").parts["data"]) == {"data/subframes"}
+    assert set(take_fingerprint(root, "train").parts["data"]) == {"data/subframes"}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_templates_in_dependencies_are_resolved(root):
 def test_invalid_project_is_reported(root, break_project, message):
     break_project(root)
     with pytest.raises(BlobwatchError, match=message):
-        take(root, "train")
+        take_fingerprint(root, "train")
 
 
 def test_hashes_equal_those_of_dvc(root):
@@ -166,10 +166,10 @@ def test_hashes_equal_those_of_dvc(root):
 
 
 def test_fingerprint_includes_exposures_of_subframes(root):
-    before = take(root, "train")
+    before = take_fingerprint(root, "train")
     assert before.parts["exposures"] == {row["rootname"]: row["md5"] for row in EXPOSED}
     write_table(root / "data/subframes" / EXPOSURES, EXPOSED[:2])
-    assert before.differences(take(root, "train")) == ["data/subframes", EXPOSED[2]["rootname"]]
+    assert before.differences(take_fingerprint(root, "train")) == ["data/subframes", EXPOSED[2]["rootname"]]
 
 
 PLACES = [Path(place) for place in ("data/subframes", "models/candidate", "reports/train")]
@@ -185,7 +185,7 @@ def test_stage_writes_receipt_of_inputs_and_outputs(root):
     with record_receipt(root, "train", *PLACES):
         write_outputs(root)
     fingerprint, made = read_receipt((root / receipt_path("train")).read_bytes())
-    assert fingerprint == take(root, "train")
+    assert fingerprint == take_fingerprint(root, "train")
     assert made == {
         path: dependency_hash(root / path) for path in ("models/candidate", "reports/train/history.csv")
     }
@@ -226,7 +226,7 @@ def test_altered_receipt_is_ignored(root, change):
 
 
 def test_differences_from_lock_are_listed(root):
-    taken = take(root, "train")
+    taken = take_fingerprint(root, "train")
     parts = json.loads(json.dumps(taken.parts))
     locked = Locked(parts["command"], parts["code"] | parts["data"], parts["params"], {})
     assert taken.differences_from_lock(locked) == []

@@ -17,7 +17,7 @@ from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector import clean_frames
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, write_json
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
 from blobwatch.params import load_params
@@ -57,7 +57,7 @@ def evaluated(folder, blank_database):
     for number, (split, count) in enumerate({"val": 8, "test": 16, "final": 16}.items()):
         write_shard(project.subframes / split / "izzz0000q.npz", easy_subframes(count, number, HARD))
     write_model(project.candidate)
-    taken = take(project.root, "train")
+    taken = take_fingerprint(project.root, "train")
     manifest = json.loads((project.candidate / "manifest.json").read_text())
     manifest |= {"fingerprint": taken.as_json(), "data": taken.parts["data"], "exposures": EXPOSED}
     write_json(project.candidate / "manifest.json", manifest)

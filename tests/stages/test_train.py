@@ -19,7 +19,7 @@ from blobwatch.detector.network import build_network, count_parameters
 from blobwatch.detector.scoring import score_model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
@@ -71,7 +71,7 @@ def history_of(made) -> list[dict]:
 
 def test_manifest_contains_lineage(trained):
     model = Model.load(trained.candidate)
-    fingerprint = take(trained.root, "train")
+    fingerprint = take_fingerprint(trained.root, "train")
     assert model.manifest["fingerprint"] == {"sha256": fingerprint.sha256, "parts": fingerprint.parts}
     assert model.manifest["data"] == {"data/subframes": folder_hash(trained.subframes)}
     assert model.manifest["exposures"] == EXPOSED
@@ -129,7 +129,7 @@ def test_threshold_keeps_false_rate_on_val(trained):
 
 def test_mlflow_run_has_epochs(trained):
     store = open_store(trained.root)
-    run = find_run(store, take(trained.root, "train").sha256)
+    run = find_run(store, take_fingerprint(trained.root, "train").sha256)
     assert run.info.status == "FINISHED"
     logged = store.client.get_metric_history(run.info.run_id, "val_loss")
     assert [metric.step for metric in logged] == [0, 1]
@@ -166,7 +166,7 @@ def test_interrupted_training_resumes(trained, tmp_path, blank_database, monkeyp
     assert not made.candidate.exists()
     assert not (made.root / "reports/train").exists()
     (checkpoint,) = (made.root / UNFINISHED).iterdir()
-    assert checkpoint.stem == take(made.root, "train").sha256
+    assert checkpoint.stem == take_fingerprint(made.root, "train").sha256
     run_train(made)
     assert seen == [0, 1]
     assert list((made.root / UNFINISHED).iterdir()) == []

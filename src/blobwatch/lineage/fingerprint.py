@@ -84,7 +84,7 @@ def is_data(path: str) -> bool:
     return path.startswith(DATA) and path not in USER_FILES
 
 
-def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
+def take_fingerprint(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_hash) -> Fingerprint:
     """Take the fingerprint of a stage from the current files.
 
     Parameters
@@ -118,7 +118,7 @@ def take(root: Path, stage: str, hash_of: Callable[[Path], str] = dependency_has
 
 def check_unchanged(root: Path, stage: str, before: Fingerprint) -> None:
     """Raise an error if inputs of a stage changed since ``before``."""
-    changed = before.differences(take(root, stage))
+    changed = before.differences(take_fingerprint(root, stage))
     if changed:
         raise BlobwatchError(
             f"{', '.join(changed)} changed while stage {stage!r} ran, so its output matches no single state. "
@@ -144,7 +144,7 @@ def record_receipt(root: Path, stage: str, *places: Path) -> Iterator[None]:
     if entry is None or entry.command.split()[2:] != [str(place) for place in places]:
         yield
         return
-    before = take(root, stage)
+    before = take_fingerprint(root, stage)
     yield
     check_unchanged(root, stage, before)
     receipt = receipt_path(stage)

@@ -14,7 +14,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.dvc_cache import FILES, Cache
 from blobwatch.lineage.fingerprint import is_data
-from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.pipeline import Locked, parse_lock
 from blobwatch.lineage.promotion.deployment import lock_deployment, recover
 from blobwatch.lineage.restore import parse_pin, read_file
@@ -67,10 +67,10 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
     recover(root)
     cache = Cache.of(root)
     with lock_deployment(root, wait=0), lock_cache(root, cache):
-        known = Known.of(root)
+        known = VersionIndex.of(root)
         named = {"the project as it lies here": workspace_hashes(root)}
         for version in sorted({record["version"] for record in known.records}):
-            named[f"version {version}"] = version_hashes(Subject.find(root, known, version))
+            named[f"version {version}"] = version_hashes(ModelVersion.find(root, known, version))
         needs = {who: cache.needed(hashes) for who, hashes in named.items()}
         unknown = {who: sorted(folders) for who, (_, folders) in needs.items() if folders}
         stored, keep = cache.stored(), set().union(*(hashes for hashes, _ in needs.values()))
@@ -135,7 +135,7 @@ def workspace_hashes(root: Path) -> set[str]:
     return named
 
 
-def version_hashes(subject: Subject) -> set[str]:
+def version_hashes(subject: ModelVersion) -> set[str]:
     """Return the hashes of the files and inputs of a promoted version; raise if they are unknown."""
     found = subject.snapshots()
     if not found:
@@ -155,7 +155,7 @@ def locked_hashes(locked: dict[str, Locked]) -> set[str]:
     return made | taken
 
 
-def deleted_runs(known: Known) -> list[str]:
+def deleted_runs(known: VersionIndex) -> list[str]:
     """Return runs deleted in MLflow that no promoted or registered version uses."""
     promoted = {record["fingerprint"] for record in known.records}
     runs = known.mirror.runs if known.mirror else {}

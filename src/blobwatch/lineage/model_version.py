@@ -23,7 +23,7 @@ from blobwatch.lineage.tracking.snapshot import Mirror
 
 
 @dataclass(frozen=True)
-class Known:
+class VersionIndex:
     """The records of all versions in the promotion log and in MLflow.
 
     Attributes
@@ -32,16 +32,16 @@ class Known:
         Records of the promotion log, oldest first.
     mirror : Mirror or None
         Contents of MLflow; None if it is not available.
-    silence : str
+    mlflow_error : str
         Why MLflow is not available.
     """
 
     records: list[dict]
     mirror: Mirror | None
-    silence: str = ""
+    mlflow_error: str = ""
 
     @classmethod
-    def of(cls, root: Path) -> "Known":
+    def of(cls, root: Path) -> "VersionIndex":
         """Read the promotion log and MLflow of a project.
 
         Raises
@@ -73,20 +73,20 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelVersion:
     """A model version with its files, if they are found."""
 
     root: Path
     version: int
-    known: Known
+    known: VersionIndex
     record: dict | None
     registered: snapshot.Version | None
-    promised: dict[str, str]  # the sha256 of each file, by its name
+    expected_files: dict[str, str]  # the sha256 of each file, by its name
     contents: dict[str, bytes]
     where: str
 
     @classmethod
-    def named(cls, root: Path, known: Known, name: str) -> "Subject":
+    def from_name(cls, root: Path, known: VersionIndex, name: str) -> "ModelVersion":
         """Return a version by its number, or the champion.
 
         Raises
@@ -103,7 +103,7 @@ class Subject:
         return cls.find(root, known, known.deployed if name == "champion" else int(name))
 
     @classmethod
-    def find(cls, root: Path, known: Known, version: int) -> "Subject":
+    def find(cls, root: Path, known: VersionIndex, version: int) -> "ModelVersion":
         """Return a version by its number.
 
         Raises
@@ -116,9 +116,9 @@ class Subject:
         if record is None and registered is None:
             numbers = ", ".join(map(str, known.versions)) or "none"
             raise BlobwatchError(f"version {version} not found. Known versions: {numbers}")
-        promised = record["files"] if record else hashes_in(registered.tags)
-        contents, where = find_files(root, promised, registered.source if registered else None)
-        return cls(Path(root), version, known, record, registered, promised, contents, where)
+        expected_files = record["files"] if record else hashes_in(registered.tags)
+        contents, where = find_files(root, expected_files, registered.source if registered else None)
+        return cls(Path(root), version, known, record, registered, expected_files, contents, where)
 
     @property
     def is_deployed(self) -> bool:

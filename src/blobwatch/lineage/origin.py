@@ -5,7 +5,7 @@ from pathlib import Path
 from blobwatch.artefact import MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import Fingerprint, take
+from blobwatch.lineage.fingerprint import Fingerprint, take_fingerprint
 
 DIRTY = "-dirty"  # suffix of a commit that does not contain the inputs
 
@@ -41,7 +41,7 @@ def commit_of(root: Path, fingerprint: Fingerprint) -> str:
     """Return the current commit, with suffix ``-dirty`` if the inputs differ from it."""
     commit = git.commit(root)
     try:
-        matches = not git.uncommitted(root) and take(root, "train").sha256 == fingerprint.sha256
+        matches = not git.uncommitted(root) and take_fingerprint(root, "train").sha256 == fingerprint.sha256
     except BlobwatchError:  # an input is missing
         matches = False
     return commit if matches else commit + DIRTY

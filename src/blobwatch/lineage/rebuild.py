@@ -16,7 +16,7 @@ from blobwatch.lineage.audit.chain import choose_snapshot
 from blobwatch.lineage.audit.data_checks import METRICS
 from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import receipt_path
-from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Locked, parse_lock, read_stages, upstream
 from blobwatch.lineage.restore import CANDIDATE
@@ -77,7 +77,7 @@ def verify(root: Path, name: str = "champion") -> Verification:
         If its commit or its ``dvc.lock`` is not found, or a stage fails.
     """
     root = Path(root).resolve()
-    subject = Subject.named(root, Known.of(root), name)
+    subject = ModelVersion.from_name(root, VersionIndex.of(root), name)
     if subject.commit.endswith(DIRTY):
         raise BlobwatchError(
             f"version {subject.version} cannot be rebuilt, because its inputs were not committed"
@@ -95,8 +95,8 @@ def verify(root: Path, name: str = "champion") -> Verification:
         packages = compare_environment(clone)
         reproduce(clone, root, "train")
         stages = compare_stages(snapshot.locked, clone)
-        same = {file: file_hash(clone / CANDIDATE / file) for file in subject.promised} == subject.promised
-        if same:
+        files = subject.expected_files
+        if all(file_hash(clone / CANDIDATE / file) == sha256 for file, sha256 in files.items()):
             return Verification(subject.version, EQUAL, stages, [], packages)
         reproduce(clone, root, "evaluate")
         committed = json.loads(snapshot.read(METRICS) or b"{}")

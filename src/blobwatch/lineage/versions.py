@@ -13,7 +13,7 @@ from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.metrics import auc
 from blobwatch.detector.scoring import ScoringResult, score_model
 from blobwatch.lineage.fingerprint import differing
-from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.promotion.criteria import FLOORS
 from blobwatch.lineage.tracking.registry import DATA
 from blobwatch.lineage.tracking.runs import flat
@@ -33,16 +33,16 @@ def list_versions(root: Path) -> list[dict]:
         hash) and ``metrics`` (name to value, low and high; only the metrics of the promotion criteria).
         ``when``, ``who``, ``reason`` and ``forced`` describe the newest promotion.
     """
-    known = Known.of(root)
-    return [summarize_version(Subject.find(root, known, version)) for version in known.versions]
+    known = VersionIndex.of(root)
+    return [summarize_version(ModelVersion.find(root, known, version)) for version in known.versions]
 
 
-def summarize_version(subject: Subject) -> dict:
+def summarize_version(subject: ModelVersion) -> dict:
     """Return the summary of one version, see `list_versions`."""
     record = subject.record or {}
     tags = subject.registered.tags if subject.registered else {}
     data = {name.removeprefix(DATA): value for name, value in tags.items() if name.startswith(DATA)}
-    summary = {"version": subject.version, "state": subject.state, "sha256": subject.promised.get(ONNX)}
+    summary = {"version": subject.version, "state": subject.state, "sha256": subject.expected_files.get(ONNX)}
     summary |= {"run_id": subject.run_id, "commit": subject.commit, "data": record.get("data") or data}
     names = {name: f"{section}.{name}" for name, (section, *_) in FLOORS.items()}
     summary["metrics"] = {
@@ -81,8 +81,8 @@ def compare(root: Path, first: str, second: str, params: Params) -> dict:
     BlobwatchError
         If a version is unknown, its files are not found, or test subframes are missing.
     """
-    known = Known.of(root)
-    pair = [Subject.named(root, known, name) for name in (first, second)]
+    known = VersionIndex.of(root)
+    pair = [ModelVersion.from_name(root, known, name) for name in (first, second)]
     parts = [one.fingerprint.parts if one.fingerprint else {} for one in pair]
     params_of = [flat(one.get("params", {})) for one in parts]
     data_of, code_of = ([one.get(kind, {}) for one in parts] for kind in ("data", "code"))

@@ -15,7 +15,7 @@ from blobwatch.detector.scoring import score_model
 from blobwatch.detector.training import Plan, prepare_torch, subframe_logits, train_with_bar
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, read_table, write_json, write_table
-from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take
+from blobwatch.lineage.fingerprint import EXPOSURES, Fingerprint, take_fingerprint
 from blobwatch.lineage.tracking import runs
 from blobwatch.params import Params
 from blobwatch.progress import console
@@ -37,7 +37,7 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     params : Params
     """
     prepare_torch(params.threads)
-    fingerprint = take(root, "train")
+    fingerprint = take_fingerprint(root, "train")
     check_subframes(root, fingerprint, subframes)
     train_set, val_set = read_split(subframes, "train"), read_split(subframes, "val")
     # The run fails if an input changes during the training; then nothing is written.

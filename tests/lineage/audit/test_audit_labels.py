@@ -15,7 +15,7 @@ from blobwatch.lineage.audit import chain, data_checks, labels
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.run import Audit
 from blobwatch.lineage.fingerprint import Fingerprint
-from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.pipeline import parse_lock
 from blobwatch.lineage.restore import Snapshot
 
@@ -92,7 +92,9 @@ class Project:
             "exposures": [{"rootname": OWN, "path": "data/raw/x.fits", "md5": "0" * 32, "role": "train"}],
         }
         contents = {"manifest.json": json.dumps(manifest).encode()}
-        subject = Subject(self.root, 1, Known([], None), {"commit": self.commit}, None, {}, contents, "")
+        subject = ModelVersion(
+            self.root, 1, VersionIndex([], None), {"commit": self.commit}, None, {}, contents, ""
+        )
         snapshot = Snapshot(self.root, None, parse_lock((self.root / "dvc.lock").read_text()))
         steps = chain.trace_steps(subject, snapshot)
         return labels.find_labels(
@@ -190,7 +192,9 @@ def test_stage_fingerprint_of_other_subframes_is_ignored(project):
 
 
 def test_labels_are_unknown_without_manifest(project):
-    subject = Subject(project.root, 1, Known([], None), {"commit": project.commit}, None, {}, {}, "")
+    subject = ModelVersion(
+        project.root, 1, VersionIndex([], None), {"commit": project.commit}, None, {}, {}, ""
+    )
     assert labels.find_labels(subject, None, [], {}) == Labels(None, "the manifest is missing")
 
 
@@ -231,7 +235,7 @@ def test_malformed_table_is_reported(content):
     ],
 )
 def test_printed_audit_summarizes_labels(found, line, capsys):
-    subject = Subject(Path("."), 1, Known([], None), None, None, {}, {}, "")
+    subject = ModelVersion(Path("."), 1, VersionIndex([], None), None, None, {}, {}, "")
     print_audit(Audit(subject, [], labels=found))
     assert capsys.readouterr().out.splitlines()[-1] == line
 

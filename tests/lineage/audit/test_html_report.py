@@ -17,7 +17,7 @@ from blobwatch.lineage.audit.html_report import CHAIN, HISTORY, render_page, sho
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.audit.run import Audit
-from blobwatch.lineage.model_version import Known, Subject
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.pipeline import Locked
 from blobwatch.lineage.restore import Snapshot
 from blobwatch.lineage.tracking.snapshot import Version
@@ -87,11 +87,11 @@ def cells(table: Element) -> list[list[str]]:
     return [[text_of(cell) for cell in row] for row in table.iter("tr")]
 
 
-def make_subject(record: dict | None = RECORD, manifest: dict | None = None) -> Subject:
+def make_subject(record: dict | None = RECORD, manifest: dict | None = None) -> ModelVersion:
     contents = {} if manifest is None else {"manifest.json": json.dumps(manifest).encode()}
-    known = Known([record] if record else [], None, "no MLflow store found")
+    known = VersionIndex([record] if record else [], None, "no MLflow store found")
     registered = None if record else Version("aa" * 16, "", {"commit": "cc" * 20})
-    return Subject(Path("."), 3, known, record, registered, {}, contents, "")
+    return ModelVersion(Path("."), 3, known, record, registered, {}, contents, "")
 
 
 def make_label(**other) -> dict:

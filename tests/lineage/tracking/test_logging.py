@@ -2,7 +2,7 @@ import pytest
 from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking.logging import RECORDED, metric_values, record_evaluation
 from blobwatch.lineage.tracking.runs import training
 from blobwatch.lineage.tracking.store import open_store
@@ -17,7 +17,7 @@ def artifacts(client, run_id: str, folder: str | None = None) -> set[str]:
 
 
 def test_evaluation_is_logged_to_training_run(project):
-    with training(project.root, take(project.root, "train")) as run:
+    with training(project.root, take_fingerprint(project.root, "train")) as run:
         pass
     run_id, logged = record_evaluation(project.root, project.candidate, project.reports)
     assert (run_id, logged) == (run.run_id, True)

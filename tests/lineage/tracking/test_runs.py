@@ -5,7 +5,7 @@ import pytest
 from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking.runs import create_run, find_run, flat, training
 from blobwatch.lineage.tracking.store import open_store
 
@@ -15,7 +15,7 @@ ROW = {"epoch": 0, "train_loss": np.float32(0.5), "val_auc": 0.75}
 
 @pytest.fixture
 def taken(project):
-    return take(project.root, "train")
+    return take_fingerprint(project.root, "train")
 
 
 def interrupt(project, taken, error, steps=2):
@@ -61,7 +61,7 @@ def test_system_metrics_are_sampled(project, taken, monkeypatch):
 
 def test_uncommitted_inputs_set_dirty_flag(project):
     (project.root / "src/pkg/new.py").write_text("")
-    with training(project.root, take(project.root, "train")) as run:
+    with training(project.root, take_fingerprint(project.root, "train")) as run:
         pass
     assert run.store.client.get_run(run.run_id).data.tags["blobwatch.dirty"] == "true"
 

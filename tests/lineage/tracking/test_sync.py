@@ -4,7 +4,7 @@ import pytest
 from lineage.project import MLFLOW_WARNING, Project, promote
 
 from blobwatch.artefact import Model
-from blobwatch.lineage.fingerprint import take
+from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking import registry
 from blobwatch.lineage.tracking.runs import find_run, training
 from blobwatch.lineage.tracking.store import open_store
@@ -32,7 +32,7 @@ def test_sync_rebuilds_run_once(project):
 
 
 def test_sync_finds_existing_run(project):
-    with training(project.root, take(project.root, "train")) as run:
+    with training(project.root, take_fingerprint(project.root, "train")) as run:
         pass
     assert sync(project.root)[0] == f"the candidate's run is {run.run_id}, found by its fingerprint"
     assert len(runs(project)) == 1
@@ -55,7 +55,7 @@ def test_evaluation_of_another_candidate_is_not_logged(project, change):
 
 def test_sync_registers_champion_in_fresh_clone(project, tmp_path, blank_database):
     sync(project.root)
-    store, fingerprint = open_store(project.root), take(project.root, "train").sha256
+    store, fingerprint = open_store(project.root), take_fingerprint(project.root, "train").sha256
     run_id = find_run(store, fingerprint).info.run_id
     registry.register(store, Model.load(project.candidate), run_id, "abc")
     promote(project.root, 1, "good")

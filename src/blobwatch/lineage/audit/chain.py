@@ -8,7 +8,7 @@ from pathlib import Path
 from blobwatch.files import listing_hash
 from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import USER_FILES, is_data, join_names, read_receipt, receipt_path
-from blobwatch.lineage.model_version import Subject
+from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import maker
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin
@@ -29,7 +29,7 @@ class Step:
     forged: bool = False  # the problem cannot be explained by an unfinished later run
 
 
-def choose_snapshot(subject: Subject, found: list[Snapshot]) -> tuple[Snapshot | None, list[Step]]:
+def choose_snapshot(subject: ModelVersion, found: list[Snapshot]) -> tuple[Snapshot | None, list[Step]]:
     """Return the ``dvc.lock`` that contains the whole chain behind a model, and its steps.
 
     A lock committed between two runs may combine the model with newer data; then an older lock is used.
@@ -42,7 +42,7 @@ def choose_snapshot(subject: Subject, found: list[Snapshot]) -> tuple[Snapshot |
     return traced[0] if traced else (None, trace_steps(subject, None))
 
 
-def trace_steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
+def trace_steps(subject: ModelVersion, snapshot: Snapshot | None) -> list[Step]:
     """Return the steps from the model to the raw exposures; without a lock, only to the subframes."""
     if subject.fingerprint is None:
         return []
@@ -60,7 +60,7 @@ def trace_steps(subject: Subject, snapshot: Snapshot | None) -> list[Step]:
     return sorted(chain, key=lambda step: ORDER.index(step.link))
 
 
-def training_step(subject: Subject, snapshot: Snapshot) -> Step:
+def training_step(subject: ModelVersion, snapshot: Snapshot) -> Step:
     """Return the step from the model to its training."""
     entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
     if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
@@ -74,7 +74,9 @@ def training_step(subject: Subject, snapshot: Snapshot) -> Step:
     return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", problem, forged=bool(problem))
 
 
-def data_step(subject: Subject, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool) -> Step:
+def data_step(
+    subject: ModelVersion, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool
+) -> Step:
     """Return the step to a data folder; only raw exposures need no stage."""
     stage = maker(snapshot.locked, path) if snapshot else None
     link = LINK_OF_STAGE.get(stage or path.rpartition("/")[2], "raw exposures")
@@ -92,7 +94,7 @@ def data_step(subject: Subject, path: str, expected: str, snapshot: Snapshot | N
     return Step(link, path, expected, stage, problem or find_code_problem(subject, snapshot, stage))
 
 
-def find_pin_problem(subject: Subject, snapshot: Snapshot, path: str, expected: str) -> str:
+def find_pin_problem(subject: ModelVersion, snapshot: Snapshot, path: str, expected: str) -> str:
     """Return the problem if a ``.dvc`` file of raw exposures has a different hash."""
     of_commit = Snapshot(subject.root, subject.commit.removesuffix(DIRTY), {})
     for one in (snapshot, of_commit):
@@ -102,7 +104,7 @@ def find_pin_problem(subject: Subject, snapshot: Snapshot, path: str, expected: 
     return ""
 
 
-def find_code_problem(subject: Subject, snapshot: Snapshot, stage: str) -> str:
+def find_code_problem(subject: ModelVersion, snapshot: Snapshot, stage: str) -> str:
     """Return the problem if a stage ran other code than the version's commit has."""
     content = files_of_commit(subject.root, subject.commit)
     if not content:

@@ -13,7 +13,7 @@ from blobwatch.lineage.audit.chain import ORDER, Step, files_of_commit, hash_in_
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK, FolderCheck, check_folder
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.fingerprint import join_names, receipt_path
-from blobwatch.lineage.model_version import Subject
+from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.pipeline import Loader, look_up, parse_lock
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin, read_file, snapshots
@@ -22,7 +22,7 @@ from blobwatch.lineage.tracking.logging import metric_values
 METRICS = "reports/evaluate/metrics.json"
 
 
-def check_commit(subject: Subject) -> Link:
+def check_commit(subject: ModelVersion) -> Link:
     """Check that the commit has the code and parameters of the fingerprint."""
     expected, parts = subject.commit, subject.fingerprint.parts if subject.fingerprint else None
     if parts is None or expected.endswith(DIRTY):
@@ -45,7 +45,7 @@ def check_commit(subject: Subject) -> Link:
     return Link("commit", OK, expected, expected, f"{len(parts['code'])} paths and the parameters agree")
 
 
-def check_lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -> Link:
+def check_lock(subject: ModelVersion, snapshot: Snapshot | None, chain: list[Step]) -> Link:
     """Check that ``dvc.lock`` records this model as made from the inputs in the fingerprint."""
     if not subject.contents or subject.fingerprint is None:
         return Link("dvc.lock", MISSING, note="the model files are missing")
@@ -62,7 +62,7 @@ def check_lock(subject: Subject, snapshot: Snapshot | None, chain: list[Step]) -
     return Link("dvc.lock", MISSING, subject.folder_hash, "", note)
 
 
-def check_evaluation(subject: Subject, found: list[Snapshot]) -> Link:
+def check_evaluation(subject: ModelVersion, found: list[Snapshot]) -> Link:
     """Check that the metrics in the log equal those in an unaltered evaluation report."""
     if subject.record is None:
         return Link("evaluation", MISSING, note="never promoted, so the log has no metrics of it")
@@ -94,7 +94,7 @@ def find_report_problem(snapshot: Snapshot, content: bytes) -> str:
 
 
 def check_data(
-    subject: Subject, snapshot: Snapshot | None, chain: list[Step]
+    subject: ModelVersion, snapshot: Snapshot | None, chain: list[Step]
 ) -> tuple[list[Link], list[dict], dict[str, FolderCheck]]:
     """Hash each data folder behind the training and compare it with its step.
 

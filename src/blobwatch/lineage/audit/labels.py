@@ -12,7 +12,7 @@ from blobwatch.lineage.audit.chain import LINK_OF_STAGE, Step, files_of_commit, 
 from blobwatch.lineage.audit.hashing import FolderCheck
 from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import USER_FILES, read_receipt, receipt_path
-from blobwatch.lineage.model_version import Subject
+from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.restore import Snapshot, read_file
 
@@ -47,13 +47,13 @@ class Labels:
 
 
 def find_labels(
-    subject: Subject, snapshot: Snapshot | None, chain: list[Step], checks: dict[str, FolderCheck]
+    subject: ModelVersion, snapshot: Snapshot | None, chain: list[Step], checks: dict[str, FolderCheck]
 ) -> Labels:
     """Return the labels that the subframes of a version were made with.
 
     Parameters
     ----------
-    subject : Subject
+    subject : ModelVersion
     snapshot : Snapshot or None
         The ``dvc.lock`` that contains the chain.
     chain : list of Step
@@ -66,7 +66,7 @@ def find_labels(
     return read_from_subframes(subject, step, checks[step.path]) or read_from_commit(subject, snapshot, step)
 
 
-def read_from_subframes(subject: Subject, step: Step, result: FolderCheck) -> Labels | None:
+def read_from_subframes(subject: ModelVersion, step: Step, result: FolderCheck) -> Labels | None:
     """Return the labels stored with the subframes; None if no file with the right hash is found."""
     cache = Cache.of(subject.root)
     listings = (cache.listing(step.expected), result.listing)
@@ -86,7 +86,7 @@ def read_from_subframes(subject: Subject, step: Step, result: FolderCheck) -> La
     return None
 
 
-def read_from_commit(subject: Subject, snapshot: Snapshot | None, step: Step) -> Labels:
+def read_from_commit(subject: ModelVersion, snapshot: Snapshot | None, step: Step) -> Labels:
     """Return the labels of the commit, if the fingerprint of the subframes stage names them.
 
     Only the subframes show which of these labels were used. The labels of the manifest's exposures are an

@@ -9,7 +9,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
 from blobwatch.lineage.fingerprint import differing, join_names
-from blobwatch.lineage.model_version import Subject, hashes_in
+from blobwatch.lineage.model_version import ModelVersion, hashes_in
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
 from blobwatch.lineage.restore import local_folder, read_file
@@ -31,7 +31,7 @@ class Link:
 ACCEPTED_RESTART = "7ffe512ebc26cc854c533118429cdbd94e9dba77"
 
 
-def check_log(subject: Subject) -> Link:
+def check_log(subject: ModelVersion) -> Link:
     """Check that the log has the version and was not altered since it was committed."""
     lines, name = promotion_log.lines(subject.root / LOG), "promotions log"
     committed, earlier = git.since_added(subject.root, LOG)
@@ -57,7 +57,7 @@ def check_log(subject: Subject) -> Link:
     return Link(name, OK, last, last, "; ".join(notes))
 
 
-def deployed_line_hash(subject: Subject) -> str:
+def deployed_line_hash(subject: ModelVersion) -> str:
     """Return the hash of the log line recorded in the champion's folder; empty if there is none."""
     try:
         return Model.load(subject.root / CHAMPION).promotion
@@ -65,15 +65,15 @@ def deployed_line_hash(subject: Subject) -> str:
         return ""  # reported by the link of the model files
 
 
-def check_files(subject: Subject) -> Link:
+def check_files(subject: ModelVersion) -> Link:
     """Check the model files: those of the champion's folder if it is deployed, else any copy."""
-    name, expected = "model files", format_hashes(subject.promised)
+    name, expected = "model files", format_hashes(subject.expected_files)
     if subject.is_deployed:
-        contents = {file: read_file(subject.root / CHAMPION / file) for file in subject.promised}
+        contents = {file: read_file(subject.root / CHAMPION / file) for file in subject.expected_files}
         found = format_hashes(
             {file: sha256_of(content) for file, content in contents.items() if content is not None}
         )
-        altered, absent = compare_files(contents, subject.promised)
+        altered, absent = compare_files(contents, subject.expected_files)
         if altered:
             note = f"{CHAMPION}: {join_names(altered)} differs from the promoted version"
             return Link(name, MISMATCH, expected, found, note)
@@ -97,21 +97,21 @@ def compare_files(contents: dict[str, bytes | None], hashes: dict[str, str]) -> 
     return sorted(name for name in present if sha256_of(contents[name]) != hashes[name]), absent
 
 
-def expected_deployed(subject: Subject) -> dict:
+def expected_deployed(subject: ModelVersion) -> dict:
     """Return the required content of ``deployed.json``, from the last line of the log."""
     record, line = subject.known.records[-1], promotion_log.hashes(subject.root / LOG)[-1]
     return deployed_content(record["version"], record["run_id"], record["files"][MANIFEST], line)
 
 
-def check_registry(subject: Subject) -> Link:
+def check_registry(subject: ModelVersion) -> Link:
     """Check that the registry's version has the hashes and files of this model."""
-    name, expected, known = "registry", format_hashes(subject.promised), subject.registered
+    name, expected, known = "registry", format_hashes(subject.expected_files), subject.registered
     if known is None:
-        note = subject.known.silence or "the version is not registered; run `blobwatch sync`"
+        note = subject.known.mlflow_error or "the version is not registered; run `blobwatch sync`"
         return Link(name, MISSING, expected, "", note)
     tags = hashes_in(known.tags)
-    if tags != subject.promised:
-        altered = join_names(differing(tags, subject.promised))
+    if tags != subject.expected_files:
+        altered = join_names(differing(tags, subject.expected_files))
         note = f"the tags of the version have a different hash of {altered}"
         return Link(name, MISMATCH, expected, format_hashes(tags), note)
     folder = local_folder(known.source)
@@ -127,11 +127,11 @@ def check_registry(subject: Subject) -> Link:
     return Link(name, OK, expected, format_hashes(tags), "tags and files agree")
 
 
-def check_alias(subject: Subject) -> Link:
+def check_alias(subject: ModelVersion) -> Link:
     """Check that the registry's alias ``champion`` points at the version that the log names."""
     state, records, deployed = subject.known.mirror, subject.known.records, str(subject.known.deployed or "")
     if state is None or not records:
-        return Link("alias", MISSING, deployed, "", subject.known.silence or "no version is deployed")
+        return Link("alias", MISSING, deployed, "", subject.known.mlflow_error or "no version is deployed")
     if state.champion is None:
         return Link("alias", MISSING, deployed, "", "the alias does not exist; run `blobwatch sync`")
     tags = state.versions[state.champion].tags if state.champion in state.versions else {}
@@ -145,11 +145,11 @@ def check_alias(subject: Subject) -> Link:
     return Link("alias", MISMATCH, deployed, str(state.champion), note)
 
 
-def check_run(subject: Subject) -> Link:
+def check_run(subject: ModelVersion) -> Link:
     """Check that the MLflow run exists and has this fingerprint."""
     expected = subject.run_id
     if subject.known.mirror is None:
-        return Link("run", MISSING, expected, "", subject.known.silence)
+        return Link("run", MISSING, expected, "", subject.known.mlflow_error)
     found = subject.known.mirror.runs.get(expected)
     if found is None:
         note = "not found: deleted permanently, or never in this store; rebuild it with `blobwatch sync`"
@@ -163,7 +163,7 @@ def check_run(subject: Subject) -> Link:
     return Link("run", OK, expected, expected, "same fingerprint")
 
 
-def check_fingerprint(subject: Subject) -> Link:
+def check_fingerprint(subject: ModelVersion) -> Link:
     """Check that the fingerprint is the hash of its parts, and equal in manifest, log and registry."""
     if subject.fingerprint is None:
         return Link("fingerprint", MISSING, note="the manifest is missing")

@@ -13,7 +13,7 @@ from blobwatch.lineage.audit.chain import choose_snapshot
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
-from blobwatch.lineage.model_version import Known, Subject, require_git
+from blobwatch.lineage.model_version import ModelVersion, VersionIndex, require_git
 from blobwatch.lineage.restore import Snapshot
 
 
@@ -21,7 +21,7 @@ from blobwatch.lineage.restore import Snapshot
 class Audit:
     """Result of an audit; `as_json` is the stable format."""
 
-    subject: Subject | None
+    subject: ModelVersion | None
     links: list[Link]
     exposures: list[dict] = field(default_factory=list)
     snapshot: Snapshot | None = None
@@ -59,10 +59,10 @@ def audit(root: Path, name: str = "champion") -> Audit:
     root = Path(root)
     require_git(root)
     try:
-        known = Known.of(root)
+        known = VersionIndex.of(root)
     except BlobwatchError as error:  # a broken log prevents all other checks
         return Audit(None, [Link("promotions log", MISMATCH, note=str(error))])
-    subject = Subject.named(root, known, name)
+    subject = ModelVersion.from_name(root, known, name)
     links = [check(subject) for check in record_checks.CHECKS]
     found = subject.snapshots()
     snapshot, steps = choose_snapshot(subject, found)
@@ -86,9 +86,9 @@ def find_versions_of_exposure(root: Path, rootname: str) -> dict:
         test) and ``md5`` when it was used; ``unknown``, the versions without a manifest that lists exposures;
         ``deployed``, None if the deployed version is one of these.
     """
-    known, used, unknown = Known.of(root), [], []
+    known, used, unknown = VersionIndex.of(root), [], []
     for version in known.versions:
-        subject = Subject.find(root, known, version)
+        subject = ModelVersion.find(root, known, version)
         if not subject.exposures:
             unknown.append(subject)
         about = {"version": version, "state": subject.state, "deployed": subject.is_deployed}

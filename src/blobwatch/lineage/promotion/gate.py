@@ -11,7 +11,7 @@ from pathlib import Path
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import dependency_hash, join_names, take
+from blobwatch.lineage.fingerprint import dependency_hash, join_names, take_fingerprint
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
 from blobwatch.lineage.promotion.criteria import Check, ModelScores, check_floors, check_not_worse
@@ -88,7 +88,7 @@ def find_outdated(root: Path) -> str:
     for name in needed:
         if name not in locked:
             return f"stage {name!r} has not run. Run `dvc repro`"
-        changed = take(root, name, hash_of).differences_from_lock(locked[name])
+        changed = take_fingerprint(root, name, hash_of).differences_from_lock(locked[name])
         changed += [path for path, md5 in locked[name].outs.items() if hash_of(Path(root) / path) != md5]
         if changed:
             names = join_names(changed)
@@ -100,7 +100,7 @@ def find_outdated(root: Path) -> str:
 
 def compare_inputs(root: Path, model: Model) -> str:
     """Return how the current training inputs differ from the model's, or an empty string."""
-    now, then = take(root, "train"), fingerprint_of(model)
+    now, then = take_fingerprint(root, "train"), fingerprint_of(model)
     if now.sha256 == then.sha256:
         return ""
     changed = join_names(now.differences(then)) or "how a number is written"  # 1 is 1.0, but not in JSON
