@@ -22,7 +22,7 @@ from blobwatch.lineage.fingerprint import (
     take_fingerprint,
 )
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.pipeline import Locked
+from blobwatch.lineage.pipeline import LockedStage
 
 
 @pytest.fixture
@@ -228,9 +228,9 @@ def test_altered_receipt_is_ignored(root, change):
 def test_differences_from_lock_are_listed(root):
     taken = take_fingerprint(root, "train")
     parts = json.loads(json.dumps(taken.parts))
-    locked = Locked(parts["command"], parts["code"] | parts["data"], parts["params"], {})
+    locked = LockedStage(parts["command"], parts["code"] | parts["data"], parts["params"], {})
     assert taken.differences_from_lock(locked) == []
-    other = Locked(
+    other = LockedStage(
         parts["command"] + " --fast", locked.deps | {"src/pkg": "0"}, locked.params | {"seed": 8}, {}
     )
     assert taken.differences_from_lock(other) == ["src/pkg", "seed", "command"]

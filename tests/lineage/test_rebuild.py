@@ -3,7 +3,7 @@
 import pytest
 from lineage.project import Project
 
-from blobwatch.lineage.pipeline import Locked
+from blobwatch.lineage.pipeline import LockedStage
 from blobwatch.lineage.rebuild import (
     EQUAL,
     Verification,
@@ -13,9 +13,9 @@ from blobwatch.lineage.rebuild import (
 )
 
 
-def locked(project: Project, **outs: dict[str, str]) -> dict[str, Locked]:
+def locked(project: Project, **outs: dict[str, str]) -> dict[str, LockedStage]:
     names = {"subframes": "data/subframes", "train": "models/candidate"}
-    return {stage: Locked("", {}, {}, outs.get(stage, {names[stage]: stage})) for stage in names}
+    return {stage: LockedStage("", {}, {}, outs.get(stage, {names[stage]: stage})) for stage in names}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash, folder_hash, read_table, write_json
-from blobwatch.lineage.pipeline import Locked, look_up, read_stages, read_yaml
+from blobwatch.lineage.pipeline import LockedStage, get_param, read_stages, read_yaml
 
 EXPOSURES = "exposures.csv"  # in data/subframes: its raw exposures and their hashes
 DATA = "data/"  # measured and derived data, stored by DVC
@@ -48,19 +48,19 @@ class Fingerprint:
         for part in sorted(self.parts.keys() | other.parts.keys()):
             own, others = self.parts.get(part, {}), other.parts.get(part, {})
             if isinstance(own, dict) and isinstance(others, dict):
-                names += differing(own, others)
+                names += differing_keys(own, others)
             elif own != others:
                 names.append(part)
         return names
 
-    def differences_from_lock(self, locked: Locked) -> list[str]:
+    def differences_from_lock(self, locked: LockedStage) -> list[str]:
         """List the paths and parameters that differ from a stage of ``dvc.lock``."""
-        names = differing(self.parts["code"] | self.parts["data"], locked.deps)
-        names += differing(self.parts["params"], locked.params)
+        names = differing_keys(self.parts["code"] | self.parts["data"], locked.deps)
+        names += differing_keys(self.parts["params"], locked.params)
         return names + (["command"] if self.parts["command"] != locked.command else [])
 
 
-def differing(one: dict, other: dict) -> list[str]:
+def differing_keys(one: dict, other: dict) -> list[str]:
     """Return the sorted keys whose values differ between two mappings."""
     return sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
 
@@ -112,7 +112,7 @@ def take_fingerprint(root: Path, stage: str, hash_of: Callable[[Path], str] = de
         if data and (root / path / EXPOSURES).is_file():
             rows = read_table(root / path / EXPOSURES)
             parts["exposures"] = {row["rootname"]: row["md5"] for row in rows}
-    parts["params"] = {name: look_up(params, name) for name in entry.params}
+    parts["params"] = {name: get_param(params, name) for name in entry.params}
     return Fingerprint(parts)
 
 

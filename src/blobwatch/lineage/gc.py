@@ -15,7 +15,7 @@ from blobwatch.lineage import git
 from blobwatch.lineage.dvc_cache import FILES, Cache
 from blobwatch.lineage.fingerprint import is_data
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
-from blobwatch.lineage.pipeline import Locked, parse_lock
+from blobwatch.lineage.pipeline import LockedStage, parse_lock
 from blobwatch.lineage.promotion.deployment import lock_deployment, recover
 from blobwatch.lineage.restore import parse_pin, read_file
 
@@ -148,7 +148,7 @@ def version_hashes(subject: ModelVersion) -> set[str]:
     return named.union(*(locked_hashes(snapshot.locked) for snapshot in found))
 
 
-def locked_hashes(locked: dict[str, Locked]) -> set[str]:
+def locked_hashes(locked: dict[str, LockedStage]) -> set[str]:
     """Return the hashes of outputs and data inputs in a ``dvc.lock``."""
     made = {md5sum for entry in locked.values() for md5sum in entry.outs.values()}
     taken = {md5sum for entry in locked.values() for path, md5sum in entry.deps.items() if is_data(path)}

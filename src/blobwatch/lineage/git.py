@@ -75,7 +75,7 @@ def uncommitted(root: Path) -> list[str]:
     return sorted(line[3:] for line in output.splitlines())
 
 
-def history(root: Path, path: str, of: str = "--all") -> list[str]:
+def commits_changing(root: Path, path: str, of: str = "--all") -> list[str]:
     """Return the commits that changed a path, newest first."""
     output = git(root, "log", of, "--format=%H", "--", path)
     return output.split() if output else []
@@ -90,17 +90,17 @@ def files_at(root: Path, commit: str, paths: list[str]) -> dict[str, bytes]:
     for entry in filter(None, listed.split("\0")):
         header, path = entry.split("\t", 1)
         blobs[path] = header.split()[2]
-    return dict(zip(blobs, contents(root, list(blobs.values())), strict=True))
+    return dict(zip(blobs, read_objects(root, list(blobs.values())), strict=True))
 
 
 def versions_of(root: Path, path: str, of: str = "--all") -> list[tuple[str, bytes]]:
     """Return commit and content of each version of a file, newest first."""
-    commits = history(root, path, of)
-    found = contents(root, [f"{commit}:./{path}" for commit in commits])
+    commits = commits_changing(root, path, of)
+    found = read_objects(root, [f"{commit}:./{path}" for commit in commits])
     return [(commit, content) for commit, content in zip(commits, found, strict=True) if content is not None]
 
 
-def since_added(root: Path, path: str) -> tuple[list[tuple[str, bytes]], str]:
+def versions_since_added(root: Path, path: str) -> tuple[list[tuple[str, bytes]], str]:
     """Return the versions of a file since it was last added, newest first.
 
     The second value is the commit that added it again; it is empty if the file was added only once.
@@ -114,7 +114,7 @@ def since_added(root: Path, path: str) -> tuple[list[tuple[str, bytes]], str]:
     return versions[: index + 1], newest
 
 
-def contents(root: Path, objects: list[str]) -> list[bytes | None]:
+def read_objects(root: Path, objects: list[str]) -> list[bytes | None]:
     """Read git objects with one process; missing ones are None."""
     names = "".join(f"{name}\n" for name in objects).encode()
     command = ["git", "cat-file", "--batch"]

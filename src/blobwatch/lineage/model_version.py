@@ -16,7 +16,7 @@ from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import Fingerprint
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import LOG
-from blobwatch.lineage.restore import Snapshot, find_files, snapshots
+from blobwatch.lineage.restore import Snapshot, find_files, find_snapshots
 from blobwatch.lineage.tracking import snapshot
 from blobwatch.lineage.tracking.registry import SHA256
 from blobwatch.lineage.tracking.snapshot import Mirror
@@ -148,7 +148,7 @@ class ModelVersion:
 
     def snapshots(self) -> list[Snapshot]:
         """Return each ``dvc.lock`` that lists this version's files, newest first."""
-        return list(snapshots(self.root, self.folder_hash)) if self.contents else []
+        return list(find_snapshots(self.root, self.folder_hash)) if self.contents else []
 
     @property
     def run_id(self) -> str:

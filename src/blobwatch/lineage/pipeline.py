@@ -34,7 +34,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Locked:
+class LockedStage:
     """One stage of ``dvc.lock``: the command, the parameters, and the hash of each input and output."""
 
     command: str
@@ -82,12 +82,12 @@ def upstream(stages: dict[str, Stage], *names: str) -> list[str]:
     return [name for name in stages if name in wanted]
 
 
-def parse_lock(text: str) -> dict[str, Locked]:
+def parse_lock(text: str) -> dict[str, LockedStage]:
     """Parse the text of a ``dvc.lock``; empty if it is invalid."""
     try:
         stages = yaml.load(text, Loader)["stages"]
         return {
-            name: Locked(
+            name: LockedStage(
                 entry["cmd"],
                 {one["path"]: one["md5"] for one in entry.get("deps", [])},
                 entry.get("params", {}).get("params.yaml", {}),
@@ -99,17 +99,17 @@ def parse_lock(text: str) -> dict[str, Locked]:
         return {}
 
 
-def maker(locked: dict[str, Locked], path: str) -> str | None:
+def producing_stage(locked: dict[str, LockedStage], path: str) -> str | None:
     """Return the stage that made an output, or None if no stage did."""
     return next((name for name, entry in locked.items() if path in entry.outs), None)
 
 
 def resolve(text: str, params: dict) -> str:
     """Return the text with each ``${section.key}`` replaced by its value."""
-    return re.sub(r"\$\{\s*([\w.-]+)\s*\}", lambda found: str(look_up(params, found[1])), text)
+    return re.sub(r"\$\{\s*([\w.-]+)\s*\}", lambda found: str(get_param(params, found[1])), text)
 
 
-def look_up(params: dict, name: str) -> object:
+def get_param(params: dict, name: str) -> object:
     """Return the value of a dotted name in ``params.yaml``."""
     try:
         return reduce(lambda section, key: section[key], name.split("."), params)

@@ -18,7 +18,7 @@ from blobwatch.lineage.dvc_cache import Cache
 from blobwatch.lineage.fingerprint import receipt_path
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.origin import DIRTY
-from blobwatch.lineage.pipeline import Locked, parse_lock, read_stages, upstream
+from blobwatch.lineage.pipeline import LockedStage, parse_lock, read_stages, upstream
 from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.progress import console
 
@@ -139,7 +139,7 @@ def run(command: list[str], folder: Path) -> None:
         raise BlobwatchError(f"`{' '.join(command)}` failed in the clone. See its output above")
 
 
-def compare_stages(committed: dict[str, Locked], clone: Path) -> dict[str, str]:
+def compare_stages(committed: dict[str, LockedStage], clone: Path) -> dict[str, str]:
     """Compare the outputs of each stage up to ``train`` with the committed hashes."""
     found, stages = parse_lock((clone / "dvc.lock").read_text()), read_stages(clone)
     result = {}

@@ -12,8 +12,8 @@ import yaml
 from blobwatch.artefact import CHAMPION, MANIFEST
 from blobwatch.lineage import git
 from blobwatch.lineage.dvc_cache import Cache
-from blobwatch.lineage.fingerprint import differing, join_names, read_receipt, receipt_path
-from blobwatch.lineage.pipeline import Loader, Locked, parse_lock
+from blobwatch.lineage.fingerprint import differing_keys, join_names, read_receipt, receipt_path
+from blobwatch.lineage.pipeline import Loader, LockedStage, parse_lock
 
 CANDIDATE = "models/candidate"
 Read = Callable[[str], bytes | None]
@@ -42,12 +42,12 @@ def find_files(
     """
     for where, read in iterate_locations(root, files, registered):
         contents = {name: read(name) for name in files}
-        if all(is_it(content, files[name]) for name, content in contents.items()):
+        if all(has_hash(content, files[name]) for name, content in contents.items()):
             return contents, where
     return {}, ""
 
 
-def is_it(content: bytes | None, sha256: str) -> bool:
+def has_hash(content: bytes | None, sha256: str) -> bool:
     """Return whether the content has a hash."""
     return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
@@ -63,11 +63,11 @@ def iterate_locations(
     if folder is not None:
         yield "the registry", partial(read_from, folder)
     for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
-        if is_it(manifest, files[MANIFEST]):
+        if has_hash(manifest, files[MANIFEST]):
             there = git.files_at(root, commit, [CHAMPION])
             yield f"{CHAMPION} of commit {commit[:12]}", lambda name, of=there: of.get(f"{CHAMPION}/{name}")
     cache = Cache.of(root)
-    for md5 in {snapshot.outs[CANDIDATE] for snapshot in snapshots(root)}:
+    for md5 in {snapshot.outs[CANDIDATE] for snapshot in find_snapshots(root)}:
         listing = cache.listing(md5) or {}
         if listing:
             paths = {name: cache.path(one) for name, one in listing.items()}
@@ -80,7 +80,7 @@ class Snapshot:
 
     root: Path
     commit: str | None
-    locked: dict[str, Locked]
+    locked: dict[str, LockedStage]
 
     @property
     def outs(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ class Snapshot:
         return git.files_at(self.root, self.commit, [path]).get(path)
 
 
-def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
+def find_snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
     """Yield each ``dvc.lock`` with a candidate, from the workspace and then the history.
 
     If ``made`` is given, the candidate must have this hash.
@@ -113,7 +113,7 @@ def snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
             yield found
 
 
-def contradiction(snapshot: Snapshot, stage: str) -> str:
+def find_contradiction(snapshot: Snapshot, stage: str) -> str:
     """Describe how ``dvc.lock`` contradicts the receipt of a stage; empty if it does not."""
     entry, where = snapshot.locked[stage], snapshot.place
     content = snapshot.read(receipt_path(stage))
@@ -132,7 +132,7 @@ def contradiction(snapshot: Snapshot, stage: str) -> str:
         names = join_names(changed)
         return f"the dvc.lock {where} was not written by stage {stage!r}: that ran on another {names}"
     outs = {path: md5sum for path, md5sum in entry.outs.items() if path != receipt_path(stage)}
-    replaced = differing(made, outs)
+    replaced = differing_keys(made, outs)
     if replaced:
         return f"{join_names(replaced)} is not what stage {stage!r} made: it was committed to DVC by hand"
     return ""

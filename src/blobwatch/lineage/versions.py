@@ -12,7 +12,7 @@ from blobwatch.detector.breakdowns import list_slices
 from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.metrics import auc
 from blobwatch.detector.scoring import ScoringResult, score_model
-from blobwatch.lineage.fingerprint import differing
+from blobwatch.lineage.fingerprint import differing_keys
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.promotion.criteria import FLOORS
 from blobwatch.lineage.tracking.registry import DATA
@@ -95,7 +95,7 @@ def compare(root: Path, first: str, second: str, params: Params) -> dict:
         "versions": [one.version for one in pair],
         "params": differing_values(*params_of),
         "data": differing_values(*data_of),
-        "code": differing(*code_of),
+        "code": differing_keys(*code_of),
         "exposures": changed_exposures(*(one.get("exposures", {}) for one in parts)),
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
         "results": compare_results(test, *scored, draw),
@@ -104,7 +104,7 @@ def compare(root: Path, first: str, second: str, params: Params) -> dict:
 
 def differing_values(first: dict, second: dict) -> dict[str, list]:
     """Return both values of each key whose values differ."""
-    return {key: [first.get(key), second.get(key)] for key in differing(first, second)}
+    return {key: [first.get(key), second.get(key)] for key in differing_keys(first, second)}
 
 
 def changed_exposures(first: dict[str, str], second: dict[str, str]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.audit.run import Audit
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
-from blobwatch.lineage.pipeline import Locked
+from blobwatch.lineage.pipeline import LockedStage
 from blobwatch.lineage.restore import Snapshot
 from blobwatch.lineage.tracking.snapshot import Version
 
@@ -118,7 +118,7 @@ def make_snapshot(folder: Path, content: str, locked: str | None = None) -> Snap
     (folder / HISTORY).parent.mkdir(parents=True)
     (folder / HISTORY).write_text(content)
     outs = {HISTORY: md5((content if locked is None else locked).encode()).hexdigest()}
-    return Snapshot(folder, None, {"train": Locked("blobwatch train", {}, {}, outs)})
+    return Snapshot(folder, None, {"train": LockedStage("blobwatch train", {}, {}, outs)})
 
 
 LEADS = {

@@ -10,8 +10,8 @@ from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import USER_FILES, is_data, join_names, read_receipt, receipt_path
 from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
-from blobwatch.lineage.pipeline import maker
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin
+from blobwatch.lineage.pipeline import producing_stage
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, find_contradiction, parse_pin
 
 LINK_OF_STAGE = {"subframes": "subframes", "difference": "difference images"}
 ORDER = ["dvc.lock", *LINK_OF_STAGE.values(), "raw exposures"]
@@ -70,7 +70,7 @@ def training_step(subject: ModelVersion, snapshot: Snapshot) -> Step:
     elif receipt and receipt[0] != subject.fingerprint:
         problem = f"{receipt_path('train')} {snapshot.place} belongs to a different training"
     else:
-        problem = contradiction(snapshot, "train")
+        problem = find_contradiction(snapshot, "train")
     return Step("dvc.lock", CANDIDATE, subject.folder_hash, "train", problem, forged=bool(problem))
 
 
@@ -78,7 +78,7 @@ def data_step(
     subject: ModelVersion, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool
 ) -> Step:
     """Return the step to a data folder; only raw exposures need no stage."""
-    stage = maker(snapshot.locked, path) if snapshot else None
+    stage = producing_stage(snapshot.locked, path) if snapshot else None
     link = LINK_OF_STAGE.get(stage or path.rpartition("/")[2], "raw exposures")
     if snapshot is None:
         return Step(link, path, expected, stage)
@@ -86,7 +86,7 @@ def data_step(
         return Step(link, path, expected, stage, f"no stage of the dvc.lock {snapshot.place} makes {path}")
     if stage is None:
         return Step(link, path, expected, stage, find_pin_problem(subject, snapshot, path, expected))
-    problem = contradiction(snapshot, stage)
+    problem = find_contradiction(snapshot, stage)
     if problem:
         return Step(link, path, expected, stage, problem, forged=True)
     if snapshot.locked[stage].outs[path] != expected:

@@ -15,8 +15,15 @@ from blobwatch.lineage.audit.record_checks import Link
 from blobwatch.lineage.fingerprint import join_names, receipt_path
 from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
-from blobwatch.lineage.pipeline import Loader, look_up, parse_lock
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction, parse_pin, read_file, snapshots
+from blobwatch.lineage.pipeline import Loader, get_param, parse_lock
+from blobwatch.lineage.restore import (
+    CANDIDATE,
+    Snapshot,
+    find_contradiction,
+    find_snapshots,
+    parse_pin,
+    read_file,
+)
 from blobwatch.lineage.tracking.logging import metric_values
 
 METRICS = "reports/evaluate/metrics.json"
@@ -35,7 +42,7 @@ def check_commit(subject: ModelVersion) -> Link:
     params = yaml.load(content.get("params.yaml", b"{}"), Loader)
     for name, value in parts["params"].items():
         try:
-            same = look_up(params, name) == value
+            same = get_param(params, name) == value
         except BlobwatchError:
             same = False
         changed += [] if same else [name]
@@ -54,7 +61,7 @@ def check_lock(subject: ModelVersion, snapshot: Snapshot | None, chain: list[Ste
         if chain[0].problem:
             status, note = MISMATCH, chain[0].problem
         return Link("dvc.lock", status, chain[0].expected, snapshot.outs[CANDIDATE], note)
-    for other in snapshots(subject.root):
+    for other in find_snapshots(subject.root):
         if "train" in other.locked and not subject.fingerprint.differences_from_lock(other.locked["train"]):
             note = f"in the dvc.lock {other.place}, the same inputs made a different model"
             return Link("dvc.lock", MISMATCH, subject.folder_hash, other.outs[CANDIDATE], note)
@@ -90,7 +97,7 @@ def find_report_problem(snapshot: Snapshot, content: bytes) -> str:
     """Return the problem if a report is not the one that its stage wrote."""
     if snapshot.outs.get(METRICS) != md5(content).hexdigest():
         return f"the dvc.lock {snapshot.place} has a different hash of {METRICS}"
-    return contradiction(snapshot, "evaluate")
+    return find_contradiction(snapshot, "evaluate")
 
 
 def check_data(

@@ -8,7 +8,7 @@ from blobwatch.artefact import CHAMPION, DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
-from blobwatch.lineage.fingerprint import differing, join_names
+from blobwatch.lineage.fingerprint import differing_keys, join_names
 from blobwatch.lineage.model_version import ModelVersion, hashes_in
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
@@ -34,7 +34,7 @@ ACCEPTED_RESTART = "7ffe512ebc26cc854c533118429cdbd94e9dba77"
 def check_log(subject: ModelVersion) -> Link:
     """Check that the log has the version and was not altered since it was committed."""
     lines, name = promotion_log.lines(subject.root / LOG), "promotions log"
-    committed, earlier = git.since_added(subject.root, LOG)
+    committed, earlier = git.versions_since_added(subject.root, LOG)
     for commit, content in committed:
         changed = promotion_log.first_change(promotion_log.split(content), lines)
         if changed is not None:
@@ -111,7 +111,7 @@ def check_registry(subject: ModelVersion) -> Link:
         return Link(name, MISSING, expected, "", note)
     tags = hashes_in(known.tags)
     if tags != subject.expected_files:
-        altered = join_names(differing(tags, subject.expected_files))
+        altered = join_names(differing_keys(tags, subject.expected_files))
         note = f"the tags of the version have a different hash of {altered}"
         return Link(name, MISMATCH, expected, format_hashes(tags), note)
     folder = local_folder(known.source)

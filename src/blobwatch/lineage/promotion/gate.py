@@ -15,7 +15,7 @@ from blobwatch.lineage.fingerprint import dependency_hash, join_names, take_fing
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
 from blobwatch.lineage.promotion.criteria import Check, ModelScores, check_floors, check_not_worse
-from blobwatch.lineage.restore import CANDIDATE, Snapshot, contradiction
+from blobwatch.lineage.restore import CANDIDATE, Snapshot, find_contradiction
 from blobwatch.params import Params
 
 REPORT_STAGE = "evaluate"  # its report is the basis of a promotion
@@ -93,7 +93,7 @@ def find_outdated(root: Path) -> str:
         if changed:
             names = join_names(changed)
             return f"stage {name!r} is not up to date: {names} changed since it ran. Run `dvc repro`"
-        if problem := contradiction(Snapshot(Path(root), None, locked), name):
+        if problem := find_contradiction(Snapshot(Path(root), None, locked), name):
             return f"{problem}. Run `dvc repro --force {name}`"
     return ""
 
