@@ -71,8 +71,8 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
         named = {"the project as it lies here": workspace_hashes(root)}
         for version in sorted({record["version"] for record in known.records}):
             named[f"version {version}"] = version_hashes(ModelVersion.find(root, known, version))
-        needs = {who: cache.needed(hashes) for who, hashes in named.items()}
-        unknown = {who: sorted(folders) for who, (_, folders) in needs.items() if folders}
+        needs = {owner: cache.needed(hashes) for owner, hashes in named.items()}
+        unknown = {owner: sorted(folders) for owner, (_, folders) in needs.items() if folders}
         stored, keep = cache.stored(), set().union(*(hashes for hashes, _ in needs.values()))
         removable = {name: path for name, path in stored.items() if name not in keep}
         size = sum(path.stat().st_size for path in removable.values())
@@ -84,7 +84,7 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
         if delete:
             for path in removable.values():
                 path.unlink()
-    kept = {who: len(hashes & stored.keys()) for who, (hashes, _) in needs.items()}
+    kept = {owner: len(hashes & stored.keys()) for owner, (hashes, _) in needs.items()}
     return Cleanup(removable, size, kept, unknown, deleted_runs(known))
 
 

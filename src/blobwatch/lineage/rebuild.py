@@ -79,14 +79,10 @@ def verify(root: Path, name: str = "champion") -> Verification:
     root = Path(root).resolve()
     subject = ModelVersion.from_name(root, VersionIndex.of(root), name)
     if subject.commit.endswith(DIRTY):
-        raise BlobwatchError(
-            f"version {subject.version} cannot be rebuilt, because its inputs were not committed"
-        )
+        raise BlobwatchError(f"version {subject.version} cannot be rebuilt: its inputs were not committed")
     snapshot, steps = choose_snapshot(subject, subject.snapshots())
     if snapshot is None:
-        raise BlobwatchError(
-            f"version {subject.version} cannot be compared, because its dvc.lock is not found"
-        )
+        raise BlobwatchError(f"version {subject.version} cannot be compared: its dvc.lock is not found")
     against = next((step.problem for step in steps if step.forged), "")
     if against:
         raise BlobwatchError(f"{against}. Run `blobwatch audit {subject.version}` for details")
@@ -95,14 +91,14 @@ def verify(root: Path, name: str = "champion") -> Verification:
         packages = compare_environment(clone)
         reproduce(clone, root, "train")
         stages = compare_stages(snapshot.locked, clone)
-        files = subject.expected_files
-        if all(file_hash(clone / CANDIDATE / file) == sha256 for file, sha256 in files.items()):
+        rebuilt = {file: file_hash(clone / CANDIDATE / file) for file in subject.expected_files}
+        if rebuilt == subject.expected_files:
             return Verification(subject.version, EQUAL, stages, [], packages)
         reproduce(clone, root, "evaluate")
         committed = json.loads(snapshot.read(METRICS) or b"{}")
         against = find_disagreements(committed, json.loads((clone / METRICS).read_bytes()))
-    made = {stage: status for stage, status in stages.items() if stage != "train"}
-    agrees = bool(committed) and not against and all(status == EQUAL for status in made.values())
+    inputs_equal = all(status == EQUAL for stage, status in stages.items() if stage != "train")
+    agrees = bool(committed) and not against and inputs_equal
     return Verification(subject.version, WITHIN if agrees else DIFFERS, stages, against, packages)
 
 

@@ -64,8 +64,11 @@ def iterate_locations(
         yield "the registry", partial(read_from, folder)
     for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if has_hash(manifest, files[MANIFEST]):
-            there = git.files_at(root, commit, [CHAMPION])
-            yield f"{CHAMPION} of commit {commit[:12]}", lambda name, of=there: of.get(f"{CHAMPION}/{name}")
+            committed = git.files_at(root, commit, [CHAMPION])
+            yield (
+                f"{CHAMPION} of commit {commit[:12]}",
+                lambda name, of=committed: of.get(f"{CHAMPION}/{name}"),
+            )
     cache = Cache.of(root)
     for md5 in {snapshot.outs[CANDIDATE] for snapshot in find_snapshots(root)}:
         listing = cache.listing(md5) or {}
