@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from blobwatch.files import file_hash
-from blobwatch.lineage.rebuild import outside
+from blobwatch.lineage.rebuild import find_disagreements
 
 DATA_STAGES = ("simulate", "difference", "subframes")
 
@@ -39,7 +39,7 @@ def main(committed_lock: Path, committed_metrics: Path) -> int:
             "weights: different from the committed ones; comparing the metrics with the committed intervals"
         )
     metrics = json.loads(Path("reports/evaluate/metrics.json").read_text())
-    problems += outside(json.loads(committed_metrics.read_text()), metrics)
+    problems += find_disagreements(json.loads(committed_metrics.read_text()), metrics)
     champion = json.loads(Path("models/champion/manifest.json").read_text())
     candidate = json.loads(Path("models/candidate/manifest.json").read_text())
     for name, expected in champion["files"].items():
