@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from blobwatch.lineage.fingerprint import GIVEN
+from blobwatch.lineage.fingerprint import USER_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = {
@@ -96,7 +96,7 @@ def build_project(root: Path, blank_database: Path) -> SmallProject:
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", root)
-    for given in GIVEN:
+    for given in USER_FILES:
         shutil.copytree(ROOT / given, root / given)
     shutil.copyfile(blank_database, root / "mlflow.db")
     small = SmallProject(root)
