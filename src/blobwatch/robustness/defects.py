@@ -73,7 +73,7 @@ def add_fixed_pattern(rng: np.random.Generator, image: np.ndarray, strength: flo
 
 
 def add_structures(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add residuals of the fixed structures: ring of dead pixels, wagon wheel, scratch, edge."""
+    """Add residuals of the fixed structures: ring, wagon wheel, scratch, edge and dead zones."""
     add_dead_ring(rng, image, strength)
     y, x, part = box(image, (40, 350), (915, 1024))
     wheel = np.exp(-(((np.hypot(x - 1075.0, y - 195.0) - 148.0) / 2.5) ** 2))
@@ -87,6 +87,7 @@ def add_structures(rng: np.random.Generator, image: np.ndarray, strength: float)
     for view in (image, image[::-1], image.T, image.T[::-1]):
         fade = np.exp(-np.arange(12.0) / 3.0)[:, None]
         view[BORDER : BORDER + 12] += (level * fade).astype(np.float32)
+    mask_dead_zones(image)
 
 
 def add_dead_ring(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:

@@ -9,8 +9,6 @@ Such a field has ``area * sqrt(det L) * t * exp(-t**2 / 2) / (2 * pi)**1.5`` pea
 where ``L`` is the covariance of its gradient (Adler 1981, The Geometry of Random Fields).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from blobwatch.robustness.frames import RobustnessFrame
@@ -21,36 +19,14 @@ STEP = SIDE // GRID
 POSITION_TERMS = 2  # the filter is evaluated at its peak, which has two coordinates
 
 
-@dataclass(frozen=True)
-class Limit:
-    """The detection limit for the blobs of one frame.
-
-    Attributes
-    ----------
-    snr : ndarray, shape (m,), float
-        Prewhitened SNR of each blob.
-    threshold : ndarray, shape (m,), float
-        Threshold of the filter with the shape of that blob, at the rate of false alarms.
-    recall : ndarray, shape (m,), float
-        Probability that the blob is detected.
-    """
-
-    snr: np.ndarray
-    threshold: np.ndarray
-    recall: np.ndarray
-
-
-def compute_limit(frame: RobustnessFrame, rate: float) -> Limit:
-    """Return the detection limit of each blob, at ``rate`` false blobs per 100 frames."""
-    spectrum = coarse_spectrum(frame.spectrum) * frame.noise_rms**2
+def compute_limit(frame: RobustnessFrame, rate: float) -> np.ndarray:
+    """Return the probability to detect each blob, at ``rate`` false blobs per 100 frames."""
+    spectrum = coarse_spectrum(frame.spectrum)
     area = float(np.isfinite(frame.image).sum())
-    gains, thresholds = [], []
-    for stamp in frame.stamps:
-        power = whitened_power(stamp.image, spectrum)
-        gains.append(np.sqrt(mean_over_modes(power)))
-        thresholds.append(noise_threshold(power, area, rate))
-    snr, threshold = frame.blobs["snr"] * frame.noise_rms * np.array(gains), np.array(thresholds)
-    return Limit(snr, threshold, expected_recall(snr, threshold))
+    powers = [whitened_power(stamp.image, spectrum) for stamp in frame.stamps]
+    gains = np.array([np.sqrt(mean_over_modes(power)) for power in powers])
+    thresholds = np.array([noise_threshold(power, area, rate) for power in powers])
+    return expected_recall(frame.blobs["snr"] * gains, thresholds)
 
 
 def coarse_spectrum(spectrum: np.ndarray) -> np.ndarray:

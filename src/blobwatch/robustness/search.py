@@ -99,7 +99,7 @@ def search_frame(
     frame = draw_frame(name, rng, blobs, templates)
     chosen = {key: finder for key, finder in finders.items() if blobs or index % finder.every == 0}
     found = {key: finder.find(frame.image) for key, finder in chosen.items()}
-    return SearchedFrame(frame.blobs, compute_limit(frame, rate).recall, found)
+    return SearchedFrame(frame.blobs, compute_limit(frame, rate), found)
 
 
 def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
