@@ -135,7 +135,7 @@ def test_templates_in_dependencies_are_resolved(root):
         (lambda root: (root / "params.yaml").write_text("seed: 1\n"), "params.yaml has no train"),
         (lambda root: (root / "dvc.yaml").write_text("stages: {}\n"), "no stage 'train'"),
         (lambda root: (root / "dvc.yaml").write_text("a: [\n"), "not valid YAML"),
-        (lambda root: (root / "dvc.yaml").unlink(), "dvc\.yaml does not exist"),
+        (lambda root: (root / "dvc.yaml").unlink(), r"dvc\.yaml does not exist"),
     ],
 )
 def test_invalid_project_is_reported(root, break_project, message):
