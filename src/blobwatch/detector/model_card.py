@@ -1,63 +1,56 @@
 """The model card: description, training data, metrics, weaknesses and limits of a model."""
 
+import math
 from pathlib import Path
 
-from blobwatch.detector.model_card_tables import (
-    BLOBS,
-    NOT_MEASURED,
-    SUBFRAMES,
-    clean_frames_table,
-    comparison_table,
-    format_interval,
-    format_value,
-    get_nested,
-    lowest_bins_table,
-    markdown_table,
-    robustness_table,
-    weakness_table,
-    worst_slices_table,
-)
+from jinja2 import ChainableUndefined, Environment, Undefined
+
+from blobwatch.detector.comparison import CNN, FILTERS, IDEAL, LAPLACIAN, PREDECESSOR
 
 SIMULATED_PREFIX = "izzz"  # of the rootnames of simulated exposures; no real programme is named zzz
 TEMPLATE = Path(__file__).with_name("model_card.md")
-# Fields of the template, with their location in the manifest and in the metrics.
-MANIFEST = {
-    "name": ("name",),
-    "architecture": ("architecture", "name"),
-    "width": ("architecture", "width"),
-    "stride": ("architecture", "stride"),
-    "parameters": ("parameters",),
-    "version": ("version",),
-    "cleaning": ("preprocessing", "cleaning"),
-    "whitening": ("preprocessing", "whitening"),
-    "scaling": ("preprocessing", "scaling"),
-    "clip": ("preprocessing", "clip_sigma"),
-    "unknown": ("preprocessing", "unknown"),
-    "threshold": ("threshold",),
-    "rate": ("fingerprint", "parts", "params", "evaluate.false_per_100"),
-    "onnx": ("files", "model.onnx"),
-    "fingerprint": ("fingerprint", "sha256"),
-}
-COUNTS = {
-    "test_subframes": ("test", "subframes"),
-    "test_blobs": ("test", "blobs"),
-    "test_exposures": ("test", "exposures"),
-    "final_exposures": ("final", "exposures"),
-    "found": ("final", "found"),
-    "appearances": ("final", "appearances"),
-    "found_above_15": ("final", "found_above_15"),
-    "appearances_above_15": ("final", "appearances_above_15"),
-    "false_blobs": ("final", "false_blobs"),
-    "clean_exposures": ("clean", "exposures"),
-    "clean_blobs": ("clean", "blobs"),
-}
-INTERVALS = {  # field: place, digits
-    "clean_half": (("clean", "snr_at_half"), 2),
-    "clean_false": (("clean", "false_per_100"), 1),
-    "calibration": (("subframes", "calibration_error"), 3),
-    "old_calibration": (("baselines", "predecessor", "subframes", "calibration_error"), 3),
-    "half": (("blobs", "snr_at_half"), 2),
-}
+NOT_MEASURED = "not measured"
+BASELINES = {FILTERS: "matched_filter", PREDECESSOR: "predecessor", LAPLACIAN: "laplacian"}
+OBSERVERS = {IDEAL: "ideal_observer", CNN: "cnn", FILTERS: "matched_filters"}
+# Rows and columns of the tables: text, keys in metrics.json, digits.
+SUBFRAMES = [
+    ("AUC", "auc", 3),
+    ("AUC, SNR 5-30", "auc_5_to_30", 3),
+    ("average precision", "average_precision", 3),
+    ("accuracy at the threshold", "accuracy", 3),
+    ("recall at the threshold", "recall", 3),
+    ("precision at the threshold", "precision", 3),
+]
+BLOBS = [
+    ("recall", "recall", 3),
+    ("recall, SNR 10-15", "recall_10_to_15", 3),
+    ("recall, SNR above 15", "recall_above_15", 3),
+    ("SNR of half completeness", "snr_at_half", 2),
+    ("false blobs per 100 exposures", "false_per_100", 1),
+    ("position error, median, pixels", "position_error", 2),
+    ("position error, SNR above 10, pixels", "position_error_above_10", 2),
+]
+ROBUSTNESS = [
+    ("SNR of half", "cnn", "snr_at_half", 2),
+    ("limit", "limit", "snr_at_half", 2),
+    ("ratio to the limit", "cnn", "ratio_to_limit", 2),
+    ("matched filters", "matched_filter", "snr_at_half", 2),
+    ("recall above SNR 15", "cnn", "recall_above_15", 3),
+    ("false per 100 frames", "cnn", "false_per_100", 1),
+    ("AUC, SNR 5-30", "cnn", "auc_5_to_30", 3),
+    ("the predecessor's AUC", "predecessor", "auc_5_to_30", 3),
+]
+WEAKNESSES = [  # of the network, in its worst robustness set
+    ("highest SNR of half", "snr_at_half", 2),
+    ("highest ratio to the limit", "ratio_to_limit", 2),
+    ("lowest recall, SNR 10-15", "recall_10_to_15", 2),
+    ("lowest recall, SNR above 15", "recall_above_15", 2),
+    ("most false blobs per 100 frames", "false_per_100", 1),
+    ("lowest AUC, SNR 5-30", "auc_5_to_30", 3),
+    ("largest position error, median, pixels", "position_error", 2),
+]
+RECALLS = {"recall_7_to_10": "7-10", "recall_10_to_15": "10-15", "recall_above_15": "above 15"}
+LOWEST_BINS = 5  # recalls above SNR 7 that are listed
 
 
 def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[dict]) -> str:
@@ -77,25 +70,77 @@ def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[di
     Links to figures are relative to the folder of the evaluation. The rate of new blobs, 1.4 a month, is the
     average between 19 blobs (March 2010, WFC3 ISR 2010-06) and 153 (July 2018, WFC3 ISR 2018-06).
     """
-    fields = {name: format_value(get_nested(manifest, *place)) for name, place in MANIFEST.items()}
-    fields |= {name: format_value(get_nested(metrics, *place)) for name, place in COUNTS.items()}
-    fields |= {
-        name: format_interval(get_nested(metrics, *place), digits)
-        for name, (place, digits) in INTERVALS.items()
-    }
-    hashes = sorted((manifest.get("data") or {}).items())
-    return TEMPLATE.read_text(encoding="utf-8").format(
-        **fields,
-        **index_fields(index),
-        hashes="\n".join(f"* `{path}`: `{md5}`" for path, md5 in hashes) or f"* data: {NOT_MEASURED}",
-        subframes=comparison_table("subframes", SUBFRAMES, metrics),
-        blobs=comparison_table("blobs", BLOBS, metrics),
-        clean=clean_frames_table(metrics),
-        worst=worst_slices_table(slices),
-        robustness=robustness_table(metrics),
-        weaknesses=weakness_table(metrics),
-        lowest=lowest_bins_table(metrics),
+    environment = Environment(
+        undefined=ChainableUndefined,
+        finalize=format_value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters |= {"interval": format_interval, "spaced": lambda name: str(name).replace("_", " ")}
+    baselines = metrics.get("baselines") or {}
+    sets = (metrics.get("robustness") or {}).get("sets") or {}
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        manifest=manifest,
+        metrics=metrics,
+        detectors={CNN: metrics} | {name: baselines.get(key) for name, key in BASELINES.items()},
+        sets=sets,
+        worst=select_worst_slices(slices),
+        lowest=select_lowest_bins(sets),
+        **describe_index(index),
+        SUBFRAMES=SUBFRAMES,
+        BLOBS=BLOBS,
+        OBSERVERS=OBSERVERS,
+        ROBUSTNESS=ROBUSTNESS,
+        WEAKNESSES=WEAKNESSES,
+        NOT_MEASURED=NOT_MEASURED,
+    )
+
+
+def to_number(value: object) -> float | None:
+    """Return a value as a finite float, None if that is impossible."""
+    try:
+        return float(value) if math.isfinite(float(value)) else None
+    except (TypeError, ValueError):
+        return None
+
+
+def format_value(value: object) -> str:
+    """Return a value as text."""
+    if value is None or isinstance(value, Undefined) or value != value:
+        return NOT_MEASURED
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def format_interval(measured: dict | None, digits: int) -> str:
+    """Return a value with its interval as text."""
+    measured = measured if isinstance(measured, dict) else {}
+    value, low, high = (to_number(measured.get(key)) for key in ("value", "low", "high"))
+    if value is None:
+        return NOT_MEASURED
+    if low is None or high is None:
+        return f"{value:.{digits}f} (interval {NOT_MEASURED})"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def select_worst_slices(slices: list[dict]) -> list[dict]:
+    """Return the two parts with the lowest recall of each slice, the lowest first."""
+    known = [row | {"value": row["recall"]} for row in slices if to_number(row.get("recall")) is not None]
+    known.sort(key=lambda row: (to_number(row["recall"]), row["slice"], row["part"]))
+    ranks = [sum(other["slice"] == row["slice"] for other in known[:n]) for n, row in enumerate(known)]
+    return [row for row, rank in zip(known, ranks, strict=True) if rank < 2]
+
+
+def select_lowest_bins(sets: dict[str, dict]) -> list[tuple]:
+    """Return the lowest recalls of the network above SNR 7: recall, set, SNR, interval."""
+    bins = [
+        (recall, name.replace("_", " "), words, measured)
+        for name, one in sets.items()
+        for key, words in RECALLS.items()
+        if (measured := (one.get("cnn") or {}).get(key))
+        and (recall := to_number(measured.get("value"))) is not None
+    ]
+    return sorted(bins, key=lambda one: one[:3])[:LOWEST_BINS]
 
 
 def list_exposures(rows: list[dict]) -> set[str]:
@@ -103,20 +148,18 @@ def list_exposures(rows: list[dict]) -> set[str]:
     return {name for row in rows for name in (row["rootname"], *row["stack"].split())}
 
 
-def index_fields(index: list[dict]) -> dict[str, str]:
+def describe_index(index: list[dict]) -> dict[str, object]:
     """Return the template fields that are taken from the index of the subframes."""
     splits = {row["split"]: [r for r in index if r["split"] == row["split"]] for row in index}
-    head = ["split", "dates", "MJD", "difference images", "exposures", "subframes", "with a blob", "blobs"]
     exposures = [list_exposures(splits.get(split, [])) for split in ("train", "val", "test")]
-    twice = sum(map(len, exposures)) - len(set.union(*exposures))
     val = {key: sum(int(row[key]) for row in splits.get("val", [])) for key in ("subframes", "positive")}
     return {
         "origin": describe_origin("Exposures", list_exposures(index)),
-        "test_origin": describe_origin("Test exposures", list_exposures(splits.get("test", []))),
-        "shared": format_value(twice if index else None),
-        "splits": markdown_table(head, [split_row(split, rows) for split, rows in splits.items()]),
-        "depth": format_value(min((len(row["stack"].split()) for row in index), default=None)),
-        "prevalence": f"{val['positive'] / val['subframes']:.2f}" if val["subframes"] else NOT_MEASURED,
+        "test_origin": describe_origin("Test exposures", exposures[2]),
+        "shared": sum(map(len, exposures)) - len(set.union(*exposures)) if index else None,
+        "splits": [describe_split(split, rows) for split, rows in splits.items()],
+        "depth": min((len(row["stack"].split()) for row in index), default=None),
+        "prevalence": f"{val['positive'] / val['subframes']:.2f}" if val["subframes"] else None,
     }
 
 
@@ -128,7 +171,7 @@ def describe_origin(what: str, names: set[str]) -> str:
     return f"{what}: {len(names) - real} **simulated** (rootnames `{SIMULATED_PREFIX}...`), {real} **real**."
 
 
-def split_row(split: str, rows: list[dict]) -> list[str]:
+def describe_split(split: str, rows: list[dict]) -> list[str]:
     """Return the table row of a split: dates, MJD and counts."""
     from astropy.time import Time
 
