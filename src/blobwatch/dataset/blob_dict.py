@@ -37,110 +37,42 @@ class UnsafePickle(Exception):
     """The pickle contains something that a dict of arrays does not need."""
 
 
-class Placeholder:
-    """Replacement for a name in the pickle; rejects calls and states."""
+class Recorded:
+    """A name of the pickle, or the result of a call of that name: its arguments and its state."""
 
-    __slots__ = ()
+    __slots__ = ("arguments", "name", "state")
 
-    def __call__(self, *arguments: object) -> object:
-        raise UnsafePickle("a call of a type")
+    def __init__(self, name: str, arguments: tuple | None = None) -> None:
+        self.name, self.arguments, self.state = name, arguments, None
 
-    def __setstate__(self, state: object) -> None:
-        raise UnsafePickle("a state for a function or type")
-
-
-class RecordedCall(Placeholder):
-    """Arguments of a call and the state assigned to its result."""
-
-    __slots__ = ("arguments", "state")
-
-    def __init__(self, *arguments: object) -> None:
-        self.arguments = arguments
-        self.state = None
+    def __call__(self, *arguments: object) -> "Recorded":
+        if self.name == "type" or self.arguments is not None:
+            raise UnsafePickle("a call of a type")
+        return Recorded(self.name, arguments)
 
     def __setstate__(self, state: object) -> None:
-        if self.state is not None:
-            raise UnsafePickle("two states for one array")
+        if self.arguments is None or self.state is not None:
+            raise UnsafePickle("a state for a function or type, or two states for one array")
         self.state = state
 
 
-class RecordedType(RecordedCall):
-    """Recorded data type: code, such as f8, and byte order."""
-
-    __slots__ = ()
-
-    @property
-    def code(self) -> str:
-        """Return numpy's code of a plain data type."""
-        code, order = self.arguments[0], self.state[1]
-        plain = (3, order, None, None, None, -1, -1, 0)  # no fields, subtype, flags or metadata
-        if self.arguments != (code, False, True) or self.state != plain:
-            raise UnsafePickle("a data type that is not plain")
-        if not isinstance(code, str) or order not in ("<", ">", "|"):
-            raise UnsafePickle("a data type that is not plain")
-        return order + code
-
-
-class RecordedArray(RecordedCall):
-    """Recorded array: shape, type and bytes."""
-
-    __slots__ = ()
-
-
-class TypePlaceholder(Placeholder):
-    """Placeholder for numpy.dtype."""
-
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> RecordedType:
-        return RecordedType(*arguments)
-
-
-class ArrayPlaceholder(Placeholder):
-    """Placeholder for numpy's function that creates an empty array."""
-
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> RecordedArray:
-        if arguments != (NDARRAY, (0,), b"b"):
-            raise UnsafePickle("an array that is not a plain numpy array")
-        return RecordedArray()
-
-
-class BytesPlaceholder(Placeholder):
-    """Placeholder for _codecs.encode, which old protocols use for bytes."""
-
-    __slots__ = ()
-
-    def __call__(self, *arguments: object) -> bytes:
-        if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
-            raise UnsafePickle("an encoding that is not latin1")
-        return arguments[0].encode("latin1")
-
-
-NDARRAY = Placeholder()
-PLACEHOLDERS = {
-    ("numpy", "ndarray"): NDARRAY,
-    ("numpy", "dtype"): TypePlaceholder(),
-    ("numpy.core.multiarray", "_reconstruct"): ArrayPlaceholder(),  # numpy 1
-    ("numpy._core.multiarray", "_reconstruct"): ArrayPlaceholder(),  # numpy 2
-    ("_codecs", "encode"): BytesPlaceholder(),
+NAMES = {
+    ("numpy", "ndarray"): "type",
+    ("numpy", "dtype"): "dtype",
+    ("numpy.core.multiarray", "_reconstruct"): "array",  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): "array",  # numpy 2
+    ("_codecs", "encode"): "bytes",  # in old protocols
 }
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Unpickler that resolves the allowed names to placeholders."""
+    """Unpickler that only records the calls of the allowed names."""
 
-    def find_class(self, module: str, name: str) -> Placeholder:
-        """Return the placeholder of an allowed name."""
-        try:
-            return PLACEHOLDERS[module, name]
-        except KeyError:
-            raise UnsafePickle(f"the name {shorten(f'{module}.{name}')}") from None
-
-    def persistent_load(self, name: object) -> None:
-        """Reject references to objects outside the file."""
-        raise UnsafePickle("a reference to an object outside the file")
+    def find_class(self, module: str, name: str) -> Recorded:
+        """Return a placeholder of an allowed name."""
+        if (module, name) not in NAMES:
+            raise UnsafePickle(f"the name {shorten(f'{module}.{name}')}")
+        return Recorded(NAMES[module, name])
 
 
 def read_blob_dict(path: Path) -> dict[str, np.ndarray]:
@@ -233,44 +165,58 @@ def check_instructions(payload: bytes) -> None:
 
 def decode_cutouts(outer: object) -> dict[str, np.ndarray]:
     """Return the arrays of the dict inside the outermost array."""
-    if not isinstance(outer, RecordedArray):
-        raise UnsafePickle("no outer numpy array")
-    version, shape, dtype, _, content = outer.state
-    object_array = (
-        version == 1 and shape == () and isinstance(dtype, RecordedType) and dtype.arguments[0] == "O8"
-    )
-    if not (object_array and isinstance(content, list) and len(content) == 1 and type(content[0]) is dict):
-        raise UnsafePickle("something other than one dict")
-    return {check_name(key): decode_array(key, value) for key, value in content[0].items()}
+    match get_array_state(outer):
+        case (1, (), Recorded(name="dtype", arguments=("O8", *_)), _, [content]) if type(content) is dict:
+            return {check_name(key): decode_array(key, value) for key, value in content.items()}
+    raise UnsafePickle("something other than one dict")
+
+
+def get_array_state(value: object) -> tuple | None:
+    """Return the state of a recorded array, None for anything else."""
+    match value:
+        case Recorded(name="array", arguments=(Recorded(name="type", arguments=None), (0,), start)):
+            return value.state if decode_bytes(start) == b"b" else None
+    return None
 
 
 def check_name(key: object) -> str:
     """Return a key that is a short name of letters and digits."""
     if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", key):
-        raise UnsafePickle(
-            f"the cutout name {shorten(repr(key))}"
-            if isinstance(key, str)
-            else "a cutout name that is not text"
-        )
+        raise UnsafePickle(f"the cutout name {shorten(repr(key)) if isinstance(key, str) else type(key)}")
     return key
 
 
 def decode_array(key: str, value: object) -> np.ndarray:
     """Decode the numbers of a recorded array."""
-    if not isinstance(value, RecordedArray):
-        raise UnsafePickle(f"a value of {key!r} that is not an array")
-    version, shape, dtype, fortran, content = value.state
-    if version != 1 or not isinstance(dtype, RecordedType) or not isinstance(content, bytes):
-        raise UnsafePickle(f"an array {key!r} without plain numbers")
-    code = dtype.code
-    if not NUMBER.fullmatch(code[1:]):
-        raise UnsafePickle(f"an array {key!r} of type {shorten(code)}")
-    valid_shape = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
-    number = np.dtype(code)
-    if not valid_shape or math.prod(shape) * number.itemsize != len(content):
-        raise UnsafePickle(f"an array {key!r} whose shape does not match its size")
+    match get_array_state(value):
+        case (1, tuple(shape), Recorded(name="dtype") as dtype, fortran, content):
+            number, content = decode_dtype(dtype), decode_bytes(content)
+        case _:
+            raise UnsafePickle(f"a value of {key!r} that is not a plain array")
+    valid_shape = all(type(side) is int and side >= 0 for side in shape)
+    if content is None or not valid_shape or math.prod(shape) * number.itemsize != len(content):
+        raise UnsafePickle(f"an array {key!r} whose shape does not match its bytes")
     flat = np.frombuffer(content, number).astype(np.float64)
     return flat.reshape(shape, order="F" if fortran is True else "C")
+
+
+def decode_bytes(value: object) -> bytes | None:
+    """Return recorded bytes, None for anything else."""
+    match value:
+        case bytes():
+            return value
+        case Recorded(name="bytes", arguments=(str(text), "latin1"), state=None):
+            return text.encode("latin1")
+    return None
+
+
+def decode_dtype(dtype: Recorded) -> np.dtype:
+    """Return a numeric data type without fields, subtype, flags or metadata."""
+    match dtype.arguments, dtype.state:
+        case (str(code), False, True), (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
+            if NUMBER.fullmatch(code):
+                return np.dtype(order + code)
+    raise UnsafePickle(f"the data type {shorten(str(dtype.arguments[0]))}, which is not a plain number")
 
 
 def shorten(text: str) -> str:
