@@ -42,21 +42,21 @@ def test_missing_and_empty_tables(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (GOOD.replace("411.8", "left"), "x is 'left'; give pixels of the 1024 frame"),
-        (GOOD.replace("411.8", "nan"), "the place \\(nan, 89.1\\) lies outside the 1024 frame"),
-        (GOOD.replace("89.1", "1023.6"), "the place \\(411.8, 1023.6\\) lies outside"),
-        (GOOD.replace("89.1", "-0.6"), "lies outside"),
-        (GOOD.replace("10.2", "0"), "radius is 0; give pixels, above 0 and up to 60"),
-        (GOOD.replace("10.2", "61"), "radius is 61"),
-        (GOOD.replace("10.2", "inf"), "radius is inf"),
-        (GOOD.replace("ich219i8q", "../etc/pw"), "rootname is '../etc/pw'; give the nine characters"),
-        (GOOD.replace("blob", "maybe"), "label is 'maybe'; give blob or other"),
-        (GOOD.replace("Ann", " "), "who is empty; give the name"),
-        (GOOD.replace("2016-02-03T10:00:00", "3 Feb"), "when is '3 Feb'; give a date like"),
-        (GOOD + ",more", "give 7 cells: rootname, x"),
-        ("ich219i8q,411.8", "give 7 cells"),
-        (GOOD, "there already: Ann said the same of it on 2016-02-03T10:00:00; keep one"),
-        (GOOD.replace("411.8", "405").replace("blob", "other"), "Ann said 'blob' of it"),
+        (GOOD.replace("411.8", "left"), "x is 'left'; Input should be a valid number"),
+        (GOOD.replace("411.8", "nan"), "x is 'nan'; Input should be"),
+        (GOOD.replace("89.1", "1023.6"), "y is '1023.6'; Input should be less than 1023.5"),
+        (GOOD.replace("89.1", "-0.6"), "y is '-0.6'; Input should be greater than or equal to -0.5"),
+        (GOOD.replace("10.2", "0"), "radius is '0'; Input should be greater than 0"),
+        (GOOD.replace("10.2", "61"), "radius is '61'; Input should be less than or equal to 60"),
+        (GOOD.replace("10.2", "inf"), "radius is 'inf'"),
+        (GOOD.replace("ich219i8q", "../etc/pw"), "rootname is '../etc/pw'; String should match pattern"),
+        (GOOD.replace("blob", "maybe"), "label is 'maybe'; Input should be 'blob' or 'other'"),
+        (GOOD.replace("Ann", " "), "who is ''; String should have at least 1 character"),
+        (GOOD.replace("2016-02-03T10:00:00", "3 Feb"), "when is '3 Feb'; .*[Ii]soformat"),
+        (GOOD + ",more", "columns rootname, .*, None. Use rootname, x"),
+        ("ich219i8q,411.8", "y is None"),
+        (GOOD, "is labelled 'blob' by Ann on 2016-02-03T10:00:00. Keep one"),
+        (GOOD.replace("411.8", "405").replace("blob", "other"), "is labelled 'blob' by Ann"),
     ],
 )
 def test_invalid_row_raises_error_with_line(tmp_path, row, said):
@@ -66,7 +66,7 @@ def test_invalid_row_raises_error_with_line(tmp_path, row, said):
 
 def test_unexpected_columns_and_binary_file(tmp_path):
     with pytest.raises(
-        BlobwatchError, match=r"unexpected columns x, y\. Use rootname, x, y, radius, label, who"
+        BlobwatchError, match=r"line 2: columns x, y\. Use rootname, x, y, radius, label, who"
     ):
         read_labels(table(tmp_path, "1,2", columns="x,y"))
     (tmp_path / LABELS).write_bytes(b"\xff\xfe\x00" * 9)

@@ -4,13 +4,14 @@ Blobs are permanent. A position labelled ``blob`` therefore contains a blob in e
 exposures are ambiguous. A position labelled ``other`` contains no blob in that exposure.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from blobwatch.dataset.ground_truth import Appearance
 from blobwatch.dataset.splits import Source
@@ -24,7 +25,13 @@ from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 LABELS = "labels.csv"
 BLOB, OTHER = "blob", "other"
 MAX_RADIUS = 60.0  # pixels; blobs are 10-20 pixels wide, so a larger radius is a mistake
-ROOTNAME = re.compile(r"[a-z0-9]{9}")
+Coordinate = Annotated[float, Field(ge=-0.5, lt=wfc3ir.SIZE - 0.5)]
+
+
+def check_date(text: str) -> str:
+    """Return an ISO date, with or without a time."""
+    datetime.fromisoformat(text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,22 @@ class Label:
         ISO date, with or without a time.
     """
 
-    rootname: str
-    x: float
-    y: float
-    radius: float
-    label: str
-    who: str
-    when: str
+    rootname: Annotated[str, Field(pattern=r"^[a-z0-9]{9}$")]
+    x: Coordinate
+    y: Coordinate
+    radius: Annotated[float, Field(gt=0, le=MAX_RADIUS)]
+    label: Literal["blob", "other"]
+    who: Annotated[str, Field(min_length=1)]
+    when: Annotated[str, AfterValidator(check_date)]
 
     def holds(self, x: float, y: float) -> bool:
         """Return whether a position is within the radius."""
         return float(np.hypot(self.x - x, self.y - y)) <= self.radius
+
+    def overlaps(self, other: "Label") -> bool:
+        """Return whether another label is of the same position in the same exposure."""
+        near = self.holds(other.x, other.y) or other.holds(self.x, self.y)
+        return self.rootname == other.rootname and near
 
 
 COLUMNS = [field.name for field in fields(Label)]
@@ -74,57 +86,31 @@ def read_labels(folder: Path) -> list[Label]:
         rows = read_table(path)
     except UnicodeDecodeError:
         raise BlobwatchError(f"{path}: not a text file. Write it as CSV in UTF-8") from None
-    if rows and set(rows[0]) != set(COLUMNS):
-        found = ", ".join(map(str, rows[0]))
-        raise BlobwatchError(f"{path}: unexpected columns {found}. Use {', '.join(COLUMNS)}")
-    labels = []
+    labels: list[Label] = []
     for line, row in enumerate(rows, start=2):
         try:
-            labels.append(parse_label(row))
-            check_duplicate(labels[-1], labels[:-1])
+            label = parse_label(row)
         except ValueError as error:
             raise BlobwatchError(f"{path}, line {line}: {error}") from None
+        if other := next((one for one in labels if one.overlaps(label)), None):
+            raise BlobwatchError(
+                f"{path}, line {line}: ({label.x:g}, {label.y:g}) in {label.rootname} is labelled "
+                f"{other.label!r} by {other.who} on {other.when}. Keep one of the two labels"
+            )
+        labels.append(label)
     return labels
 
 
 def parse_label(row: dict[str, str]) -> Label:
     """Convert a row to a label; raise a ValueError if it is invalid."""
-    if None in row or None in row.values():
-        raise ValueError(f"give {len(COLUMNS)} cells: {', '.join(COLUMNS)}")
-    row = {key: value.strip() for key, value in row.items()}
-    numbers = {}
-    for key in ("x", "y", "radius"):
-        try:
-            numbers[key] = float(row[key])
-        except ValueError:
-            raise ValueError(f"{key} is {row[key]!r}; give pixels of the 1024 frame") from None
-    if not all(-0.5 <= numbers[key] < wfc3ir.SIZE - 0.5 for key in ("x", "y")):
-        raise ValueError(f"the place ({row['x']}, {row['y']}) lies outside the 1024 frame, which begins at 0")
-    if not 0 < numbers["radius"] <= MAX_RADIUS:
-        raise ValueError(f"radius is {row['radius']}; give pixels, above 0 and up to {MAX_RADIUS:g}")
-    if not ROOTNAME.fullmatch(row["rootname"]):
-        raise ValueError(f"rootname is {row['rootname']!r}; give the nine characters, like ich219i8q")
-    if row["label"] not in (BLOB, OTHER):
-        raise ValueError(f"label is {row['label']!r}; give {BLOB} or {OTHER}")
-    if not row["who"]:
-        raise ValueError("who is empty; give the name of who saw it")
+    row = {str(key): value.strip() if isinstance(value, str) else value for key, value in row.items()}
+    if set(row) != set(COLUMNS):  # a row that is too long has the key None
+        raise ValueError(f"columns {', '.join(row)}. Use {', '.join(COLUMNS)}")
     try:
-        datetime.fromisoformat(row["when"])
-    except ValueError:
-        raise ValueError(f"when is {row['when']!r}; give a date like 2026-11-24") from None
-    return Label(**(row | numbers))
-
-
-def check_duplicate(label: Label, before: list[Label]) -> None:
-    """Raise a ValueError if an earlier row labels the same position."""
-    for other in before:
-        same_place = other.holds(label.x, label.y) or label.holds(other.x, other.y)
-        if other.rootname == label.rootname and same_place:
-            same = "the same" if other.label == label.label else f"{other.label!r}"
-            raise ValueError(
-                f"({label.x:g}, {label.y:g}) in {label.rootname} is there already: {other.who} said {same} "
-                f"of it on {other.when}; keep one"
-            )
+        return TypeAdapter(Label).validate_python(row)
+    except ValidationError as invalid:
+        problems = [f"{error['loc'][0]} is {error['input']!r}; {error['msg']}" for error in invalid.errors()]
+        raise ValueError("; ".join(problems)) from None
 
 
 def write_labels(folder: Path, labels: list[Label]) -> None:

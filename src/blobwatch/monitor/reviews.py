@@ -65,7 +65,7 @@ def write_pending_labels(ledger: Ledger, labels: Path) -> int:
             table, numbers = read_labels(labels) if pending else [], [one.id for one in pending]
             for review in pending:
                 places, new = labels_of_detections(review), make_labels(review)
-                table = [one for one in table if not any(is_same_place(one, two) for two in places)] + new
+                table = [one for one in table if not any(one.overlaps(two) for two in places)] + new
         if numbers:
             write_labels(labels, table)
             with ledger.writing() as session:
@@ -101,12 +101,6 @@ def make_labels(review: Review) -> list[Label]:
         return [parse_label({key: str(value) for key, value in asdict(row).items()}) for row in rows]
     except ValueError as error:
         raise BlobwatchError(f"blob {review.blob.id} cannot become a label: {error}") from None
-
-
-def is_same_place(one: Label, other: Label) -> bool:
-    """Return whether two labels overlap in the same exposure, so that the later one replaces the other."""
-    overlap = one.holds(other.x, other.y) or other.holds(one.x, one.y)
-    return one.rootname == other.rootname and overlap
 
 
 @contextmanager
