@@ -10,6 +10,7 @@ import yaml
 from conftest import ROOT
 from synthetic import image_with_blobs, parse_json_lines, write_exposure, write_image
 
+from blobwatch import __version__
 from blobwatch.cli import app, main
 from blobwatch.instrument.blobs import Blob
 
@@ -278,3 +279,11 @@ def test_command_as_a_process(images, box_model):
     assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_version_names_program_model_and_commit(run):
+    status, out, _ = run("--version")
+    deployed = json.loads((ROOT / "models/champion/deployed.json").read_text())["version"]
+    assert status == 0
+    assert out.startswith(f"blobwatch {__version__}\n")
+    assert f"deployed model: version {deployed} (" in out

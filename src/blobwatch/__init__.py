@@ -13,4 +13,11 @@ Conventions of all packages:
 * Label 1 means "contains a new blob". Times are MJD (UTC). Flagged or unusable pixels are NaN.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Without these, onnxruntime, MLflow and DVC report their use to their makers, and onnxruntime writes a device
+# id under the user's cache directory. A value that the user has set is kept.
+for _variable in ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "DVC_NO_ANALYTICS"):
+    os.environ.setdefault(_variable, "true")

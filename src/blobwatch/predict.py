@@ -85,7 +85,7 @@ def find_model(name: str | Path = "champion") -> Path:
     if str(name) != "champion":
         if Path(name).is_dir():
             return Path(name)
-        raise BlobwatchError(f"{name}: not a model folder. Pass champion, a version number or a path")
+        raise BlobwatchError(f"{name}: not a model folder. Pass champion or the path of a folder")
     shipped = Path(__file__).parent / "champion"
     checkout = Path(__file__).parents[2] / CHAMPION  # an editable install in a clone
     # An interrupted promotion can leave the champion in the staging folder.

@@ -12,9 +12,7 @@ import typer
 from blobwatch.errors import BlobwatchError, FileWarning
 
 app = typer.Typer(
-    help="Watch for new IR blobs in dark-Earth exposures of Hubble's WFC3.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 # The extra of the package that installs a library.
@@ -41,6 +39,30 @@ OverrulesFolder = Annotated[
 ModelName = Annotated[str, typer.Option(help="champion, a version, or the directory of a model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
+
+
+def print_version(requested: bool) -> None:
+    """Print the versions of the program and of the deployed model, and exit."""
+    if requested:
+        from blobwatch.cli.models import describe_version
+
+        typer.echo(describe_version())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=print_version,
+            is_eager=True,
+            help="Print the versions of the program and the model, and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Watch for new IR blobs in dark-Earth exposures of Hubble's WFC3."""
 
 
 def main() -> None:
