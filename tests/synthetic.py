@@ -40,12 +40,6 @@ def easy_subframes(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:
     )
 
 
-def detect_stronger_half(data: Shard, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return hits and position errors of a detector that finds the stronger half of the blobs."""
-    found = data.blobs["snr"] > 12
-    return np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0), np.where(found, 1.0, np.nan)
-
-
 def box_detector(width: int = 16):
     """Return a compact network with fixed weights: the logit of a cell grows with the local mean.
 

@@ -17,7 +17,7 @@ from blobwatch.detector.clean_frames import (
     noise_probabilities,
     strength_threshold,
 )
-from blobwatch.detector.evaluation import Bootstrap
+from blobwatch.detector.metrics import Bootstrap
 from blobwatch.detector.scoring import MIN_PROBABILITY
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.scaling import level_and_noise

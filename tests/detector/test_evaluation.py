@@ -1,20 +1,22 @@
-"""Tests of the metrics, their intervals and extreme cases."""
+"""Tests of the metrics of a detector and of its tables."""
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from sklearn.metrics import average_precision_score, roc_auc_score
-from synthetic import detect_stronger_half, easy_subframes
+from synthetic import easy_subframes
 
 from blobwatch.dataset.subframes import Recipe
-from blobwatch.detector.calibration import calibration_error
-from blobwatch.detector.evaluation import (
-    Bootstrap,
-    detector_metrics,
-    final_metrics,
-    finite_median,
-    is_compared,
+from blobwatch.detector.breakdowns import (
+    completeness_table,
+    confusion_matrix,
+    list_slices,
+    roc_curve,
+    slice_table,
 )
-from blobwatch.detector.metrics import Matches, snr_at_half
+from blobwatch.detector.calibration import calibration_error
+from blobwatch.detector.evaluation import detector_metrics, final_metrics, is_compared
+from blobwatch.detector.metrics import Bootstrap, Matches, snr_at_half
 from blobwatch.detector.scoring import ScoringResult
 
 DRAW = Bootstrap(resamples=100, confidence=0.95, seed=1)
@@ -29,7 +31,9 @@ def data():
 def scored(data) -> ScoringResult:
     """Return the result of a detector that finds the brighter half, with three false blobs."""
     rng = np.random.default_rng(2)
-    hit, error = detect_stronger_half(data, rng)
+    found = data.blobs["snr"] > 12
+    hit = np.where(found, rng.uniform(0.6, 1.0, len(found)), 0.0)
+    error = np.where(found, 1.0, np.nan)
     false, where = np.array([0.9, 0.7, 0.1]), np.array([1, 1, 3])
     scores = np.clip(rng.normal(0.2 + 0.5 * data.labels, 0.15), 0.01, 0.99)
     return ScoringResult(scores, [], Matches(hit, error, false, where))
@@ -116,6 +120,59 @@ def test_final_metrics_are_counts(data, scored):
     assert (found["false_blobs"], found["false_per_100"]) == (2, 50.0)
 
 
-def test_finite_median_ignores_nan():
-    assert finite_median(np.array([np.nan, 1.0, 3.0])) == 2.0
-    assert np.isnan(finite_median(np.array([np.nan])))
+# Tables
+
+
+def test_slices_cover_all_blobs(data):
+    counted = {}
+    for name, part, members in list_slices(data):
+        counted.setdefault(name, {})[part] = int(members.sum())
+    assert sum(counted["snr"].values()) == len(data.blobs)
+    assert sum(counted["contaminant"].values()) == len(data.blobs)
+    quarters = [n for part, n in counted["region"].items() if "edge" not in part]
+    assert sum(quarters) == len(data.blobs)
+    assert "none added" in counted["contaminant"]
+    lower_left = {part: members for _, part, members in list_slices(data)}["lower left"]
+    assert (data.blobs[["frame_x", "frame_y"]][lower_left].tolist() < np.array([512, 512])).all()
+
+
+def test_slice_table_contains_counts_recall_and_position_error(data, scored):
+    rows = slice_table(data, scored, 0.5, DRAW)
+    by_part = {(row["slice"], row["part"]): row for row in rows}
+    assert by_part["snr", "20-30"]["recall"] == 1.0
+    assert by_part["snr", "20-30"]["position_error"] == 1.0
+    assert by_part["snr", "8-10"]["recall"] == 0.0
+    assert by_part["snr", "8-10"]["position_error"] == ""
+    assert by_part["snr", "20-30"]["blobs"] == ((data.blobs["snr"] >= 20) & (data.blobs["snr"] < 30)).sum()
+    for row in rows:
+        assert row["blobs"] > 0
+        assert row["low"] <= row["recall"] <= row["high"]
+
+
+def test_confusion_matrix_rows_are_true_labels():
+    labels, scores = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.9, 0.5, 0.2, 0.8])
+    assert confusion_matrix(labels, scores, 0.5).tolist() == [[1, 2], [1, 1]]
+
+
+def test_roc_curve_matches_sklearn():
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, 300)
+    scores = np.round(rng.normal(labels, 1.0), 1)
+    points = roc_curve(labels, scores)
+    false, recall, thresholds = sklearn.metrics.roc_curve(labels, scores, drop_intermediate=False)
+    for key, expected in (("threshold", thresholds), ("false_positive_rate", false), ("recall", recall)):
+        assert [point[key] for point in points] == pytest.approx(expected[1:], abs=1e-6)
+    assert points[-1]["precision"] == pytest.approx(labels.mean(), abs=1e-6)
+
+
+def test_completeness_table_contains_recall_per_snr_bin(data):
+    snr = data.blobs["snr"]
+    rows = completeness_table(data, snr > 12, (4, 10, 14, 31, 99), DRAW)
+    assert [(row["snr_low"], row["snr_high"]) for row in rows] == [(4, 10), (10, 14), (14, 31)]
+    assert [row["blobs"] for row in rows] == [
+        ((snr >= low) & (snr < high)).sum() for low, high in ((4, 10), (10, 14), (14, 31))
+    ]
+    assert (rows[0]["recall"], rows[2]["recall"]) == (0.0, 1.0)
+    assert 0 <= rows[1]["low"] <= rows[1]["recall"] <= rows[1]["high"] <= 1
+    middle = snr[(snr >= 10) & (snr < 14)]
+    assert rows[1]["recall"] == pytest.approx((middle > 12).mean(), abs=1e-6)

@@ -7,10 +7,11 @@ from synthetic import easy_subframes
 
 from blobwatch.dataset.shards import BLOB, Shard
 from blobwatch.detector.metrics import (
+    Bootstrap,
     Matches,
     auc,
-    bootstrap_interval,
     false_per_100,
+    finite_median,
     match_blobs,
     snr_at_half,
     threshold_at_rate,
@@ -116,13 +117,8 @@ def test_threshold_at_rate_with_ties_and_ones(values, rate):
 
 def test_interval_contains_value_and_is_reproducible():
     values = np.random.default_rng(1).normal(3.0, 2.0, 400)
-
-    def mean(chosen):
-        return float(values[chosen].mean())
-
-    one = bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=3)
-    assert one == bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=3)
-    assert one != bootstrap_interval(mean, np.arange(400), 500, 0.95, seed=4)
+    one, again, other = (Bootstrap(500, 0.95, seed).mean(values, np.arange(400)) for seed in (3, 3, 4))
+    assert one == again != other
     assert one["value"] == pytest.approx(values.mean())
     assert one["low"] < one["value"] < one["high"]
     assert one["high"] - one["low"] == pytest.approx(2 * 1.96 * 2.0 / 20, rel=0.2)
@@ -131,12 +127,8 @@ def test_interval_contains_value_and_is_reproducible():
 def test_bootstrap_resamples_whole_exposures():
     # Ten exposures with identical subframes contain no more information than ten numbers.
     values = np.repeat(np.random.default_rng(1).normal(size=10), 40)
-
-    def mean(chosen):
-        return float(values[chosen].mean())
-
-    together = bootstrap_interval(mean, np.repeat(np.arange(10), 40), 300, 0.95, seed=3)
-    apart = bootstrap_interval(mean, np.arange(400), 300, 0.95, seed=3)
+    draw = Bootstrap(300, 0.95, 3)
+    together, apart = draw.mean(values, np.repeat(np.arange(10), 40)), draw.mean(values, np.arange(400))
     assert together["value"] == apart["value"]
     assert together["high"] - together["low"] > 4 * (apart["high"] - apart["low"])
 
@@ -145,15 +137,20 @@ def test_interval_has_nominal_coverage():
     inside = 0
     for seed in range(100):
         values = np.random.default_rng(seed).normal(size=60)
-        found = bootstrap_interval(lambda i, v=values: float(v[i].mean()), np.arange(60), 200, 0.95, seed)
+        found = Bootstrap(200, 0.95, seed).mean(values, np.arange(60))
         inside += found["low"] <= 0.0 <= found["high"]
     assert 86 <= inside <= 100
 
 
-def test_interval_of_nan_statistic_is_nan():
-    assert all(
-        np.isnan(v) for v in bootstrap_interval(lambda i: float("nan"), np.arange(5), 100, 0.95, 1).values()
-    )
+@pytest.mark.parametrize("count", [0, 5])
+def test_interval_of_nan_statistic_is_nan(count):
+    found = Bootstrap(100, 0.95, 1).mean(np.full(count, np.nan), np.arange(count))
+    assert np.isnan(list(found.values())).all()
+
+
+def test_finite_median_ignores_nan():
+    assert finite_median(np.array([np.nan, 1.0, 3.0])) == 2.0
+    assert np.isnan(finite_median(np.array([np.nan])))
 
 
 def found_of(seed: int, half: float, blobs: int = 1500) -> tuple[np.ndarray, np.ndarray]:

@@ -164,7 +164,7 @@ def test_manual_label_is_replaced_only_at_same_place(ledger, labels):
 
 def test_damaged_table_is_rejected_and_unchanged(ledger, labels):
     (labels / LABELS).write_text("rootname,x\nich219i8q,3\n")
-    with pytest.raises(BlobwatchError, match=r"labels\.csv: unexpected columns rootname, x\. Use rootname"):
+    with pytest.raises(BlobwatchError, match=r"labels\.csv, line 2: columns rootname, x\. Use rootname"):
         review_blob(ledger, labels, 1, "confirmed", "seen", "Ann")
     assert (labels / LABELS).read_text() == "rootname,x\nich219i8q,3\n"
     assert reviews_of(ledger) == []

@@ -5,7 +5,7 @@ import pytest
 from synthetic import random_network, write_model
 
 from blobwatch.detector.baselines import find_by_filter, score_from_snr
-from blobwatch.detector.evaluation import Bootstrap
+from blobwatch.detector.metrics import Bootstrap
 from blobwatch.images.peaks import Peaks
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.tiling import tiles

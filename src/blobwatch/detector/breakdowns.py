@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from blobwatch.dataset.shards import Shard
-from blobwatch.detector.evaluation import Bootstrap, finite_median
+from blobwatch.detector.metrics import Bootstrap, finite_median
 from blobwatch.detector.scoring import ScoringResult
 
 SNR_EDGES = (4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
@@ -76,7 +76,7 @@ def completeness_table(data: Shard, hit: np.ndarray, edges: tuple[float, ...], d
 def recall_columns(data: Shard, hit: np.ndarray, members: np.ndarray, draw: Bootstrap) -> dict:
     """Return the number of blobs in a mask, their recall and its interval."""
     exposures = data.rootnames[data.blobs["subframe"]]
-    recall = draw(lambda i: float(hit[members][i].mean()), exposures[members])
+    recall = draw.mean(hit[members], exposures[members])
     columns = (("recall", "value"), ("low", "low"), ("high", "high"))
     return {"blobs": int(members.sum())} | {name: round(recall[key], 6) for name, key in columns}
 

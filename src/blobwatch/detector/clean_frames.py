@@ -11,9 +11,8 @@ from blobwatch.detections import prepare_for_model
 from blobwatch.detector.baselines import find_by_filter, score_from_snr, snr_from_score
 from blobwatch.detector.breakdowns import completeness_table
 from blobwatch.detector.comparison import CNN, FILTERS, IDEAL
-from blobwatch.detector.evaluation import Bootstrap
 from blobwatch.detector.ideal_observer import find_by_ideal_observer
-from blobwatch.detector.metrics import far_from_blobs, match_blobs, snr_at_half
+from blobwatch.detector.metrics import Bootstrap, far_from_blobs, match_blobs, snr_at_half
 from blobwatch.detector.scoring import MIN_PROBABILITY, run_classical
 from blobwatch.images.peaks import Peaks, find_peaks
 from blobwatch.images.scaling import quantize, scale_frame
@@ -170,7 +169,7 @@ def evaluate_clean_frames(
     report = {
         "exposures": frames,
         "blobs": len(data.blobs),
-        "false_per_100": draw(lambda i: float(100 * false[i].mean()), np.arange(NOISE_FRAMES)),
+        "false_per_100": draw.mean(false, np.arange(NOISE_FRAMES), 100),
         "snr_at_half": half[CNN],
         "same_rate": {
             key: {"threshold": round(float(thresholds[name]), 6), "snr_at_half": half[name]}

@@ -1,7 +1,5 @@
 """Metrics of one detector on one data set, each with a bootstrap interval."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from blobwatch.dataset.shards import Shard
@@ -9,28 +7,16 @@ from blobwatch.dataset.subframes import FAINT
 from blobwatch.detector.calibration import calibration_error
 from blobwatch.detector.metrics import (
     SUBFRAMES_PER_EXPOSURE,
+    Bootstrap,
     auc,
-    bootstrap_interval,
     false_per_100,
+    finite_median,
     snr_at_half,
 )
 from blobwatch.detector.scoring import ScoringResult
 
 CLEAR_SNR, BRIGHT_SNR = 10.0, 15.0  # above these a good detector misses few, and almost no, blobs
 COMPARED_SNR = (5.0, 30.0)  # range of the strongest blob of the subframes on which detectors are compared
-
-
-@dataclass(frozen=True)
-class Bootstrap:
-    """Settings of the bootstrap intervals."""
-
-    resamples: int
-    confidence: float
-    seed: int
-
-    def __call__(self, statistic, groups: np.ndarray) -> dict[str, float]:
-        """Return a statistic with its interval; ``groups`` is the exposure of each item."""
-        return bootstrap_interval(statistic, groups, self.resamples, self.confidence, self.seed)
 
 
 def detector_metrics(
@@ -80,7 +66,7 @@ def subframe_metrics(
         "auc": draw(lambda i: auc(labels[i], scores[i]), exposures),
         "auc_5_to_30": draw(lambda i: auc(labels[compared][i], scores[compared][i]), exposures[compared]),
         "average_precision": draw(lambda i: float(average_precision_score(labels[i], scores[i])), exposures),
-        "accuracy": draw(lambda i: float((predicted == positive)[i].mean()), exposures),
+        "accuracy": draw.mean(predicted == positive, exposures),
         "recall": draw(share(predicted, positive), exposures),
         "precision": draw(share(positive, predicted), exposures),
     }
@@ -105,32 +91,21 @@ def blob_metrics(
     false = scored.matches.false_subframe[scored.matches.false >= threshold]
     per_subframe = np.bincount(false, minlength=len(data))
 
-    def recall(members: np.ndarray) -> dict:
-        return draw(lambda i: float(hit[members][i].mean()), exposures[members])
-
+    clear, bright = snr > CLEAR_SNR, snr > BRIGHT_SNR
     metrics = {
-        "recall": recall(snr > 0),
-        "recall_10_to_15": recall((snr > CLEAR_SNR) & (snr <= BRIGHT_SNR)),
-        "recall_above_15": recall(snr > BRIGHT_SNR),
-        "false_per_100": draw(
-            lambda i: float(100 * SUBFRAMES_PER_EXPOSURE * per_subframe[i].mean()), data.rootnames
-        ),
+        "recall": draw.mean(hit, exposures),
+        "recall_10_to_15": draw.mean(hit[clear & ~bright], exposures[clear & ~bright]),
+        "recall_above_15": draw.mean(hit[bright], exposures[bright]),
+        "false_per_100": draw.mean(per_subframe, data.rootnames, 100 * SUBFRAMES_PER_EXPOSURE),
     }
     if has_positions:
         error = np.where(hit, scored.matches.error, np.nan)
-        clear = snr > CLEAR_SNR
         metrics |= {
             "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), exposures),
             "position_error": draw(lambda i: finite_median(error[i]), exposures),
             "position_error_above_10": draw(lambda i: finite_median(error[clear][i]), exposures[clear]),
         }
     return metrics
-
-
-def finite_median(values: np.ndarray) -> float:
-    """Return the median of the finite values, NaN if there are none."""
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if len(values) else float("nan")
 
 
 def final_metrics(data: Shard, scored: ScoringResult, threshold: float) -> dict:

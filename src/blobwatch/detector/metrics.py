@@ -138,43 +138,59 @@ def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
     return cut + float(np.clip(away.mean() + (0.5 - found.mean()) / slope, -NEAR_HALF, NEAR_HALF))
 
 
-def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float],
-    groups: np.ndarray,
-    resamples: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, float]:
-    """Return a statistic with its bootstrap interval.
+def finite_median(values: np.ndarray) -> float:
+    """Return the median of the finite values, NaN if there are none."""
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Statistics with bootstrap intervals.
 
     Whole groups are resampled, because the subframes of one exposure are not independent.
 
-    Parameters
+    Attributes
     ----------
-    statistic : callable
-        Takes the resampled indices; NaN results are ignored.
-    groups : ndarray, shape (n,)
-        Group (exposure) of each item.
     resamples : int
     confidence : float
         For example 0.95.
     seed : int
-
-    Returns
-    -------
-    dict
-        ``value``, ``low``, ``high``.
     """
-    rng = np.random.default_rng([seed, 7])
-    if len(groups) == 0:
-        return dict.fromkeys(("value", "low", "high"), float("nan"))
-    _, group = np.unique(groups, return_inverse=True)
-    members = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
-    drawn = [
-        statistic(np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]))
-        for _ in range(resamples)
-    ]
-    tail = (1 - confidence) / 2
-    measured = [value for value in drawn if np.isfinite(value)]
-    low, high = np.quantile(measured, [tail, 1 - tail]) if measured else (np.nan, np.nan)
-    return {"value": float(statistic(np.arange(len(groups)))), "low": float(low), "high": float(high)}
+
+    resamples: int
+    confidence: float
+    seed: int
+
+    def __call__(self, statistic: Callable[[np.ndarray], float], groups: np.ndarray) -> dict[str, float]:
+        """Return a statistic with its interval.
+
+        Parameters
+        ----------
+        statistic : callable
+            Takes the resampled indices; NaN results are ignored.
+        groups : ndarray, shape (n,)
+            Group (exposure) of each item.
+
+        Returns
+        -------
+        dict
+            ``value``, ``low``, ``high``.
+        """
+        rng = np.random.default_rng([self.seed, 7])
+        if len(groups) == 0:
+            return dict.fromkeys(("value", "low", "high"), float("nan"))
+        _, group = np.unique(groups, return_inverse=True)
+        members = [np.flatnonzero(group == g) for g in range(group.max() + 1)]
+        drawn = [
+            statistic(np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]))
+            for _ in range(self.resamples)
+        ]
+        tail = (1 - self.confidence) / 2
+        measured = [value for value in drawn if np.isfinite(value)]
+        low, high = np.quantile(measured, [tail, 1 - tail]) if measured else (np.nan, np.nan)
+        return {"value": float(statistic(np.arange(len(groups)))), "low": float(low), "high": float(high)}
+
+    def mean(self, values: np.ndarray, groups: np.ndarray, scale: float = 1.0) -> dict[str, float]:
+        """Return the mean of values, such as a recall, with its interval."""
+        return self(lambda i: float(scale * values[i].mean()), groups)

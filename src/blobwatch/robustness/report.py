@@ -6,8 +6,16 @@ from functools import partial
 
 import numpy as np
 
-from blobwatch.detector.evaluation import COMPARED_SNR, Bootstrap, finite_median
-from blobwatch.detector.metrics import Matches, auc, far_from_blobs, match_blobs, snr_at_half
+from blobwatch.detector.evaluation import COMPARED_SNR
+from blobwatch.detector.metrics import (
+    Bootstrap,
+    Matches,
+    auc,
+    far_from_blobs,
+    finite_median,
+    match_blobs,
+    snr_at_half,
+)
 from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import Finder
 from blobwatch.robustness.search import SearchedSet
@@ -108,7 +116,7 @@ def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstr
     false = (one.scores[key][empty] >= threshold).sum(axis=1)
     return {
         "auc_5_to_30": draw(lambda i: auc(labels[chosen][i], scores[chosen][i]), frames[chosen]),
-        "false_subframes_per_100": draw(lambda i: float(100 * false[i].mean()), np.arange(len(false))),
+        "false_subframes_per_100": draw.mean(false, np.arange(len(false)), 100),
     }
 
 
@@ -133,7 +141,7 @@ def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstra
     for low, high in itertools.pairwise(SNR_EDGES):
         members = np.flatnonzero((snr >= low) & (snr < high))
         name = f"recall_{low}_to_{high}" if np.isfinite(high) else f"recall_above_{low}"
-        figures[name] = draw(lambda i, m=members: float(hit[m][i].mean()), frames[members])
+        figures[name] = draw.mean(hit[members], frames[members])
     return figures
 
 
@@ -154,7 +162,7 @@ def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float
     blobs = np.bincount(one.truth.blobs["subframe"], minlength=len(found))
     some = np.flatnonzero(blobs)
     return {
-        "false_per_100": draw(lambda i: float(100 * far[searched][i].mean()), searched),
+        "false_per_100": draw.mean(far[searched], searched, 100),
         "displaced_per_100_blobs": draw(
             lambda i: float(100 * near[some][i].sum() / blobs[some][i].sum()), some
         ),

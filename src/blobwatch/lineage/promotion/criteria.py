@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blobwatch.detector.metrics import auc, bootstrap_interval
+from blobwatch.detector.metrics import Bootstrap, auc
 from blobwatch.errors import BlobwatchError
 
 ROBUSTNESS = "robustness"
@@ -141,7 +141,7 @@ def check_not_worse(
     limit = 0.0 - tolerance  # not -0.0
     checks = []
     for words, name, difference, exposures in compared:
-        found = bootstrap_interval(difference, exposures, resamples, confidence, seed)
+        found = Bootstrap(resamples, confidence, seed)(difference, exposures)
         passed = found["high"] >= limit
         sentence = (
             f"{words} of the candidate minus the champion's is "
