@@ -30,7 +30,7 @@ def frame_from_image(
 ) -> Frame:
     """Return a frame for cutting subframes, with uniform light."""
     light = np.ones_like(image)
-    return Frame(image, light, 0.0, noise, list(new), list(faint), rootname)
+    return Frame(image, light, noise, list(new), list(faint), rootname)
 
 
 def easy_subframes(count: int, seed: int = 0, recipe: Recipe = EASY) -> Shard:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blobwatch.dataset.cutouts import SIDES, create_template, create_templates
+from blobwatch.dataset.cutouts import SIDES, create_template, create_templates, render_blob
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.blobs import Blob, draw_blob, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, draw_blob, unit_shape
 from blobwatch.instrument.templates import TemplateBlob
 
 KNOWN = Blob(x=400.0, y=300.0, half_width=6.0, depth=1.0)
@@ -16,15 +16,12 @@ KNOWN = Blob(x=400.0, y=300.0, half_width=6.0, depth=1.0)
 def cutout_of(
     blob: Blob, side: int, snr: float, seed: int = 0, at=(0.3, -0.4), level: float = 0.0
 ) -> np.ndarray:
-    """Return a cutout as the predecessor's are: sigma per pixel, noise, clipped at 3, its edge a square."""
+    """Return a square cutout with noise, in sigma, clipped at 3 like the predecessor's."""
     middle = (side - 1) / 2
-    image = np.zeros((side, side))
-    stamp, x0, y0 = unit_shape(replace(blob, x=middle + at[0], y=middle + at[1]))
-    region, part = overlap(stamp, x0, y0, image.shape)
-    image[region] = part
-    strength = snr / np.sqrt((stamp**2).sum())
-    noise = np.random.default_rng(seed).standard_normal(image.shape)
-    return np.clip(strength * image + noise + level, -3.0, 3.0)
+    blob = replace(blob, x=middle + at[0], y=middle + at[1], depth=1.0)
+    strength = snr / np.sqrt((unit_shape(blob)[0] ** 2).sum())
+    noise = np.random.default_rng(seed).standard_normal((side, side))
+    return np.clip(strength * render_blob(blob, noise.shape) + noise + level, -3.0, 3.0)
 
 
 def test_template_is_centred_normalized_and_faded():
@@ -66,14 +63,8 @@ def measured(count: int, snr: tuple[float, float]) -> np.ndarray:
         side = int(np.clip(round(2.4 * blob.half_width), 9, 21))
         template = create_template("a", cutout_of(blob, side, rng.uniform(*snr), seed, rng.uniform(-1, 1, 2)))
         if template is not None:
-            true, made = np.zeros((2, 81, 81))
-            for image, one in (
-                (true, replace(blob, x=40.2, y=39.7)),
-                (made, TemplateBlob(40.2, 39.7, 1.0, 1.0, template=template)),
-            ):
-                stamp, x0, y0 = unit_shape(one)
-                region, part = overlap(stamp, x0, y0, image.shape)
-                image[region] = part
+            drawn = TemplateBlob(40.2, 39.7, 1.0, 1.0, template=template)
+            true, made = (render_blob(one, (81, 81)) for one in (replace(blob, x=40.2, y=39.7), drawn))
             correlation = (true * made).sum() / np.sqrt((true**2).sum() * (made**2).sum())
             rows.append((blob.half_width, template.half_width, correlation))
     return np.array(rows)
@@ -86,12 +77,6 @@ def test_template_has_shape_and_size_of_blob():
     assert np.std(rows[:, 1] - rows[:, 0]) < 0.9  # the scatter of the sizes at a place
     assert np.median(rows[:, 2]) > 0.95
     assert np.quantile(rows[:, 2], 0.1) > 0.85
-
-
-def test_template_is_deterministic():
-    one, two = (create_template("a", cutout_of(KNOWN, 15, 20.0)) for _ in range(2))
-    assert one.profile.tobytes() == two.profile.tobytes()
-    assert one.half_width == two.half_width
 
 
 def test_cutouts_without_blob_are_skipped():
@@ -112,14 +97,11 @@ def test_cutouts_without_blob_are_skipped():
 @pytest.mark.parametrize(
     ("cutout", "message"),
     [
-        (np.ones((9, 11)), "cutout a: shape 9 x 11\\. Cutouts must be square"),
-        (np.ones(81), "cutout a: shape 81\\."),
-        (np.ones((9, 9, 9)), "cutout a: shape 9 x 9 x 9\\."),
-        (np.array(1.0), "cutout a: shape a single number\\."),
-        (np.ones((SIDES[0] - 1,) * 2), "6 pixels wide\\. Use 7 to 41"),
-        (np.ones((SIDES[1] + 1,) * 2), "42 pixels wide\\. Use 7 to 41"),
+        (np.ones((9, 11)), "cutout a: shape \\(9, 11\\)\\. Use squares of 7 to 41 pixels"),
+        (np.array(1.0), "cutout a: shape \\(\\)\\."),
+        (np.ones((SIDES[0] - 1,) * 2), "shape \\(6, 6\\)"),
+        (np.ones((SIDES[1] + 1,) * 2), "shape \\(42, 42\\)"),
         (np.full((9, 9), np.nan), "values that are not finite"),
-        (np.full((9, 9), np.inf), "values that are not finite"),
     ],
 )
 def test_invalid_cutouts_raise_error(cutout, message):

@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from blobwatch.dataset.shards import (
 from blobwatch.errors import BlobwatchError
 
 EIGHT = [(flipped, turns) for flipped in (False, True) for turns in range(4)]
-PARTS = ("images", "subframes", "blobs", "rootnames")
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +35,11 @@ def path(data, tmp_path):
 
 def test_round_trip_of_shard(data, path):
     back = read_shard(path)
-    for name in PARTS:
+    for name in ("images", "subframes", "blobs", "rootnames"):
         assert getattr(back, name).dtype == getattr(data, name).dtype
         np.testing.assert_array_equal(getattr(back, name), getattr(data, name))
-    assert [p.name for p in path.parent.iterdir()] == ["izzz0000q.npz"]
-
-
-def test_shard_bytes_are_deterministic(data, path, tmp_path):
-    write_shard(tmp_path / "again.npz", data)
-    assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
+    write_shard(path.parent / "again.npz", data)
+    assert (path.parent / "again.npz").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(("flipped", "turns"), EIGHT)
@@ -55,18 +49,6 @@ def test_positions_follow_pixels(flipped, turns):
     turned = orient_image(image, flipped, turns)
     y, x = np.unravel_index(turned.argmax(), turned.shape)
     assert orient_position(20, 7, flipped, turns, 64) == (x, y)
-
-
-def test_eight_orientations_differ():
-    image = np.random.default_rng(0).normal(size=(5, 5))
-    assert len({orient_image(image, *orientation).tobytes() for orientation in EIGHT}) == 8
-
-
-def test_blobs_of_subframe(data):
-    together = np.concatenate([data.blobs_of(index) for index in range(len(data))])
-    np.testing.assert_array_equal(together, data.blobs)
-    for index in range(len(data)):
-        assert (data.blobs_of(index)["subframe"] == index).all()
 
 
 @pytest.mark.parametrize("chosen", [[0, 2, 5], [1], [3, 4], []])
@@ -121,43 +103,31 @@ def test_pickle_in_shard_is_rejected_without_execution(data, tmp_path):
         read_shard(path)
 
 
-def damaged(path, how: str) -> None:
-    whole = path.read_bytes()
-    if how == "cut off":
-        path.write_bytes(whole[: len(whole) // 2])
-    elif how == "one byte of the images is another":
-        middle = len(whole) // 3
-        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    elif how == "empty":
-        path.write_bytes(b"")
-    elif how == "text":
-        path.write_text("no shard")
-    elif how == "a pickle":
-        path.write_bytes(pickle.dumps({"images": 1}))
-    elif how == "a single array":
-        buffer = io.BytesIO()
-        np.save(buffer, np.zeros(3))
-        path.write_bytes(buffer.getvalue())
-    elif how == "a part is missing":
-        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(path, "w") as new:
-            for name in old.namelist():
-                if name != "blobs.npy":
-                    new.writestr(name, old.read(name))
+def without_blobs(whole: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: part for name, part in np.load(io.BytesIO(whole)).items() if name != "blobs"})
+    return buffer.getvalue()
+
+
+def one_array(whole: bytes) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
-    "how",
+    "damage",
     [
-        "cut off",
-        "one byte of the images is another",
-        "empty",
-        "text",
-        "a pickle",
-        "a single array",
-        "a part is missing",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:9999] + bytes([whole[9999] ^ 1]) + whole[10000:],  # a pixel
+        lambda whole: b"",
+        lambda whole: b"text",
+        lambda whole: pickle.dumps({"images": 1}),
+        one_array,
+        without_blobs,
     ],
 )
-def test_damaged_shard_raises_error(path, how):
-    damaged(path, how)
+def test_damaged_shard_raises_error(path, damage):
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(BlobwatchError, match=r"izzz0000q\.npz: damaged"):
         read_shard(path)

@@ -15,7 +15,7 @@ from blobwatch.dataset.subframes import (
     FAINT,
     MARGIN,
     Recipe,
-    contains_centre,
+    contains,
     create_frame,
     cut_subframes,
     cut_whole_frame,
@@ -24,7 +24,7 @@ from blobwatch.dataset.subframes import (
 )
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.preparation import prepare_frame
-from blobwatch.images.tiling import tiles
+from blobwatch.images.tiling import Tile, tiles
 from blobwatch.instrument.blobs import Blob, blob_snr, depth_at_snr
 from blobwatch.instrument.differences import Difference
 
@@ -34,19 +34,16 @@ WIDE = Recipe(snr=(12.0, 12.0), blobs=(1, 1), contaminated=0.0, wide=True)
 OWN = Blob(x=400.0, y=620.0, half_width=6.0, depth=0.05)
 
 
-def blob_of_snr(x: float, y: float, snr: float) -> Blob:
-    blob = Blob(x=x, y=y, half_width=6.0, depth=0.01)
-    return Blob(**(blob.as_dict() | {"depth": depth_at_snr(blob, snr, NOISE)}))
-
-
 def difference_of(image: np.ndarray, stack: np.ndarray | None = None) -> Difference:
-    if stack is None:
-        stack = 1.0 + image_with_blobs([], seed=5, noise=0.002)
     return Difference("izzz0000q", image, stack, None, {}, Path("x.fits"))
 
 
 def cut(frame, count: int, recipe: Recipe = EASY, seed: int = 1):
     return cut_subframes(np.random.default_rng(seed), frame, count, recipe)
+
+
+def tile_of(row) -> Tile:
+    return Tile(0, 0, 0, int(row["x0"]), int(row["y0"]))
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +71,21 @@ def test_blob_position_in_all_orientations(noise):
     assert len(orientations) == 8
 
 
-def test_label_matches_blobs(noise):
-    data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 80)
-    held = np.bincount(data.blobs["subframe"], minlength=len(data))
-    np.testing.assert_array_equal(data.labels, held > 0)
-    assert (np.diff(data.blobs["subframe"]) >= 0).all()
-    for name in ("x", "y"):
-        assert (data.blobs[name] >= -0.5).all()
-        assert (data.blobs[name] < 255.5).all()
-
-
 def test_half_of_subframes_contain_requested_number_of_blobs(noise):
     data = cut(frame_from_image(noise), 100, Recipe((5.0, 30.0), (2, 4), 0.5))
     assert data.labels.sum() == 50
-    held = np.bincount(data.blobs["subframe"], minlength=100)[data.labels == 1]
-    assert held.min() >= 1
+    assert (np.diff(data.blobs["subframe"]) >= 0).all()
+    held = np.bincount(data.blobs["subframe"], minlength=100)
+    np.testing.assert_array_equal(data.labels, held > 0)
     assert held.max() == 4
     assert data.blobs["snr"].min() >= 4.9
     assert data.blobs["snr"].max() <= 30.1
+    for name in ("x", "y"):
+        assert (data.blobs[name] >= -0.5).all()
+        assert (data.blobs[name] < 255.5).all()
+    named = data.subframes["contaminant"] != ""
+    for label in (0, 1):
+        assert 0.3 < named[data.labels == label].mean() < 0.7  # as often with blobs as without
 
 
 def test_own_blobs_are_labelled_and_absent_from_negatives():
@@ -106,8 +100,6 @@ def test_own_blobs_are_labelled_and_absent_from_negatives():
         picture = data.scaled(int(blob["subframe"]))
         x, y = round(float(blob["x"])), round(float(blob["y"]))
         assert picture[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean() > 2.5
-    for row in data.subframes[data.labels == 0]:
-        assert not contains_centre(OWN, int(row["x0"]), int(row["y0"]), EDGE)
 
 
 @pytest.mark.parametrize(("x", "left_out"), [(400.0, []), (500.0, [9, 10]), (520.0, [9, 10]), (1015.0, [11])])
@@ -180,21 +172,14 @@ def test_subframes_have_unit_noise_and_listed_snr(noise, no_lobes, wide, bias, m
     assert (np.ptp(data.blobs["depth"] * data.blobs["half_width"]) > 0.02) or not wide
 
 
-def test_only_wide_frames_get_added_noise(noise):
-    noises = {
-        wide: [
-            synthesize_frame(
-                np.random.default_rng(seed), frame_from_image(noise), replace(WIDE, wide=wide), set(), set()
-            )
-            for seed in range(8)
-        ]
-        for wide in (False, True)
-    }
-    assert [made.noise for made in noises[False]] == pytest.approx([NOISE] * 8, rel=0.02)
-    assert max(made.noise for made in noises[True]) > 1.4 * NOISE
-    assert min(made.noise for made in noises[True]) > 0.97 * NOISE
-    expected = prepare_frame(noise).scaled
-    assert np.abs(noises[False][0].steps / 16 - expected).max() < 0.04  # rounded to 1/16
+@pytest.mark.parametrize(("wide", "least", "most"), [(False, 0.98, 1.02), (True, 1.4, 5.0)])
+def test_only_wide_frames_get_added_noise(noise, wide, least, most):
+    frame, recipe = frame_from_image(noise), replace(WIDE, wide=wide)
+    made = [synthesize_frame(np.random.default_rng(n), frame, recipe, set(), set()) for n in range(8)]
+    assert min(one.noise for one in made) > 0.97 * NOISE
+    assert least * NOISE < max(one.noise for one in made) < most * NOISE
+    if not wide:
+        assert np.abs(made[0].steps / 16 - prepare_frame(noise).scaled).max() < 0.04  # rounded to 1/16
 
 
 def test_measured_subframe_is_prepared_frame_with_measured_shapes(noise):
@@ -257,7 +242,10 @@ def test_margin_applies_except_at_frame_edges(noise, wide):
 def test_no_blob_on_pixels_masked_by_contaminant(noise, monkeypatch):
     unknown = np.random.default_rng(3).uniform(size=(256, 256)) < 0.15
 
+    asked = []
+
     def dead(rng, cut, noise, wide):
+        asked.append(wide)
         cut[unknown] = np.nan
         return "dead areas"
 
@@ -269,22 +257,25 @@ def test_no_blob_on_pixels_masked_by_contaminant(noise, monkeypatch):
         x, y = (round(float(blob[f"frame_{axis}"])) % 256 for axis in "xy")
         assert not unknown[y, x]
     np.testing.assert_array_equal(data.labels, np.bincount(data.blobs["subframe"], minlength=64) > 0)
+    cut(frame_from_image(noise), 2, replace(recipe, wide=True))
+    assert asked == [False] * 64 + [True] * 2
 
 
 def test_subframes_with_faint_blobs_are_excluded(noise):
-    faint = blob_of_snr(500.0, 500.0, FAINT - 1.0)
+    faint = replace(OWN, x=500.0, y=500.0)
+    faint = replace(faint, depth=depth_at_snr(faint, FAINT - 1.0, NOISE))
     frame = create_frame(difference_of(noise), [faint, OWN])
     assert (frame.faint, frame.new) == ([faint], [OWN])
     for row in cut(frame, 100).subframes:
-        assert not contains_centre(faint, int(row["x0"]), int(row["y0"]), EDGE)
+        assert not contains(tile_of(row), faint, EDGE)
 
 
 @pytest.mark.parametrize(
     ("place", "expected"),
     [((-0.5, 0.0), True), ((-0.6, 0.0), False), ((255.4, 255.4), True), ((255.5, 3.0), False)],
 )
-def test_contains_centre_uses_pixel_borders(place, expected):
-    assert contains_centre(Blob(*place, 5.0, 0.1), 0, 0) is expected
+def test_contains_uses_pixel_borders(place, expected):
+    assert contains(tiles()[0], Blob(*place, 5.0, 0.1)) is expected
 
 
 def test_no_blob_on_dead_pixels(noise):
@@ -305,27 +296,6 @@ def test_frame_without_unambiguous_subframe_raises_error(noise):
         cut(frame_from_image(noise, new=crowd), 2)
 
 
-def test_contaminated_share_and_names(noise):
-    data = cut(frame_from_image(noise), 200, Recipe((5.0, 30.0), (1, 5), 0.5))
-    named = data.subframes["contaminant"] != ""
-    assert 0.38 < named.mean() < 0.62
-    assert 0.3 < named[data.labels == 1].mean() < 0.7  # as often with blobs as without
-    assert 0.3 < named[data.labels == 0].mean() < 0.7
-
-
-def test_wide_setting_reaches_contaminants(noise, monkeypatch):
-    asked = []
-
-    def add_contaminants(rng, cut, noise, wide):
-        asked.append(wide)
-        return "streaks"
-
-    monkeypatch.setattr(subframes, "add_contaminants", add_contaminants)
-    for wide in (False, True):
-        cut(frame_from_image(noise), 2, Recipe((5.0, 30.0), (1, 1), 1.0, wide))
-    assert asked == [False, False, True, True]
-
-
 def test_light_is_exposure_and_one_where_nan(noise):
     image = noise.copy()
     image[5, 6] = np.nan
@@ -333,7 +303,9 @@ def test_light_is_exposure_and_one_where_nan(noise):
     frame = create_frame(difference_of(image, stack), [])
     np.testing.assert_array_equal(frame.light[10:], (stack - image)[10:])
     assert frame.light[5, 6] == 1.0
-    assert (frame.level, frame.noise) == pytest.approx((0.0, NOISE), abs=1e-4)
+    assert frame.noise == pytest.approx(NOISE, abs=1e-4)
+    alone = create_frame(difference_of(noise), [])
+    np.testing.assert_allclose(alone.light, 1.0 - noise, rtol=1e-6)
 
 
 def test_subframes_depend_on_seed(noise):
@@ -342,17 +314,7 @@ def test_subframes_depend_on_seed(noise):
     for name in ("images", "subframes", "blobs", "rootnames"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
     assert one.images.tobytes() != other.images.tobytes()
-
-
-def test_difference_without_stack_has_unit_stack(noise):
-    frame = create_frame(Difference("izzz0000q", noise, None, None, {}, Path("x.fits")), [])
-    np.testing.assert_allclose(frame.light, 1.0 - noise, rtol=1e-6)
-
-
-def test_cutting_keeps_frame(noise):
-    frame = frame_from_image(noise.copy())
-    cut(frame, 8, Recipe((5.0, 30.0), (1, 5), 1.0, wide=True))
-    np.testing.assert_array_equal(frame.image, noise)
+    np.testing.assert_array_equal(frame.image, image_with_blobs([]))
 
 
 def test_whole_frame_subframes():
@@ -367,10 +329,3 @@ def test_whole_frame_subframes():
     assert (data.subframes["x0"][9], data.subframes["y0"][9]) == (256, 512)
     scaled = prepare_frame(image).scaled
     assert np.abs(data.scaled(9) - scaled[512:768, 256:512]).max() < 0.04  # rounded to 1/16
-
-
-def test_whole_frame_without_blobs():
-    data = cut_whole_frame(frame_from_image(image_with_blobs([])))
-    assert data.labels.sum() == 0
-    assert len(data.blobs) == 0
-    assert data.blobs.dtype.names[0] == "subframe"

@@ -17,6 +17,7 @@ from blobwatch.dataset.injection import (
 from blobwatch.dataset.subframes import Recipe, cut_subframes
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_hash
+from blobwatch.images.tiling import Tile
 from blobwatch.instrument.blobs import (
     Blob,
     blob_snr,
@@ -139,7 +140,8 @@ def test_subframes_contain_templates_with_half_width():
         x, y = round(float(blob["x"])), round(float(blob["y"]))
         seen = shard.scaled(int(blob["subframe"]))[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4]
         assert seen.mean() > 0.8
-    blob = draw_blob_to_inject(np.random.default_rng(5), 256, 300, 300, [], (9.0, 9.0), NOISE, recipe.draw)
+    tile = Tile(0, 0, 0, 300, 300)
+    blob = draw_blob_to_inject(np.random.default_rng(5), tile, [], (9.0, 9.0), NOISE, recipe.draw)
     assert blob_snr(blob, NOISE) == pytest.approx(9.0)
 
 

@@ -50,26 +50,18 @@ def create_templates(cutouts: dict[str, np.ndarray]) -> tuple[list[Template], li
 
 def check_cutout(name: str, cutout: np.ndarray) -> None:
     """Raise an error if an array cannot be a cutout of a blob."""
-    if cutout.ndim != 2 or cutout.shape[0] != cutout.shape[1]:
-        sides = " x ".join(map(str, cutout.shape)) or "a single number"
-        raise BlobwatchError(f"cutout {name}: shape {sides}. Cutouts must be square")
-    if not SIDES[0] <= cutout.shape[0] <= SIDES[1]:
-        raise BlobwatchError(
-            f"cutout {name}: {cutout.shape[0]} pixels wide. Use {SIDES[0]} to {SIDES[1]} pixels"
-        )
+    shape, (low, high) = cutout.shape, SIDES
+    if len(shape) != 2 or shape[0] != shape[1] or not low <= shape[0] <= high:
+        raise BlobwatchError(f"cutout {name}: shape {shape}. Use squares of {low} to {high} pixels")
     if not np.isfinite(cutout).all():
         raise BlobwatchError(f"cutout {name}: values that are not finite. Remove it")
 
 
 def create_template(name: str, cutout: np.ndarray) -> Template | None:
     """Convert a cutout to a template; return None if it has no usable blob."""
-    for width in SMOOTHING:
-        template = smooth_to_template(
-            name, cutout - estimate_border_level(cutout), width * max(10, cutout.shape[0])
-        )
-        if template is not None:
-            return template
-    return None
+    cutout = cutout - estimate_border_level(cutout)
+    attempts = (smooth_to_template(name, cutout, width * max(10, cutout.shape[0])) for width in SMOOTHING)
+    return next(filter(None, attempts), None)
 
 
 def smooth_to_template(name: str, cutout: np.ndarray, width: float) -> Template | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from blobwatch.dataset.shapes import draw_lobed
+from blobwatch.images.tiling import Tile
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_at_snr, draw_blob, half_width_at, overlap, unit_shape
 from blobwatch.instrument.templates import Template, TemplateBlob
@@ -101,9 +102,7 @@ def draw_sign(rng: np.random.Generator, negative: float = 0.7) -> float:
 
 def draw_blob_to_inject(
     rng: np.random.Generator,
-    size: int,
-    x0: int,
-    y0: int,
+    tile: Tile,
     taken: list[Blob],
     snr: tuple[float, float],
     noise: float,
@@ -116,8 +115,8 @@ def draw_blob_to_inject(
     `MIN_SEPARATION` from the blobs in ``taken``. Return None if 20 attempts find no free position.
     """
     spans = [
-        (start + margin * (start > 0), start + size - 1 - margin * (start + size < wfc3ir.SIZE))
-        for start in (x0, y0)
+        (start + margin * (start > 0), start + tile.size - 1 - margin * (start + tile.size < wfc3ir.SIZE))
+        for start in (tile.x0, tile.y0)
     ]
     for _ in range(20):
         x, y = (float(rng.uniform(*span)) for span in spans)

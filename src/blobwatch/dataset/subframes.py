@@ -27,6 +27,7 @@ from blobwatch.instrument.templates import Template
 FAINT = 4.0  # SNR below which a fading blob counts neither as present nor as absent
 EDGE = 15  # pixels; a blob this far outside a subframe is still visible in it
 MARGIN = 14  # pixels; a blob this far inside a subframe is sufficiently complete
+NO_POSITIONS = np.empty((0, 2))
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Frame:
     image : ndarray, shape (1024, 1024), float32, fraction of the background
     light : ndarray, the same
         The exposure's blob image.
-    level, noise : float
-        Median and noise per pixel of the image.
+    noise : float
+        Per pixel of the image.
     new : list of Blob
         New blobs in the exposure itself.
     faint : list of Blob
@@ -69,16 +70,15 @@ class Frame:
 
     image: np.ndarray
     light: np.ndarray
-    level: float
     noise: float
     new: list[Blob]
     faint: list[Blob]
     rootname: str
-    labelled: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    labelled: np.ndarray = field(default_factory=NO_POSITIONS.copy)
 
 
 def create_frame(
-    difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray | None = None
+    difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray = NO_POSITIONS
 ) -> Frame:
     """Combine a difference image and its blobs into a frame.
 
@@ -92,14 +92,13 @@ def create_frame(
     labelled : ndarray, shape (k, 2), optional
         Positions ``x, y`` with a label.
     """
-    level, noise = level_and_noise(difference.image)
-    stack = difference.stack
-    light = np.nan_to_num((1.0 if stack is None else stack) - difference.image, nan=1.0)
+    _, noise = level_and_noise(difference.image)
+    stack = 1.0 if difference.stack is None else difference.stack
+    light = np.nan_to_num(stack - difference.image, nan=1.0)
     clear = [blob for blob in new if blob_snr(blob, noise) >= FAINT]
     faint = [blob for blob in new if blob_snr(blob, noise) < FAINT]
     faint += [replace(blob, depth=min(blob.depth, depth_at_snr(blob, FAINT / 2, noise))) for blob in unclear]
-    labelled = np.empty((0, 2)) if labelled is None else labelled
-    return Frame(difference.image, light, level, noise, clear, faint, difference.rootname, labelled)
+    return Frame(difference.image, light, noise, clear, faint, difference.rootname, labelled)
 
 
 def cut_subframes(
@@ -151,8 +150,8 @@ def usable_tiles(frame: Frame) -> list[Tile]:
     """
     usable = []
     for tile in tiles():
-        unclear = frame.faint + [b for b in frame.new if not contains_centre(b, tile.x0, tile.y0, -MARGIN)]
-        if not any(contains_centre(blob, tile.x0, tile.y0, EDGE) for blob in unclear):
+        unclear = frame.faint + [blob for blob in frame.new if not contains(tile, blob, -MARGIN)]
+        if not any(contains(tile, blob, EDGE) for blob in unclear):
             usable.append(tile)
     if not usable:
         raise BlobwatchError(
@@ -215,44 +214,24 @@ def synthesize_frame(
     noise = before.clean.noise
     blobs = {}
     for tile in tiles():
-        contained = [(blob, False) for blob in frame.new if tile.contains(blob.x, blob.y)]
-        if tile.index in with_blobs:
-            own = [blob for blob, _ in contained]
-            contained += [
-                (blob, True) for blob in inject_blobs(rng, image, frame.light, noise, own, tile, recipe)
-            ]
+        contained = [(blob, False) for blob in frame.new if contains(tile, blob)]
+        for _ in range(int(rng.integers(*recipe.blobs, endpoint=True)) if tile.index in with_blobs else 0):
+            taken = [blob for blob, _ in contained]
+            blob = draw_blob_to_inject(rng, tile, taken, recipe.snr, noise, recipe.draw, MARGIN)
+            # On dead pixels, the label would have no visible blob.
+            if blob is not None and np.isfinite(image[round(blob.y), round(blob.x)]):
+                inject_blob(image, frame.light, blob, 0, 0)
+                contained.append((blob, True))
         if contained:
             blobs[tile.index] = contained
     steps = quantize(prepare_frame(image, before.spectrum).scaled)
     return SyntheticFrame(steps, noise, blobs, contaminants)
 
 
-def contains_centre(blob: Blob, x0: int, y0: int, margin: float = 0.0) -> bool:
+def contains(tile: Tile, blob: Blob, margin: float = 0.0) -> bool:
     """Return whether a blob's centre is within ``margin`` pixels of a subframe."""
     low, high = -0.5 - margin, SIZE - 0.5 + margin
-    return low <= blob.x - x0 < high and low <= blob.y - y0 < high
-
-
-def inject_blobs(
-    rng: np.random.Generator,
-    image: np.ndarray,
-    light: np.ndarray,
-    noise: float,
-    own: list[Blob],
-    tile: Tile,
-    recipe: Recipe,
-) -> list[Blob]:
-    """Inject blobs into one subframe of an image in place and return them."""
-    added: list[Blob] = []
-    for _ in range(int(rng.integers(recipe.blobs[0], recipe.blobs[1] + 1))):
-        blob = draw_blob_to_inject(
-            rng, SIZE, tile.x0, tile.y0, own + added, recipe.snr, noise, recipe.draw, MARGIN
-        )
-        # On dead pixels, the label would have no visible blob.
-        if blob is not None and np.isfinite(image[round(blob.y), round(blob.x)]):
-            inject_blob(image, light, blob, 0, 0)
-            added.append(blob)
-    return added
+    return low <= blob.x - tile.x0 < high and low <= blob.y - tile.y0 < high
 
 
 def make_blob_row(index: int, x: float, y: float, blob: Blob, noise: float, injected: bool) -> tuple:
@@ -272,9 +251,10 @@ def cut_whole_frame(frame: Frame) -> Shard:
     subframes = np.zeros(len(images), dtype=SUBFRAME)
     blobs = []
     for tile in tiles():
-        own = [blob for blob in frame.new if tile.contains(blob.x, blob.y)]
-        faint = [blob for blob in frame.faint if tile.contains(blob.x, blob.y)]
-        subframes[tile.index] = (bool(own), tile.x0, tile.y0, False, 0, "")
-        for b in own + faint:
-            blobs.append(make_blob_row(tile.index, b.x - tile.x0, b.y - tile.y0, b, frame.noise, False))
+        own = any(contains(tile, blob) for blob in frame.new)
+        subframes[tile.index] = (own, tile.x0, tile.y0, False, 0, "")
+        for blob in frame.new + frame.faint:
+            if contains(tile, blob):
+                x, y = blob.x - tile.x0, blob.y - tile.y0
+                blobs.append(make_blob_row(tile.index, x, y, blob, frame.noise, False))
     return Shard(images, subframes, np.array(blobs, dtype=BLOB), np.full(len(images), frame.rootname))

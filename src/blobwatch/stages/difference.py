@@ -1,6 +1,5 @@
 """Stage ``difference``: exposure quality, median stacks and difference images."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -56,12 +55,7 @@ class HistoryInputs:
     flats: Path | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One difference image to write: the exposure and the members of its stack."""
-
-    exposure: ExposureFile
-    members: tuple[ExposureFile, ...]
+Job = tuple[ExposureFile, list[ExposureFile]]  # an exposure and the members of its stack
 
 
 @lru_cache(maxsize=1)
@@ -118,13 +112,14 @@ def difference(
     work = partial(measure_quality, inputs)
     measured = list(map_in_processes(work, listed, "quality", workers, CHUNK_SIZE))
     history = load_history(inputs)
-    for one, result in zip(listed, measured, strict=True):
-        history.add(one, *((result, None) if isinstance(result, Quality) else (None, UnusableFile(result))))
+    for one, (quality, reason) in zip(listed, measured, strict=True):
+        history.add(one, quality, UnusableFile(reason) if reason else None)
     rejections = {one.rootname: history.rejection(one) for one in listed}
-    usable = [
-        one.rootname for one, result in zip(listed, measured, strict=True) if isinstance(result, Quality)
+    automatic = [
+        rejections[one.rootname]
+        for one, (quality, _) in zip(listed, measured, strict=True)
+        if quality and one.rootname not in history.overrules
     ]
-    automatic = [rejections[name] for name in usable if name not in history.overrules]
     if warning := suspect_message(sum(map(bool, automatic)), len(automatic), settings.quality):
         print_message(warning, "bold yellow")
     accepted = [one for one in listed if not rejections[one.rootname]]
@@ -135,7 +130,13 @@ def difference(
     with atomic_folder(out) as folder:
         work = partial(write_product, folder, inputs)
         written = list(map_in_processes(work, jobs, "difference", workers, CHUNK_SIZE))
-        write_table(folder / INDEX, index_rows(exposures, listed, written, reasons), COLUMNS)
+        products = {row["rootname"]: row for row in written}
+        rows = [
+            (products.get(one.rootname) or exposure_row(one) | {"reason": reasons[one.rootname]})
+            | {"exposure": one.path.relative_to(exposures).as_posix()}
+            for one in listed
+        ]
+        write_table(folder / INDEX, rows, COLUMNS)
         write_table(folder / QUALITY, quality_rows(listed, measured, rejections))
     rejected = len(listed) - len(accepted)
     console.print(
@@ -144,21 +145,21 @@ def difference(
     return len(jobs)
 
 
-def measure_quality(inputs: HistoryInputs, one: ExposureFile) -> Quality | str:
-    """Return the quality of an exposure, or the reason why it is unusable."""
+def measure_quality(inputs: HistoryInputs, one: ExposureFile) -> tuple[Quality | None, str]:
+    """Return the quality of an exposure, or None and the reason why it is unusable."""
     try:
-        return load_history(inputs).quality(one)
+        return load_history(inputs).quality(one), ""
     except UnusableFile as error:
-        return strip_directory(str(error), one)
+        return None, strip_directory(str(error), one)
 
 
 def quality_rows(
-    listed: list[ExposureFile], measured: list[Quality | str], rejections: dict[str, str]
-) -> Iterable[dict]:
+    listed: list[ExposureFile], measured: list[tuple[Quality | None, str]], rejections: dict[str, str]
+) -> list[dict]:
     """Return the rows of the quality table."""
     rows = []
-    for one, result in zip(listed, measured, strict=True):
-        values = result.as_dict() if isinstance(result, Quality) else dict.fromkeys(MEASURES, float("nan"))
+    for one, (quality, _) in zip(listed, measured, strict=True):
+        values = quality.as_dict() if quality else dict.fromkeys(MEASURES, float("nan"))
         texts = {name: "" if value != value else f"{value:.5g}" for name, value in values.items()}
         row = {"rootname": one.rootname, "expstart": one.expstart} | texts
         rows.append(row | {"rejection": rejections[one.rootname]})
@@ -170,7 +171,7 @@ def plan_jobs(accepted: list[ExposureFile], history: History) -> tuple[list[Job]
     jobs, without_stack = [], {}
     for one in accepted:
         try:
-            jobs.append(Job(one, tuple(history.members(one))))
+            jobs.append((one, history.members(one)))
         except BlobwatchError as reason:
             without_stack[one.rootname] = str(reason)
     return jobs, without_stack
@@ -178,38 +179,32 @@ def plan_jobs(accepted: list[ExposureFile], history: History) -> tuple[list[Job]
 
 def write_product(folder: Path, inputs: HistoryInputs, job: Job) -> dict:
     """Write one difference image; return its row of the index."""
-    history, row = load_history(inputs), exposure_row(job.exposure)
-    stack = history.stack(job.exposure, job.members)
-    result = difference_image(stack, history.image(job.exposure))
-    name = f"{job.exposure.rootname}_diff.fits"
-    header = create_header(job, inputs, row["md5"])
+    (exposure, members), history = job, load_history(inputs)
+    row, name = exposure_row(exposure), f"{exposure.rootname}_diff.fits"
+    stack = history.stack(exposure, members)
+    result = difference_image(stack, history.image(exposure))
+    header = create_header(exposure, members, inputs, row["md5"])
     write_difference(folder / name, header, result, stack, noise_map(result, inputs.settings.box))
-    return row | {"path": name, "stack": " ".join(one.rootname for one in job.members)}
-
-
-def index_rows(
-    exposures: Path, listed: list[ExposureFile], written: list[dict], reasons: dict[str, str]
-) -> list[dict]:
-    """Return the rows of the index, with the relative path of each exposure."""
-    by_name = {row["rootname"]: row for row in written}
-    rows = [
-        by_name.get(one.rootname) or exposure_row(one) | {"reason": reasons[one.rootname]} for one in listed
-    ]
-    paths = [one.path.relative_to(exposures).as_posix() for one in listed]
-    return [row | {"exposure": path} for row, path in zip(rows, paths, strict=True)]
+    return row | {"path": name, "stack": " ".join(one.rootname for one in members)}
 
 
 def exposure_row(one: ExposureFile) -> dict:
     """Return the columns of the index that do not depend on a stack."""
-    row = {"rootname": one.rootname, "expstart": one.expstart}
-    row |= {"filter": one.filter, "programme": one.programme, "exposure": one.path.name}
-    row |= {"flats": one.calibration.flats, "cal_ver": one.calibration.version}
-    return row | {"md5": file_hash(one.path, "md5")}
+    return {
+        "rootname": one.rootname,
+        "expstart": one.expstart,
+        "filter": one.filter,
+        "programme": one.programme,
+        "flats": one.calibration.flats,
+        "cal_ver": one.calibration.version,
+        "md5": file_hash(one.path, "md5"),
+    }
 
 
-def create_header(job: Job, inputs: HistoryInputs, md5: str) -> fits.Header:
+def create_header(
+    listed: ExposureFile, members: list[ExposureFile], inputs: HistoryInputs, md5: str
+) -> fits.Header:
     """Return the primary header: inputs, settings and version."""
-    listed = job.exposure
     with open_fits(listed.path) as hdus:
         source, keywords = hdus[0].header, read_keywords(hdus)
     keywords |= {"ROOTNAME": listed.rootname, "EXPSTART": listed.expstart, "FILTER": listed.filter}
@@ -226,10 +221,10 @@ def create_header(job: Job, inputs: HistoryInputs, md5: str) -> fits.Header:
     header["BLOBWVER"] = (__version__, "version of blobwatch")
     header["BOX"] = (inputs.settings.box, "[pix] boxes of the large-scale glow")
     header["STKDAYS"] = (inputs.settings.days, "[d] trailing window of the stack")
-    header["NSTACK"] = (len(job.members), "exposures in the stack")
+    header["NSTACK"] = (len(members), "exposures in the stack")
     header["SRCFILE"] = (listed.path.name, "the exposure")
     header["SRCMD5"] = (md5, "its md5")
-    for number, one in enumerate(job.members, start=1):
+    for number, one in enumerate(members, start=1):
         header[f"STK{number:05d}"] = (one.rootname, "in the stack")
     header["HISTORY"] = "pixels flagged in DQ (blob bit 512 apart) set to NaN; glow divided out;"
     header["HISTORY"] = "median over the stack; DIFF = STACK - exposure / glow"

@@ -18,15 +18,15 @@ from blobwatch.detector.clean_frames import evaluate_clean_frames
 from blobwatch.detector.comparison import (
     CNN,
     FILTERS,
-    LAPLACIAN,
     PREDECESSOR,
     DetectorResult,
     evaluate_detector,
     list_detectors,
 )
-from blobwatch.detector.evaluation import Bootstrap, detector_metrics, final_metrics
+from blobwatch.detector.evaluation import detector_metrics, final_metrics
 from blobwatch.detector.explain import saliency_maps, worst_errors
-from blobwatch.detector.model_card import model_card
+from blobwatch.detector.metrics import Bootstrap
+from blobwatch.detector.model_card import format_interval, model_card
 from blobwatch.figures import evaluation, explain
 from blobwatch.files import atomic_folder, read_table, write_json, write_table, write_text
 from blobwatch.instrument.templates import read_templates
@@ -84,7 +84,14 @@ def evaluate(
     results = {one.name: evaluate_detector(one, val, test, final, rate) for one in detectors}
     rng = np.random.default_rng([seed, CLEAN_STREAM])
     clean, on_clean = evaluate_clean_frames(model, rng, settings.clean_frames, radius, rate, draw, workers)
-    robustness = evaluate_robustness(candidate, baseline, templates, results, settings, seed, draw, workers)
+    finders = {
+        "cnn": model_finder(candidate, results[CNN].threshold),
+        "matched_filter": filter_finder(results[FILTERS].threshold),
+        "predecessor": model_finder(baseline, results[PREDECESSOR].threshold),
+    }
+    profiles = [template.profile for template in read_templates(templates)]
+    searched = search_sets(finders, settings.robustness_frames, rate, seed, profiles, workers)
+    robustness = report_sets(searched, finders, "cnn", radius, draw, workers)
     reports = {name: compute_metrics(one, test, final, draw) for name, one in results.items()}
     metrics = reports[CNN] | {
         "clean": clean,
@@ -92,47 +99,38 @@ def evaluate(
         "robustness": robustness,
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
+    metrics = round_floats(metrics)
     tables = create_tables(results, test, on_clean, draw)
     tables["robustness"] = to_rows(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
-    learning_curves = read_history(train_reports / "history.csv")
+    tables["predictions"] = prediction_rows(test, results)
+    slices = [row for row in tables["slices"] if row["detector"] == CNN]
+    card = model_card(model.manifest, metrics, slices, read_table(subframes / "index.csv"))
+    aucs = {name: report["subframes"]["auc"] for name, report in reports.items()}
+    cnn = results[CNN]
+    figures = {
+        "completeness": evaluation.plot_completeness(tables["completeness"]),
+        "reliability": evaluation.plot_reliability(tables["reliability"]),
+        "roc": evaluation.plot_roc_and_precision(tables["roc"], aucs),
+        "confusion": evaluation.plot_confusion_matrices(
+            {k: confusion_matrix(test.labels, one.test.scores, one.threshold) for k, one in results.items()}
+        ),
+        "slices": evaluation.plot_slices(slices),
+        "robustness": evaluation.plot_robustness(tables["robustness"]),
+        "worst_errors": explain.plot_worst_errors(test, *worst_errors(test, cnn.test, cnn.threshold)),
+        "saliency": explain.plot_saliency(*saliency_maps(candidate, model, test, cnn.test)),
+        "learning_curves": evaluation.plot_learning_curves(read_history(train_reports / "history.csv")),
+    }
     with atomic_folder(out) as folder:
-        write_json(folder / "metrics.json", round_floats(metrics))
+        write_json(folder / "metrics.json", metrics)
+        write_text(folder / "model_card.md", card)
         for name, rows in tables.items():
             write_table(folder / f"{name}.csv", rows)
-        write_predictions(folder / "predictions.csv", test, results)
-        index, own = read_table(subframes / "index.csv"), cnn_rows(tables)
-        write_text(folder / "model_card.md", model_card(model.manifest, round_floats(metrics), own, index))
-        figures = draw_figures(tables, test, results, reports)
-        figures["saliency"] = explain.plot_saliency(*saliency_maps(candidate, model, test, results[CNN].test))
-        figures["learning_curves"] = evaluation.plot_learning_curves(learning_curves)
         (folder / "figures").mkdir()
         for name, figure in figures.items():
             figure.savefig(folder / "figures" / f"{name}.png", dpi=100, metadata={"Software": None})
     record_evaluation(root, candidate, out, train_reports / "history.csv")
-    print_metrics(metrics)
+    print_metrics(reports, robustness)
     return metrics
-
-
-def evaluate_robustness(
-    candidate: Path,
-    baseline: Path,
-    templates: Path,
-    results: dict[str, DetectorResult],
-    settings: Evaluate,
-    seed: int,
-    draw: Bootstrap,
-    workers: int,
-) -> dict:
-    """Return the metrics of the robustness sets."""
-    profiles = [template.profile for template in read_templates(templates)]
-    finders = {
-        "cnn": model_finder(candidate, results[CNN].threshold),
-        "matched_filter": filter_finder(results[FILTERS].threshold),
-        "predecessor": model_finder(baseline, results[PREDECESSOR].threshold),
-    }
-    frames, rate = settings.robustness_frames, settings.false_per_100
-    searched = search_sets(finders, frames, rate, seed, profiles, workers)
-    return report_sets(searched, finders, "cnn", settings.match_radius, draw, workers)
 
 
 def compute_metrics(one: DetectorResult, test: Shard, final: Shard, draw: Bootstrap) -> dict:
@@ -163,11 +161,6 @@ def create_tables(
     return tables
 
 
-def cnn_rows(tables: dict[str, list[dict]]) -> list[dict]:
-    """Return the slices of the candidate."""
-    return [row for row in tables["slices"] if row["detector"] == CNN]
-
-
 def round_floats(content: object) -> object:
     """Round nested floats to six digits; replace NaN by None for JSON."""
     if isinstance(content, dict):
@@ -177,50 +170,21 @@ def round_floats(content: object) -> object:
     return content
 
 
-def write_predictions(path: Path, data: Shard, results: dict[str, DetectorResult]) -> None:
-    """Write the scores of each test subframe."""
-    write_table(
-        path,
-        [
-            {"rootname": data.rootnames[i]}
-            | {key: data.subframes[i][key] for key in ("x0", "y0", "contaminant", "label")}
-            | {one.detector.key: f"{one.test.scores[i]:.6f}" for one in results.values()}
-            for i in range(len(data))
-        ],
-    )
+def prediction_rows(data: Shard, results: dict[str, DetectorResult]) -> list[dict]:
+    """Return the scores of each test subframe."""
+    return [
+        {"rootname": data.rootnames[i]}
+        | {key: data.subframes[i][key] for key in ("x0", "y0", "contaminant", "label")}
+        | {one.detector.key: f"{one.test.scores[i]:.6f}" for one in results.values()}
+        for i in range(len(data))
+    ]
 
 
-def draw_figures(
-    tables: dict[str, list[dict]], test: Shard, results: dict[str, DetectorResult], reports: dict[str, dict]
-) -> dict:
-    """Return the figures by name."""
-    network = results[CNN]
-    matrices = {
-        name: confusion_matrix(test.labels, one.test.scores, one.threshold) for name, one in results.items()
-    }
-    aucs = {name: reports[name]["subframes"]["auc"] for name in results}
-    own = cnn_rows(tables)
-    return {
-        "completeness": evaluation.plot_completeness(tables["completeness"]),
-        "reliability": evaluation.plot_reliability(tables["reliability"]),
-        "roc": evaluation.plot_roc_and_precision(tables["roc"], aucs),
-        "confusion": evaluation.plot_confusion_matrices(matrices),
-        "slices": evaluation.plot_slices(own),
-        "robustness": evaluation.plot_robustness(tables["robustness"]),
-        "worst_errors": explain.plot_worst_errors(test, *worst_errors(test, network.test, network.threshold)),
-    }
-
-
-def print_metrics(metrics: dict) -> None:
-    """Print the main metrics next to those of the baselines."""
+def print_metrics(reports: dict[str, dict], robustness: dict) -> None:
+    """Print the main metrics of each detector, and the network's worst robustness sets."""
     from rich.table import Table
 
-    columns = {CNN: metrics, FILTERS: metrics["baselines"]["matched_filter"]}
-    columns |= {
-        PREDECESSOR: metrics["baselines"]["predecessor"],
-        LAPLACIAN: metrics["baselines"]["laplacian"],
-    }
-    table = Table("on the test subframes", *columns, title="evaluate")
+    table = Table("on the test subframes", *reports, title="evaluate")
     for section, name in (
         ("subframes", "auc_5_to_30"),
         ("subframes", "accuracy"),
@@ -230,16 +194,11 @@ def print_metrics(metrics: dict) -> None:
         ("blobs", "false_per_100"),
         ("blobs", "position_error_above_10"),
     ):
-        cells = [format_interval(report[section].get(name)) for report in columns.values()]
+        cells = [format_interval(report[section].get(name), 3) for report in reports.values()]
         table.add_row(f"{section}: {name.replace('_', ' ')}", *cells)
     console.print(table)
     worst = Table("in the worst robustness set", "", "set", title="robustness")
-    for name, where in metrics["robustness"]["worst_sets"].items():
-        value = format_interval(metrics["robustness"][f"worst_{name}"])
+    for name, where in robustness["worst_sets"].items():
+        value = format_interval(robustness[f"worst_{name}"], 3)
         worst.add_row(name.replace("_", " "), value, where.replace("_", " "))
     console.print(worst)
-
-
-def format_interval(value: dict[str, float] | None) -> str:
-    """Return a value with its interval, or a dash if it is missing."""
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]" if value else "-"
