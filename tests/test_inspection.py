@@ -63,7 +63,7 @@ def test_unusable_files_are_described(tmp_path, capsys):
     assert [one.usable for one in found] == [False] * 3
     assert [one.kind for one in found] == ["flt", "unusable", "difference"]
     assert found[0].use.startswith("not used: rejected (glow gradient ")
-    assert "is a grism exposure (G141)" in found[1].use
+    assert "grism exposure (G141)" in found[1].use
     assert "has no noise" in found[2].use
     assert run_inspect([bad, grism, flat], None, Path("absent"), as_json=True, plot=tmp_path / "p")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -73,11 +73,11 @@ def test_unusable_files_are_described(tmp_path, capsys):
 
 def test_unreadable_file_does_not_stop_the_others(flt, tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no")
-    with pytest.raises(BlobwatchError, match="is not a readable FITS file"):
+    with pytest.raises(BlobwatchError, match="not a readable FITS file"):
         inspect(tmp_path / "bad.fits")
     assert not run_inspect([tmp_path / "bad.fits", flt], None, Path("absent"), as_json=True, plot=None)
     first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert "is not a readable FITS file" in first["error"]
+    assert "not a readable FITS file" in first["error"]
     assert second["kind"] == "flt"
 
 

@@ -127,7 +127,6 @@ DOORS = {
         "instrument/fitsfile.py",
         "instrument/exposures.py",
         "instrument/differences.py",
-        "instrument/observing_modes.py",
         "instrument/ramp.py",
         "instrument/season.py",
         "instrument/templates.py",

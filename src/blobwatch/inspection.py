@@ -11,11 +11,12 @@ from blobwatch.history import History
 from blobwatch.images.quality import Quality
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 from blobwatch.instrument.exposures import Exposure, read_exposure
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.keywords import merge_headers
+from blobwatch.instrument.kinds import is_difference
 from blobwatch.overrules import Overrule
 from blobwatch.settings import DifferenceSettings
 

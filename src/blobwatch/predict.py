@@ -16,10 +16,11 @@ from blobwatch.images.peaks import find_peaks, subframe_probabilities
 from blobwatch.images.stack import difference_image
 from blobwatch.images.tiling import tiles
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.kinds import is_difference
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,15 @@
 """The one door to FITS: every form that is accepted, and a sentence for everything that is not."""
 
-import gzip
-import shutil
-
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from blobwatch.errors import BlobwatchError, UnusableFile
+from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.differences import (
-    FRACTION_STEP,
-    is_difference,
-    read_difference,
-    write_difference,
-)
+from blobwatch.instrument.differences import FRACTION_STEP, read_difference, write_difference
 from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
-from blobwatch.instrument.fitsfile import compressed_hdu, open_fits
+from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.kinds import is_difference
 
 CARDS = {
     "ROOTNAME": "ich219i8q",
@@ -128,51 +121,6 @@ def test_full_wells_of_a_raw_are_flagged(tmp_path):
     assert (read.dq[5:-5, 5:-5] != 0).sum() == 1
 
 
-def test_a_ramp_that_lost_a_read_or_is_the_wrong_way_round(tmp_path):
-    signal = np.full((1024, 1024), 4000.0)
-    whole = raw(tmp_path / "a_raw.fits", signal)
-    with fits.open(whole) as hdus:
-        written(tmp_path / "lost_raw.fits", *hdus[:-3])
-        for version, hdu in zip((4, 3, 2, 1), [h for h in hdus if h.name == "SCI"], strict=True):
-            hdu.ver = version
-        hdus.writeto(tmp_path / "reversed_raw.fits")
-    with pytest.raises(BlobwatchError, match="holds 3 of 4 reads; fetch or copy it again"):
-        read_exposure(tmp_path / "lost_raw.fits")
-    with pytest.raises(BlobwatchError, match="has its oldest read first"):
-        read_exposure(tmp_path / "reversed_raw.fits")
-    with pytest.raises(BlobwatchError, match="holds a single read; a ramp needs at least two"):
-        read_exposure(written(tmp_path / "one_raw.fits", primary(NSAMP=1), *group(ramp(), "COUNTS")))
-
-
-def test_a_single_read_in_counts_is_divided_by_the_time(tmp_path):
-    path = written(tmp_path / "a_flt.fits", primary(), *group(ramp(), "ELECTRONS"))
-    assert read_exposure(path).image[701, 300] == pytest.approx(ramp()[701, 300] / 100.0)
-
-
-def test_a_constant_plane_stored_as_pixvalue_is_filled_in(tmp_path):
-    science, _ = group(ramp(wfc3ir.FLT_SIZE))
-    constant = fits.ImageHDU(name="DQ", ver=1)
-    constant.header["NPIX1"], constant.header["NPIX2"], constant.header["PIXVALUE"] = 1014, 1014, 64
-    read = read_exposure(written(tmp_path / "a_flt.fits", primary(), science, constant))
-    assert (read.dq[5:-5, 5:-5] == 64).all()
-    assert (read.dq[:5] == 0).all()
-
-
-@pytest.mark.parametrize("ending", [".fits.gz", ".fits.fz"])
-def test_compressed_files_are_read(tmp_path, ending):
-    image = ramp(wfc3ir.FLT_SIZE)
-    path = tmp_path / f"ich219i8q_flt{ending}"
-    if ending == ".fits.gz":
-        plain = written(tmp_path / "plain.fits", primary(), *group(image))
-        with plain.open("rb") as source, gzip.open(path, "wb") as target:
-            shutil.copyfileobj(source, target)
-    else:
-        science = fits.CompImageHDU(image, name="SCI", compression_type="GZIP_1", quantize_level=0)
-        science.header["BUNIT"] = "ELECTRONS/S"
-        written(path, primary(), science, *group(image)[1:])
-    assert read_exposure(path).image[706, 305] == image[701, 300]
-
-
 def test_flt_round_trip_is_exact(tmp_path):
     rng = np.random.default_rng(5)
     shape = (1014, 1014)
@@ -208,40 +156,6 @@ def test_rounding_is_small_compared_with_noise(taken):
 
 def frame(offset: float = 0.0) -> np.ndarray:
     return (ramp() / 8192 + offset).astype(np.float32)
-
-
-@pytest.mark.parametrize("form", ["plain", "cube", "extension", "cube in extension", "gz", "fz"])
-def test_every_form_of_difference_image(tmp_path, form):
-    image = frame()
-    cube = np.stack([image, frame(5.0), frame(9.0)])
-    path = tmp_path / ("d.fits.gz" if form == "gz" else "d.fits.fz" if form == "fz" else "d.fits")
-    if form in ("plain", "gz"):
-        written(path, fits.PrimaryHDU(image))
-    elif form == "cube":
-        written(path, fits.PrimaryHDU(cube))
-    elif form == "extension":
-        written(path, fits.PrimaryHDU(), fits.ImageHDU(image))
-    elif form == "cube in extension":
-        written(path, fits.PrimaryHDU(), fits.ImageHDU(cube))
-    else:
-        written(
-            path,
-            fits.PrimaryHDU(),
-            compressed_hdu("DIFF", np.round(image / FRACTION_STEP) * FRACTION_STEP, FRACTION_STEP),
-        )
-    read = read_difference(path)
-    assert read.image.shape == (1024, 1024)
-    assert read.image.dtype == np.float32
-    assert read.image[701, 300] == pytest.approx(image[701, 300], abs=FRACTION_STEP)
-    assert read.rootname == "d"
-    assert read.stack is None
-    assert read.noise is None
-
-
-def test_a_difference_of_flt_size_is_embedded(tmp_path):
-    image = ramp(wfc3ir.FLT_SIZE)
-    read = read_difference(written(tmp_path / "d.fits", fits.PrimaryHDU(image)))
-    assert read.image[706, 305] == image[701, 300]
 
 
 def test_difference_product_has_stack_and_noise(tmp_path):
@@ -286,79 +200,14 @@ def test_only_image_does_not_read_other_extensions(tmp_path):
     with open_fits(path, only_image=True) as hdus:
         assert is_difference(hdus)
         assert read_difference(path, hdus, only_image=True).image.shape == (1024, 1024)
-    with pytest.raises(BlobwatchError, match=r"x_diff\.fits is (truncated|not a readable FITS)"):
+    with pytest.raises(BlobwatchError, match=r"x_diff\.fits: not a readable FITS file"):
         read_difference(path)
     path.write_bytes(content[: end - 3000])
-    with pytest.raises(BlobwatchError, match=r"x_diff\.fits is (truncated|damaged)"):
+    with pytest.raises(BlobwatchError, match=r"x_diff\.fits: (not a readable|damaged)"):
         read_difference(path, only_image=True)
 
 
-def test_exposure_is_checked_completely(tmp_path, flt):
-    path = tmp_path / flt.name
-    path.write_bytes(flt.read_bytes()[: flt.stat().st_size // 2])
-    with pytest.raises(BlobwatchError, match=rf"{flt.name} is truncated"):
-        open_fits(path, only_image=True)
-
-
-def test_difference_and_exposure_are_distinguished(tmp_path):
-    image = ramp(wfc3ir.FLT_SIZE)
-    science, dq = group(image)
-    files = {
-        "exposure": [primary(), science, dq],
-        "image": [fits.PrimaryHDU(image)],
-        "extension": [primary(), fits.ImageHDU(image, name="DIFF"), fits.ImageHDU(image, name="STACK")],
-        "science": [primary(), science],
-    }
-    for name, hdus in files.items():
-        with open_fits(written(tmp_path / f"{name}.fits", *hdus), only_image=True) as opened:
-            assert is_difference(opened) == (name in ("image", "extension")), name
-
-
 # What is refused, each with one sentence
-
-
-def test_absent_folder_empty(tmp_path):
-    (tmp_path / "empty.fits").touch()
-    with pytest.raises(BlobwatchError, match="does not exist; check the path"):
-        open_fits(tmp_path / "no.fits")
-    with pytest.raises(BlobwatchError, match="is a folder; give FITS files"):
-        open_fits(tmp_path)
-    with pytest.raises(BlobwatchError, match="is empty; fetch or copy it again"):
-        open_fits(tmp_path / "empty.fits")
-
-
-@pytest.mark.parametrize("content", [b"\x89PNG\r\n not a FITS file", b"hello\n" * 2000, b"\0" * 5760])
-@pytest.mark.parametrize("read", [read_exposure, read_difference])
-def test_not_fits(tmp_path, content, read):
-    path = tmp_path / "a_flt.fits"
-    path.write_bytes(content)
-    with pytest.raises(BlobwatchError, match=r"a_flt\.fits is not a readable FITS file; fetch or copy"):
-        read(path)
-
-
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.37, 0.5, 0.9, 0.999])
-def test_truncated_exposure(tmp_path, flt, share):
-    path = tmp_path / flt.name
-    content = flt.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(BlobwatchError, match=rf"{flt.name} (is truncated|has no SCI)"):
-        read_exposure(path)
-
-
-@pytest.mark.parametrize("bytes_left", [100, 2880, 5000, 2_000_000, 4_190_000])
-def test_truncated_plain_image(tmp_path, bytes_left):
-    path = written(tmp_path / "d.fits", fits.PrimaryHDU(frame()))
-    path.write_bytes(path.read_bytes()[:bytes_left])
-    with pytest.raises(BlobwatchError, match=r"d\.fits is (truncated|not a readable FITS|damaged)"):
-        read_difference(path)
-
-
-def test_truncated_gz(tmp_path):
-    plain = written(tmp_path / "d.fits", fits.PrimaryHDU(frame()))
-    path = tmp_path / "d.fits.gz"
-    path.write_bytes(gzip.compress(plain.read_bytes(), 1)[:-5000])
-    with pytest.raises(BlobwatchError, match=r"d\.fits\.gz is (truncated|not a readable FITS|damaged)"):
-        read_difference(path)
 
 
 def test_damaged_compressed_tile(tmp_path, flt):
@@ -369,39 +218,8 @@ def test_damaged_compressed_tile(tmp_path, flt):
     content[start : start + table] = b"\xff" * table  # where each tile lies
     path = tmp_path / flt.name
     path.write_bytes(bytes(content))
-    with pytest.raises(BlobwatchError, match=r"is damaged; fetch or copy it again"):
+    with pytest.raises(BlobwatchError, match="damaged"):
         read_exposure(path)
-
-
-def test_no_image(tmp_path):
-    empty = written(tmp_path / "e.fits", fits.PrimaryHDU())
-    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.ones(3))])
-    tabular = written(tmp_path / "t.fits", fits.PrimaryHDU(), table)
-    line = written(tmp_path / "l.fits", fits.PrimaryHDU(np.zeros(100, dtype=np.float32)))
-    for path in (empty, tabular, line):
-        with pytest.raises(BlobwatchError, match="holds no image; give a difference image or an exposure"):
-            read_difference(path)
-        with pytest.raises(BlobwatchError, match="has no SCI and DQ extensions; give a raw, ima or flt"):
-            read_exposure(path)
-
-
-def test_sci_without_pixels(tmp_path):
-    _, dq = group(ramp(wfc3ir.FLT_SIZE))
-    path = written(tmp_path / "a_flt.fits", primary(), fits.ImageHDU(name="SCI", ver=1), dq)
-    with pytest.raises(BlobwatchError, match="holds no image where one is expected"):
-        read_exposure(path)
-
-
-@pytest.mark.parametrize("shape", [(512, 512), (1024, 512), (4096, 4096 // 2), (1034, 1034)])
-def test_wrong_shape(tmp_path, shape):
-    image = np.ones(shape, dtype=np.float32)
-    exposure = written(tmp_path / "a_flt.fits", primary(), *group(image))
-    difference = written(tmp_path / "d.fits", fits.PrimaryHDU(image))
-    said = rf"the image is {shape[0]} x {shape[1]}; a full WFC3/IR frame is 1024 x 1024"
-    with pytest.raises(BlobwatchError, match=rf"a_flt\.fits: {said}"):
-        read_exposure(exposure)
-    with pytest.raises(BlobwatchError, match=rf"d\.fits: {said}"):
-        read_difference(difference)
 
 
 def test_science_and_quality_shapes_differ(tmp_path):
@@ -409,61 +227,3 @@ def test_science_and_quality_shapes_differ(tmp_path):
     _, dq = group(ramp(512))
     with pytest.raises(BlobwatchError, match="the image is 512 x 512"):
         read_exposure(written(tmp_path / "a_flt.fits", primary(), science, dq))
-
-
-@pytest.mark.parametrize(
-    ("cards", "said"),
-    [
-        ({"FILTER": "G141"}, r"is a grism exposure \(G141\)"),
-        ({"FILTER": "F153M", "OBSTYPE": "SPECTROSCOPIC"}, "is a grism exposure"),
-        ({"IMAGETYP": "DARK"}, "is a dark, which saw no light"),
-        ({"TARGNAME": "DARK", "FILTER": "Blank"}, "is a dark"),
-        ({"IMAGETYP": "BIAS"}, "is a bias"),
-        ({"DETECTOR": "UVIS"}, "is a UVIS frame"),
-        ({"INSTRUME": "ACS"}, "is a frame of ACS"),
-        ({"SUBARRAY": True}, "is a subarray"),
-    ],
-)
-def test_other_observing_modes_are_rejected(tmp_path, cards, said):
-    path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
-    with pytest.raises(UnusableFile, match=rf"a_flt\.fits {said}"):
-        read_exposure(path)
-
-
-def test_dark_earth_exposure_is_accepted(tmp_path):
-    cards = {"TARGNAME": "DARK-EARTH-CALIB", "IMAGETYP": "EXT", "INSTRUME": "WFC3", "OBSTYPE": "IMAGING"}
-    path = written(tmp_path / "a_flt.fits", primary(**cards), *group(ramp(wfc3ir.FLT_SIZE)))
-    assert read_exposure(path).targname == "DARK-EARTH-CALIB"
-
-
-def test_subarray_and_uvis_differences_are_refused_by_name(tmp_path):
-    image = ramp(wfc3ir.FLT_SIZE)
-    subarray = written(tmp_path / "s_flt.fits", primary(SUBARRAY=True), *group(image))
-    uvis = written(tmp_path / "u_flt.fits", primary(DETECTOR="UVIS"), *group(image))
-    with pytest.raises(BlobwatchError, match="is a subarray; give a full 1024 x 1024 frame"):
-        read_exposure(subarray)
-    for read in (read_exposure, read_difference):
-        with pytest.raises(BlobwatchError, match="is a UVIS frame; only the IR channel has IR blobs"):
-            read(uvis)
-
-
-def test_all_nan(tmp_path):
-    image = np.full((1014, 1014), np.nan, dtype=np.float32)
-    with pytest.raises(BlobwatchError, match="holds no finite pixel; leave it out"):
-        read_exposure(written(tmp_path / "a_flt.fits", primary(), *group(image)))
-    with pytest.raises(BlobwatchError, match="holds no finite pixel; leave it out"):
-        read_difference(written(tmp_path / "d.fits", fits.PrimaryHDU(image)))
-
-
-@pytest.mark.parametrize("key", ["EXPSTART", "EXPTIME"])
-@pytest.mark.parametrize("value", [None, "yesterday", True])
-def test_exposure_without_its_time(tmp_path, key, value):
-    path = written(tmp_path / "a_flt.fits", primary(**{key: value}), *group(ramp(wfc3ir.FLT_SIZE)))
-    with pytest.raises(BlobwatchError, match=rf"a_flt\.fits has no {key} in its header"):
-        read_exposure(path)
-
-
-def test_exposure_with_zero_exptime(tmp_path):
-    path = written(tmp_path / "a_flt.fits", primary(EXPTIME=0.0), *group(ramp(1014), "COUNTS"))
-    with pytest.raises(BlobwatchError, match="EXPTIME"):
-        read_exposure(path)

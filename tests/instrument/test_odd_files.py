@@ -7,9 +7,10 @@ from instrument.oddfiles import MARKER
 from instrument.oddtable import ODD_FILES
 
 from blobwatch.errors import BlobwatchError, collect_file_warnings
-from blobwatch.instrument.differences import is_difference, read_difference
+from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.kinds import is_difference
 
 
 def read(path):

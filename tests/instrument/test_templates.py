@@ -199,5 +199,5 @@ def test_invalid_template_is_rejected(tmp_path, source, harm, said):
 
 def test_a_damaged_file(tmp_path):
     (tmp_path / FILE).write_bytes(b"SIMPLE" * 900)
-    with pytest.raises(BlobwatchError, match=r"blobs\.fits is not a readable FITS file"):
+    with pytest.raises(BlobwatchError, match=r"blobs\.fits: not a readable FITS file"):
         read_templates(tmp_path)

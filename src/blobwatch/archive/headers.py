@@ -8,7 +8,6 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table
-from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposure_files import (
     ExposureFile,
     describe_file,
@@ -19,6 +18,7 @@ from blobwatch.instrument.exposure_files import (
 )
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.keywords import get_upper, merge_headers, require_time
+from blobwatch.instrument.kinds import is_difference
 from blobwatch.progress import print_message, track
 
 

@@ -16,10 +16,6 @@ MISPLACED = re.compile(rb"([A-Za-z0-9_-]{1,8}) *=? *('(?:[^']|'')*'|[TF]|" + NUM
 MAX_LISTED = 3  # problems of cards listed in one warning
 
 
-class Truncated(Exception):
-    """The file is shorter than its headers require."""
-
-
 @dataclass
 class Layout:
     """Layout of a FITS file, and the repairs that astropy needs.
@@ -74,8 +70,8 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
 
     Raises
     ------
-    Truncated
-        If a header or the data of an extension are incomplete.
+    ValueError
+        If the content is not FITS, or truncated: a header or the data of an extension are incomplete.
     """
     layout = Layout(size)
     number = 0
@@ -92,7 +88,7 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
         values = parse_structure(repaired)
         data_end = start + len(header) + data_size(values)
         if data_end > max(size, start + len(header)):
-            raise Truncated(f"extension {number} ends at byte {data_end}, the file has {size} bytes")
+            raise ValueError(f"truncated: {size} bytes, extension {number} ends at byte {data_end}")
         layout.end = data_end + -data_end % BLOCK
         if layout.end > size:
             layout.problems.append("the last block is not padded to 2880 bytes; its data are complete")
@@ -109,7 +105,7 @@ def check_trailing_bytes(layout: Layout, file: BinaryIO, number: int) -> None:
     tail = file.read()
     if number == 0 or tail.upper().startswith(b"XTENSION"[: len(tail)]):
         reason = f"the header of extension {number} has no END card"
-        raise ValueError(reason) if FREE_TEXT.search(tail) else Truncated(reason)
+        raise ValueError(reason if FREE_TEXT.search(tail) else f"truncated: {reason}")
     if tail.strip(b"\0 "):
         layout.problems.append(f"{layout.size - layout.end} bytes after the last extension are ignored")
 

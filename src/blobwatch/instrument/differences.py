@@ -9,6 +9,7 @@ from astropy.io import fits
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.fitsfile import (
+    PASS_IMAGE,
     compressed_hdu,
     first_image,
     int16_hdu,
@@ -17,8 +18,7 @@ from blobwatch.instrument.fitsfile import (
     write_hdus,
 )
 from blobwatch.instrument.keywords import merge_headers
-from blobwatch.instrument.kinds import DIFFERENCE, classify_file
-from blobwatch.instrument.observing_modes import require_ir_frame
+from blobwatch.instrument.kinds import require_ir_frame
 
 # Of the background. The noise of a difference is about 80 of these steps; the int16 of a difference
 # covers +-4 times the background, more than any loss of light.
@@ -51,11 +51,6 @@ class Difference:
     path: Path
 
 
-def is_difference(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
-    """Return whether a file is a difference image; see `classify_file`."""
-    return classify_file(hdus, path) == DIFFERENCE
-
-
 def read_difference(
     path: Path | str, hdus: fits.HDUList | None = None, only_image: bool = False
 ) -> Difference:
@@ -80,12 +75,12 @@ def read_difference(
             return read_difference(path, opened, only_image)
     first = first_image(hdus, path)
     if first is None:
-        raise BlobwatchError(f"{path} holds no image; give a difference image or an exposure")
+        raise BlobwatchError(f"{path}: no image. {PASS_IMAGE}")
     keywords = merge_headers(hdus[0], first)
     require_ir_frame(keywords, path)
     image = read_frame(first, path)
     if not np.isfinite(image).any():
-        raise BlobwatchError(f"{path} holds no finite pixel; leave it out")
+        raise BlobwatchError(f"{path}: no finite pixel. Leave it out")
     named = {} if only_image else {hdu.name: hdu for hdu in hdus if hdu.is_image}
     header = {key: value for key, value in hdus[0].header.items() if key not in ("COMMENT", "HISTORY", "")}
     return Difference(

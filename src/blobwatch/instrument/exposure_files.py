@@ -7,13 +7,12 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError, collect_file_warnings
 from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.differences import is_difference
 from blobwatch.instrument.exposures import exposure_facts
 from blobwatch.instrument.file_search import FileProblem as FileProblem
 from blobwatch.instrument.file_search import find_image_files
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.keywords import get_upper
-from blobwatch.instrument.kinds import read_keywords
+from blobwatch.instrument.kinds import is_difference, read_keywords
 
 BLOCK = 2880  # bytes; the size of a FITS file is a multiple of it
 PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged

@@ -12,8 +12,7 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.calibration import Calibration, read_calibration
 from blobwatch.instrument.fitsfile import compressed_hdu, open_fits, write_hdus
 from blobwatch.instrument.keywords import get_rootname, merge_headers, require_time
-from blobwatch.instrument.kinds import EXPOSURE, classify_file, science_images
-from blobwatch.instrument.observing_modes import require_imaging_exposure
+from blobwatch.instrument.kinds import is_difference, require_imaging_exposure, science_images
 from blobwatch.instrument.reads import product_of, read_rate
 
 # A science value is stored in steps of a power of two, so that it is exact in float32, compresses
@@ -67,11 +66,6 @@ class Exposure:
     calibration: Calibration = field(default_factory=Calibration)
 
 
-def is_exposure(hdus: fits.HDUList, path: Path | str = "the file") -> bool:
-    """Return whether a file is an exposure; see `classify_file`."""
-    return classify_file(hdus, path) == EXPOSURE
-
-
 def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposure:
     """Read a ``flt``, ``ima`` or ``raw`` exposure of the full infrared frame.
 
@@ -104,8 +98,8 @@ def read_exposure(path: Path | str, hdus: fits.HDUList | None = None) -> Exposur
 def build_exposure(hdus: fits.HDUList, path: Path) -> Exposure:
     """Return the exposure of an open file."""
     science = science_images(hdus, path)
-    if not is_exposure(hdus, path):
-        raise BlobwatchError(f"{path} is a difference image; pass a raw, ima or flt exposure")
+    if is_difference(hdus, path):
+        raise BlobwatchError(f"{path}: difference image. Pass a raw, ima or flt exposure")
     header = merge_headers(hdus[0], science[0])
     require_imaging_exposure(header, path)
     facts = exposure_facts(hdus, path)
@@ -117,7 +111,7 @@ def build_exposure(hdus: fits.HDUList, path: Path) -> Exposure:
         raise type(error)(message if str(path) in message else f"{path}: {message}") from None
     image = mask_border(image)
     if not np.isfinite(image).any():
-        raise UnusableFile(f"{path} holds no finite pixel; leave it out")
+        raise UnusableFile(f"{path}: no finite pixel. Leave it out")
     facts |= {"product": rate.product, "calibration": applied_calibration(header, rate.product)}
     return Exposure(
         image=image,

@@ -17,11 +17,13 @@ from astropy.utils.exceptions import AstropyUserWarning
 from blobwatch.errors import BlobwatchError, warn_file
 from blobwatch.files import atomic_file
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.cards import Truncated, read_layout
+from blobwatch.instrument.cards import read_layout
 from blobwatch.instrument.keywords import get_number
 
 FULL_FRAMES = ((wfc3ir.SIZE,) * 2, (wfc3ir.FLT_SIZE,) * 2)
 ANCILLARY_PLANES = ("ERR", "DQ", "SAMP", "TIME", "WHT")  # other planes of an exposure
+PASS_IMAGE = "Pass an exposure (raw, ima or flt) or a difference image"
+FETCH_AGAIN = "Check the path, or fetch or copy it again"
 UNREADABLE = (OSError, EOFError, TypeError, ValueError, KeyError, IndexError, zlib.error, fits.VerifyError)
 _filters = RLock()  # the filters of Python's warnings belong to all threads
 
@@ -43,12 +45,6 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
         If the file is absent, empty, not FITS, or truncated.
     """
     path = Path(path)
-    if not path.exists():
-        raise BlobwatchError(f"{path} does not exist; check the path")
-    if path.is_dir():
-        raise BlobwatchError(f"{path} is a folder; give FITS files")
-    if path.stat().st_size == 0:
-        raise BlobwatchError(f"{path} is empty; fetch or copy it again")
     last = "DIFF" if only_image else None
     hdus = None
     try:
@@ -58,27 +54,18 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
             for hdu in hdus:
                 if hdu.name == last and hdu.is_image:
                     break
-    except Truncated as error:
-        raise BlobwatchError(f"{path} is truncated; fetch or copy it again ({error})") from None
     except UNREADABLE as error:
         if hdus is not None:
             hdus.close()
-        raise BlobwatchError(
-            f"{path} is not a readable FITS file; fetch or copy it again ({error})"
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise BlobwatchError(f"{path}: not a readable FITS file ({reason}). {FETCH_AGAIN}") from None
     if warning:
         warn_file(path, warning)
     return hdus
 
 
 def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
-    """Return a source that astropy opens without errors, and a warning (may be empty).
-
-    Raises
-    ------
-    Truncated
-        If headers or data are incomplete.
-    """
+    """Return a source that astropy opens without errors, and a warning (may be empty)."""
     with path.open("rb") as file:
         start = file.read(9)
         opened = file
@@ -87,7 +74,7 @@ def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
             try:
                 opened = BytesIO((gzip if start[:1] == b"\x1f" else bz2).decompress(file.read()))
             except EOFError as error:
-                raise Truncated(str(error)) from None
+                raise ValueError(f"truncated: {error}") from None
             start = opened.read(9)
         if start.upper() != b"SIMPLE  =":
             raise ValueError("it does not begin with the keyword SIMPLE")
@@ -163,17 +150,17 @@ def read_plane(hdu, path: Path) -> np.ndarray:
     if is_constant(hdu):
         value = get_number(hdu.header, "PIXVALUE")
         if value is None:
-            raise BlobwatchError(f"{path} is damaged; fetch or copy it again (PIXVALUE is not a number)")
+            raise BlobwatchError(f"{path}: damaged (PIXVALUE is not a number). {FETCH_AGAIN}")
         return np.full(frame_shape(hdu), int(value) if value.is_integer() else value)
     try:
         with astropy_warnings() as found:
             data = hdu.data
     except Exception as error:  # each decoder raises its own exceptions
-        raise BlobwatchError(f"{path} is damaged; fetch or copy it again ({error})") from None
+        raise BlobwatchError(f"{path}: damaged ({error}). {FETCH_AGAIN}") from None
     for text in found:
         warn_file(path, f"{hdu.name or 'image'}: {' '.join(text.split())}")
     if data is None or data.ndim < 2:
-        raise BlobwatchError(f"{path} holds no image where one is expected; give an exposure or a difference")
+        raise BlobwatchError(f"{path}: no image. {PASS_IMAGE}")
     return data
 
 

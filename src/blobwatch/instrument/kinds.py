@@ -1,22 +1,23 @@
-"""Classification of files as exposures or difference images."""
+"""Classification of files: exposure or difference image, and whether a frame can be used."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.fitsfile import FULL_FRAMES, first_image, frame_shape, read_plane
+from blobwatch.errors import BlobwatchError, UnusableFile
+from blobwatch.instrument.fitsfile import FULL_FRAMES, PASS_IMAGE, first_image, frame_shape, read_plane
 from blobwatch.instrument.keywords import get_upper, is_light, merge_headers
 
-EXPOSURE, DIFFERENCE = "exposure", "difference"
 EXPOSURE_KEYWORDS = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
+GRISMS = ("G102", "G141")
 QUALITY_PLANES = ("ERR", "DQ", "SAMP")
 LIT_SNR = 5.0  # median over noise above which an image is evenly lit
 MIN_NOISE = 1e-4  # fraction of the median; images with less noise are not exposures
 
 
-def classify_file(hdus, path: Path | str = "the file") -> str:
-    """Return ``exposure`` or ``difference``.
+def is_difference(hdus, path: Path | str = "the file") -> bool:
+    """Return whether a file is a difference image; otherwise it is an exposure.
 
     PRODUCT = DIFFERENCE or EXPOSURE in the header decides, else the names of the extensions, else units and
     keywords together with the values: an exposure is lit, a difference image is around zero.
@@ -33,30 +34,32 @@ def classify_file(hdus, path: Path | str = "the file") -> str:
         If header and pixels are contradictory or inconclusive.
     """
     product = get_upper(hdus[0].header, "PRODUCT")
-    if product.startswith("DIFF") or (product != "EXPOSURE" and "DIFF" in hdus):
-        return DIFFERENCE
-    if product == "EXPOSURE":
-        return EXPOSURE
+    if product == "EXPOSURE" or product.startswith("DIFF") or "DIFF" in hdus:
+        return product != "EXPOSURE"
     science = science_image(hdus)
     image = first_image(hdus) if science is None else science
     if image is None:
-        return DIFFERENCE  # reading it raises the error
+        return True  # reading it raises the error
     header = merge_headers(hdus[0], image)
     if get_upper(header, "PRODUCT").startswith("DIFF"):
-        return DIFFERENCE
+        return True
     unit = is_light(header)
-    planes = any(hdu.name in QUALITY_PLANES for hdu in hdus)
-    if science is not None and (unit or planes):
-        return EXPOSURE
+    if science is not None and (unit or any(hdu.name in QUALITY_PLANES for hdu in hdus)):
+        return False
     facts = unit or any(key in header for key in EXPOSURE_KEYWORDS)
     if frame_shape(image) not in FULL_FRAMES:
-        return EXPOSURE if facts else DIFFERENCE  # rejected later because of its shape
+        return not facts  # rejected later because of its shape
     lit = is_lit(read_plane(image, path))
     if facts and (lit or (lit is None and science is not None)):
-        return EXPOSURE
+        return False
     if (lit is None and not facts) or (lit is False and not unit and (science is None or not facts)):
-        return DIFFERENCE
-    raise BlobwatchError(ambiguity_message(path, facts, lit))
+        return True
+    raise BlobwatchError(
+        f"{path}: exposure or difference image? Header ({'exposure' if facts else 'no keyword'}) and pixels "
+        f"({'lit' if lit else 'not lit'}) are not conclusive. For a difference image, set the keyword "
+        "PRODUCT = DIFFERENCE; for an exposure, set PRODUCT = EXPOSURE, BUNIT, EXPSTART and FILTER, and pass "
+        "--stack FILE or --history DIR"
+    )
 
 
 def science_image(hdus):
@@ -79,15 +82,13 @@ def science_images(hdus, path: Path) -> list:
     BlobwatchError
         If there is none.
     """
-    first = science_image(hdus)
-    if first is not None and not frame_shape(first):
-        raise BlobwatchError(f"{path} holds no image where one is expected; give an exposure or a difference")
-    if first is not None:
-        return [hdu for hdu in hdus if hdu.name == "SCI" and frame_shape(hdu) == frame_shape(first)]
-    image = first_image(hdus, path)
-    if image is None:
-        raise BlobwatchError(f"{path} has no SCI and DQ extensions; give a raw, ima or flt exposure")
-    return [image]
+    science = science_image(hdus)
+    first = first_image(hdus, path) if science is None else science
+    if first is None or not frame_shape(first):
+        raise BlobwatchError(f"{path}: no image. {PASS_IMAGE}")
+    if science is None:
+        return [first]
+    return [hdu for hdu in hdus if hdu.name == "SCI" and frame_shape(hdu) == frame_shape(first)]
 
 
 def is_lit(image: np.ndarray) -> bool | None:
@@ -113,16 +114,23 @@ def is_lit(image: np.ndarray) -> bool | None:
     return False if median <= 0 or negative > 0.05 else None
 
 
-def ambiguity_message(path: Path | str, facts: bool, lit: bool | None) -> str:
-    """Return the message about a file of ambiguous type."""
-    if not facts:
-        why = "an image that is lit like an exposure and has no keyword of one"
-    elif lit:
-        why = "neither a conclusive header nor conclusive pixel values"
-    else:
-        why = "the header of an exposure, but values that are not those of a lit frame"
-    return (
-        f"{path}: exposure or difference image? It has {why}. For a difference image, set the keyword "
-        "PRODUCT = DIFFERENCE; for an exposure, set PRODUCT = EXPOSURE, BUNIT, EXPSTART and FILTER, and pass "
-        "--stack FILE or --history DIR"
-    )
+def require_ir_frame(header: Mapping, path: Path) -> None:
+    """Raise `UnusableFile` unless a frame is a full one of the WFC3 infrared channel."""
+    instrument, channel = get_upper(header, "INSTRUME") or "WFC3", get_upper(header, "DETECTOR") or "IR"
+    subarray = get_upper(header, "SUBARRAY") in ("T", "TRUE")
+    if (instrument, channel, subarray) != ("WFC3", "IR", False):
+        found = f"{instrument} {channel} {'subarray' if subarray else 'frame'}"
+        raise UnusableFile(f"{path}: {found}. Pass a full 1024 x 1024 frame of the WFC3 IR channel")
+
+
+def require_imaging_exposure(header: Mapping, path: Path) -> None:
+    """Raise `UnusableFile` unless an exposure is a WFC3/IR image of an evenly lit field.
+
+    A dark-Earth exposure (target ``DARK-EARTH-CALIB``) does not count as a dark.
+    """
+    require_ir_frame(header, path)
+    chosen, kinds = get_upper(header, "FILTER"), {get_upper(header, key) for key in ("IMAGETYP", "TARGNAME")}
+    grism = chosen in GRISMS or get_upper(header, "OBSTYPE") == "SPECTROSCOPIC"
+    if grism or kinds & {"DARK", "BIAS"} or chosen == "BLANK":
+        found = f"grism exposure ({chosen})" if grism else "bias" if "BIAS" in kinds else "dark"
+        raise UnusableFile(f"{path}: {found}. Pass an exposure of an evenly lit field through a filter")

@@ -23,7 +23,7 @@ from blobwatch.instrument.exposure_files import list_exposures
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.instrument.keywords import merge_headers
-from blobwatch.instrument.kinds import EXPOSURE, classify_file
+from blobwatch.instrument.kinds import is_difference
 from blobwatch.overrules import read_overrules
 from blobwatch.predict import Prediction, Predictor
 from blobwatch.progress import print_file_warning, print_message
@@ -58,10 +58,10 @@ def run_predict(
     problems, exposures, calibrations = Counter(), 0, []
     for path in files:
         try:
-            kind, calibration = read_kind(path)
+            is_exposure, calibration = read_kind(path)
             calibrations.append(calibration)
-            exposures += kind == EXPOSURE
-            past = load_history() if kind == EXPOSURE else None
+            exposures += is_exposure
+            past = load_history() if is_exposure else None
             prediction = predictor.predict_file(path, stack_image, past, stack_flats)
             if plot:
                 from blobwatch.figures.prediction import plot_prediction
@@ -88,10 +88,10 @@ def print_error(error: BlobwatchError, key: str, path: Path, as_json: bool) -> N
     print_message(f"blobwatch: {error}", "red")
 
 
-def read_kind(path: Path) -> tuple[str, Calibration]:
-    """Return the kind of a file and its calibration."""
+def read_kind(path: Path) -> tuple[bool, Calibration]:
+    """Return whether a file is an exposure, and its calibration."""
     with open_fits(path, only_image=True) as hdus:
-        return classify_file(hdus, path), read_calibration(merge_headers(*hdus[:2]))
+        return not is_difference(hdus, path), read_calibration(merge_headers(*hdus[:2]))
 
 
 def read_stack(path: Path) -> tuple[np.ndarray, str]:
