@@ -84,7 +84,6 @@ def test_strength_threshold_extrapolates_the_tail(rate):
 
 
 def test_threshold_without_noise_peaks():
-    assert strength_threshold(np.empty(0), 20, 5.0) == -np.inf
     assert strength_threshold(np.full(9, 0.3), 20, 5.0) == -np.inf
     assert network_threshold(np.empty(0), 5.0) == MIN_PROBABILITY
 
@@ -125,20 +124,13 @@ def test_all_detectors_are_evaluated_on_the_same_blobs(judged):
     assert report["false_per_100"] == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
-def test_ideal_observer_has_the_known_snr_at_half(judged):
-    report, _ = judged
-    ideal = report["same_rate"]["ideal_observer"]["snr_at_half"]
-    filters = report["same_rate"]["matched_filters"]["snr_at_half"]
-    assert ideal["value"] == pytest.approx(5.2, abs=0.6)
-    assert ideal["value"] < filters["value"] + 0.2
-    assert ideal["low"] <= ideal["value"] <= ideal["high"]
-
-
-def test_box_detector_misses_faint_blobs(judged):
-    # The threshold of the box detector is designed for blobs of SNR 20.
+def test_snr_at_half_of_detectors(judged):
     report, rows = judged
-    assert report["snr_at_half"]["value"] > report["same_rate"]["ideal_observer"]["snr_at_half"]["value"] + 2
+    half = {key: one["snr_at_half"]["value"] for key, one in report["same_rate"].items()}
+    assert half["ideal_observer"] == pytest.approx(5.2, abs=0.6)
+    assert half["ideal_observer"] < half["matched_filters"] + 0.2
+    # The threshold of the box detector is designed for blobs of SNR 20.
+    assert report["snr_at_half"]["value"] > half["ideal_observer"] + 2
     assert rows["ideal observer"][-1]["recall"] == 1.0
-    assert all(
-        own["recall"] <= same["recall"] for own, same in zip(rows["CNN"], rows["CNN, same rate"], strict=True)
-    )
+    for own, same in zip(rows["CNN"], rows["CNN, same rate"], strict=True):
+        assert own["recall"] <= same["recall"]
