@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_VENV := .venv-demo
+DEMO_READY := $(DEMO_VENV)/.ready
 DOCS_VENV := .venv-docs
 DOCS_READY := $(DOCS_VENV)/.ready
 
@@ -11,10 +13,26 @@ export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-outputs lint format ui benchmarks docs clean
+.PHONY: help demo setup repro test test-outputs lint format ui benchmarks docs clean
 
 help:  ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Without torch, MLflow and DVC.
+$(DEMO_READY): requirements.lock pyproject.toml
+	@echo "Installing the core of blobwatch into $(DEMO_VENV) ..."
+	@$(PYTHON) -m venv $(DEMO_VENV)
+	@$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[plot]'
+	@touch $@
+
+demo: $(DEMO_READY)  ## Install only the core and find the blobs in examples/; about a minute
+	$(DEMO_VENV)/bin/blobwatch predict examples/three_blobs_flt.fits.fz --stack examples/three_blobs_stack.fits.fz --plot predictions
+	$(DEMO_VENV)/bin/blobwatch predict examples/one_blob_diff.fits.fz examples/no_blob_diff.fits.fz --plot predictions
+	@echo
+	@echo "Pictures: predictions/   true positions: examples/README.md"
+	@echo "Next: $(DEMO_VENV)/bin/blobwatch predict YOUR_FILE --plot predictions"
+	@echo "      $(DEMO_VENV)/bin/blobwatch inspect YOUR_FILE   # if the file is not accepted"
+	@echo "      make repro                                # train the model yourself"
 
 setup: $(READY)  ## Build .venv from requirements.lock
 
@@ -62,5 +80,5 @@ docs: $(DOCS_READY)  ## Build the documentation into docs/_build/html
 	$(DOCS_VENV)/bin/sphinx-build -q -W --keep-going -j 2 -b html docs docs/_build/html
 
 clean:  ## Remove everything that can be rebuilt: environments, caches, pipeline outputs
-	rm -rf $(VENV) $(DOCS_VENV) docs/_build docs/reference/generated .pytest_cache .ruff_cache predictions data/difference data/subframes data/raw/simulated \
+	rm -rf $(VENV) $(DEMO_VENV) $(DOCS_VENV) docs/_build docs/reference/generated .pytest_cache .ruff_cache predictions data/difference data/subframes data/raw/simulated \
 	    models/candidate models/baseline reports/evaluate/figures reports/register/decision.json
