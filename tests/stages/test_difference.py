@@ -1,6 +1,5 @@
 """Stage ``difference``: products, provenance and errors."""
 
-import csv
 import hashlib
 import shutil
 from dataclasses import replace
@@ -12,7 +11,7 @@ from astropy.io import fits
 
 from blobwatch import __version__
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import folder_hash
+from blobwatch.files import folder_hash, read_table
 from blobwatch.images.flatten import blob_image
 from blobwatch.instrument.differences import FRACTION_STEP, read_difference
 from blobwatch.instrument.exposure_files import list_exposures
@@ -58,14 +57,18 @@ def changed_copy(source, target, **cards):
     return target
 
 
+@pytest.fixture(scope="module")
+def listed(exposures):
+    return list_exposures(exposures, "F153M")
+
+
 def rows_of(folder) -> list[dict]:
-    with (folder / INDEX).open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_table(folder / INDEX)
 
 
-def test_index_lists_products_and_reasons(made, exposures):
+def test_index_lists_products_and_reasons(made, listed):
     rows = rows_of(made)
-    names = [one.rootname for one in list_exposures(exposures, "F153M")]
+    names = [one.rootname for one in listed]
     assert [row["rootname"] for row in rows] == names
     assert [row["path"] for row in rows] == ["", "", "", f"{names[3]}_diff.fits", f"{names[4]}_diff.fits"]
     assert rows[2]["reason"].startswith(
@@ -78,8 +81,7 @@ def test_index_lists_products_and_reasons(made, exposures):
     )
 
 
-def test_product_is_median_stack_minus_exposure(made, exposures, settings):
-    listed = list_exposures(exposures, "F153M")
+def test_product_is_median_stack_minus_exposure(made, listed, settings):
     images = []
     for one in listed:
         read = read_exposure(one.path)
@@ -95,21 +97,25 @@ def test_product_is_median_stack_minus_exposure(made, exposures, settings):
     assert 0.006 < np.median(product.noise) < 0.012
 
 
-def test_header_contains_provenance_without_directory(made, exposures, settings):
-    listed = list_exposures(exposures, "F153M")
+def test_header_contains_provenance_without_directory(made, exposures, listed, settings):
     last = listed[4]
     with fits.open(made / f"{last.rootname}_diff.fits") as hdus:
         header = hdus[0].header
         assert [hdu.name for hdu in hdus] == ["PRIMARY", "DIFF", "STACK", "NOISE"]
         assert hdus["DIFF"].header["BUNIT"] == "FRACTION"
-    assert header["ROOTNAME"] == last.rootname
-    assert header["EXPSTART"] == last.expstart
-    assert header["FILTER"] == "F153M"
-    assert header["BLOBWVER"] == __version__
-    assert (header["BOX"], header["STKDAYS"], header["NSTACK"]) == (settings.box, 30.0, 4)
+    expected = {
+        "ROOTNAME": last.rootname,
+        "EXPSTART": last.expstart,
+        "FILTER": "F153M",
+        "BLOBWVER": __version__,
+        "BOX": settings.box,
+        "STKDAYS": 30.0,
+        "NSTACK": 4,
+        "SRCFILE": last.path.name,
+        "SRCMD5": hashlib.md5(last.path.read_bytes()).hexdigest(),
+    }
+    assert {key: header[key] for key in expected} == expected
     assert [header[f"STK{n:05d}"] for n in range(1, 5)] == [one.rootname for one in listed[:4]]
-    assert header["SRCFILE"] == last.path.name
-    assert header["SRCMD5"] == hashlib.md5(last.path.read_bytes()).hexdigest()
     assert str(exposures) not in repr(header)
 
 
@@ -118,8 +124,7 @@ def test_output_is_independent_of_workers(made, exposures, settings, tmp_path):
     assert folder_hash(tmp_path / "difference") == folder_hash(made)
 
 
-def test_product_is_independent_of_later_exposures(made, exposures, settings, tmp_path):
-    listed = list_exposures(exposures, "F153M")
+def test_product_is_independent_of_later_exposures(made, listed, settings, tmp_path):
     earlier = tmp_path / "earlier"
     earlier.mkdir()
     for one in listed[:4]:
@@ -129,11 +134,11 @@ def test_product_is_independent_of_later_exposures(made, exposures, settings, tm
     assert (tmp_path / "difference" / name).read_bytes() == (made / name).read_bytes()
 
 
-def test_bad_exposures_and_darks_are_rejected(made, exposures, params, settings, tmp_path):
+def test_bad_exposures_and_darks_are_rejected(made, listed, params, settings, tmp_path):
     folder = tmp_path / "raw"
     own = params.simulate.model_copy(update={"days": 10.0, "exposures": 5, "bad_exposures": 1})
     simulate(folder, own, seed=3, workers=2)
-    names = [one.rootname for one in list_exposures(exposures, "F153M")]
+    names = [one.rootname for one in listed]
     changed_copy(
         folder / f"{names[0]}_flt.fits", folder / "izzzdark0_flt.fits", IMAGETYP="DARK", ROOTNAME="izzzdark0"
     )
@@ -141,16 +146,12 @@ def test_bad_exposures_and_darks_are_rejected(made, exposures, params, settings,
     for name in names[3:]:  # as if the others were not there
         product = f"{name}_diff.fits"
         assert (tmp_path / "difference" / product).read_bytes() == (made / product).read_bytes()
-    with (tmp_path / "difference" / QUALITY).open(newline="") as stream:
-        measured = {row["rootname"]: row for row in csv.DictReader(stream)}
+    measured = {row["rootname"]: row for row in read_table(tmp_path / "difference" / QUALITY)}
     assert len(measured) == 7
     assert [measured[name]["rejection"] for name in names] == [""] * 5
     assert 0.9 < float(measured[names[4]]["excess"]) < 1.1
-    bad = {
-        row["rootname"]: row["reason"]
-        for row in rows_of(tmp_path / "difference")
-        if row["rootname"] not in names
-    }
+    rows = rows_of(tmp_path / "difference")
+    bad = {row["rootname"]: row["reason"] for row in rows if row["rootname"] not in names}
     assert len(bad) == 2
     assert bad["izzzdark0"].startswith("izzzdark0_flt.fits: dark")
     assert {reason.split()[0] for reason in bad.values()} == {"izzzdark0_flt.fits", "glow"}

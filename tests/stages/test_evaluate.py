@@ -1,6 +1,5 @@
 """Stage ``evaluate`` on a small set: reports, tables, figures and the MLflow run."""
 
-import csv
 import json
 import shutil
 
@@ -16,7 +15,7 @@ from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.subframes import Recipe
 from blobwatch.detector import clean_frames
 from blobwatch.errors import BlobwatchError
-from blobwatch.files import folder_hash, write_json
+from blobwatch.files import folder_hash, read_table, write_json
 from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking.runs import find_run
 from blobwatch.lineage.tracking.store import open_store
@@ -79,8 +78,7 @@ def run(project, baseline: str = "models/baseline"):
 
 
 def rows_of(project, name: str) -> list[dict]:
-    with (project.reports / f"{name}.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_table(project.reports / f"{name}.csv")
 
 
 @pytest.fixture(scope="module")

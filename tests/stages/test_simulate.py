@@ -1,14 +1,12 @@
 """Stage ``simulate``: exposures and truth table."""
 
-import csv
-
 import pytest
 
-from blobwatch.files import folder_hash
+from blobwatch.files import folder_hash, read_table
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Simulate
-from blobwatch.stages.simulate import create_sky, simulate, write_truth
+from blobwatch.stages.simulate import create_sky, simulate
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +40,7 @@ def test_season_size_is_limited(made, params):
 
 def test_truth_lists_every_blob(made):
     folder, season = made
-    with (folder / TRUTH).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(folder / TRUTH)
     assert len(rows) == len(season.old) + len(season.new)
     assert [row["blob"] for row in rows] == [str(number) for number in range(1, len(rows) + 1)]
     old, new = rows[: len(season.old)], rows[len(season.old) :]
@@ -67,11 +64,8 @@ def test_output_is_independent_of_workers(made, settings, tmp_path):
 
 
 def test_truth_depends_on_seed(made, settings, tmp_path):
-    folder, season = made
-    write_truth(tmp_path / "same.csv", season)
-    assert (tmp_path / "same.csv").read_bytes() == (folder / TRUTH).read_bytes()
     simulate(tmp_path / "simulated", settings.model_copy(update={"exposures": 1}), seed=8, workers=1)
-    assert (tmp_path / "simulated" / TRUTH).read_bytes() != (folder / TRUTH).read_bytes()
+    assert (tmp_path / "simulated" / TRUTH).read_bytes() != (made[0] / TRUTH).read_bytes()
 
 
 def test_error_keeps_old_season(made, settings, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from blobwatch.artefact import Model
+from blobwatch.dataset.injection import inject_blob
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.dataset.subframes import make_blob_row
 from blobwatch.detections import prepare_for_model
@@ -16,13 +17,14 @@ from blobwatch.detector.metrics import Bootstrap, far_from_blobs, match_blobs, s
 from blobwatch.detector.scoring import MIN_PROBABILITY, run_classical
 from blobwatch.images.peaks import Peaks, find_peaks
 from blobwatch.images.scaling import quantize, scale_frame
-from blobwatch.instrument.blobs import depth_at_snr, draw_blob, overlap, unit_shape
+from blobwatch.instrument.blobs import depth_at_snr, draw_blob
 from blobwatch.instrument.wfc3ir import SIZE
 from blobwatch.progress import track
 
 PER_SIDE = 8  # cells along each side of a frame; each contains one blob
 JITTER = 24.0  # largest offset from the middle of the cell, pixels
 AWAY = 40.0  # peaks farther than this from each blob, in pixels, are noise; blobs are at least 2 * AWAY apart
+NOISE_AREA = 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2  # fraction of a frame that is far from any blob
 SNR = (3.0, 12.0)
 SNR_EDGES = (3, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9, 10, 12)
 NOISE_FRAMES = 100  # frames without blobs, for a rate per 100 frames
@@ -43,9 +45,7 @@ def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.n
         for x in middles:
             blob = draw_blob(rng, *(np.array([x, y]) + rng.uniform(-JITTER, JITTER, 2)), depth=1.0)
             blob = replace(blob, depth=depth_at_snr(blob, rng.uniform(*SNR), noise=1.0))
-            stamp, x0, y0 = unit_shape(blob)
-            region, part = overlap(stamp, x0, y0, image.shape)
-            image[region] += blob.depth * part
+            inject_blob(image, np.ones_like(image), blob, 0, 0)
             drawn.append(blob)
     return image, drawn
 
@@ -73,11 +73,6 @@ def noise_probabilities(data: Shard, found: list[Peaks]) -> np.ndarray:
     """Return the probabilities of the detections far from any true blob."""
     far = [far_from_blobs(peaks, data.blobs_of(index), AWAY) for index, peaks in enumerate(found)]
     return np.concatenate([peaks.probability[mask] for peaks, mask in zip(found, far, strict=True)])
-
-
-def noise_area_fraction() -> float:
-    """Return the fraction of a clean frame that is far from any blob."""
-    return 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2
 
 
 def strength_threshold(strengths: np.ndarray, frames: float, rate: float) -> float:
@@ -116,7 +111,7 @@ def network_threshold(noise: np.ndarray, rate: float) -> float:
 def filter_threshold(data: Shard, found: list[Peaks], rate: float) -> float:
     """Return the score at which a linear filter has ``rate`` noise peaks per 100 clean frames."""
     snr = snr_from_score(noise_probabilities(data, found))
-    squared = strength_threshold(snr**2, len(data) * noise_area_fraction(), rate)
+    squared = strength_threshold(snr**2, len(data) * NOISE_AREA, rate)
     return float(score_from_snr(np.sqrt(max(0.0, squared))))
 
 

@@ -87,62 +87,56 @@ def report_set(
     known: dict[str, tuple[float, bool]], radius: float, draw: Bootstrap, one: SearchedSet
 ) -> dict:
     """Return the metrics of each detector and of the limit on one set."""
+    snr, frames = one.truth.blobs["snr"], one.truth.rootnames[one.truth.blobs["subframe"]]
+
+    def half_figure(hit: np.ndarray) -> dict:
+        """Return the SNR at half completeness."""
+        return {"snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), frames)}
+
+    def recall_figures(hit: np.ndarray) -> dict:
+        """Return the recall in each SNR bin."""
+        figures = {}
+        for low, high in itertools.pairwise(SNR_EDGES):
+            members = (snr >= low) & (snr < high)
+            name = f"recall_{low}_to_{high}" if np.isfinite(high) else f"recall_above_{low}"
+            figures[name] = draw.mean(hit[members], frames[members])
+        return figures
+
+    def blob_figures(matches: Matches, threshold: float) -> dict:
+        """Return recall, position error and the ratio to the limit."""
+        hit = matches.hit >= threshold
+        error = np.where(hit, matches.error, np.nan)
+
+        def ratio(i: np.ndarray) -> float:
+            return snr_at_half(snr[i], hit[i]) / snr_at_half(snr[i], one.limit[i])
+
+        figures = half_figure(hit) | {"ratio_to_limit": draw(ratio, frames)}
+        figures["position_error"] = draw(lambda i: finite_median(error[i]), frames)
+        return figures | recall_figures(hit)
+
     reports = {}
     for key, (threshold, has_positions) in known.items():
         reports[key] = subframe_figures(one, key, threshold, draw)
         if has_positions:
             matches = match_blobs(one.truth, one.peaks[key], radius)
-            reports[key] |= blob_figures(one, matches, threshold, draw)
+            reports[key] |= blob_figures(matches, threshold)
             reports[key] |= false_figures(one, key, matches, threshold, draw)
-    snr, frames = one.truth.blobs["snr"], frames_of(one)
-    reports[LIMIT] = {"snr_at_half": draw(lambda i: snr_at_half(snr[i], one.limit[i]), frames)}
-    reports[LIMIT] |= recalls(snr, one.limit, frames, draw)
-    return reports
-
-
-def frames_of(one: SearchedSet) -> np.ndarray:
-    """Return the frame of each blob."""
-    return one.truth.rootnames[one.truth.blobs["subframe"]]
+    return reports | {LIMIT: half_figure(one.limit) | recall_figures(one.limit)}
 
 
 def subframe_figures(one: SearchedSet, key: str, threshold: float, draw: Bootstrap) -> dict:
     """Return the metrics of the classification of subframes, with negatives from empty frames."""
-    searched = np.isfinite(one.scores[key]).all(axis=1)
-    scores, labels, empty = one.scores[key], one.labels, searched & (one.truth.labels == 0)
+    scores = one.scores[key]
+    empty = one.searched(key) & (one.truth.labels == 0)
     compared = (one.strongest >= COMPARED_SNR[0]) & (one.strongest <= COMPARED_SNR[1])
-    chosen = np.flatnonzero((compared | empty[:, None]).ravel())
-    frames = np.repeat(one.truth.rootnames, scores.shape[1])
-    scores, labels = scores.ravel(), labels.ravel()
-    false = (one.scores[key][empty] >= threshold).sum(axis=1)
+    chosen = compared | empty[:, None]  # (frames, 16)
+    labels, chosen_scores = (one.strongest > 0)[chosen].astype(int), scores[chosen]
+    frames = np.repeat(one.truth.rootnames, chosen.sum(axis=1))
+    false = (scores[empty] >= threshold).sum(axis=1)
     return {
-        "auc_5_to_30": draw(lambda i: auc(labels[chosen][i], scores[chosen][i]), frames[chosen]),
+        "auc_5_to_30": draw(lambda i: auc(labels[i], chosen_scores[i]), frames),
         "false_subframes_per_100": draw.mean(false, np.arange(len(false)), 100),
     }
-
-
-def blob_figures(one: SearchedSet, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
-    """Return recall, position error and the ratio to the limit."""
-    snr, hit, frames = one.truth.blobs["snr"], matches.hit >= threshold, frames_of(one)
-    error = np.where(hit, matches.error, np.nan)
-
-    def ratio(i: np.ndarray) -> float:
-        return snr_at_half(snr[i], hit[i]) / snr_at_half(snr[i], one.limit[i])
-
-    return {
-        "snr_at_half": draw(lambda i: snr_at_half(snr[i], hit[i]), frames),
-        "ratio_to_limit": draw(ratio, frames),
-        "position_error": draw(lambda i: finite_median(error[i]), frames),
-    } | recalls(snr, hit, frames, draw)
-
-
-def recalls(snr: np.ndarray, hit: np.ndarray, frames: np.ndarray, draw: Bootstrap) -> dict:
-    """Return the recall in each SNR bin."""
-    figures = {}
-    for low, high in itertools.pairwise(SNR_EDGES):
-        members = np.flatnonzero((snr >= low) & (snr < high))
-        name = f"recall_{low}_to_{high}" if np.isfinite(high) else f"recall_above_{low}"
-        figures[name] = draw.mean(hit[members], frames[members])
-    return figures
 
 
 def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float, draw: Bootstrap) -> dict:
@@ -150,7 +144,7 @@ def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float
 
     Only the former are counted per 100 frames, because these frames contain far more blobs than real frames.
     """
-    found, searched = one.peaks[key], np.flatnonzero(np.isfinite(one.scores[key]).all(axis=1))
+    found, searched = one.peaks[key], np.flatnonzero(one.searched(key))
     far = np.array(
         [
             (far_from_blobs(peaks, one.truth.blobs_of(n), AWAY) & (peaks.probability >= threshold)).sum()
@@ -161,11 +155,10 @@ def false_figures(one: SearchedSet, key: str, matches: Matches, threshold: float
     near = np.bincount(false, minlength=len(found)) - far
     blobs = np.bincount(one.truth.blobs["subframe"], minlength=len(found))
     some = np.flatnonzero(blobs)
+    near, blobs = near[some], blobs[some]
     return {
         "false_per_100": draw.mean(far[searched], searched, 100),
-        "displaced_per_100_blobs": draw(
-            lambda i: float(100 * near[some][i].sum() / blobs[some][i].sum()), some
-        ),
+        "displaced_per_100_blobs": draw(lambda i: float(100 * near[i].sum() / blobs[i].sum()), some),
     }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from blobwatch.dataset.shards import BLOB, SUBFRAME, Shard
 from blobwatch.images.peaks import Peaks
-from blobwatch.images.tiling import tiles
+from blobwatch.images.tiling import PER_SIDE
+from blobwatch.images.tiling import SUBFRAME as TILE
 from blobwatch.progress import map_in_processes
 from blobwatch.robustness.detectors import NO_PEAKS, Finder, FinderResult
 from blobwatch.robustness.frames import SETS, draw_frame
@@ -52,10 +53,9 @@ class SearchedSet:
     scores: dict[str, np.ndarray]
     strongest: np.ndarray
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Return the labels of the subframes, shape (frames, 16): 1 if they contain the centre of a blob."""
-        return (self.strongest > 0).astype(int)
+    def searched(self, key: str) -> np.ndarray:
+        """Return the mask of the frames that a detector searched."""
+        return np.isfinite(self.scores[key]).all(axis=1)
 
 
 def search_sets(
@@ -109,22 +109,19 @@ def join_frames(frames: list[SearchedFrame]) -> SearchedSet:
     blobs["subframe"] = np.repeat(np.arange(len(frames)), counts)
     for key in ("x", "y", "snr", "half_width"):
         blobs[key] = np.concatenate([frame.blobs[key] for frame in frames])
+    strongest = np.zeros((len(frames), PER_SIDE, PER_SIDE))
+    row, column = (((blobs[axis] + 0.5) // TILE).astype(int) for axis in ("y", "x"))
+    np.maximum.at(strongest, (blobs["subframe"], row, column), blobs["snr"])
     origins = np.zeros(len(frames), dtype=SUBFRAME)
     origins["label"] = np.array(counts) > 0
     names = np.array([f"frame {index:03d}" for index in range(len(frames))])
     truth = Shard(np.zeros((len(frames), 0), dtype=np.int8), origins, blobs, names)
-    keys, missing = frames[0].found, FinderResult(NO_PEAKS, np.full(len(tiles()), np.nan))
+    keys, missing = frames[0].found, FinderResult(NO_PEAKS, np.full(PER_SIDE**2, np.nan))
     found = {key: [frame.found.get(key, missing) for frame in frames] for key in keys}
     return SearchedSet(
         truth,
         np.concatenate([frame.limit for frame in frames]),
         {key: [one.peaks for one in found[key]] for key in keys},
         {key: np.stack([one.scores for one in found[key]]) for key in keys},
-        np.stack([strongest_blobs(frame.blobs) for frame in frames]),
+        strongest.reshape(len(frames), -1),
     )
-
-
-def strongest_blobs(blobs: np.ndarray) -> np.ndarray:
-    """Return the SNR of the strongest blob of each subframe, shape (16,), 0 without blobs."""
-    inside = [[tile.contains(one["x"], one["y"]) for one in blobs] for tile in tiles()]
-    return np.array([max(blobs["snr"][members], default=0.0) for members in np.array(inside, dtype=bool)])

@@ -17,8 +17,7 @@ from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
 
-GATE = "gate.json"  # DVC output, which depends on the candidate only
-DECISION = "decision.json"  # the decision of this run
+GATE, DECISION = "gate.json", "decision.json"
 
 
 def register(root: Path, candidate: Path, reports: Path, out: Path, params: Params) -> dict:
@@ -47,11 +46,19 @@ def register(root: Path, candidate: Path, reports: Path, out: Path, params: Para
         same = explain_unchanged(model, *champion) if champion else ""
         if same:
             decision = {"verdict": "unchanged", "version": champion[1], "reasons": [same]}
-            decision["checks"] = checks_to_json(absolute)
+            decision["checks"] = [asdict(check) for check in absolute]
         else:
             run_id, _ = record_evaluation(root, candidate, reports)
             decision = register_new_version(root, store, model, run_id, metrics, champion, params)
-    write_reports(out, model, absolute, decision)
+    gate = {  # a DVC output: it depends on the candidate only
+        "fingerprint": fingerprint_of(model).sha256,
+        "files": model.files,
+        "checks": [asdict(check) for check in absolute],
+        "passed": all(check.passed for check in absolute),
+    }
+    with atomic_folder(out) as folder:
+        write_json(folder / GATE, gate)
+        write_json(folder / DECISION, decision)
     print_decision(decision)
     return decision
 
@@ -85,7 +92,7 @@ def register_new_version(
     checks = run_gates(root, model, metrics, champion[0] if champion else None, params)
     failed = [check for check in checks if not check.passed]
     reasons = [check.sentence for check in failed] + list_obstacles(root, model, champion)
-    decision = {"version": number, "checks": checks_to_json(checks), "reasons": reasons}
+    decision = {"version": number, "checks": [asdict(check) for check in checks], "reasons": reasons}
     if reasons:
         verdict = "refused" if any(check.name not in STATE_CHECKS for check in failed) else "held"
         command = f'blobwatch promote {number} --reason "..."' + (" --force" if verdict == "refused" else "")
@@ -106,24 +113,6 @@ def list_obstacles(root: Path, model: Model, champion: tuple[Model, int] | None)
             "Promote it to deploy the new lineage"
         ]
     return []
-
-
-def write_reports(out: Path, model: Model, absolute: list[Check], decision: dict) -> None:
-    """Write both reports. The gate report is deterministic, since it is a DVC output."""
-    with atomic_folder(out) as folder:
-        gate = {
-            "fingerprint": fingerprint_of(model).sha256,
-            "files": model.files,
-            "checks": checks_to_json(absolute),
-            "passed": all(check.passed for check in absolute),
-        }
-        write_json(folder / GATE, gate)
-        write_json(folder / DECISION, decision)
-
-
-def checks_to_json(checks: list[Check]) -> list[dict]:
-    """Convert checks to dicts."""
-    return [asdict(check) for check in checks]
 
 
 def print_decision(decision: dict) -> None:

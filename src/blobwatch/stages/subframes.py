@@ -55,9 +55,10 @@ def subframes(
         )
     jobs = []
     for split in SPLITS:
-        counts = divide_evenly(getattr(settings, split).count, len(splits[split]))
+        parts = np.array_split(range(getattr(settings, split).count), len(splits[split]))
+        counts = [len(part) for part in parts]
         starts = np.cumsum([0, *counts])
-        jobs += [Job(split, *parts) for parts in zip(splits[split], counts, starts.tolist(), strict=False)]
+        jobs += [Job(split, *job) for job in zip(splits[split], counts, starts.tolist(), strict=False)]
     jobs += [Job("final", source, 0) for source in splits["test"]]
     with atomic_folder(out) as folder:
         work = partial(make_shard, folder, truth, labelled, tuple(read_templates(templates)), settings, seed)
@@ -65,11 +66,6 @@ def subframes(
         write_table(folder / INDEX, rows)
         write_table(folder / EXPOSURES, list_split_exposures(differences, exposures, splits))
         write_labels(folder, labelled.used)
-
-
-def divide_evenly(total: int, parts: int) -> list[int]:
-    """Return ``parts`` counts that differ by at most one and sum to ``total``."""
-    return [total // parts + (part < total % parts) for part in range(parts)]
 
 
 def make_shard(
