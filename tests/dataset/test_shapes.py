@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from blobwatch.dataset.cutouts import render_blob
 from blobwatch.dataset.shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
-from blobwatch.instrument.blobs import blob_snr, depth_at_snr, overlap, unit_shape
+from blobwatch.instrument.blobs import blob_snr, depth_at_snr, unit_shape
 
 X, Y = 300.3, 500.7
 
@@ -73,8 +74,5 @@ def test_snr_of_lobed_blob_matches_image(blobs):
     blob = blobs[0]
     loud = replace(blob, depth=depth_at_snr(blob, 15.0, 0.01))
     assert blob_snr(loud, 0.01) == pytest.approx(15.0)
-    image = np.zeros((1024, 1024))
-    region, part = overlap(*unit_shape(loud), image.shape)
-    image[region] += loud.depth * part
-    assert np.sqrt((image**2).sum()) / 0.01 == pytest.approx(15.0)
+    assert np.sqrt((render_blob(loud, (1024, 1024)) ** 2).sum()) / 0.01 == pytest.approx(15.0)
     assert render_lobes(replace(loud, depth=1.0))[0] is unit_shape(loud)[0]  # rendered once for all depths

@@ -1,21 +1,21 @@
 """Tests of the ideal observer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from blobwatch.dataset.cutouts import render_blob
 from blobwatch.detector.baselines import matched_filter, snr_from_score
 from blobwatch.detector.ideal_observer import find_by_ideal_observer, ideal_snr, shape_bank
-from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr
 
 SIDE = 256
 
 
 def frame_with(blob: Blob, snr: float, noise: np.ndarray | float = 0.0) -> np.ndarray:
-    image = np.zeros((SIDE, SIDE)) + noise
-    stamp, x0, y0 = unit_shape(blob)
-    region, part = overlap(stamp, x0, y0, image.shape)
-    image[region] += depth_at_snr(blob, snr, 1.0) * part
-    return image.astype(np.float32)
+    blob = replace(blob, depth=depth_at_snr(blob, snr, 1.0))
+    return (render_blob(blob, (SIDE, SIDE)) + noise).astype(np.float32)
 
 
 def test_shape_bank_has_distinct_unit_norm_shapes():

@@ -154,7 +154,7 @@ def test_bad_exposures_and_darks_are_rejected(made, listed, params, settings, tm
     bad = {row["rootname"]: row["reason"] for row in rows if row["rootname"] not in names}
     assert len(bad) == 2
     assert bad["izzzdark0"].startswith("izzzdark0_flt.fits: dark")
-    assert {reason.split()[0] for reason in bad.values()} == {"izzzdark0_flt.fits", "glow"}
+    assert sorted(reason.split()[0] for reason in bad.values()) == ["glow", "izzzdark0_flt.fits:"]
     assert bad == {name: measured[name]["rejection"] for name in bad}
 
 

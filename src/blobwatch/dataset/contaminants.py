@@ -89,12 +89,8 @@ def add_triplets(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> Non
         x, y = rng.uniform(0, size), rng.uniform(0, size)
         if wide:
             length, tilt, width = rng.uniform(60, 300), rng.normal(0.0, 2.0), rng.uniform(1.5, 4.0)
-            gap, lines, separation, strength = (
-                rng.uniform(5, 14),
-                rng.integers(2, 6),
-                rng.uniform(60, 100),
-                2.0,
-            )
+            gap, lines = rng.uniform(5, 14), rng.integers(2, 6)
+            separation, strength = rng.uniform(60, 100), 2.0
         else:
             length, tilt, width = rng.uniform(150, 280), rng.uniform(0.5, 0.9), rng.uniform(2, 3)
             gap, lines, separation, strength = rng.uniform(8.5, 9.0), 3, rng.uniform(81, 83), 1.0
@@ -157,11 +153,8 @@ def add_point_sources(rng: np.random.Generator, scene: np.ndarray, wide: bool) -
         region = scene[bottom : int(y) + 13, left : int(x) + 13]
         v, u = np.indices(region.shape)
         square = (u + left - x) ** 2 + (v + bottom - y) ** 2
-        region += (
-            sign
-            * draw_log_uniform(rng, 2.0, 10.0 if sign > 0 else 80.0)
-            * np.exp(-4 * np.log(2) * square / fwhm**2)
-        )
+        strength = sign * draw_log_uniform(rng, 2.0, 10.0 if sign > 0 else 80.0)
+        region += strength * np.exp(-4 * np.log(2) * square / fwhm**2)
 
 
 def add_arcs(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:

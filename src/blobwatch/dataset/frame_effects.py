@@ -82,9 +82,8 @@ def draw_outliers(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarra
     scene = np.zeros(shape)
     count = int(draw_log_uniform(rng, 1e-4, 1e-2) * scene.size)
     positions = rng.integers(0, scene.size, count)
-    scene.flat[positions] = rng.choice([-1.0, 1.0], count, p=[0.6, 0.4]) * rng.exponential(
-        draw_log_uniform(rng, 2.0, 20.0), count
-    )
+    signs = rng.choice([-1.0, 1.0], count, p=[0.6, 0.4])
+    scene.flat[positions] = signs * rng.exponential(draw_log_uniform(rng, 2.0, 20.0), count)
     for _ in range(int(draw_log_uniform(rng, 2, 80))):
         y, x = (int(rng.integers(0, side - 4)) for side in shape)
         height, width = rng.choice([1, 2, 3, 4], 2, p=[0.35, 0.4, 0.2, 0.05])

@@ -26,12 +26,6 @@ PREPROCESSING = {
 AGREEMENT = 1e-3  # largest accepted difference between the logits of torch and onnxruntime
 
 
-def write_weights(path: Path, network: nn.Module) -> None:
-    """Write the weights as safetensors without metadata."""
-    with atomic_file(path) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
-
-
 def load_network(folder: Path, manifest: dict) -> nn.Module:
     """Return the network of an artefact, rebuilt from its manifest and weights."""
     architecture = manifest["architecture"]
@@ -81,7 +75,8 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, entries
     BlobwatchError
         If the ONNX model and the network disagree.
     """
-    write_weights(folder / WEIGHTS, network)
+    with atomic_file(folder / WEIGHTS) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial)
     write_onnx(folder / ONNX, network)
     manifest = {
         "name": "blobwatch",

@@ -5,7 +5,7 @@ cell contains the centre of a new blob, and the offset ``dx, dy`` of the centre 
 in units of the stride. The probability of a subframe is that of its best cell.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -192,18 +192,9 @@ class Predecessor(nn.Module):
         return torch.cat([logit, torch.zeros_like(logit), torch.zeros_like(logit)], dim=1)
 
 
-ARCHITECTURES: dict[str, Callable[[int, float], nn.Module]] = {
-    "compact": Compact,
-    "predecessor": lambda width, clip: Predecessor(),
-}
-
-
 def build_network(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
-    """Return a new network; the predecessor ignores ``width`` and ``clip``."""
-    if name not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ValueError(f"unknown architecture {name!r}. Known architectures: {known}")
-    return ARCHITECTURES[name](width, clip)
+    """Return a new network: ``compact``, or ``predecessor``, which ignores ``width`` and ``clip``."""
+    return {"compact": partial(Compact, width, clip), "predecessor": Predecessor}[name]()
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -56,13 +56,8 @@ class Finder:
 
 
 NO_PEAKS = Peaks(*np.zeros((3, 0)))
+load_model = lru_cache(maxsize=2)(partial(Model.load, threads=1))  # once per process
 SLOW = 6  # for baselines, which take two to three times as long as the network
-
-
-@lru_cache(maxsize=2)
-def load_model(folder: Path) -> Model:
-    """Load a model with one thread, once per process."""
-    return Model.load(folder, threads=1)
 
 
 def model_finder(folder: Path, threshold: float) -> Finder:

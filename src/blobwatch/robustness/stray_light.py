@@ -78,11 +78,8 @@ def add_triplets(rng: np.random.Generator, image: np.ndarray, count: int, tilt: 
     angle = rng.uniform(-tilt, tilt)
     sideways = np.array([-np.sin(angle), np.cos(angle)])
     for _ in range(count):
-        place, gap, length = (
-            np.array(draw_position(rng, image)),
-            rng.uniform(8.0, 9.5),
-            rng.uniform(120.0, 300.0),
-        )
+        place = np.array(draw_position(rng, image))
+        gap, length = rng.uniform(8.0, 9.5), rng.uniform(120.0, 300.0)
         fwhm, level = rng.uniform(2.0, 3.0), rng.uniform(0.6, 1.4) * draw_sign(rng, 0.15)
         for start in (0.0, rng.uniform(80.0, 84.0))[: int(rng.integers(1, 3))]:
             for row, part in enumerate((1.0, 0.75, 1.0)):

@@ -14,6 +14,7 @@ from blobwatch.predict import Predictor
 from blobwatch.progress import console, map_in_processes
 
 REFERENCE = "reference.json"
+load_predictor = lru_cache(maxsize=1)(Predictor.load)  # once per process
 STREAM = 9  # of the seed
 
 
@@ -79,12 +80,6 @@ def measure_difference(job: tuple[Path, Path]) -> dict:
 def round_values(values: dict[str, float]) -> dict[str, float]:
     """Round values to six significant digits."""
     return {name: float(f"{value:.6g}") for name, value in values.items()}
-
-
-@lru_cache(maxsize=1)
-def load_predictor(candidate: Path) -> Predictor:
-    """Load the predictor once per process."""
-    return Predictor.load(candidate)
 
 
 def bootstrap_ranges(measured: list[dict], settings: Reference, rng: np.random.Generator) -> dict[str, dict]:
