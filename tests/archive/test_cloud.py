@@ -64,12 +64,14 @@ def test_changed_file_makes_the_received_bytes_stale(archive, request_range, off
 
 def test_absent_file_is_an_error(request_range):
     absent = Product("izzz99zzq", "flt", None, 57400.25, "F153M", "14389", True)
-    with pytest.raises(BlobwatchError, match=r"izzz99zzq_flt.fits: not in the cloud. Fetch it without"):
+    with pytest.raises(
+        BlobwatchError, match=r"izzz99zzq_flt.fits: not in the cloud \(status 404\)\. Fetch it without"
+    ):
         request_range(product=absent)
 
 
 @pytest.mark.parametrize(
-    ("failure", "message"), [("503", "status 503"), ("500", "status 500"), ("hang up", "broke off")]
+    ("failure", "message"), [("503", "status 503"), ("500", "status 500"), ("hang up", "no complete answer")]
 )
 def test_boto_does_not_retry(archive, request_range, failure, message):
     archive.plan[NAME] = [failure]
@@ -81,7 +83,7 @@ def test_boto_does_not_retry(archive, request_range, failure, message):
 def test_interrupted_response_is_a_transient_error(archive, request_range):
     archive.plan[NAME] = ["drop 150000"]
     received = []
-    with pytest.raises(TransientError, match="the connection broke off"):
+    with pytest.raises(TransientError, match="no complete answer"):
         received.extend(request_range().chunks)
     assert received
     assert archive.files[0].content.startswith(b"".join(received))
@@ -89,5 +91,8 @@ def test_interrupted_response_is_a_transient_error(archive, request_range):
 
 def test_unreachable_server_is_a_transient_error(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with closing(cloud.open_client()) as client, pytest.raises(TransientError, match="cannot be reached"):
+    with (
+        closing(cloud.open_client()) as client,
+        pytest.raises(TransientError, match="no complete answer"),
+    ):
         cloud.request_object(client, FIRST, 0, "")

@@ -16,7 +16,7 @@ from blobwatch.archive import cluster
 from blobwatch.archive.cluster import MESSAGES, open_cluster, run_jobs
 from blobwatch.archive.manifest import write_manifest
 from blobwatch.archive.scan import KILLED, scan
-from blobwatch.archive.scan_parquet import locate_rows, parts_folder
+from blobwatch.archive.scan_parquet import parts_folder, read_identities
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.blobs import Blob
@@ -263,14 +263,14 @@ def test_killed_scan_is_resumed(folder, box_model, tmp_path, scheduler):
     )
     with open(many / "hold") as pipe:  # a worker has the last files
         pipe.read()
-    while not locate_rows(out):
+    while not read_identities(out):
         assert first.poll() is None
     first.kill()
     first.wait()
     (many / "hold").unlink()
     with open(many / "go", "w") as pipe:
         pipe.write("go")
-    stored = len(locate_rows(out))
+    stored = len(read_identities(out))
     assert 0 < stored < 28
     assert scan(many, out, str(box_model), scheduler=scheduler) == counts(28, 28 - stored, 13, 1)
     assert len(read_rows(out)) == 28

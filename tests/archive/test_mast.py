@@ -95,12 +95,12 @@ def test_size_may_be_missing(archive, size):
     [
         ("503", TransientError, "answered with status 503"),
         ("429", TransientError, "answered with status 429"),
-        ("page", TransientError, "not JSON"),
-        ("hang up", TransientError, "the connection broke off"),
-        ("silent", TransientError, "does not respond"),
+        ("page", TransientError, "no complete answer .*JSONDecodeError"),
+        ("hang up", TransientError, "no complete answer"),
+        ("silent", TransientError, r"no complete answer from the server \(ReadTimeout\)"),
         ("400", BlobwatchError, r"refused the request: status 400"),
-        ("error", BlobwatchError, r"MAST refused the query \(no such service\)"),
-        ("odd", BlobwatchError, "in an unknown format"),
+        ("error", BlobwatchError, "the request failed .*no such service"),
+        ("odd", BlobwatchError, "the request failed .*data"),
     ],
 )
 def test_failed_query_is_an_error(archive, monkeypatch, failure, kind, message):
@@ -115,7 +115,7 @@ def test_slow_query_is_an_error(archive, monkeypatch):
     from astroquery.mast.discovery_portal import PortalAPI
 
     monkeypatch.setattr(PortalAPI, "TIMEOUT", 0)
-    with pytest.raises(BlobwatchError, match=r"MAST was not ready after 600 s. Request fewer days"):
+    with pytest.raises(BlobwatchError, match=r"the request failed .*Timeout.*request fewer days"):
         mast.list_products(EARTH)
 
 
@@ -123,7 +123,7 @@ def test_unreachable_server_is_a_transient_error(archive, monkeypatch):
     from astroquery.mast.discovery_portal import PortalAPI
 
     monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", "http://127.0.0.1:9/api/v0/invoke")  # discard port
-    with pytest.raises(TransientError, match="the server cannot be reached"):
+    with pytest.raises(TransientError, match=r"no complete answer from the server \(ConnectionError\)"):
         mast.list_products(EARTH)
 
 
@@ -168,9 +168,9 @@ def test_weak_etag_is_not_a_validator(archive, request_range, tags, validator):
     ("failure", "kind", "message"),
     [
         ("503", TransientError, "answered with status 503"),
-        ("hang up", TransientError, "the connection broke off"),
-        ("401", BlobwatchError, r"icxx01aaq_flt.fits: not public \(status 401\)"),
-        ("404", BlobwatchError, "listed but absent"),
+        ("hang up", TransientError, "no complete answer"),
+        ("401", BlobwatchError, r"status 401 \(Unauthorized\)\. Check that the"),
+        ("404", BlobwatchError, "status 404"),
         ("400", BlobwatchError, r"refused the request: status 400"),
     ],
 )
@@ -183,7 +183,7 @@ def test_failed_request_is_an_error(archive, request_range, failure, kind, messa
 def test_interrupted_response_is_a_transient_error(archive, request_range):
     archive.plan[NAME] = ["drop 150000"]
     received = []
-    with pytest.raises(TransientError, match="the connection broke off"):
+    with pytest.raises(TransientError, match="no complete answer"):
         received.extend(request_range().chunks)
     assert received
     assert archive.files[0].content.startswith(b"".join(received))

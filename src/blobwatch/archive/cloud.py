@@ -82,14 +82,12 @@ def translate_errors(product: Product) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status in (412, 416):
             raise StaleDataError("the file in the cloud has changed since the download started") from None
-        if status in (403, 404):  # an anonymous request for an absent object may return 403
-            raise BlobwatchError(f"{s3_uri(product)}: not in the cloud. Fetch it without --cloud") from None
-        if status < 500 and status not in (408, 429):
-            raise BlobwatchError(f"{s3_uri(product)}: refused ({error}). Fetch it without --cloud") from None
+        if status < 500 and status not in (408, 429):  # an anonymous request for an absent object: 403
+            raise BlobwatchError(
+                f"{s3_uri(product)}: not in the cloud (status {status}). Fetch it without --cloud"
+            ) from None
         raise TransientError(f"the cloud answered with status {status}") from None
-    except exceptions.EndpointConnectionError:
-        raise TransientError("the cloud cannot be reached") from None
-    except (exceptions.HTTPClientError, exceptions.IncompleteReadError):
-        raise TransientError("the connection broke off") from None
+    except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError) as error:
+        raise TransientError(f"no complete answer from the cloud ({type(error).__name__})") from None
     except exceptions.BotoCoreError as error:
         raise BlobwatchError(f"boto3 failed ({error}). Check the variables that begin with AWS_") from None

@@ -76,13 +76,10 @@ class PartialFile:
         self.target, self.uri, self.size = target, uri, size
         self.path = target.with_name(PARTIAL.format(target.name))
         self.state_path = target.with_name(f".{target.name}.partial-note")
-        self.validator, self.expected_md5, self.total = "", "", size
-        state = self.read_state()
-        if state.get("uri") != uri or state.get("size") != size:
+        self.state = self.read_state()
+        if not self.state:
             self.path.unlink(missing_ok=True)
-        else:
-            self.validator, self.expected_md5 = state["validator"], state["md5"]
-            self.total = state["total"]
+        self.total = self.state.get("total", size)
         self.stream = self.path.open("a+b")
         self.stream.seek(0)
         self.hash = hashlib.file_digest(self.stream, "md5")
@@ -90,17 +87,13 @@ class PartialFile:
         self.failed_tries = 0  # consecutive tries without new bytes
 
     def read_state(self) -> dict:
-        """Return the stored state, empty if it is absent or damaged."""
+        """Return the stored state, empty if it is absent, damaged or of another file."""
         try:
             state = json.loads(self.state_path.read_text(encoding="utf-8"))
-            return state if {"uri", "size", "total", "validator", "md5"} <= state.keys() else {}
-        except (OSError, ValueError, AttributeError):
+            same = (state["uri"], state["size"]) == (self.uri, self.size)
+            return state if same and {"total", "validator", "md5"} <= state.keys() else {}
+        except (OSError, ValueError, KeyError, TypeError):
             return {}
-
-    @property
-    def is_complete(self) -> bool:
-        """True if all bytes are received."""
-        return self.total is not None and self.received == self.total
 
     @property
     def md5(self) -> str:
@@ -109,22 +102,20 @@ class PartialFile:
 
     def check_response(self, response: RangeResponse) -> None:
         """Check that a response continues this file, and store its state if it starts a new one."""
-        if response.start not in (0, self.received):
-            raise StaleDataError(f"the server sent bytes from {response.start} instead of {self.received}")
+        validators = {self.state.get("validator"), response.validator} - {None, ""}
+        if response.start not in (0, self.received) or (response.start and len(validators) > 1):
+            raise StaleDataError("the file in the archive has changed since the download started")
         if self.size is not None and response.total is not None and response.total != self.size:
             raise BlobwatchError(
                 f"{self.uri}: the server has {response.total} bytes, the archive lists {self.size}. Try "
                 "again later, or from the other source (with or without --cloud)"
             )
-        if response.start and self.validator and response.validator not in ("", self.validator):
-            raise StaleDataError("the file in the archive has changed since the download started")
         if response.start == 0:
-            if self.received:
-                self.reset()
-            self.validator, self.expected_md5 = response.validator, response.md5
+            self.reset()
             self.total = self.size or response.total
-            state = {"uri": self.uri, "size": self.size, "total": self.total}
-            write_json(self.state_path, state | {"validator": self.validator, "md5": self.expected_md5})
+            self.state = {"uri": self.uri, "size": self.size, "total": self.total}
+            self.state |= {"validator": response.validator, "md5": response.md5}
+            write_json(self.state_path, self.state)
         self.total = self.total or response.total
 
     def append(self, chunk: bytes) -> None:
@@ -226,11 +217,11 @@ def download(part: PartialFile, request: RequestRange, report: Callable[[int], N
 def try_download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
     """Download the missing bytes of a file with one request."""
     try:
-        if not part.is_complete:
-            response = request(part.received, part.validator)
+        if part.received != part.total:
+            response = request(part.received, part.state.get("validator", ""))
             with closing(response.chunks):
                 write_response(part, response, report)
-        if part.expected_md5 and part.md5 != part.expected_md5:
+        if part.state.get("md5") not in ("", None, part.md5):
             part.reset()
             raise TransientError("the received bytes do not match the MD5 of the file")
     except StaleDataError:
@@ -255,7 +246,7 @@ def write_response(part: PartialFile, response: RangeResponse, report: Callable[
         chunk = next(response.chunks, b"")
     if part.total is None:  # without a given size, the end of the response is the end of the file
         part.total = part.received
-    if not part.is_complete:
+    if part.received != part.total:
         raise TransientError(f"the connection broke off at {part.received} of {part.total} bytes")
 
 

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -28,6 +29,8 @@ from blobwatch.progress import byte_progress_bar, console, print_message
 
 QUERY_TRIES = 4  # about ten seconds in total
 MAX_FAILURES = 3  # consecutive files; more point to a failure of the archive
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -94,15 +97,15 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
         if not missing:
             return result
         check_space(out, missing)
-        try:
-            with open_source(from_cloud) as source:
 
-                def get(product: Product, report: Callable[[int], None]) -> dict:
-                    return fetch_exposure(product, out, rows, *source(product), report, wait)
+        def add_to_manifest(product: Product, part: PartialFile) -> dict:
+            # Before the file is moved: after a kill, the next run finds the complete file and moves it.
+            rows[product.name] = row = manifest_row(product, part)
+            write_manifest(out / MANIFEST, list(rows.values()))
+            return row
 
-                fetch_files(missing, result, get)
-        except KeyboardInterrupt:
-            result.interrupted = True
+        with open_source(from_cloud) as locate:
+            fetch_files(missing, out, result, locate, add_to_manifest, wait)
     return result
 
 
@@ -117,17 +120,29 @@ def open_source(from_cloud: bool) -> Iterator[Callable[[Product], tuple[str, Req
             yield lambda product: (product.uri, partial(mast.request_exposure, session, product))
 
 
-def fetch_files(missing: list, result: FetchResult, get: Callable[..., dict]) -> None:
-    """Fetch files until all are tried or the archive fails.
+def fetch_files(
+    missing: list[Item],
+    out: Path,
+    result: FetchResult,
+    locate: Callable[[Item], tuple[str, RequestRange]],
+    accept: Callable[[Item, PartialFile], dict],
+    wait,
+) -> None:
+    """Fetch files until all are tried, the archive fails, or the user interrupts.
 
     Parameters
     ----------
     missing : list
         Files with ``name`` and ``size``.
+    out : Path
     result : FetchResult
         Receives the outcome of each file.
-    get : callable
-        Fetches one file, reports the received bytes to its second argument, returns the row.
+    locate : callable
+        Returns the URI and the request function of a file.
+    accept : callable
+        Checks a complete file before it is moved, and returns its row.
+    wait : tenacity wait strategy
+        Between tries.
     """
     failures, done = 0, 0
     with byte_progress_bar() as progress:
@@ -136,47 +151,35 @@ def fetch_files(missing: list, result: FetchResult, get: Callable[..., dict]) ->
         def report(received: int) -> None:
             progress.update(task, completed=done + received)
 
-        for number, product in enumerate(missing, start=1):
-            progress.update(task, description=product.name)
+        for number, item in enumerate(missing, start=1):
+            progress.update(task, description=item.name)
+            reason = ""
             try:
-                result.fetched.append(get(product, report))
+                uri, request = locate(item)
+                part = PartialFile(out / item.name, uri, item.size)
+                result.fetched.append(fetch_file(part, request, report, partial(accept, item), wait))
                 failures = 0
             except BlobwatchError as error:
-                refuse(result, product.name, str(error))
+                reason = str(error)
             except TransientError as error:
+                reason = f"{error}. Run the same command again to resume"
                 failures += 1
-                refuse(result, product.name, f"{error}. Run the same command again to resume")
-                if failures == MAX_FAILURES:
-                    rest = missing[number:]
-                    result.refused |= {one.name: "not requested: the archive fails" for one in rest}
-                    print_message(f"the archive fails: {len(rest)} more files are not requested", "red")
-                    return
-            done += product.size or 0
+            except KeyboardInterrupt:
+                result.interrupted = True
+                return
+            if reason:
+                result.refused[item.name] = reason
+                print_message(f"{item.name}: {reason}", "red")
+            if failures == MAX_FAILURES:
+                rest = missing[number:]
+                result.refused |= {one.name: "not requested: the archive fails" for one in rest}
+                print_message(f"the archive fails: {len(rest)} more files are not requested", "red")
+                return
+            done += item.size or 0
             report(0)
 
 
-def refuse(result: FetchResult, name: str, reason: str) -> None:
-    """Add a failure to the result and print it."""
-    result.refused[name] = reason
-    print_message(f"{name}: {reason}", "red")
-
-
-def fetch_exposure(
-    product: Product, out: Path, rows: dict, uri: str, request: RequestRange, report, wait
-) -> dict:
-    """Fetch and check an exposure, add it to the manifest, and return its row."""
-
-    def add_to_manifest(part: PartialFile) -> dict:
-        # Before the file is moved: after a kill, the next run finds the complete partial file and moves it.
-        rows[product.name] = row = manifest_row(part, product)
-        write_manifest(out / MANIFEST, list(rows.values()))
-        return row
-
-    part = PartialFile(out / product.name, uri, product.size)
-    return fetch_file(part, request, report, add_to_manifest, wait)
-
-
-def manifest_row(part: PartialFile, product: Product) -> dict:
+def manifest_row(product: Product, part: PartialFile) -> dict:
     """Return the row of a complete file, from its own header.
 
     Raises
@@ -184,18 +187,11 @@ def manifest_row(part: PartialFile, product: Product) -> dict:
     BlobwatchError
         If it is not a valid FITS file, fails its checksums, or is another exposure.
     """
-    try:
-        with open_fits(part.path) as hdus:
-            header = read_keywords(hdus)
-            found, expstart = get_rootname(header, part.path), require_time(header, "EXPSTART", part.path)
-            intact = all(datasum_matches(hdu) for hdu in hdus)
-    except BlobwatchError as error:
-        reason = str(error).replace(str(part.path), "the file").split("; ")[0].split(". ")[0]
-        raise BlobwatchError(f"not a valid exposure ({reason}). Try again later") from None
+    with open_download(part.path) as hdus:
+        header = read_keywords(hdus)
+        found, expstart = get_rootname(header, part.path), require_time(header, "EXPSTART", part.path)
     if found != product.rootname:
         raise BlobwatchError(f"the archive sent {found} under this name. Contact the MAST help desk")
-    if not intact:
-        raise BlobwatchError("damaged: the data do not match their DATASUM. Try again later")
     row = product.to_row() | {"uri": part.uri, "size": part.received, "md5": part.md5}
     return row | {
         "expstart": expstart,
@@ -205,8 +201,22 @@ def manifest_row(part: PartialFile, product: Product) -> dict:
     }
 
 
+@contextmanager
+def open_download(path: Path) -> Iterator:
+    """Yield the HDUs of a complete file whose data match its checksums; errors do not name the path."""
+    try:
+        with open_fits(path) as hdus:
+            yield hdus
+            intact = all(datasum_matches(hdu) for hdu in hdus)
+    except BlobwatchError as error:
+        reason = str(error).replace(str(path), "the file").split("; ")[0].split(". ")[0]
+        raise BlobwatchError(f"not valid ({reason}). Try again later") from None
+    if not intact:
+        raise BlobwatchError("damaged: the data do not match their DATASUM. Try again later")
+
+
 def datasum_matches(hdu) -> bool:
-    """Return whether the data of an HDU match its DATASUM; true without one."""
+    """Return whether the data of an HDU match their DATASUM; true without one."""
     if hasattr(hdu, "compression_type"):  # the sum of a tile-compressed image is of other bytes
         return True
     try:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from blobwatch.archive import mast
-from blobwatch.archive.download import WAIT, PartialFile, fetch_file
-from blobwatch.archive.fetch import FetchResult, datasum_matches, fetch_files
+from blobwatch.archive.download import WAIT, PartialFile, RequestRange
+from blobwatch.archive.fetch import FetchResult, fetch_files, open_download
 from blobwatch.archive.headers import print_warning
 from blobwatch.archive.manifest import check_output, lock_output
 from blobwatch.errors import BlobwatchError
@@ -77,16 +77,15 @@ def find_flats(folder: Path, names: Iterable[str] | None = None) -> list[Flat]:
     return [Flat(name) for name in sorted(found)]
 
 
-def flat_states(out: Path, flats: Iterable[Flat]) -> dict[str, str]:
-    """Return ``here``, ``absent`` or ``altered`` (not a readable flat) for each flat by name."""
-    states = {}
-    for one in flats:
-        path = out / one.name
-        try:
-            states[one.name] = "here" if path.exists() and read_flat(path) is not None else "absent"
-        except BlobwatchError:
-            states[one.name] = "altered"
-    return states
+def flat_state(path: Path) -> str:
+    """Return ``here``, ``absent`` or ``altered`` (not a readable flat)."""
+    if not path.exists():
+        return "absent"
+    try:
+        read_flat(path)
+    except BlobwatchError:
+        return "altered"
+    return "here"
 
 
 def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> FetchResult:
@@ -105,39 +104,28 @@ def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> FetchResult:
     BlobwatchError
         If ``out`` is not writable, or another fetch writes into it.
     """
-    with lock_output(out):
-        states = flat_states(out, flats)
-        result = FetchResult(kept=[flat_row(out / name) for name, state in states.items() if state == "here"])
-        missing = [one for one in flats if states[one.name] != "here"]
-        try:
-            with mast.open_session() as session:
-                fetch_files(missing, result, partial(fetch_flat, session, out, wait))
-        except KeyboardInterrupt:
-            result.interrupted = True
+    result = FetchResult()
+    if not flats:
+        return result
+    with lock_output(out), mast.open_session() as session:
+        missing = [one for one in flats if flat_state(out / one.name) != "here"]
+        result.kept = [flat_row(one, out / one.name) for one in flats if one not in missing]
+
+        def locate(flat: Flat) -> tuple[str, RequestRange]:
+            return flat.uri, partial(mast.request_file, session, flat.uri)
+
+        fetch_files(missing, out, result, locate, check_flat, wait)
     return result
 
 
-def fetch_flat(session, out: Path, wait, flat: Flat, report: Callable[[int], None]) -> dict:
-    """Fetch and check one flat, and return its row."""
-    part = PartialFile(out / flat.name, flat.uri, None)
-    request = partial(mast.request_file, session, flat.uri, flat.name)
-    fetch_file(part, request, report, lambda complete: check_flat(complete.path), wait)
-    return flat_row(out / flat.name)
+def check_flat(flat: Flat, part: PartialFile) -> dict:
+    """Return the row of a download, which must be a complete flat."""
+    with open_download(part.path):
+        read_flat(part.path)
+    return flat_row(flat, part.path)
 
 
-def check_flat(path: Path) -> None:
-    """Raise unless a download is a complete flat whose data match its checksums."""
-    try:
-        read_flat(path)
-        with open_fits(path) as hdus:
-            intact = all(datasum_matches(hdu) for hdu in hdus)
-    except BlobwatchError as error:
-        raise BlobwatchError(f"not a flat: {str(error).replace(str(path), 'the file')}") from None
-    if not intact:
-        raise BlobwatchError("damaged: the data do not match their DATASUM. Fetch the file again")
-
-
-def flat_row(path: Path) -> dict:
+def flat_row(flat: Flat, path: Path) -> dict:
     """Return the description of a flat for the JSON output."""
-    row = {"name": path.name, "uri": Flat(path.name).uri, "size": path.stat().st_size}
-    return row | {"md5": file_hash(path, "md5"), "path": f"{path.parent.name}/{path.name}"}
+    row = {"name": flat.name, "uri": flat.uri, "size": path.stat().st_size}
+    return row | {"md5": file_hash(path, "md5"), "path": f"{path.parent.name}/{flat.name}"}

@@ -18,6 +18,20 @@ from blobwatch.errors import BlobwatchError
 # Seconds to connect, and of silence until a connection counts as dead: a query of years takes a minute.
 TIMEOUT = (15, 120)
 BATCH = 100  # observations per request for their files; larger requests reach limits of MAST
+INCOMPLETE = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.JSONDecodeError,  # a page, for instance about maintenance
+)
+UNUSABLE = (
+    requests.RequestException,
+    RemoteServiceError,
+    InvalidQueryError,
+    TimeoutError,  # astroquery polls until the result is ready
+    *(KeyError, TypeError, AttributeError),  # an unknown format
+)
 DOWNLOAD = "/api/v0.1/Download/file"  # as for downloads of astroquery
 
 
@@ -141,11 +155,11 @@ def request_exposure(
 ) -> RangeResponse:
     """Request an exposure from a byte offset on; see `request_file`."""
     url = server_url().rstrip("/") + DOWNLOAD
-    return request_file(session, url, product.uri, offset, validator, product.uri)
+    return request_file(session, url, offset, validator, {"uri": product.uri})
 
 
 def request_file(
-    session: requests.Session, url: str, name: str, offset: int, validator: str, uri: str = ""
+    session: requests.Session, url: str, offset: int, validator: str, params: dict | None = None
 ) -> RangeResponse:
     """Request a file from a byte offset on.
 
@@ -153,13 +167,11 @@ def request_file(
     ----------
     session : Session
     url : str
-    name : str
-        Of the file, for messages.
     offset : int
     validator : str
         ETag or modification time of the bytes received before; may be empty.
-    uri : str
-        Parameter ``uri`` of the request; may be empty.
+    params : dict, optional
+        Of the request.
 
     Raises
     ------
@@ -172,27 +184,15 @@ def request_file(
     if offset and validator:
         headers["If-Range"] = validator  # a changed file is sent from its beginning
     with translate_errors():
-        response = session.get(
-            url, params={"uri": uri} if uri else None, headers=headers, stream=True, timeout=TIMEOUT
-        )
+        response = session.get(url, params=params, headers=headers, stream=True, timeout=TIMEOUT)
         try:
-            check_status(response, name)
+            if response.status_code == 416:
+                raise StaleDataError("the file in the archive is shorter than the received bytes")
+            response.raise_for_status()
             return parse_response(response)
         except BaseException:
             response.close()
             raise
-
-
-def check_status(response: requests.Response, name: str) -> None:
-    """Raise unless a response contains bytes of the file."""
-    status = response.status_code
-    if status == 416:
-        raise StaleDataError("the file in the archive is shorter than the received bytes")
-    if status in (401, 403):
-        raise BlobwatchError(f"{name}: not public (status {status}). Leave it out")
-    if status in (404, 410):
-        raise BlobwatchError(f"{name}: listed but absent (status {status}). Contact the MAST help desk")
-    response.raise_for_status()
 
 
 def parse_response(response: requests.Response) -> RangeResponse:
@@ -226,34 +226,16 @@ def translate_errors() -> Iterator[None]:
         yield
     except requests.HTTPError as error:
         status = error.response.status_code
-        if status < 500 and status not in (408, 425, 429):
-            raise BlobwatchError(
-                f"the archive refused the request: status {status} ({error.response.reason}). Try again later"
-            ) from None
-        raise TransientError(f"the server answered with status {status}") from None
-    except requests.exceptions.JSONDecodeError:
-        raise TransientError("the answer is not JSON; the server may be down for maintenance") from None
-    except requests.Timeout:
-        raise TransientError("the server does not respond") from None
-    except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-        raise TransientError("the connection broke off") from None
-    except requests.ConnectionError as error:
-        unreachable = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-        raise TransientError(
-            "the server cannot be reached" if unreachable else "the connection broke off"
-        ) from None
-    except requests.RequestException as error:
+        if status >= 500 or status in (408, 425, 429):
+            raise TransientError(f"the server answered with status {status}") from None
         raise BlobwatchError(
-            f"the request failed ({error}). Check the server in astroquery's [mast] configuration"
+            f"the archive refused the request: status {status} ({error.response.reason}). Check that the "
+            "data are public, or contact the MAST help desk"
         ) from None
-    except TimeoutError:  # astroquery polls until the result is ready
+    except INCOMPLETE as error:
+        raise TransientError(f"no complete answer from the server ({type(error).__name__})") from None
+    except UNUSABLE as error:
         raise BlobwatchError(
-            f"MAST was not ready after {mast.conf.timeout} s. Request fewer days, or set a longer timeout in "
-            "astroquery's [mast] configuration"
-        ) from None
-    except (RemoteServiceError, InvalidQueryError) as error:
-        raise BlobwatchError(f"MAST refused the query ({error}). Check the options") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BlobwatchError(
-            f"MAST answered in an unknown format ({error!r}). Try again later, or update astroquery"
+            f"the request failed ({error!r}). Check the options and astroquery's [mast] configuration, "
+            "request fewer days, or update astroquery"
         ) from None

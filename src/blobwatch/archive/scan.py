@@ -14,13 +14,7 @@ from blobwatch.archive.headers import (
     select_window,
     sort_by_time,
 )
-from blobwatch.archive.scan_parquet import (
-    count_results,
-    locate_rows,
-    lock_table,
-    merge_rows,
-    write_part,
-)
+from blobwatch.archive.scan_parquet import lock_table, merge_results, read_identities, write_part
 from blobwatch.archive.worker import Chunk, ScanConfig, make_row, predict_chunk
 from blobwatch.artefact import Model
 from blobwatch.images.rejection import suspect_message
@@ -92,7 +86,7 @@ def scan(
     decisions = tuple(read_overrules(overrules).values())
     config = ScanConfig(loaded, used, decisions, flats.absolute() if flats else None)
     with lock_table(out):
-        known = locate_rows(out)
+        known = set(read_identities(out))
         files, earlier = select_files(source, history)
         if flats is None and (text := dflat_warning(one.listed.calibration for one in files if one.listed)):
             print_warning(text)
@@ -100,10 +94,7 @@ def scan(
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in known]
         chunks = predict_files(config, todo, select_exposures(earlier), scheduler, workers)
         write_results(out, chunks, len(files), len(files) - len(todo))
-        known = locate_rows(out)
-        if list(known) != identities or any(row.path != out for row in known.values()):  # not merged yet
-            merge_rows(out, [known[identity] for identity in identities])
-    found = {"files": len(files), "judged": len(todo)} | count_results(out)
+        found = {"files": len(files), "judged": len(todo)} | merge_results(out, identities)
     exposures = sum(one.listed is not None for one in files)
     if warning := suspect_message(found["rejected"], exposures, used.quality):
         print_message(warning, "bold yellow")

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from blobwatch.archive.fetch import FetchResult, fetch, find_products
-from blobwatch.archive.flats import FOLDER, Flat, fetch_flats, find_flats, flat_states
+from blobwatch.archive.flats import FOLDER, fetch_flats, find_flats, flat_state
 from blobwatch.archive.manifest import MANIFEST, check_output, file_states, read_rows
-from blobwatch.archive.query import Product, Query, date_of
+from blobwatch.archive.query import Product, Query
 from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError
 from blobwatch.progress import print_message
@@ -43,32 +43,46 @@ def run_fetch(
     KeyboardInterrupt
         If the user interrupted the command. Received files are kept and reported.
     """
-    if query.is_unlimited and with_flats:
-        return run_fetch_flats(out, dry_run, as_json, with_dvc)
-    if query.is_unlimited and not dry_run:
+    only_flats = query.is_unlimited and with_flats
+    if query.is_unlimited and not (dry_run or with_flats):
         raise BlobwatchError(
             f"this query matches every exposure of {query.target}. Limit it with --start and --end, "
             "--proposal or --rootname, or list the files with --dry-run"
         )
     check_output(out)
-    public, not_public, unlisted = find_public(query)
+    public, not_public, unlisted = ([], [], []) if only_flats else find_public(query)
     if dry_run:
-        print_products(public, not_public, out, as_json, with_flats)
+        print_listing(public, not_public, out, as_json, with_flats)
         return not unlisted
-    result, flats = fetch(public, out, from_cloud), FetchResult()
-    if with_flats and not result.interrupted:
+    content, results, names = {}, [], None
+    if not only_flats:
+        result = fetch(public, out, from_cloud)
+        results.append(result)
         names = [row["path"] for row in result.fetched + result.kept]
-        flats = fetch_flats(find_flats(out, names), out / FOLDER)
+        content = result_to_json(result) | {"not_public": not_public}
+        content["refused"] |= {name: "not in the archive's list" for name in unlisted}
+    if with_flats:
+        stopped = any(one.interrupted for one in results)
+        flats = FetchResult() if stopped else fetch_flats(find_flats(out, names), out / FOLDER)
+        results.append(flats)
+        content["flats"] = result_to_json(flats)
     if as_json:
-        refused = result.refused | {name: "not in the archive's list" for name in unlisted}
-        files = {"fetched": result.fetched, "kept": result.kept, "refused": refused}
-        print_json(
-            files | {"not_public": not_public} | ({"flats": flats_to_json(flats)} if with_flats else {})
-        )
-    print_fetched(result, len(public), out)
+        print_json(content)
+    if not only_flats:
+        print_fetched(result, len(public), out)
     if with_flats:
         print_fetched_flats(flats, out / FOLDER)
-    return check_results([result, flats], out, with_dvc) and not unlisted
+    if any(one.interrupted for one in results):
+        raise KeyboardInterrupt
+    complete = not any(one.refused for one in results)
+    if with_dvc:
+        add_to_dvc(out, complete)
+    return complete and not unlisted
+
+
+def result_to_json(result: FetchResult) -> dict:
+    """Return the rows of a result as in the JSON output."""
+    return {"fetched": result.fetched, "kept": result.kept, "refused": dict(result.refused)}
 
 
 def find_public(query: Query) -> tuple[list[Product], list[str], list[str]]:
@@ -86,52 +100,6 @@ def find_public(query: Query) -> tuple[list[Product], list[str], list[str]]:
     return public, not_public, unlisted
 
 
-def check_results(results: list[FetchResult], out: Path, with_dvc: bool) -> bool:
-    """Run ``dvc add`` if requested; return whether no file is missing."""
-    if any(one.interrupted for one in results):
-        raise KeyboardInterrupt
-    complete = not any(one.refused for one in results)
-    if with_dvc:
-        add_to_dvc(out, complete)
-    return complete
-
-
-def run_fetch_flats(out: Path, dry_run: bool, as_json: bool, with_dvc: bool) -> bool:
-    """Fetch or list the flats of the exposures in a directory; raises as `run_fetch` does."""
-    flats = find_flats(out)
-    if dry_run:
-        if as_json:
-            print_json({"flats": flat_rows(flats, out)})
-        else:
-            print_flats(flats, out)
-        return True
-    result = fetch_flats(flats, out / FOLDER) if flats else FetchResult()
-    if as_json:
-        print_json({"flats": flats_to_json(result)})
-    print_fetched_flats(result, out / FOLDER)
-    return check_results([result], out, with_dvc)
-
-
-def flat_rows(flats: list[Flat], out: Path) -> list[dict]:
-    """Return name, address and state of each flat."""
-    states = flat_states(out / FOLDER, flats)
-    return [{"name": one.name, "uri": one.uri, "state": states[one.name]} for one in flats]
-
-
-def print_flats(flats: list[Flat], out: Path) -> None:
-    """Print the names and states of flats."""
-    if flats:
-        rows = ((row["name"], STATE_LABELS[row["state"]]) for row in flat_rows(flats, out))
-        print_table(("flat", "here"), rows)
-    else:
-        print("the headers name no flat")
-
-
-def flats_to_json(result: FetchResult) -> dict:
-    """Return the result for flats as in the JSON output."""
-    return {"fetched": result.fetched, "kept": result.kept, "refused": result.refused}
-
-
 def print_fetched_flats(result: FetchResult, folder: Path) -> None:
     """Print how many flats are present."""
     if not (result.fetched or result.kept or result.refused or result.interrupted):
@@ -142,39 +110,49 @@ def print_fetched_flats(result: FetchResult, folder: Path) -> None:
     print_message(f"{text}; in {folder}", "yellow" if result.interrupted or result.refused else "green")
 
 
-def print_products(
-    products: list[Product], not_public: list[str], out: Path, as_json: bool, with_flats: bool = False
+def print_listing(
+    products: list[Product], not_public: list[str], out: Path, as_json: bool, with_flats: bool
 ) -> None:
     """Print which files would be fetched and their sizes.
 
-    The flats of missing exposures are unknown, because the headers of the exposures name them.
+    The flats of missing exposures are unknown, because the headers of the exposures name them. Without
+    products, only the flats of the exposures in ``out`` are printed.
     """
-    states = file_states(out, products, read_rows(out, products[0].product))
-    missing = [one for one in products if states[one.name] != "here"]
-    sizes = {"bytes": total_size(products), "bytes_to_fetch": total_size(missing)}
-    present = [one.name for one in products if states[one.name] == "here"]
-    flats = find_flats(out, present) if with_flats else []
-    if as_json:
-        files = [one.to_row() | {"state": states[one.name]} for one in products]
-        listing = {"files": files, **sizes, "not_public": not_public}
-        print_json(listing | ({"flats": flat_rows(flats, out)} if with_flats else {}))
-        return
-    rows = []
-    for one in products:
-        size = decimal(one.size) if one.size else "unknown"
-        cells = (one.rootname, date_of(one.expstart), one.filter, one.programme, size)
-        rows.append((*cells, STATE_LABELS[states[one.name]]))
-    print_table(("rootname", "day", "filter", "programme", "size", "here"), rows)
-    unknown = sum(one.size is None for one in products)
-    print(
-        f"{len(products)} {products[0].product} files, {decimal(sizes['bytes'])}; to fetch: "
-        f"{len(missing)}, {decimal(sizes['bytes_to_fetch'])}"
-        + (f"; {unknown} of unknown size" if unknown else "")
-    )
+    content, present, missing = {}, None, []
+    if products:
+        states = file_states(out, products, read_rows(out, products[0].product))
+        present = [one.name for one in products if states[one.name] == "here"]
+        missing = [one for one in products if states[one.name] != "here"]
+        content["files"] = [one.to_row() | {"state": states[one.name]} for one in products]
+        content |= {"bytes": total_size(products), "bytes_to_fetch": total_size(missing)}
+        content["not_public"] = not_public
     if with_flats:
-        print_flats(flats, out)
-        if missing:
-            print(f"the flats of {len(missing)} exposures are unknown until these are fetched")
+        content["flats"] = [
+            {"name": one.name, "uri": one.uri, "state": flat_state(out / FOLDER / one.name)}
+            for one in find_flats(out, present)
+        ]
+    if as_json:
+        print_json(content)
+        return
+    if products:
+        rows = []
+        for row in content["files"]:
+            size = decimal(row["size"]) if row["size"] else "unknown"
+            cells = (row["rootname"], row["date"], row["filter"], row["programme"], size)
+            rows.append((*cells, STATE_LABELS[row["state"]]))
+        print_table(("rootname", "day", "filter", "programme", "size", "here"), rows)
+        unknown = sum(one.size is None for one in products)
+        print(
+            f"{len(products)} {products[0].product} files, {decimal(content['bytes'])}; to fetch: "
+            f"{len(missing)}, {decimal(content['bytes_to_fetch'])}"
+            + (f"; {unknown} of unknown size" if unknown else "")
+        )
+    if with_flats and content["flats"]:
+        print_table(("flat", "here"), [(one["name"], STATE_LABELS[one["state"]]) for one in content["flats"]])
+    elif with_flats:
+        print("the headers name no flat")
+    if with_flats and missing:
+        print(f"the flats of {len(missing)} exposures are unknown until these are fetched")
 
 
 def total_size(products: list[Product]) -> int:
