@@ -10,7 +10,6 @@ from archive.mast_server import ArchiveFile, MastServer
 from tenacity import wait_none
 
 DAY = 57400.25  # 2016-01-13
-NO_WAIT = wait_none()
 
 
 def make_files() -> list[ArchiveFile]:
@@ -28,6 +27,9 @@ def archive(monkeypatch):
     from astroquery.mast import conf
     from astroquery.mast.discovery_portal import PortalAPI
 
+    from blobwatch.archive import download
+
+    monkeypatch.setattr(download, "WAIT", wait_none())
     with MastServer(make_files()) as server:
         monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", f"{server.url}/api/v0/invoke")
         monkeypatch.setattr(

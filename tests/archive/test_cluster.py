@@ -15,7 +15,7 @@ from synthetic import image_with_blobs, write_exposure, write_image
 from blobwatch.archive import cluster
 from blobwatch.archive.cluster import MESSAGES, open_cluster, run_jobs
 from blobwatch.archive.manifest import write_manifest
-from blobwatch.archive.scan import KILLED, scan
+from blobwatch.archive.scan import KILLED_MESSAGE, scan
 from blobwatch.archive.scan_parquet import parts_folder, read_identities
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
@@ -247,7 +247,7 @@ def test_file_that_ends_workers_is_an_error_and_tried_again(folder, box_model, t
     (some / "armed").touch()
     assert scan(some, out, str(box_model), scheduler=scheduler) == counts(8, 8, 3, 2)
     rows = {Path(row["image"]).name: row for row in read_rows(out)}
-    assert rows["deadly.fits"]["error"] == KILLED
+    assert rows["deadly.fits"]["error"] == KILLED_MESSAGE
     assert rows["d1.fits"]["count"] == 1
     (some / "armed").unlink()
     assert scan(some, out, str(box_model), scheduler=scheduler) == counts(8, 2, 4, 1)

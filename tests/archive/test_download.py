@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from tenacity import wait_none
 
+from blobwatch.archive import download as module
 from blobwatch.archive.download import (
     TRIES,
     PartialFile,
@@ -60,14 +61,15 @@ def fail(_):
 
 
 @pytest.fixture
-def target(tmp_path):
+def target(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WAIT", wait_none())
     return tmp_path / "icxx01aaq_flt.fits"
 
 
 def run_download(target, server: Server, size: int | None = SIZE) -> PartialFile:
     part = PartialFile(target, URI, size)
     try:
-        download(part, server, lambda received: None, wait_none())
+        download(part, server, lambda received: None)
     finally:
         part.close()
     return part
@@ -81,7 +83,7 @@ def test_file_is_moved_to_its_target(target):
         return part.received, part.md5
 
     part = PartialFile(target, URI, SIZE)
-    assert fetch_file(part, Server(), reports.append, accept, wait_none()) == (SIZE, MD5)
+    assert fetch_file(part, Server(), reports.append, accept) == (SIZE, MD5)
     assert reports == [1000, 2000, 2880]
     assert target.read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir()] == [target.name]

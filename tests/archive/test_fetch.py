@@ -3,7 +3,6 @@
 import pytest
 from archive.mast_server import ArchiveFile, make_exposure
 from filelock import FileLock
-from tenacity import wait_none
 
 from blobwatch.archive import manifest, mast
 from blobwatch.archive.download import TRIES, PartialFile
@@ -24,7 +23,7 @@ def out(tmp_path):
 
 
 def fetch_all(out, query: Query = EARTH) -> FetchResult:
-    return fetch(find_products(query, wait_none()), out, wait=wait_none())
+    return fetch(find_products(query), out)
 
 
 def run_command(query: Query, out, dry_run: bool = False) -> bool:
@@ -228,13 +227,13 @@ def test_output_must_be_a_directory(archive, out, below, message):
 
 def test_empty_result_is_an_error(archive):
     with pytest.raises(BlobwatchError, match=r"MAST lists no flt files of NGC-3603. Check the names"):
-        find_products(Query("NGC-3603"), wait_none())
+        find_products(Query("NGC-3603"))
 
 
 def test_query_is_retried_a_few_times(archive):
     archive.plan["invoke"] = ["503"] * (QUERY_TRIES + 1)
     with pytest.raises(BlobwatchError, match=r"MAST \(http.*\): the server answered with status 503"):
-        find_products(EARTH, wait_none())
+        find_products(EARTH)
     assert len(archive.plan["invoke"]) == 1
 
 

@@ -2,11 +2,10 @@
 
 import io
 import json
-import signal
 
 import numpy as np
 import pytest
-from archive.fetch_command import DAY, NO_WAIT
+from archive.fetch_command import DAY
 from archive.mast_server import ArchiveFile, Reference, make_exposure
 from astropy.io import fits
 
@@ -60,7 +59,7 @@ def out(archive, tmp_path):
 
 
 def fetch_all(out) -> FetchResult:
-    return fetch_flats(find_flats(out), out / "flats", NO_WAIT)
+    return fetch_flats(find_flats(out), out / "flats")
 
 
 def names_in(rows: list) -> list[str]:
@@ -90,10 +89,8 @@ def test_applied_flats_are_fetched(archive, out):
     assert [one.name for one in find_flats(out)] == [DFL, PFL]  # flats are not exposures
 
 
-def test_transient_errors_are_retried_and_only_invalid_flats_replaced(archive, out):
-    archive.plan[PFL] = ["503", "drop 100000", "page", "hang up", "503"]
-    assert len(fetch_all(out).fetched) == 2
-    assert [offset for offset in archive.ranges(PFL) if offset] == ["bytes=65536-"] * 4
+def test_only_invalid_flats_are_replaced(archive, out):
+    fetch_all(out)
     archive.requests.clear()
     (out / "flats" / DFL).write_bytes(archive.references[1].content[:-5000])
     result = fetch_all(out)
@@ -112,13 +109,6 @@ def test_invalid_flat_is_refused(archive, out):
     assert "not valid (the file: " in result.refused[PFL]
     assert "300 x" in result.refused[PFL]
     assert list_names(out) == []
-
-
-def test_absent_flat_does_not_stop_the_others(archive, out):
-    archive.references = archive.references[:1]
-    result = fetch_all(out)
-    assert names_in(result.fetched) == [PFL]
-    assert "status 404" in result.refused[DFL]
 
 
 @pytest.mark.parametrize("name", ["../../evil.fits", "/etc/x.fits", ".hidden.fits", "a b.fits", "x_pfl.txt"])
@@ -165,24 +155,3 @@ def test_command_fetches_exposures_and_flats(command):
     status, out, err = run.run(*SEASON, "--flats", "--dry-run")
     assert status == 0, err
     assert PFL in out
-
-
-def test_interrupted_command_resumes_a_flat(command):
-    run, server = command
-    add_flats(server, (PFL, DFL))
-    # The Range of the second request shows how many bytes were received before.
-    server.plan[PFL] = ["drop 150000", "hold 70000"]
-    process = run.start(*SEASON, "--flats")
-    assert server.stalled.wait(30)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "Run the same command again to resume" in err
-    status, _, err = run.run("--flats")
-    assert status == 0, err
-    first, second, third = server.ranges(PFL)
-    assert (first, second) == ("", "bytes=131072-")
-    assert 131072 <= int(third.removeprefix("bytes=").removesuffix("-")) <= 220000
-    folder = run.folder / "data/raw/archive/flats"
-    assert (folder / PFL).read_bytes() == server.references[0].content
-    assert sorted(path.name for path in folder.iterdir()) == [DFL, PFL]

@@ -22,10 +22,7 @@ SETTINGS = {
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-
-class KilledJob:
-    """Result of a job that ended its workers."""
+KILLED = object()  # result of a job that ended its workers
 
 
 @contextmanager
@@ -105,17 +102,17 @@ def count_workers(client) -> int:
 
 def run_jobs(
     client, work: Callable[[Job], Result], jobs: Iterable[Job], max_pending: Callable[[], int]
-) -> Iterator[tuple[Job, Result | KilledJob]]:
+) -> Iterator[tuple[Job, Result | object]]:
     """Yield each job with its result when it ends; at most ``max_pending()`` jobs are pending.
 
-    If a worker dies, another one repeats its job. A job that ends several workers yields `KilledJob`.
+    If a worker dies, another one repeats its job. A job that ends several workers yields `KILLED`.
 
     Raises
     ------
     BlobwatchError
         If the scheduler is lost.
     """
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
     from distributed.client import FutureCancelledError
 
     jobs, pending, pool = iter(jobs), {}, as_completed(with_results=False)
@@ -129,19 +126,13 @@ def run_jobs(
     try:
         submit()
         for future in pool:
-            job, result = pending.pop(future.key), get_result(future)
+            job = pending.pop(future.key)
+            try:
+                result = future.result()
+            except KilledWorker:
+                result = KILLED
             future.release()
             submit()  # before the yield, so that workers and caller run at the same time
             yield job, result
     except (ConnectionError, FutureCancelledError):
         raise BlobwatchError("the Dask scheduler was lost. Run the same command again to resume") from None
-
-
-def get_result(future):
-    """Return the result of a job that has ended."""
-    from distributed import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker:
-        return KilledJob()

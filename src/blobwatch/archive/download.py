@@ -154,7 +154,6 @@ def fetch_file(
     request: RequestRange,
     report: Callable[[int], None],
     accept: Callable[[PartialFile], T],
-    wait=WAIT,
 ) -> T:
     """Download a file, check it, and move it to its target.
 
@@ -168,8 +167,6 @@ def fetch_file(
         Receives the number of received bytes after each chunk.
     accept : callable
         Checks the complete file, before it is moved.
-    wait : tenacity wait strategy
-        Between tries.
 
     Returns
     -------
@@ -185,7 +182,7 @@ def fetch_file(
         discarded.
     """
     try:
-        download(part, request, report, wait)
+        download(part, request, report)
         try:
             result = accept(part)
         except BlobwatchError:
@@ -197,12 +194,12 @@ def fetch_file(
         part.close()
 
 
-def download(part: PartialFile, request: RequestRange, report: Callable[[int], None], wait=WAIT) -> None:
+def download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
     """Download the missing bytes of a file, with retries."""
 
     def pause(state: RetryCallState) -> float:
         state.attempt_number = max(1, part.failed_tries)  # new bytes restart the backoff
-        return wait(state)
+        return WAIT(state)
 
     retry = Retrying(
         retry=retry_if_exception_type(TransientError),

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from blobwatch.archive import cloud, mast
-from blobwatch.archive.download import WAIT, PartialFile, RequestRange, TransientError, fetch_file
+from blobwatch.archive import cloud, download, mast
+from blobwatch.archive.download import PartialFile, RequestRange, TransientError, fetch_file
 from blobwatch.archive.manifest import (
     MANIFEST,
     check_space,
@@ -43,7 +43,7 @@ class FetchResult:
     interrupted: bool = False
 
 
-def find_products(query: Query, wait=WAIT) -> list[Product]:
+def find_products(query: Query) -> list[Product]:
     """Return the files of the archive that match a query, in order of time.
 
     Raises
@@ -54,7 +54,7 @@ def find_products(query: Query, wait=WAIT) -> list[Product]:
     retry = Retrying(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_attempt(QUERY_TRIES),
-        wait=wait,
+        wait=download.WAIT,
         reraise=True,
     )
     try:
@@ -69,7 +69,7 @@ def find_products(query: Query, wait=WAIT) -> list[Product]:
     return found
 
 
-def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAIT) -> FetchResult:
+def fetch(products: list[Product], out: Path, from_cloud: bool = False) -> FetchResult:
     """Fetch the files that are not in a directory yet, one after the other.
 
     Parameters
@@ -79,8 +79,6 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
     out : Path
     from_cloud : bool
         Use the public cloud copy instead of MAST.
-    wait : tenacity wait strategy
-        Between tries.
 
     Raises
     ------
@@ -105,7 +103,7 @@ def fetch(products: list[Product], out: Path, from_cloud: bool = False, wait=WAI
             return row
 
         with open_source(from_cloud) as locate:
-            fetch_files(missing, out, result, locate, add_to_manifest, wait)
+            fetch_files(missing, out, result, locate, add_to_manifest)
     return result
 
 
@@ -126,7 +124,6 @@ def fetch_files(
     result: FetchResult,
     locate: Callable[[Item], tuple[str, RequestRange]],
     accept: Callable[[Item, PartialFile], dict],
-    wait,
 ) -> None:
     """Fetch files until all are tried, the archive fails, or the user interrupts.
 
@@ -141,8 +138,6 @@ def fetch_files(
         Returns the URI and the request function of a file.
     accept : callable
         Checks a complete file before it is moved, and returns its row.
-    wait : tenacity wait strategy
-        Between tries.
     """
     failures, done = 0, 0
     with byte_progress_bar() as progress:
@@ -157,7 +152,7 @@ def fetch_files(
             try:
                 uri, request = locate(item)
                 part = PartialFile(out / item.name, uri, item.size)
-                result.fetched.append(fetch_file(part, request, report, partial(accept, item), wait))
+                result.fetched.append(fetch_file(part, request, report, partial(accept, item)))
                 failures = 0
             except BlobwatchError as error:
                 reason = str(error)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from blobwatch.archive import mast
-from blobwatch.archive.download import WAIT, PartialFile, RequestRange
+from blobwatch.archive.download import PartialFile, RequestRange
 from blobwatch.archive.fetch import FetchResult, fetch_files, open_download
 from blobwatch.archive.headers import print_warning
 from blobwatch.archive.manifest import check_output, lock_output
@@ -88,7 +88,7 @@ def flat_state(path: Path) -> str:
     return "here"
 
 
-def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> FetchResult:
+def fetch_flats(flats: list[Flat], out: Path) -> FetchResult:
     """Fetch the flats that are not in a directory yet; interrupted downloads are resumed.
 
     Parameters
@@ -96,8 +96,6 @@ def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> FetchResult:
     flats : list of Flat
     out : Path
         The directory of the flats.
-    wait : tenacity wait strategy
-        Between tries.
 
     Raises
     ------
@@ -114,7 +112,7 @@ def fetch_flats(flats: list[Flat], out: Path, wait=WAIT) -> FetchResult:
         def locate(flat: Flat) -> tuple[str, RequestRange]:
             return flat.uri, partial(mast.request_file, session, flat.uri)
 
-        fetch_files(missing, out, result, locate, check_flat, wait)
+        fetch_files(missing, out, result, locate, check_flat)
     return result
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blobwatch.archive.cluster import KilledJob, count_workers, open_cluster, run_jobs
+from blobwatch.archive.cluster import KILLED, count_workers, open_cluster, run_jobs
 from blobwatch.archive.headers import (
     ScanFile,
     list_files,
@@ -29,7 +29,7 @@ from blobwatch.settings import load_settings
 
 CHUNK = 16  # files per job: a second of work, and stacks with many exposures in common
 PENDING = 3  # jobs per worker, so that no worker idles
-KILLED = "this file ended several workers. Check the file, or run the scan again"
+KILLED_MESSAGE = "this file ended several workers. Check the file, or run the scan again"
 # The windows that a result depends on: the stack of the file, the season of the stack's members, and the
 # references and the references of the references that the season is measured against.
 WINDOWS = 4
@@ -156,13 +156,13 @@ def predict_files(
         killed = []
         chunks = split_chunks(config, todo, exposures, CHUNK)
         for chunk, rows in run_jobs(client, predict_chunk, chunks, lambda: PENDING * count_workers(client)):
-            if isinstance(rows, KilledJob):
+            if rows is KILLED:
                 killed += chunk.pairs
             else:
                 yield rows
         chunks = split_chunks(config, killed, exposures, 1)
         for chunk, rows in run_jobs(client, predict_chunk, chunks, lambda: 1):
-            yield [make_row(config, *chunk.pairs[0], KILLED)] if isinstance(rows, KilledJob) else rows
+            yield [make_row(config, *chunk.pairs[0], KILLED_MESSAGE)] if rows is KILLED else rows
 
 
 def split_chunks(

@@ -113,7 +113,7 @@ def open_table(path: Path):
 def merge_results(out: Path, identities: list[str]) -> dict[str, int]:
     """Write the results of these identities in this order, remove the parts, and return counts.
 
-    An equal table is left unchanged. A hundred thousand results take about 50 MB of memory.
+    An equal table is left unchanged. A hundred thousand results take about 200 MB of memory.
 
     Returns
     -------
