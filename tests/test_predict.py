@@ -327,9 +327,7 @@ def test_champion_of_the_current_project_comes_first(box_model, tmp_path, monkey
 
 
 def test_missing_model_is_an_error():
-    with pytest.raises(
-        BlobwatchError, match=r"no/such: not a model folder\. Pass champion, a version number"
-    ):
+    with pytest.raises(BlobwatchError, match=r"no/such: not a model folder\. Pass champion or the path"):
         find_model("no/such")
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -67,15 +69,11 @@ class Model:
         folder = Path(folder)
         manifest = read_manifest(folder)
         files = {name: manifest["files"][name] for name in (ONNX, WEIGHTS)}
-        content = {}
+        content = {name: (folder / name).read_bytes() for name in files if (folder / name).is_file()}
         for name, expected in files.items():
-            path = folder / name
-            if not path.is_file():
-                raise BlobwatchError(f"{path} is missing; restore {folder}, for instance with git checkout")
-            content[name] = path.read_bytes()
-            if hashlib.sha256(content[name]).hexdigest() != expected:
+            if hashlib.sha256(content.get(name, b"")).hexdigest() != expected:
                 raise BlobwatchError(
-                    f"{path} is not the file that {MANIFEST} names (its sha256 differs); "
+                    f"{folder / name} is missing or not the file that {MANIFEST} names (by its sha256); "
                     f"restore {folder}, for instance with git checkout"
                 )
         files[MANIFEST] = file_hash(folder / MANIFEST)
@@ -132,12 +130,10 @@ def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST
     if not path.is_file():
         raise BlobwatchError(f"{path} does not exist; give the folder of a model, or train one (make repro)")
-    try:
+    with describe_damage(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         manifest["files"][ONNX], manifest["files"][WEIGHTS]
         int(manifest["architecture"]["stride"]), float(manifest["threshold"])
-    except (ValueError, KeyError, TypeError):
-        raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
     return manifest
 
 
@@ -146,14 +142,21 @@ def read_deployment(folder: Path, manifest_sha256: str) -> dict:
     path = folder / DEPLOYED
     if not path.is_file():
         return {}
-    try:
+    with describe_damage(path):
         known = json.loads(path.read_text(encoding="utf-8"))
         version, expected = int(known["version"]), str(known["manifest_sha256"])
-    except (ValueError, KeyError, TypeError):
-        raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None
     if manifest_sha256 != expected:
         raise BlobwatchError(
             f"{folder / MANIFEST} is not the one that was deployed (its sha256 differs); "
             f"restore {folder}, for instance with git checkout"
         )
     return {"version": version, "run_id": known.get("run_id"), "promotion": known.get("promotion", "")}
+
+
+@contextmanager
+def describe_damage(path: Path) -> Iterator[None]:
+    """Raise errors of the content of a file as `BlobwatchError`."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError):
+        raise BlobwatchError(f"{path} is damaged; restore it, for instance with git checkout") from None

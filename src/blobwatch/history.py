@@ -239,12 +239,19 @@ class History:
         BlobwatchError
             If there are fewer than ``settings.minimum``.
         """
-        earlier = self.earlier(exposure)
+        earlier, days, minimum = self.earlier(exposure), self.settings.days, self.settings.minimum
         rejected = [other.rootname for other in earlier if self.rejection(other)]
         members = [other for other in earlier if other.rootname not in rejected]
-        if len(members) < self.settings.minimum:
-            raise BlobwatchError(self._too_few_message(exposure, len(members), rejected))
-        return members
+        if len(members) >= minimum:
+            return members
+        message = f"{exposure.rootname}: {len(members)} accepted exposures in the {days:g} days before it, "
+        message += f"a stack needs {minimum}; "
+        if rejected:
+            message += f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)}); "
+        if other_flats := self.other_flats(exposure):
+            message += f"the flats changed from {other_flats} to {self.group(exposure)[1]}, so a new stack "
+            message += "begins; pass --flats DIR or raw files to combine them"
+        raise BlobwatchError(message if other_flats else f"{message}add earlier exposures")
 
     def stack(self, exposure: ExposureFile, members: Sequence[ExposureFile] | None = None) -> np.ndarray:
         """Return the median stack for an exposure.
@@ -255,31 +262,12 @@ class History:
         """
         return median_stack([self.image(other) for other in members or self.members(exposure)])
 
-    def _too_few_message(self, exposure: ExposureFile, count: int, rejected: list[str]) -> str:
-        """Return the error message for a stack with too few members."""
-        days, minimum = self.settings.days, self.settings.minimum
-        parts = [
-            f"{exposure.rootname}: {count} accepted exposures in the {days:g} days before it, "
-            f"a stack needs {minimum}"
-        ]
-        if rejected:
-            parts.append(f"{len(rejected)} more are rejected or unreadable ({', '.join(rejected)})")
-        if other_flats := self.other_flats(exposure):
-            parts.append(
-                f"the flats changed from {other_flats} to {self.group(exposure)[1]}, so a new stack begins; "
-                "pass --flats DIR or raw files to combine them"
-            )
-        else:
-            parts.append("add earlier exposures")
-        return "; ".join(parts)
-
     def other_flats(self, exposure: ExposureFile) -> str:
         """Return the flats of the latest earlier exposure in the same filter, if they differ."""
         filter_, flats, raw = self.group(exposure)
-        for other in reversed(self._window(exposure)):
-            other_filter, other_flats, other_raw = self.group(other)
-            if other_filter == filter_ and other_raw == raw and other_flats != flats:
-                return other_flats
+        for other in map(self.group, reversed(self._window(exposure))):
+            if (other[0], other[2]) == (filter_, raw) and other[1] != flats:
+                return other[1]
         return ""
 
 

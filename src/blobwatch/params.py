@@ -1,7 +1,7 @@
 """``params.yaml`` read and checked: one frozen model per section, every key required."""
 
 import json
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -9,13 +9,16 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.settings import DifferenceSettings, MonitorSettings, Settings
+from blobwatch.settings import DifferenceSettings, MonitorSettings, Positive, Settings, Share
 
-Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Confidence = Annotated[float, Field(gt=0.5, lt=1)]
+Draws = Annotated[int, Field(ge=100)]
 T = TypeVar("T")
-UNKNOWN = "is not a known key; remove it or correct its name"
+UNKNOWN, MISSING = "is not a known key; remove it or correct its name", "is missing; add it"
+# By pydantic's type of error; the second one is the same problem in a dataclass.
+REASONS = {"extra_forbidden": UNKNOWN, "unexpected_keyword_argument": UNKNOWN, "missing": MISSING}
 
 
 def check_ascending(pair: tuple) -> tuple:
@@ -25,7 +28,8 @@ def check_ascending(pair: tuple) -> tuple:
     return pair
 
 
-Range = Annotated[tuple[Positive, Positive], AfterValidator(check_ascending)]
+Ascending = AfterValidator(check_ascending)
+Range = Annotated[tuple[Positive, Positive], Ascending]
 
 
 class Section(BaseModel):
@@ -49,11 +53,11 @@ class Simulate(Section):
     exposures: Count
     bad_exposures: Annotated[int, Field(ge=0)]
     background: Range
-    new_blobs_per_month: Annotated[float, Field(ge=0)]
+    new_blobs_per_month: NonNegative
     burst_share: Share
-    bad_pixels: Annotated[tuple[Share, Share], AfterValidator(check_ascending)]
-    table_days: Annotated[float, Field(ge=0)]
-    stripe_noise: Annotated[float, Field(ge=0)]
+    bad_pixels: Annotated[tuple[Share, Share], Ascending]
+    table_days: NonNegative
+    stripe_noise: NonNegative
     scattered_share: Share
     streak_share: Share
     triplet_share: Share
@@ -64,7 +68,7 @@ class Split(Section):
     """The subframes of one split."""
 
     count: Count
-    blobs: Annotated[tuple[Count, Count], AfterValidator(check_ascending)]
+    blobs: Annotated[tuple[Count, Count], Ascending]
     snr: Range
     contaminated: Share
     wide: bool
@@ -81,7 +85,16 @@ class Subframes(Section):
     templates: Share
 
 
-class Train(Section):
+class Training(Section):
+    """The training of a network."""
+
+    epochs: Count
+    batch: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+
+
+class Train(Training):
     """The network and its training."""
 
     architecture: Literal["compact"]
@@ -89,28 +102,20 @@ class Train(Section):
     clip: Annotated[float, Field(gt=0, le=7.9375)]
     crop: Annotated[int, Field(ge=64, le=256, multiple_of=8)]
     crops: Count
-    epochs: Count
-    batch: Count
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    position_weight: Annotated[float, Field(ge=0)]
+    position_weight: NonNegative
 
 
-class Baseline(Section):
+class Baseline(Training):
     """The training of the predecessor's network."""
 
     subframes: Count
-    epochs: Count
-    batch: Count
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
 
 
 class Evaluate(Section):
     """Metrics and their intervals."""
 
-    bootstrap: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    bootstrap: Draws
+    confidence: Confidence
     match_radius: Positive
     false_per_100: Positive
     clean_frames: Count
@@ -122,8 +127,8 @@ class Reference(Section):
 
     exposures: Count
     together: Count
-    draws: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    draws: Draws
+    confidence: Confidence
 
 
 class Register(Section):
@@ -138,7 +143,7 @@ class Register(Section):
     worst_snr_at_half: Positive
     worst_false_per_100: Positive
     worst_recall_above_15: Share
-    tolerance: Annotated[float, Field(ge=0)]
+    tolerance: NonNegative
 
 
 class Params(Section):
@@ -168,9 +173,8 @@ def load_params(path: Path | str = "params.yaml") -> Params:
     """
     content = read_yaml(path, "Run blobwatch in the project's folder")
     params = validate(Params, content, path)
-    missing = missing_keys(content, {"difference": params.difference, "monitor": params.monitor})
-    if missing:
-        raise BlobwatchError(f"{path}: " + "; ".join(f"{key} is missing; add it" for key in missing))
+    if missing := list(missing_keys(content, params.model_dump(by_alias=True))):
+        raise BlobwatchError(f"{path}: " + "; ".join(f"{key} {MISSING}" for key in missing))
     return params
 
 
@@ -191,9 +195,8 @@ def read_settings(path: Path | str) -> Settings:
     known = {field.alias or name for name, field in Params.model_fields.items()}
     if unknown := sorted(map(str, set(content) - known)):
         raise BlobwatchError(f"{path}: {unknown[0]} {UNKNOWN}")
-    return validate(
-        Settings, {name: content[name] for name in ("difference", "monitor") if name in content}, path
-    )
+    sections = {name: content[name] for name in content.keys() & {"difference", "monitor"}}
+    return validate(Settings, sections, path)
 
 
 def read_yaml(path: Path | str, remedy: str) -> dict:
@@ -216,31 +219,18 @@ def validate(model: type[T], content: dict, path: Path | str) -> T:
         # A strict model accepts a list as a tuple only in JSON.
         return TypeAdapter(model).validate_json(json.dumps(content, default=str))
     except ValidationError as invalid:
-        raise BlobwatchError(f"{path}: {describe_errors(invalid)}") from None
+        problems = []
+        for error in invalid.errors():
+            key = ".".join(str(part) for part in error["loc"])
+            reason = REASONS.get(error["type"], f"is {error['input']!r}: {error['msg']}")
+            problems.append(f"{key} {reason}")
+        raise BlobwatchError(f"{path}: " + "; ".join(problems)) from None
 
 
-def describe_errors(invalid: ValidationError) -> str:
-    """Return the problem of each key in one line."""
-    reasons = {
-        "extra_forbidden": UNKNOWN,
-        "unexpected_keyword_argument": UNKNOWN,  # the same problem in a dataclass
-        "missing": "is missing; add it",
-    }
-    problems = []
-    for error in invalid.errors():
-        key = ".".join(str(part) for part in error["loc"])
-        reason = reasons.get(error["type"], f"is {error['input']!r}: {error['msg']}")
-        problems.append(f"{key} {reason}")
-    return "; ".join(problems)
-
-
-def missing_keys(content: dict, sections: dict[str, object], prefix: str = "") -> list[str]:
-    """Return the keys of dataclasses that are missing in a file."""
-    missing = []
-    for name, value in sections.items():
+def missing_keys(content: dict, complete: dict, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that a file lacks; dataclasses fill them with defaults."""
+    for name, value in complete.items():
         if name not in content:
-            missing.append(f"{prefix}{name}")
-        elif is_dataclass(value):
-            below = {field.name: getattr(value, field.name) for field in fields(value)}
-            missing += missing_keys(content[name], below, f"{prefix}{name}.")
-    return missing
+            yield f"{prefix}{name}"
+        elif isinstance(value, dict):
+            yield from missing_keys(content[name], value, f"{prefix}{name}.")

@@ -8,13 +8,11 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 
 from blobwatch.errors import collect_file_warnings
@@ -37,18 +35,10 @@ def print_file_warning(text: str) -> None:
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """Return a progress bar with counts, the remaining time and extra columns."""
-    return new_bar(MofNCompleteColumn(), TimeRemainingColumn(), *columns)
-
-
-def byte_progress_bar() -> Progress:
-    """Return a progress bar of bytes with their rate and the remaining time."""
-    return new_bar(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-
-
-def new_bar(*columns: ProgressColumn) -> Progress:
-    """Return a progress bar on stderr with a description and some columns."""
-    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=console)
+    """Return a progress bar with a description, columns (by default counts), and the remaining time."""
+    shown = columns or [MofNCompleteColumn()]
+    remaining = TimeRemainingColumn()
+    return Progress(TextColumn("{task.description}"), BarColumn(), *shown, remaining, console=console)
 
 
 def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from rich.progress import DownloadColumn, TransferSpeedColumn
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from blobwatch.archive import cloud, download, mast
@@ -25,7 +26,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.keywords import get_rootname, require_time
 from blobwatch.instrument.kinds import read_keywords
-from blobwatch.progress import byte_progress_bar, console, print_message
+from blobwatch.progress import console, print_message, progress_bar
 
 QUERY_TRIES = 4  # about ten seconds in total
 MAX_FAILURES = 3  # consecutive files; more point to a failure of the archive
@@ -140,7 +141,7 @@ def fetch_files(
         Checks a complete file before it is moved, and returns its row.
     """
     failures, done = 0, 0
-    with byte_progress_bar() as progress:
+    with progress_bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task("", total=sum(one.size or 0 for one in missing) or None)
 
         def report(received: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import TextColumn
+from rich.progress import MofNCompleteColumn, TextColumn
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -78,7 +78,7 @@ def train_with_bar(
     """Run `train` with a progress bar that shows loss and learning rate."""
     steps = plan.steps(len(train_set))
     columns = (TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("rate {task.fields[rate]:.2g}"))
-    with progress_bar(*columns) as progress:
+    with progress_bar(MofNCompleteColumn(), *columns) as progress:
         task = progress.add_task(name, total=plan.epochs * steps, loss=float("nan"), rate=0.0)
 
         def on_batch(epoch: int, value: float, rate: float) -> None:
