@@ -32,7 +32,9 @@ Y, X = np.mgrid[:1024, :1024] / 1023.0
 
 def exposure(image, dq=None, seconds=1.0) -> Exposure:
     dq = np.zeros(image.shape, dtype=np.int16) if dq is None else dq
-    return Exposure("ia", image, dq, 58000.0, seconds, 1.0, "F153M", "", "", Path("ia_flt.fits"))
+    return Exposure(
+        Path("ia_flt.fits"), "ia", 58000.0, "F153M", image=image, dq=dq, exptime=seconds, gain=1.0
+    )
 
 
 def draw_exposure(seed: int, pattern=1.0) -> np.ndarray:

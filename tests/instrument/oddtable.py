@@ -95,7 +95,7 @@ EXPOSURES = [
     Odd(
         "two science images",
         files(primary, science, partial(science, light() + 1, 2), dq),
-        says=r"several science images \(extensions 1 \(SCI\), 2 \(SCI\)\)",
+        says=r"several images \(extensions 1 \(SCI\), 2 \(SCI\)\)",
     ),
     Odd("no DQ", files(primary, science, partial(constant, "ERR", 0.1)), says="no DQ extension"),
     Odd("nothing but SCI", files(primary, science), says="no DQ extension"),

@@ -62,7 +62,7 @@ def test_flt_is_embedded_with_a_border_of_five(tmp_path):
     assert np.isnan(read.image).sum() == 1024**2 - 1014**2
     assert read.dq[8, 12] == 4  # (x=7, y=3) of the flt
     assert np.count_nonzero(read.dq) == 1
-    assert (read.rootname, read.filter, read.proposid) == ("ich219i8q", "F153M", "14000")
+    assert (read.rootname, read.filter, read.programme) == ("ich219i8q", "F153M", "14000")
     assert (read.expstart, read.exptime) == (57400.5, 100.0)
 
 
@@ -220,10 +220,3 @@ def test_damaged_compressed_tile(tmp_path, flt):
     path.write_bytes(bytes(content))
     with pytest.raises(BlobwatchError, match="damaged"):
         read_exposure(path)
-
-
-def test_science_and_quality_shapes_differ(tmp_path):
-    science, _ = group(ramp(wfc3ir.FLT_SIZE))
-    _, dq = group(ramp(512))
-    with pytest.raises(BlobwatchError, match="the image is 512 x 512"):
-        read_exposure(written(tmp_path / "a_flt.fits", primary(), science, dq))

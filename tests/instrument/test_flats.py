@@ -20,10 +20,10 @@ def exposure(**calibration: str) -> Exposure:
     """Return an exposure whose every pixel has its own value."""
     image = 10 + np.arange(1024 * 1024.0).reshape(1024, 1024) % 977
     about = Calibration(**{"flatcorr": "COMPLETE", "pflt": PFL} | calibration)
+    arrays = {"image": image, "dq": np.zeros((1024, 1024), dtype=np.int16)}
     return Exposure(
-        "ich219i8q", image, np.zeros((1024, 1024), dtype=np.int16), 57400.5, 100.0, 1.0, "F153M", "", "",
-        Path("a_flt.fits"), calibration=about,
-    )  # fmt: skip
+        name, "ich219i8q", 57400.5, calibration=about, image=image, dq=dq, exptime=100.0, gain=1.0
+    )
 
 
 def flat(seed: int, size: int = 1024) -> np.ndarray:

@@ -13,8 +13,8 @@ from blobwatch.instrument.fitsfile import (
     compressed_hdu,
     first_image,
     int16_hdu,
-    open_fits,
     read_plane,
+    use_or_open,
     write_hdus,
 )
 from blobwatch.instrument.keywords import merge_headers
@@ -70,9 +70,12 @@ def read_difference(
         If the file is unreadable, holds no 1024 x 1024 image, or no finite pixel.
     """
     path = Path(path)
-    if hdus is None:
-        with open_fits(path, only_image) as opened:
-            return read_difference(path, opened, only_image)
+    with use_or_open(hdus, path, only_image) as opened:
+        return parse_difference(opened, path, only_image)
+
+
+def parse_difference(hdus: fits.HDUList, path: Path, only_image: bool) -> Difference:
+    """Return the difference image of an open file."""
     first = first_image(hdus, path)
     if first is None:
         raise BlobwatchError(f"{path}: no image. {PASS_IMAGE}")
@@ -98,10 +101,7 @@ def read_frame(hdu, path: Path) -> np.ndarray:
     data = read_plane(hdu, path)
     while data.ndim > 2:
         data = data[0]
-    try:
-        return wfc3ir.embed(np.asarray(data, dtype=np.float32))
-    except BlobwatchError as error:
-        raise BlobwatchError(f"{path}: {error}") from None
+    return wfc3ir.embed(np.asarray(data, dtype=np.float32), name=f"{path}: the image")
 
 
 def write_difference(

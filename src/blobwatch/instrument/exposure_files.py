@@ -2,51 +2,21 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from blobwatch.errors import BlobwatchError, collect_file_warnings
-from blobwatch.instrument.calibration import Calibration
-from blobwatch.instrument.exposures import exposure_facts
+from blobwatch.instrument.exposures import ExposureFile, parse_exposure_file
 from blobwatch.instrument.file_search import FileProblem as FileProblem
 from blobwatch.instrument.file_search import find_image_files
-from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.fitsfile import open_fits, use_or_open
 from blobwatch.instrument.keywords import get_upper
 from blobwatch.instrument.kinds import is_difference, read_keywords
 
 BLOCK = 2880  # bytes; the size of a FITS file is a multiple of it
 PRODUCTS = ("flt", "ima", "raw")  # the preferred one first: its cosmic rays and bad pixels are flagged
-
-
-@dataclass(frozen=True)
-class ExposureFile:
-    """One exposure file and the facts from its header.
-
-    Attributes
-    ----------
-    path : Path
-    rootname : str
-    expstart : float
-        MJD (UTC).
-    filter, programme, samp_seq, target : str
-        As in the header.
-    product : str
-        ``flt``, ``ima`` or ``raw``.
-    calibration : Calibration
-    stamp : str
-        Size and modification time of the file; empty if unknown.
-    """
-
-    path: Path
-    rootname: str
-    expstart: float
-    filter: str = ""
-    programme: str = ""
-    samp_seq: str = ""
-    product: str = "flt"
-    calibration: Calibration = field(default_factory=Calibration)
-    stamp: str = ""
-    target: str = ""
 
 
 def ignore_message(message: str) -> None:
@@ -79,7 +49,7 @@ def list_exposures(
     for path in find_exposures(folder, report):
         try:
             with open_fits(path, only_image=True) as hdus:
-                if only_filter and read_filter(hdus) != only_filter.upper():
+                if only_filter and get_upper(read_keywords(hdus), "FILTER") != only_filter.upper():
                     continue
                 if is_difference(hdus, path):
                     differences += 1
@@ -122,11 +92,6 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore_me
     return found.paths
 
 
-def read_filter(hdus) -> str:
-    """Return FILTER of the primary or the first SCI header, in capitals; empty if missing."""
-    return get_upper(hdus[0].header, "FILTER") or get_upper(read_keywords(hdus), "FILTER")
-
-
 def describe_file(path: Path, hdus=None) -> ExposureFile:
     """Read the header facts of an exposure file.
 
@@ -141,12 +106,9 @@ def describe_file(path: Path, hdus=None) -> ExposureFile:
     BlobwatchError
         If the file is unreadable or has no date.
     """
-    if hdus is None:
-        stamp = file_stamp(path)
-        with open_fits(path, only_image=True) as opened:
-            return replace(describe_file(path, opened), stamp=stamp)
-
-    return ExposureFile(path, stamp=file_stamp(path), **exposure_facts(hdus, path))
+    stamp = file_stamp(path)
+    with use_or_open(hdus, path, only_image=True) as opened:
+        return replace(parse_exposure_file(opened, path), stamp=stamp)
 
 
 def file_stamp(path: Path) -> str:
@@ -197,47 +159,30 @@ def select_versions(listed: Iterable[ExposureFile]) -> tuple[list[ExposureFile],
     messages : list of str
         One per rootname of several files, with the reason of the choice.
     """
+    listed = list(listed)
     versions: dict[str, list[ExposureFile]] = {}
-    for one in listed:
+    for one in sorted(listed, key=lambda one: one.path):
         versions.setdefault(one.rootname, []).append(one)
     chosen, messages = [], []
-    for name, several in versions.items():
-        if len(several) > 1:
-            several = sort_by_preference(several)
-            messages.append(describe_choice(name, several))
-        chosen.append(several[0])
+    for name in dict.fromkeys(one.rootname for one in listed):
+        first, *others = sorted(versions[name], key=lambda one: [*criteria(one).values()], reverse=True)
+        chosen.append(first)
+        if others:
+            pairs = zip(criteria(first).items(), criteria(others[0]).values(), strict=True)
+            reasons = (f"{key} {a[1]}, not {b[1] or 'none'}" for (key, a), b in pairs if a != b)
+            used = first.path if first.path.name in {one.path.name for one in others} else first.path.name
+            reason = next(reasons, "the first by path")
+            messages.append(f"{name}: {len(versions[name])} files; {used} is used ({reason})")
     return chosen, messages
 
 
-def sort_by_preference(several: list[ExposureFile]) -> list[ExposureFile]:
-    """Sort files of one rootname, the preferred one first."""
-    ordered = sorted(several, key=lambda one: one.path)
-    ordered.sort(key=modification_time, reverse=True)
-    ordered.sort(key=lambda one: one.calibration.order, reverse=True)
-    return sorted(ordered, key=lambda one: PRODUCTS.index(one.product))
-
-
-def describe_choice(name: str, ordered: list[ExposureFile]) -> str:
-    """Return the message about the selected file of a rootname, with the reason."""
-    first, second = ordered[:2]
-    (version, _), (other, _) = first.calibration.order, second.calibration.order
-    if first.product != second.product:
-        reason = f"{first.product} is preferred to {second.product}"
-    elif version != other:
-        newer, older = (one.calibration.version.partition("(")[0].strip() for one in (first, second))
-        reason = f"CAL_VER {newer} is newer than {older}" if older else "the others have no CAL_VER"
-    elif first.calibration.date != second.calibration.date:
-        older = second.calibration.date or "an unknown date"
-        reason = f"calibrated on {first.calibration.date}, another on {older}"
-    elif modification_time(first) != modification_time(second):
-        reason = "it changed last"
-    else:
-        reason = "the first by path"
-    same_name = len({one.path.name for one in ordered}) < len(ordered)
-    used = first.path if same_name else first.path.name
-    return f"{name}: {len(ordered)} files; {used} is used ({reason})"
-
-
-def modification_time(one: ExposureFile) -> int:
-    """Return the modification time, ns; 0 if unknown."""
-    return int(one.stamp.split()[1]) if one.stamp else 0
+def criteria(one: ExposureFile) -> dict[str, tuple]:
+    """Return the criteria of preference by name: each a value to sort by, and its text."""
+    numbers, date = one.calibration.order
+    changed = int(one.stamp.split()[1]) if one.stamp else 0
+    return {
+        "product": (-PRODUCTS.index(one.product), one.product),
+        "CAL_VER": (numbers, one.calibration.version.partition("(")[0].strip()),
+        "calibration date": (date, date),
+        "time of change": (changed, str(np.datetime64(changed, "ns"))),
+    }

@@ -5,7 +5,7 @@ import gzip
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from threading import RLock
@@ -62,6 +62,11 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
     if warning:
         warn_file(path, warning)
     return hdus
+
+
+def use_or_open(hdus: fits.HDUList | None, path: Path, only_image: bool = False):
+    """Return a context with an open file; the file is closed only if it is opened here."""
+    return open_fits(path, only_image) if hdus is None else nullcontext(hdus)
 
 
 def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
@@ -123,9 +128,12 @@ def image_hdus(hdus: fits.HDUList) -> list:
     return [hdu for hdu in images if frame_shape(hdu) in FULL_FRAMES] or images
 
 
-def hdu_label(hdus: fits.HDUList, hdu) -> str:
-    """Return number and name of an extension, for messages."""
-    return f"{hdus.index_of(hdu)} ({hdu.name or 'unnamed'})"
+def warn_unused(hdus: fits.HDUList, images: list, path: Path | str) -> list:
+    """Return the images of a file; if there are several, warn that only the first of them is used."""
+    if len(images) > 1 and path:
+        names = ", ".join(f"{hdus.index_of(hdu)} ({hdu.name or 'unnamed'})" for hdu in images)
+        warn_file(path, f"holds several images (extensions {names}); the first of them is used")
+    return images
 
 
 def first_image(hdus: fits.HDUList, path: Path | str = ""):
@@ -138,11 +146,7 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
         return hdus["DIFF"]
     images = image_hdus(hdus)
     main = [hdu for hdu in images if hdu.name not in ("STACK", "NOISE")]
-    candidates = main or images
-    if len(candidates) > 1 and path:
-        choices = ", ".join(hdu_label(hdus, hdu) for hdu in candidates)
-        warn_file(path, f"holds several images (extensions {choices}); the first of them is used")
-    return candidates[0] if candidates else None
+    return next(iter(warn_unused(hdus, main or images, path)), None)
 
 
 def read_plane(hdu, path: Path) -> np.ndarray:

@@ -119,13 +119,7 @@ def read_flat(path: Path | str) -> np.ndarray:
         if hdu is None:
             raise BlobwatchError(f"{path}: no image in this flat. Fetch it again")
         pixels = np.asarray(read_plane(hdu, path), dtype=np.float32)
-    try:
-        flat = wfc3ir.embed(pixels)
-    except BlobwatchError:
-        shape = " x ".join(map(str, pixels.shape))
-        raise BlobwatchError(
-            f"{path}: the flat is {shape}; 1014 x 1014 or 1024 x 1024 is needed. Pass another file"
-        ) from None
+    flat = wfc3ir.embed(pixels, name=f"{path}: the flat")
     flat = np.where(np.isfinite(flat) & (flat != 0), flat, np.float32(np.nan))
     if not np.isfinite(flat).any():
         raise BlobwatchError(f"{path}: no usable pixel in this flat. Fetch it again")

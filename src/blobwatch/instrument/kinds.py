@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from blobwatch.errors import BlobwatchError, UnusableFile
-from blobwatch.instrument.fitsfile import FULL_FRAMES, PASS_IMAGE, first_image, frame_shape, read_plane
+from blobwatch.instrument import wfc3ir
+from blobwatch.instrument.fitsfile import (
+    FULL_FRAMES,
+    PASS_IMAGE,
+    first_image,
+    frame_shape,
+    read_plane,
+    warn_unused,
+)
 from blobwatch.instrument.keywords import get_upper, is_light, merge_headers
 
 EXPOSURE_KEYWORDS = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
@@ -75,7 +83,9 @@ def read_keywords(hdus) -> dict[str, object]:
 
 
 def science_images(hdus, path: Path) -> list:
-    """Return the science images of an exposure: SCI extensions of one shape, else the only image.
+    """Return the science images of an exposure, newest read first: SCI extensions, else the only image.
+
+    A file with several images that are not the reads of a ramp is used as its first image, with a warning.
 
     Raises
     ------
@@ -88,7 +98,13 @@ def science_images(hdus, path: Path) -> list:
         raise BlobwatchError(f"{path}: no image. {PASS_IMAGE}")
     if science is None:
         return [first]
-    return [hdu for hdu in hdus if hdu.name == "SCI" and frame_shape(hdu) == frame_shape(first)]
+    reads = [hdu for hdu in hdus if hdu.name == "SCI" and frame_shape(hdu) == frame_shape(first)]
+    if len({one.ver for one in reads}) == len(reads):
+        reads = sorted(reads, key=lambda one: one.ver)
+    timed = all("SAMPTIME" in one.header or "SAMPNUM" in one.header for one in reads)
+    if frame_shape(first)[0] == wfc3ir.SIZE or timed:
+        return reads
+    return warn_unused(hdus, reads, path)[:1]
 
 
 def is_lit(image: np.ndarray) -> bool | None:

@@ -1,7 +1,6 @@
 """Reads and planes of an exposure file, their units, and the resulting rate."""
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, UnusableFile, warn_file
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.fitsfile import frame_shape, hdu_label, is_constant, read_plane
+from blobwatch.instrument.fitsfile import frame_shape, is_constant, read_plane
 from blobwatch.instrument.keywords import get_number, get_upper, read_unit, require_time
 from blobwatch.instrument.ramp import Ramp, bias_level, fit_rate
 
@@ -20,30 +19,7 @@ TOLERANCE = 0.01  # between EXPTIME and the times of the ramp
 REJECTED_IN_RAMP = wfc3ir.DQ_COSMIC_RAY | wfc3ir.DQ_SATURATED
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Rate and data quality from the reads of an exposure.
-
-    Attributes
-    ----------
-    image : ndarray, shape (1014, 1014) or (1024, 1024), float64, electrons or DN per second
-    dq : ndarray, the same shape, int16
-    gain : float
-        Electrons per unit of ``image`` times second.
-    seconds : float
-        Exposure time.
-    product : str
-        ``raw``, ``ima`` or ``flt``.
-    """
-
-    image: np.ndarray
-    dq: np.ndarray
-    gain: float
-    seconds: float
-    product: str
-
-
-def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
+def read_rate(hdus, science: list, header: dict, product: str, path: Path) -> tuple:
     """Return the light per second and the data quality of an exposure.
 
     Parameters
@@ -53,18 +29,28 @@ def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
         Its science images.
     header : dict
         Its keywords.
+    product : str
+        ``raw``, ``ima`` or ``flt``.
     path : Path
         For messages.
+
+    Returns
+    -------
+    image : ndarray, shape (1014, 1014) or (1024, 1024), float64, electrons or DN per second
+    dq : ndarray, the same shape, int16
+    gain : float
+        Electrons per unit of ``image`` times second.
+    seconds : float
+        Exposure time.
 
     Raises
     ------
     BlobwatchError
         If reads are missing or out of order, or the exposure time is needed and missing.
     """
-    science, product = choose_reads(hdus, science, header, path)
     unit, per_second = read_unit(header)
     if unit not in ("ELECTRONS", "COUNTS"):
-        unit, per_second = infer_unit(product, science[0])
+        unit, per_second = ("COUNTS", False) if product == "raw" else ("ELECTRONS", True)
         warn_file(path, f"has no usable BUNIT; {unit}{'/S' if per_second else ''} is assumed")
     gain = GAIN if unit == "COUNTS" else 1.0
     check_complete(header, science, unit, per_second, path)
@@ -75,23 +61,20 @@ def read_rate(hdus, science: list, header: dict, path: Path) -> Rate:
         warn_file(path, "has no DQ extension; all pixels count as good")
         dq = np.zeros(frame_shape(science[0]), np.int16)
     if len(science) > 1 and (not per_second or None not in times):
-        ramp = build_ramp(hdus, science, dq, (product, per_second, gain), times, seconds, path)
-        image, dq = ramp_rate(ramp, dq)
-        return Rate(image, dq, gain, seconds, product)
+        if None in times:  # only the newest and the zeroth read can be used
+            science, times = [science[0], science[-1]], [seconds, 0.0]
+        if any(late <= early for late, early in pairwise(times)):
+            raise BlobwatchError(
+                f"{path} has its oldest read first; in a raw or ima the newest comes first. Fetch it again"
+            )
+        reads = [read_plane(one, path) for one in reversed(science)]
+        full = [saturated_pixels(hdus, one, path) for one in reversed(science)]
+        levels = [bias_level(read, dq) if product == "raw" else 0.0 for read in reads]
+        if per_second:
+            reads = [read * np.float32(time) for read, time in zip(reads, reversed(times), strict=True)]
+        return *ramp_rate(Ramp(reads, full, levels, times[::-1], gain), dq), gain, seconds
     image = read_plane(science[0], path).astype(np.float64)
-    return Rate(image if per_second else image / seconds, dq, gain, seconds, product)
-
-
-def choose_reads(hdus, science: list, header: dict, path: Path) -> tuple[list, str]:
-    """Return the images to be used, newest first, and the product: ``raw``, ``ima`` or ``flt``."""
-    if len({one.ver for one in science}) == len(science):
-        science = sorted(science, key=lambda one: one.ver)
-    timed = all("SAMPTIME" in one.header or "SAMPNUM" in one.header for one in science)
-    if len(science) > 1 and frame_shape(science[0])[0] != wfc3ir.SIZE and not timed:
-        names = ", ".join(hdu_label(hdus, one) for one in science)
-        warn_file(path, f"holds several science images (extensions {names}); the first of them is used")
-        science = science[:1]
-    return science, product_of(science, header, path)
+    return image if per_second else image / seconds, dq, gain, seconds
 
 
 def product_of(science: list, header: dict, path: Path) -> str:
@@ -109,12 +92,6 @@ def product_of(science: list, header: dict, path: Path) -> str:
     whole = any(one.header.get("BITPIX") == 16 for one in science if not is_constant(one))
     calibrated = any(get_upper(header, key) == "COMPLETE" for key in CALIBRATION_STEPS)
     return "ima" if calibrated and not whole else "raw"
-
-
-def infer_unit(product: str, science) -> tuple[str, bool]:
-    """Return the unit of an image whose header has none: whole numbers are counts."""
-    whole = product == "raw" and abs(science.header.get("BITPIX", -32)) in (16, 32)
-    return ("COUNTS", False) if whole or product == "raw" else ("ELECTRONS", True)
 
 
 def check_complete(header: dict, science: list, unit: str, per_second: bool, path: Path) -> None:
@@ -140,12 +117,7 @@ def companion_hdu(hdus, name: str, science):
 def quality_plane(hdus, science, path: Path) -> np.ndarray | None:
     """Return the data quality of a science image, int16; None where there is none."""
     found = companion_hdu(hdus, "DQ", science)
-    if found is None:
-        return None
-    flags = read_plane(found, path)
-    if flags.dtype.kind == "f":
-        flags = np.nan_to_num(flags).astype(np.int64)
-    return flags.astype(np.int16)
+    return None if found is None else np.nan_to_num(read_plane(found, path)).astype(np.int64).astype(np.int16)
 
 
 def read_time(hdus, science) -> float | None:
@@ -205,26 +177,11 @@ def median_time(hdus, science, path: Path) -> float | None:
     return float(np.median(known)) if known.size else None
 
 
-def build_ramp(
-    hdus, science: list, dq: np.ndarray, form: tuple, times: list, seconds: float, path: Path
-) -> Ramp:
-    """Return the reads of a ramp in the order of time; ``form`` is product, per second, gain."""
-    product, per_second, gain = form
-    if None in times:  # only the newest and the zeroth read can be used
-        science, times = [science[0], science[-1]], [seconds, 0.0]
-    if any(late <= early for late, early in pairwise(times)):
-        raise BlobwatchError(
-            f"{path} has its oldest read first; in a raw or ima the newest comes first. Fetch it again"
-        )
-    signals, saturated, levels = [], [], []
-    for one, time in reversed(list(zip(science, times, strict=True))):
-        read = read_plane(one, path)
-        signals.append(read * np.float32(time) if per_second else read)
-        flags = dq if one is science[0] else quality_plane(hdus, one, path)
-        full = None if flags is None else flags & wfc3ir.DQ_SATURATED != 0
-        saturated.append(full if full is not None and full.any() else None)
-        levels.append(bias_level(read, dq) if product == "raw" else 0.0)
-    return Ramp(signals, saturated, levels, times[::-1], gain)
+def saturated_pixels(hdus, science, path: Path) -> np.ndarray | None:
+    """Return which pixels of a read are flagged as saturated; None for none."""
+    flags = quality_plane(hdus, science, path)
+    full = None if flags is None else flags & wfc3ir.DQ_SATURATED != 0
+    return full if full is not None and full.any() else None
 
 
 def ramp_rate(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,10 +189,9 @@ def ramp_rate(ramp: Ramp, dq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     If intervals cannot be compared, use the newest read minus the zeroth.
     """
-    fitted = fit_rate(ramp)
-    if fitted is not None:
-        # calwf3's own rejection fails over the whole frame where the background changes.
+    if (fitted := fit_rate(ramp)) is not None:
         rate, saturated = fitted
+        # calwf3's own rejection fails over the whole frame where the background changes.
         dq = dq & ~REJECTED_IN_RAMP
     else:
         signal = ramp.signals[-1].astype(np.float64) - ramp.levels[-1]

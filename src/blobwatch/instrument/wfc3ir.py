@@ -46,7 +46,7 @@ DQ_UNUSABLE = (
 )
 
 
-def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
+def embed(image: np.ndarray, fill: float = np.nan, name: str = "the image") -> np.ndarray:
     """Place a 1014 x 1014 ``flt`` plane into the 1024 frame, or return a 1024 plane unchanged.
 
     Parameters
@@ -55,6 +55,8 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
         One plane.
     fill : float
         Value of the 5-pixel border.
+    name : str
+        For messages.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def embed(image: np.ndarray, fill: float = np.nan) -> np.ndarray:
     if image.shape != (FLT_SIZE, FLT_SIZE):
         shape = " x ".join(str(n) for n in image.shape)
         raise UnusableFile(
-            f"the image is {shape}; a full WFC3/IR frame is 1024 x 1024 (or 1014 x 1014 for a flt). "
+            f"{name} is {shape}; a full WFC3/IR frame is 1024 x 1024 (or 1014 x 1014 for a flt). "
             "Subarrays and UVIS frames cannot be used"
         )
     whole = np.issubdtype(image.dtype, np.floating) or np.isfinite(fill)
