@@ -22,7 +22,7 @@ from blobwatch.instrument.exposure_files import (
     select_versions,
 )
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.file_search import find_image_files
+from blobwatch.instrument.file_search import find_fits_files
 
 OLD = Calibration("COMPLETE", "u4m1335mi_pfl.fits", version="3.3(28-Jan-2016)", date="2019-03-04T22:19:07")
 NEW = Calibration("COMPLETE", "4ac19224i_pfl.fits", version="3.5.0(Apr-01-2019)", date="2020-11-02T10:00:00")
@@ -62,22 +62,20 @@ def test_nested_folders_are_searched_in_the_order_of_paths(tmp_path):
     names = ["2016/01/a_flt.fits", "2016/02/b_flt.FITS.gz", "mastDownload/HST/c/c_flt.fits.fz", "z_flt.fits"]
     paths = touched(tmp_path, *names)
     touched(tmp_path, "2016/truth.csv", "2016/notes.fits.txt")
-    assert find_image_files(tmp_path).paths == paths
-    assert find_image_files(tmp_path).problems == []
+    assert find_fits_files(tmp_path) == (paths, [])
 
 
 def test_transfers_in_progress_and_hidden_folders_are_skipped(tmp_path):
     (path,) = touched(tmp_path, "a_flt.fits")
     touched(tmp_path, ".a_flt.fits.Xy7q2Z", ".b_flt.fits", "b.fits.part", "c.fits.tmp", "d.fits.partial")
     touched(tmp_path, "e.fits.filepart", "f.fits.crdownload", ".cache/g.fits")
-    assert find_image_files(tmp_path).paths == [path]
-    assert find_image_files(tmp_path).problems == []
+    assert find_fits_files(tmp_path) == ([path], [])
 
 
 def test_flats_are_not_exposures(tmp_path):
     (path,) = touched(tmp_path, "a_flt.fits")
     touched(tmp_path, "flats/u4m1335mi_pfl.fits", "x_dfl.fits.gz", "flats/y_LFL.fits")
-    assert find_image_files(tmp_path).paths == [path]
+    assert find_fits_files(tmp_path) == ([path], [])
 
 
 def test_links_are_followed_and_each_file_is_found_once(tmp_path):
@@ -89,17 +87,16 @@ def test_links_are_followed_and_each_file_is_found_once(tmp_path):
     (elsewhere / "back").symlink_to(folder)
     (folder / "link.fits").symlink_to(single)
     (folder / "same.fits").symlink_to(real)
-    assert find_image_files(folder).paths == [folder / "far" / far.name, folder / "link.fits", real]
-    assert find_image_files(folder).problems == []
+    assert find_fits_files(folder) == ([folder / "far" / far.name, folder / "link.fits", real], [])
 
 
 def test_a_link_to_a_folder_above_is_reported(tmp_path):
     (path,) = touched(tmp_path, "in/a.fits")
     touched(tmp_path, "b.fits")
     (tmp_path / "in/up").symlink_to(tmp_path)
-    found = find_image_files(tmp_path / "in")
-    assert found.paths == [path]
-    assert [str(one) for one in found.problems] == [
+    found, problems = find_fits_files(tmp_path / "in")
+    assert found == [path]
+    assert [str(one) for one in problems] == [
         f"{tmp_path}/in/up: link to a folder above the searched one. Remove it"
     ]
 
@@ -120,15 +117,15 @@ def test_unreadable_entries_are_reported(tmp_path, monkeypatch):
     os_scandir = os.scandir  # permissions do not stop the superuser
     monkeypatch.setattr(search_module.os, "scandir", scandir)
     monkeypatch.setattr(search_module.os, "access", lambda path, _: "locked" not in str(path))
-    found = find_image_files(tmp_path)
-    assert found.paths == [sound]
-    assert {one.path.name: one.reason for one in found.problems} == {
-        "dangling.fits": "dangling link to gone.fits. Restore its target or remove it",
-        "locked.fits": "cannot be read. Check its permissions",
-        "loop.fits": "cannot be read (Too many levels of symbolic links). Remove or repair it",
-        "lost": "dangling link to gone. Restore its target or remove it",
-        "pipe.fits": "not a regular file. Remove it",
-        "shut": "cannot be searched (Permission denied). Check its permissions",
+    found, problems = find_fits_files(tmp_path)
+    assert found == [sound]
+    assert {one.path.name: one.reason for one in problems} == {
+        "dangling.fits": "cannot be read (No such file or directory). Repair or remove it",
+        "locked.fits": "not a readable file. Repair or remove it",
+        "loop.fits": "cannot be read (Too many levels of symbolic links). Repair or remove it",
+        "lost": "cannot be read (No such file or directory). Repair or remove it",
+        "pipe.fits": "not a readable file. Repair or remove it",
+        "shut": "cannot be read (Permission denied). Repair or remove it",
     }
 
 
@@ -137,7 +134,8 @@ def test_find_exposures_reports_problems_and_needs_a_file(tmp_path):
     reported = []
     with pytest.raises(BlobwatchError, match=r"no FITS file\. Put exposures there"):
         find_exposures(tmp_path, reported.append)
-    assert reported == [f"{tmp_path}/a.fits: dangling link to gone.fits. Restore its target or remove it"]
+    assert len(reported) == 1
+    assert reported[0].startswith(f"{tmp_path}/a.fits: cannot be read (No such file")
     with pytest.raises(BlobwatchError, match=r"absent: not a directory\. Pass the directory"):
         find_exposures(tmp_path / "absent")
 

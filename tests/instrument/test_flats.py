@@ -22,7 +22,7 @@ def exposure(**calibration: str) -> Exposure:
     about = Calibration(**{"flatcorr": "COMPLETE", "pflt": PFL} | calibration)
     arrays = {"image": image, "dq": np.zeros((1024, 1024), dtype=np.int16)}
     return Exposure(
-        name, "ich219i8q", 57400.5, calibration=about, image=image, dq=dq, exptime=100.0, gain=1.0
+        Path("a_flt.fits"), "ich219i8q", 57400.5, calibration=about, **arrays, exptime=100.0, gain=1.0
     )
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, collect_file_warnings
 from blobwatch.instrument.exposures import ExposureFile, parse_exposure_file
-from blobwatch.instrument.file_search import FileProblem as FileProblem
-from blobwatch.instrument.file_search import find_image_files
+from blobwatch.instrument.file_search import find_fits_files
 from blobwatch.instrument.fitsfile import open_fits, use_or_open
 from blobwatch.instrument.keywords import get_upper
 from blobwatch.instrument.kinds import is_difference, read_keywords
@@ -84,12 +83,12 @@ def find_exposures(folder: Path | str, report: Callable[[str], None] = ignore_me
     BlobwatchError
         If the folder is absent or holds none.
     """
-    found = find_image_files(folder)
-    for problem in found.problems:
+    paths, problems = find_fits_files(folder)
+    for problem in problems:
         report(str(problem))
-    if not found.paths:
+    if not paths:
         raise BlobwatchError(f"{folder}: no FITS file. Put exposures there or run `blobwatch simulate`")
-    return found.paths
+    return paths
 
 
 def describe_file(path: Path, hdus=None) -> ExposureFile:

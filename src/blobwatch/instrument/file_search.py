@@ -1,7 +1,8 @@
 """FITS files below a folder: nested folders are searched, links followed, problems reported."""
 
 import os
-from dataclasses import dataclass, replace
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
@@ -23,18 +24,8 @@ class FileProblem:
         return f"{self.path}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """Sorted FITS files below a folder, and the problems of the search."""
-
-    paths: list[Path]
-    problems: list[FileProblem]
-
-
-def find_image_files(folder: Path | str) -> SearchResult:
+def find_fits_files(folder: Path | str, flats: bool = False) -> tuple[list[Path], list[FileProblem]]:
     """Search a folder and the folders below it for exposures and difference images.
-
-    Reference files and other products of the archive are recognized by their names.
 
     Links are followed, and each file is found once. Hidden files and folders are skipped: transfers
     that are still in progress have such names.
@@ -42,80 +33,49 @@ def find_image_files(folder: Path | str) -> SearchResult:
     Parameters
     ----------
     folder : Path or str
+    flats : bool
+        Whether to include flats and other products of the archive, which are recognized by their names.
+
+    Returns
+    -------
+    paths : list of Path
+        In alphabetical order.
+    problems : list of FileProblem
+        Files and folders that cannot be read.
 
     Raises
     ------
     BlobwatchError
         If the folder is absent.
     """
-    found = find_fits_files(folder)
-    return replace(found, paths=[path for path in found.paths if not is_other_product(path)])
-
-
-def find_fits_files(folder: Path | str) -> SearchResult:
-    """Search a folder for FITS files of any kind; see `find_image_files`."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BlobwatchError(f"{folder}: not a directory. Pass the directory that holds the exposures")
     files: dict[str, Path] = {}  # by the real path
-    links, visited, problems = [], set(), []
+    visited, problems = set(), []
     root = os.path.realpath(folder)
-    folders = [folder]  # linked folders and files come after all real ones, which keep their own paths
-    while folders or links:
-        path = folders.pop() if folders else links.pop(0)
-        real = os.path.realpath(path)
-        if not path.is_dir():
-            files.setdefault(real, path)
-        elif real not in visited and path != folder and os.path.commonpath([real, root]) == real:
-            problems.append(FileProblem(path, "link to a folder above the searched one. Remove it"))
-        elif real not in visited:
-            visited.add(real)
-            inside, problem = list_entries(path)
-            problems += problem
-            for entry, is_folder, is_link in inside:
-                if is_link:
-                    links.append(entry)
-                elif is_folder:
-                    folders.append(entry)
-                else:
-                    files[os.path.join(real, entry.name)] = entry
-    return SearchResult(sorted(files.values()), sorted(problems, key=lambda one: one.path))
-
-
-def list_entries(folder: Path) -> tuple[list[tuple[Path, bool, bool]], list[FileProblem]]:
-    """Return the folders and FITS files in a folder (path, is_folder, is_link), and problems."""
-    found, problems = [], []
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        return [], [FileProblem(folder, f"cannot be searched ({error.strerror}). Check its permissions")]
-    for entry in listed:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
+    pending, links = [(folder, root)], []  # links come after all real entries, which keep their own paths
+    while pending or links:
+        path, real = pending.pop() if pending else links.pop(0)
         try:
-            is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError as error:  # for instance a link to itself
-            problems.append(FileProblem(path, f"cannot be read ({error.strerror}). Remove or repair it"))
-            continue
-        dangling = entry.is_symlink() and not path.exists()  # perhaps to a folder of exposures
-        if not (is_folder or dangling or entry.name.lower().endswith(ENDINGS)):
-            continue
-        if is_folder or (is_file and os.access(path, os.R_OK)):
-            found.append((path, is_folder, entry.is_symlink()))
-        else:
-            problems.append(FileProblem(path, describe_problem(path, is_file)))
-    return found, problems
-
-
-def describe_problem(path: Path, is_file: bool) -> str:
-    """Return why a directory entry cannot be used as a file."""
-    if is_file:
-        return "cannot be read. Check its permissions"
-    if path.is_symlink():
-        return f"dangling link to {os.readlink(path)}. Restore its target or remove it"
-    return "not a regular file. Remove it"
+            mode = path.stat().st_mode
+            if not stat.S_ISDIR(mode):
+                if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
+                    problems.append(FileProblem(path, "not a readable file. Repair or remove it"))
+                elif path.name.lower().endswith(ENDINGS) and (flats or not is_other_product(path)):
+                    files.setdefault(real, path)
+            elif real not in visited and path != folder and os.path.commonpath([real, root]) == real:
+                problems.append(FileProblem(path, "link to a folder above the searched one. Remove it"))
+            elif real not in visited:
+                visited.add(real)
+                for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+                    is_link, is_fits = entry.is_symlink(), entry.name.lower().endswith(ENDINGS)
+                    if not entry.name.startswith(".") and (is_link or is_fits or entry.is_dir()):
+                        target = os.path.realpath(entry) if is_link else os.path.join(real, entry.name)
+                        (links if is_link else pending).append((path / entry.name, target))
+        except OSError as error:
+            problems.append(FileProblem(path, f"cannot be read ({error.strerror}). Repair or remove it"))
+    return sorted(files.values()), sorted(problems, key=lambda one: one.path)
 
 
 def is_reference(path: Path) -> bool:

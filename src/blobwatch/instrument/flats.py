@@ -34,9 +34,7 @@ class FlatFields:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise BlobwatchError(f"{folder}: not a directory. Pass the directory of the reference files")
-        self.paths = {path.name.lower(): path for path in find_fits_files(self.folder).paths}
+        self.paths = {path.name.lower(): path for path in find_fits_files(folder, flats=True)[0]}
         self._planes: dict[Path, np.ndarray] = {}
 
     def __getstate__(self) -> dict:

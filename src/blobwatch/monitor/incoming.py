@@ -13,7 +13,7 @@ from blobwatch.instrument.exposure_files import (
     is_incomplete,
     select_versions,
 )
-from blobwatch.instrument.file_search import FileProblem, find_image_files
+from blobwatch.instrument.file_search import FileProblem, find_fits_files
 from blobwatch.progress import track
 
 LAST_DAY = 1e5  # MJD, in 2132; later or negative dates are invalid
@@ -53,9 +53,9 @@ class IncomingFiles:
 
         Headers of files in ``known`` (files of the ledger) are read only if these changed.
         """
-        found = find_image_files(self.folder)
-        messages = [one for one in found.problems if self.is_new(one)]
-        paths = [path.absolute() for path in found.paths]
+        found, problems = find_fits_files(self.folder)
+        messages = [one for one in problems if self.is_new(one)]
+        paths = [path.absolute() for path in found]
         keys = [(path, stamp) for path, stamp in zip(paths, map(file_stamp, paths), strict=True) if stamp]
         by_file = {(one.path, one.stamp): one for one in known}
         unseen = [key for key in keys if key not in self.headers and key not in by_file]
