@@ -21,7 +21,7 @@ from blobwatch.images.flatten import blob_image
 from blobwatch.images.scaling import scale_frame
 from blobwatch.instrument.exposure_files import describe_file
 from blobwatch.instrument.exposures import read_exposure
-from blobwatch.instrument.season import SeasonSettings, expose, plan_season
+from blobwatch.instrument.season import expose, plan_season
 from blobwatch.params import load_params
 
 ROOT = Path(__file__).parents[1]
@@ -30,8 +30,7 @@ ROOT = Path(__file__).parents[1]
 def write_files(folder: Path) -> Path:
     """Write an uncompressed exposure and five differences; return the exposure."""
     own = load_params(ROOT / "params.yaml").simulate
-    sky = SeasonSettings(**own.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
-    season = plan_season(7, own.start, own.days, 6, sky)
+    season = plan_season(7, own.model_copy(update={"exposures": 6, "bad_exposures": 0}))
     taken = [expose(season, pointing) for pointing in season.pointings]
     path = folder / "a_flt.fits"
     hdus = [fits.PrimaryHDU(header=taken[0][0])]

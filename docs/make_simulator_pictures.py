@@ -18,7 +18,6 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import radius_at
 from blobwatch.instrument.season import Season, expose, plan_season
 from blobwatch.params import load_params
-from blobwatch.stages.simulate import create_sky
 
 PICTURES = Path(__file__).parent / "pictures"
 
@@ -26,8 +25,7 @@ PICTURES = Path(__file__).parent / "pictures"
 def main(real: Path) -> None:
     """Write both pictures."""
     params = load_params()
-    own = params.simulate
-    season = plan_season(params.seed, own.start, own.days, own.exposures, create_sky(own))
+    season = plan_season(params.seed, params.simulate)
     PICTURES.mkdir(exist_ok=True)
     detector_picture(season, real).savefig(PICTURES / "simulated_detector.png", dpi=75)
     difference_picture(season).savefig(PICTURES / "simulated_difference.png", dpi=90)

@@ -15,10 +15,9 @@ from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposures import FLUX_STEP
 from blobwatch.instrument.fitsfile import write_hdus
 from blobwatch.instrument.season import Pointing, Season, expose, plan_season
-from blobwatch.instrument.wfc3ir import BORDER
 from blobwatch.params import Params, load_params
 from blobwatch.stages.difference import difference
-from blobwatch.stages.simulate import create_sky, write_exposure
+from blobwatch.stages.simulate import write_exposure
 
 EXAMPLES = Path(__file__).parent
 SEED = 2028  # params.yaml, and so the training, uses 2016
@@ -30,8 +29,7 @@ STEP = 2.0**-10  # of the background; the noise of a difference is about 10 of t
 def main() -> None:
     """Simulate the exposures, compute their difference images and write the examples."""
     params = load_params()
-    own = params.simulate
-    season = plan_season(SEED, own.start, own.days, own.exposures, create_sky(own))
+    season = plan_season(SEED, params.simulate.model_copy(update={"bad_exposures": 0}))
     with TemporaryDirectory() as name:
         folder = Path(name)
         products = process_season(season, params, folder)
@@ -46,12 +44,12 @@ def main() -> None:
 
 def find_pointing(season: Season, day: float) -> Pointing:
     """Return the first exposure after a day of the season."""
-    return next(one for one in season.pointings if one.expstart >= season.start + day)
+    return next(one for one in season.pointings if one.expstart >= season.settings.start + day)
 
 
 def process_season(season: Season, params: Params, folder: Path) -> Path:
     """Run the stages simulate and difference on the needed exposures; return the output directory."""
-    first = season.start + WITHOUT_BLOB - params.difference.days
+    first = season.settings.start + WITHOUT_BLOB - params.difference.days
     last = find_pointing(season, ONE_BLOB).expstart
     exposures = folder / "exposures"
     exposures.mkdir()
@@ -106,11 +104,13 @@ def gzip_hdu(name: str, data: np.ndarray, step: float | None = None, unit: str =
 
 def print_truth(season: Season, pointing: Pointing, days: float) -> None:
     """Print the blobs that appeared in the window before an exposure, in the 1024 frame."""
-    print(f"{pointing.rootname}, day {pointing.expstart - season.start:.1f}:")
+    print(f"{pointing.rootname}, day {pointing.expstart - season.settings.start:.1f}:")
     for moment, blob in season.new:
         if pointing.expstart - days <= moment <= pointing.expstart:
             age = pointing.expstart - moment
-            print(f"  blob at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob_snr(blob, SIGMA):.1f}, {age:.1f} days old")
+            print(
+                f"  blob at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob_snr(blob, SIGMA):.1f}, {age:.1f} days old"
+            )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import Exposure
 from blobwatch.instrument.season import expose, plan_season
 from blobwatch.settings import QualitySettings
-from blobwatch.stages.simulate import create_sky
 
 ELECTRONS = 16000.0
 SETTINGS = QualitySettings()
@@ -171,8 +170,7 @@ def test_many_rejections_make_the_limits_suspect():
 
 
 def test_simulated_exposures(params):
-    own = params.simulate
-    season = plan_season(8, own.start, own.days, 25, create_sky(own), bad=15)
+    season = plan_season(8, params.simulate.model_copy(update={"exposures": 25, "bad_exposures": 15}))
     history = History()
     pointings = sorted(season.pointings, key=lambda one: one.expstart)
     for pointing in pointings:

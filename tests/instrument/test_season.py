@@ -179,7 +179,8 @@ def test_a_new_blob_is_found_where_it_is_and_positive(season, stacks):
 
 def test_new_blobs_come_at_the_measured_rate(season):
     rng = np.random.default_rng(5)
-    years = [draw_new_blobs(rng, 57388.0, 365.0, season.sky) for _ in range(200)]
+    year = season.settings.model_copy(update={"start": 57388.0, "days": 365.0})
+    years = [draw_new_blobs(rng, year) for _ in range(200)]
     assert np.mean([len(blobs) for blobs in years]) == pytest.approx(1.4 * 12, rel=0.08)
     moments = [[moment for moment, _ in blobs] for blobs in years]
     assert any(len(set(one)) < len(one) for one in moments)  # two at once
@@ -191,7 +192,9 @@ def test_new_blobs_come_at_the_measured_rate(season):
 
 
 def test_share_of_flagged_bad_pixels_grows(season):
-    days = [pointing.expstart - season.start for pointing in (season.pointings[0], season.pointings[-1])]
+    days = [
+        pointing.expstart - season.settings.start for pointing in (season.pointings[0], season.pointings[-1])
+    ]
     for day, share in zip(days, (0.007, 0.0145), strict=True):
         bad = season.detector.dead | (season.detector.bad_since <= day)
         assert bad.mean() == pytest.approx(share, rel=0.06)
@@ -213,11 +216,11 @@ def test_flagged_cosmic_rays_are_those_of_eleven_a_second(taken):
 
 def test_scattered_light_streaks_and_triplets_come_as_often_as_set(season):
     rng = np.random.default_rng(3)
-    limb = np.array([draw_limb_light(rng, season.sky) for _ in range(2000)])
-    assert np.mean(limb > 0) == pytest.approx(season.sky.scattered_share, abs=0.03)
+    limb = np.array([draw_limb_light(rng, season.settings) for _ in range(2000)])
+    assert np.mean(limb > 0) == pytest.approx(season.settings.scattered_share, abs=0.03)
     assert limb.max() <= 1.0
-    lit = np.mean([draw_excess_light(rng, season.sky).any() for _ in range(60)])
-    none = (1 - season.sky.streak_share) * (1 - season.sky.triplet_share)
+    lit = np.mean([draw_excess_light(rng, season.settings).any() for _ in range(60)])
+    none = (1 - season.settings.streak_share) * (1 - season.settings.triplet_share)
     assert lit == pytest.approx(1 - none, abs=0.18)
 
 
@@ -340,11 +343,10 @@ def digest(season, number: int, folder) -> str:
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(params, season, flt, tmp_path):
-    own = params.simulate
     first = hashlib.sha256(flt.read_bytes()).hexdigest()
-    again = plan_season(params.seed, own.start, own.days, own.exposures, season.sky)
+    again = plan_season(params.seed, season.settings)
     assert digest(again, FIRST, tmp_path) == first
-    other = plan_season(params.seed + 1, own.start, own.days, own.exposures, season.sky)
+    other = plan_season(params.seed + 1, season.settings)
     assert digest(other, FIRST, tmp_path) != first
 
 

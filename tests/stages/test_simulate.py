@@ -6,7 +6,7 @@ from blobwatch.files import folder_hash, read_table
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.instrument.season import TRUTH
 from blobwatch.params import Simulate
-from blobwatch.stages.simulate import create_sky, simulate
+from blobwatch.stages.simulate import simulate
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_truth_lists_every_blob(made):
         assert float(row["appeared_mjd"]) == pytest.approx(moment, abs=1e-5)
         assert (float(row["x"]), float(row["y"])) == pytest.approx((blob.x, blob.y), abs=1e-3)
         assert float(row["depth"]) == pytest.approx(blob.depth, abs=1e-5)
-        assert season.start <= moment <= season.start + 60
+        assert season.settings.start <= moment <= season.settings.start + 60
         assert float(row["snr"]) > 0
         assert 4 < float(row["radius"]) < 13
 
@@ -81,9 +81,3 @@ def test_error_keeps_old_season(made, settings, monkeypatch, tmp_path):
         simulate(target, settings, seed=7, workers=1)
     assert [path.name for path in target.iterdir()] == ["kept.txt"]
     assert [path.name for path in tmp_path.iterdir()] == ["simulated"]
-
-
-def test_sky_has_settings_of_section(params):
-    sky = create_sky(params.simulate)
-    assert sky.streak_share == params.simulate.streak_share
-    assert tuple(sky.background) == tuple(params.simulate.background)

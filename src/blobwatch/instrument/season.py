@@ -1,6 +1,7 @@
 """A simulated season of dark-Earth exposures: the detector, its blobs, the sky, the electronics."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -10,25 +11,12 @@ from blobwatch.instrument import contaminants, detector, wfc3ir
 from blobwatch.instrument.bad_exposures import FAULTS, Fault, draw_fault
 from blobwatch.instrument.blobs import Blob, draw_blob, draw_old_blobs, radius_at, transmission
 
+if TYPE_CHECKING:
+    from blobwatch.params import Simulate
+
 TRUTH = "truth.csv"  # table of all blobs, with the dates of the new ones
 TARGET = "DARK-EARTH-CALIB"
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True)
-class SeasonSettings:
-    """The simulator's settings; ``params.yaml`` documents and sets them."""
-
-    background: tuple[float, float]
-    new_blobs_per_month: float
-    burst_share: float
-    bad_pixels: tuple[float, float]
-    table_days: float
-    stripe_noise: float
-    scattered_share: float
-    streak_share: float
-    triplet_share: float
-    unflagged_cosmic_rays: float
 
 
 @dataclass(frozen=True)
@@ -54,9 +42,9 @@ class Season:
     Attributes
     ----------
     seed : int
-    start : float
-        MJD.
-    sky : Sky
+        Every exposure derives its own stream from it, so exposures can be made in any order.
+    settings : Simulate
+        The ``simulate`` section of the parameters.
     pointings : list of Pointing
         Good exposures sorted by time, then bad exposures sorted by time.
     detector : Detector
@@ -67,67 +55,41 @@ class Season:
     """
 
     seed: int
-    start: float
-    sky: SeasonSettings
+    settings: "Simulate"
     pointings: list[Pointing]
     detector: detector.Detector
     old: list[Blob]
     new: list[tuple[float, Blob]]
 
 
-def plan_season(
-    seed: int, start: float, days: float, exposures: int, sky: SeasonSettings, bad: int = 0
-) -> Season:
+def plan_season(seed: int, settings: "Simulate") -> Season:
     """Draw the schedule, the detector and the blobs of a season.
 
-    Parameters
-    ----------
-    seed : int
-        Every exposure derives its own stream from it, so exposures can be made in any order.
-    start : float
-        MJD of the first day.
-    days : float
-        Length.
-    exposures : int
-        Number of good exposures, irregularly spaced, at least 0.4 days apart on average.
-    sky : Sky
-    bad : int
-        Number of additional bad exposures; the good ones do not depend on it.
+    The bad exposures come in addition: the good ones do not depend on their number.
     """
-    rng = np.random.default_rng([seed, 0])
-    # One exposure in each of `exposures` equal intervals, anywhere in its inner 80 %.
-    moments = start + (np.arange(exposures) + rng.uniform(0.1, 0.9, exposures)) * days / exposures
-    nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), exposures, p=[0.2, 0.5, 0.3])
-    pointings = [
-        Pointing(n, format_rootname(n), round(float(moment), 8), int(nsamp))
-        for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True))
-    ]
-    pointings += draw_bad_pointings(np.random.default_rng([seed, 6]), start, days, exposures, bad)
+    start, days, count = settings.start, settings.days, settings.exposures
+    schedule, bad_schedule = (np.random.default_rng([seed, stream]) for stream in (0, 6))
+    # One exposure in each of `count` equal intervals, anywhere in its inner 80 %.
+    moments = start + (np.arange(count) + schedule.uniform(0.1, 0.9, count)) * days / count
+    nsamps = schedule.choice(list(wfc3ir.EXPOSURE_TIMES), count, p=[0.2, 0.5, 0.3])
+    bad = settings.bad_exposures
+    bad_moments = np.sort(bad_schedule.uniform(start, start + days, bad))
+    bad_nsamps = bad_schedule.choice(list(wfc3ir.EXPOSURE_TIMES), bad)
+    faults = [""] * count + [FAULTS[number % len(FAULTS)] for number in range(bad)]
+    columns = np.concatenate([moments, bad_moments]), np.concatenate([nsamps, bad_nsamps]), faults
     return Season(
         seed=seed,
-        start=start,
-        sky=sky,
-        pointings=pointings,
+        settings=settings,
+        pointings=[
+            Pointing(number, format_rootname(number), round(float(moment), 8), int(nsamp), fault)
+            for number, (moment, nsamp, fault) in enumerate(zip(*columns, strict=True))
+        ],
         detector=detector.draw_detector(
-            np.random.default_rng([seed, 1]), days, *sky.bad_pixels, sky.stripe_noise
+            np.random.default_rng([seed, 1]), days, *settings.bad_pixels, settings.stripe_noise
         ),
         old=draw_old_blobs(np.random.default_rng([seed, 2])),
-        new=draw_new_blobs(np.random.default_rng([seed, 3]), start, days, sky),
+        new=draw_new_blobs(np.random.default_rng([seed, 3]), settings),
     )
-
-
-def draw_bad_pointings(
-    rng: np.random.Generator, start: float, days: float, first: int, count: int
-) -> list[Pointing]:
-    """Draw the bad exposures, each kind of fault in turn, numbered from ``first``."""
-    moments = np.sort(rng.uniform(start, start + days, count))
-    nsamps = rng.choice(list(wfc3ir.EXPOSURE_TIMES), count)
-    return [
-        Pointing(
-            n, format_rootname(n), round(float(moment), 8), int(nsamp), FAULTS[(n - first) % len(FAULTS)]
-        )
-        for n, (moment, nsamp) in enumerate(zip(moments, nsamps, strict=True), start=first)
-    ]
 
 
 def format_rootname(number: int) -> str:
@@ -136,14 +98,13 @@ def format_rootname(number: int) -> str:
     return f"izzz{ALPHABET[visit // 36]}{ALPHABET[visit % 36]}0{ALPHABET[exposure]}q"
 
 
-def draw_new_blobs(
-    rng: np.random.Generator, start: float, days: float, sky: SeasonSettings
-) -> list[tuple[float, Blob]]:
+def draw_new_blobs(rng: np.random.Generator, settings: "Simulate") -> list[tuple[float, Blob]]:
     """Draw new blobs and their dates: a Poisson process, some events with two blobs."""
-    events = rng.poisson(sky.new_blobs_per_month / (1.0 + sky.burst_share) * days / 30.4)
+    rate = settings.new_blobs_per_month / (1.0 + settings.burst_share)
+    events = rng.poisson(rate * settings.days / 30.4)
     blobs = []
-    for moment in np.sort(rng.uniform(start, start + days, events)):
-        together = 2 if rng.uniform() < sky.burst_share else 1
+    for moment in np.sort(rng.uniform(settings.start, settings.start + settings.days, events)):
+        together = 2 if rng.uniform() < settings.burst_share else 1
         blobs += [(round(float(moment), 5), draw_blob(rng)) for _ in range(together)]
     return blobs
 
@@ -158,9 +119,9 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     planes : dict of ndarray, shape (1014, 1014)
         SCI and ERR (electrons/s), DQ, SAMP, TIME (s), as in a calibrated ``flt``.
     """
-    sky, det = season.sky, season.detector
+    settings, det = season.settings, season.detector
     rng = np.random.default_rng([season.seed, 4, pointing.number])
-    background = rng.uniform(*sky.background)  # electrons per pixel
+    background = rng.uniform(*settings.background)  # electrons per pixel
     seconds = pointing.exptime
     fault, spoiler = Fault(), np.random.default_rng([season.seed, 7, pointing.number])
     if pointing.fault:
@@ -168,13 +129,15 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
         background *= fault.dimming
 
     present = season.old + [blob for moment, blob in season.new if moment <= pointing.expstart]
-    lit = contaminants.draw_glow(rng, scattered=draw_limb_light(rng, sky)) + draw_excess_light(rng, sky)
+    lit = contaminants.draw_glow(rng, scattered=draw_limb_light(rng, settings)) + draw_excess_light(
+        rng, settings
+    )
     lit += fault.light
     scene = lit * det.sensitivity * transmission(present)  # fractions of the background
-    stripes = rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[None, :]
-    stripes = stripes + rng.normal(0.0, sky.stripe_noise, wfc3ir.SIZE)[:, None]
+    stripes = rng.normal(0.0, settings.stripe_noise, wfc3ir.SIZE)[None, :]
+    stripes = stripes + rng.normal(0.0, settings.stripe_noise, wfc3ir.SIZE)[:, None]
 
-    age = pointing.expstart - season.start - det.bad_since  # days since the pixel turned bad
+    age = pointing.expstart - settings.start - det.bad_since  # days since the pixel turned bad
     bad = age >= 0
     scene = apply_bad_pixels(rng, scene, det, bad)
     rays = contaminants.draw_cosmic_rays(rng, seconds, background)
@@ -183,7 +146,7 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     electrons += background * stripes
     # calwf3 finds most hits in the ramp, flags them and fits the reads around them; it misses some.
     hit = rays > 0
-    missed = hit & (rng.uniform(size=hit.shape) < sky.unflagged_cosmic_rays)
+    missed = hit & (rng.uniform(size=hit.shape) < settings.unflagged_cosmic_rays)
     found = hit & ~missed
     electrons[missed] += background * rays[missed]
     electrons[found] += rng.normal(0.0, 2.0 * wfc3ir.READ_NOISE, int(found.sum()))
@@ -207,17 +170,17 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
     return primary_header(season, pointing), {name: data[inner, inner] for name, data in planes.items()}
 
 
-def draw_limb_light(rng: np.random.Generator, sky: SeasonSettings) -> float:
+def draw_limb_light(rng: np.random.Generator, settings: "Simulate") -> float:
     """Draw the scattered light of the lit limb; zero for most exposures."""
-    return float(rng.uniform(0.1, 1.0)) if rng.uniform() < sky.scattered_share else 0.0
+    return float(rng.uniform(0.1, 1.0)) if rng.uniform() < settings.scattered_share else 0.0
 
 
-def draw_excess_light(rng: np.random.Generator, sky: SeasonSettings) -> np.ndarray:
+def draw_excess_light(rng: np.random.Generator, settings: "Simulate") -> np.ndarray:
     """Draw the streaks and triplets of one exposure, fractions of the background."""
     light = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
-    if rng.uniform() < sky.streak_share:
+    if rng.uniform() < settings.streak_share:
         light += contaminants.draw_streaks(rng, lines=int(rng.integers(8, 15)))
-    if rng.uniform() < sky.triplet_share:
+    if rng.uniform() < settings.triplet_share:
         light += contaminants.draw_triplets(rng, count=int(rng.integers(1, 4)))
     return light
 
@@ -243,7 +206,7 @@ def data_quality(
     det = season.detector
     dq = np.zeros(age.shape, dtype=np.int16)
     # The bad-pixel table is updated every `table_days`; newer bad pixels are not flagged yet.
-    known = age >= season.sky.table_days
+    known = age >= season.settings.table_days
     dq[known] |= det.bad_kind[known]
     dq[det.dead] |= wfc3ir.DQ_BAD
     y, x = detector.pixel_grid()

@@ -7,27 +7,20 @@ from blobwatch.files import atomic_folder, write_table
 from blobwatch.instrument.blobs import blob_snr, radius_at
 from blobwatch.instrument.contaminants import SIGMA
 from blobwatch.instrument.exposures import write_flt
-from blobwatch.instrument.season import TRUTH, Pointing, Season, SeasonSettings, expose, plan_season
+from blobwatch.instrument.season import TRUTH, Pointing, Season, expose, plan_season
 from blobwatch.params import Simulate
 from blobwatch.progress import map_in_processes
 
 
 def simulate(out: Path, settings: Simulate, seed: int, workers: int = 2) -> Season:
     """Write the ``flt`` files of a simulated season and its truth table."""
-    season = plan_season(
-        seed, settings.start, settings.days, settings.exposures, create_sky(settings), settings.bad_exposures
-    )
+    season = plan_season(seed, settings)
     with atomic_folder(out) as folder:
         work = partial(write_exposure, season, folder)
         for _ in map_in_processes(work, season.pointings, "simulate", workers):
             pass
         write_truth(folder / TRUTH, season)
     return season
-
-
-def create_sky(settings: Simulate) -> SeasonSettings:
-    """Return the simulator's settings from the ``simulate`` section."""
-    return SeasonSettings(**settings.model_dump(exclude={"start", "days", "exposures", "bad_exposures"}))
 
 
 def write_exposure(season: Season, folder: Path, pointing: Pointing) -> None:
