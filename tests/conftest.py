@@ -1,5 +1,6 @@
 """Shared fixtures: parameters, part of the simulated season at full size, and small projects."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lineage.project import blank_database, project, ungated  # noqa: F401
 from monitor.example_exposures import seen, sky, watched  # noqa: F401
 from small_project import SmallProject, add_second_version, build_project, copy_project
 
+from blobwatch.cli import main
 from blobwatch.images.flatten import blob_image
 from blobwatch.images.stack import median_stack
 from blobwatch.instrument import wfc3ir
@@ -20,6 +22,20 @@ from blobwatch.params import Params, load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST, COUNT = 36, 11  # of the season's exposures: about a month in its middle
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Return a function that runs a command and returns exit status, stdout and stderr."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
 
 
 @dataclass(frozen=True)

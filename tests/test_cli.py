@@ -11,7 +11,7 @@ from conftest import ROOT
 from synthetic import image_with_blobs, parse_json_lines, write_exposure, write_image
 
 from blobwatch import __version__
-from blobwatch.cli import app, main
+from blobwatch.cli import app
 from blobwatch.instrument.blobs import Blob
 
 LOUD = Blob(x=411.8, y=89.1, half_width=4.0, depth=0.04)
@@ -27,20 +27,6 @@ PATHS = {
     "reference": 4,
     "register": 3,
 }
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs a command and returns exit status, stdout and stderr."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def read_error(text: str) -> str:
@@ -69,20 +55,16 @@ def month(tmp_path_factory):
     return [*paths, write_exposure(folder, 4, [LOUD])]
 
 
-@pytest.mark.parametrize("command", app.registered_commands, ids=COMMANDS)
-def test_each_command_has_help(run, command):
-    name = command.callback.__name__.replace("_", "-")
-    status, out, _ = run(name, "--help")
-    assert status == 0
-    assert f"blobwatch {name}" in out
-    assert command.callback.__doc__.split()[0] in out
-
-
-def test_help_lists_the_commands_in_order(run):
+def test_each_command_has_help(run):
     status, out, _ = run("--help")
     assert status == 0
     positions = [out.index(f"│ {name} ") for name in COMMANDS]
     assert positions == sorted(positions)
+    for name, command in zip(COMMANDS, app.registered_commands, strict=True):
+        status, out, _ = run(name, "--help")
+        assert status == 0
+        assert f"blobwatch {name}" in out
+        assert command.callback.__doc__.split()[0] in out
 
 
 def test_help_imports_no_heavy_library():
@@ -114,35 +96,22 @@ def test_unusable_file_does_not_stop_the_others(run, images, box_model):
     assert read_error(err) == f"blobwatch: {bad['error']}"
 
 
-def test_success_is_status_0_without_messages(run, images, box_model):
-    status, out, err = run("predict", images[0], images[2], "--model", box_model, "--json")
-    assert (status, err) == (0, "")
-    assert [line["rootname"] for line in parse_json_lines(out)] == ["izzz0000q", "izzz0001q"]
-
-
-@pytest.mark.parametrize(
-    "problem", ["absent", "empty", "folder", "truncated", "nan", "flat", "subarray", "table"]
-)
-def test_unusable_file_is_a_one_line_error(run, images, box_model, tmp_path, problem):
+@pytest.mark.parametrize("size", [None, 1024, 512])
+def test_unusable_file_is_a_one_line_error(run, box_model, tmp_path, size):
     path = tmp_path / "bad.fits"
-    pixels = {"nan": (1024, np.nan), "flat": (1024, 1.0), "subarray": (512, 1.0)}
-    if problem == "empty":
-        path.touch()
-    elif problem == "folder":
-        path.mkdir()
-    elif problem == "truncated":
-        path.write_bytes(images[0].read_bytes()[:2_000_000])
-    elif problem == "table":
-        path.write_text("x,y\n1,2\n")
-    elif problem in pixels:
-        size, value = pixels[problem]
-        write_image(path, np.full((size, size), value, np.float32))
+    if size:
+        write_image(path, np.full((size, size), 1.0, np.float32))
     status, out, err = run("predict", path, "--model", box_model, "--json")
     (line,) = parse_json_lines(out)
     assert status == 1
     assert line["error"].count(str(path)) == 1
-    assert "Traceback" not in err
     assert read_error(err) == f"blobwatch: {line['error']}"
+
+
+def test_unusable_model_is_a_one_line_error(run, images, tmp_path):
+    status, out, err = run("predict", images[0], "--model", tmp_path, "--json")
+    assert (status, out) == (1, "")
+    assert str(tmp_path) in read_error(err)
 
 
 def test_tables(run, images, box_model):
@@ -165,34 +134,15 @@ def test_path_is_printed_without_markup(run, images, box_model, tmp_path, name):
     assert name in out
 
 
-def test_figures_are_written(run, images, box_model, tmp_path):
-    status, out, err = run(
-        "predict", images[0], images[2], "--model", box_model, "--json", "--plot", tmp_path / "p"
-    )
-    assert status == 0
-    assert len(parse_json_lines(out)) == 2
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["a.png", "c.png"]
-    for path in (tmp_path / "p").iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG")
-    assert "a.png" in err
-
-
 @pytest.mark.parametrize("rootname", ["../outside", "/tmp/blobwatch-outside", ""])
 def test_figure_is_written_into_its_directory(run, box_model, tmp_path, rootname):
     path = write_image(tmp_path / "a.fits", image_with_blobs([]), ROOTNAME=rootname)
-    run("predict", path, "--model", box_model, "--json", "--plot", tmp_path / "deep" / "p")
-    pictures = list(tmp_path.rglob("*.png"))
-    assert len(pictures) == 1
-    assert pictures[0].parent == tmp_path / "deep" / "p"
-    assert not pictures[0].name.startswith(".")
-
-
-def test_exposure_with_history(run, month, box_model):
-    status, out, _ = run("predict", month[4], "--model", box_model, "--json", "--history", month[0].parent)
-    (line,) = parse_json_lines(out)
-    assert status == 0
-    assert line["rootname"] == "iaaa0401q"
-    assert [round(blob["x"] / 10) for blob in line["blobs"]] == [41]
+    folder = tmp_path / "deep" / "p"
+    status, out, err = run("predict", path, "--model", box_model, "--json", "--plot", folder)
+    assert (status, len(parse_json_lines(out))) == (0, 1)
+    assert list(tmp_path.rglob("*.png")) == [folder / "a.png"]
+    assert (folder / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert "a.png" in err
 
 
 def test_exposure_with_stack(run, month, box_model, tmp_path):
@@ -212,42 +162,12 @@ def test_stack_in_electrons_is_refused(run, month, box_model):
     assert "Traceback" not in err
 
 
-def test_exposure_needs_a_stack_or_enough_history(run, month, box_model):
-    status, out, _ = run("predict", month[4], "--model", box_model, "--json")
-    assert status == 1
-    assert (
-        "--stack FILE, or the folder of earlier exposures with --history DIR"
-        in parse_json_lines(out)[0]["error"]
-    )
-    status, out, _ = run("predict", month[1], "--model", box_model, "--json", "--history", month[0].parent)
-    assert status == 1
-    assert (
-        "1 accepted exposures in the 30 days before it, a stack needs 3" in parse_json_lines(out)[0]["error"]
-    )
-
-
 def test_difference_images_and_exposures_in_one_call(run, month, images, box_model):
     status, out, err = run(
         "predict", images[0], month[4], "--model", box_model, "--json", "--history", month[0].parent
     )
     assert (status, err) == (0, "")
     assert [line["kind"] == "difference" for line in parse_json_lines(out)] == [True, False]
-
-
-@pytest.mark.parametrize("problem", ["absent", "altered", "no folder"])
-def test_unusable_model_is_a_one_line_error(run, images, box_model, tmp_path, problem):
-    folder = tmp_path / "model"
-    if problem != "no folder":
-        folder.mkdir()
-        for path in box_model.iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
-    if problem == "absent":
-        (folder / "model.onnx").unlink()
-    elif problem == "altered":
-        (folder / "model.onnx").write_bytes(b"x")
-    status, out, err = run("predict", images[0], "--model", folder, "--json")
-    assert (status, out) == (1, "")
-    assert str(folder) in read_error(err)
 
 
 @pytest.mark.parametrize("stage", [stage for stage in PATHS if stage != "simulate"])
@@ -270,15 +190,6 @@ def test_unknown_key_of_params_is_an_error(run, tmp_path, monkeypatch, stage):
     assert (status, out) == (1, "")
     assert "train.epoch is not a known key; remove it or correct its name" in read_error(err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml"]
-
-
-def test_command_as_a_process(images, box_model):
-    command = [sys.executable, "-m", "blobwatch.cli", "predict", *map(str, images), "--model", str(box_model)]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
 
 
 def test_version_names_program_model_and_commit(run):

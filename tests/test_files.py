@@ -25,61 +25,26 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_half_and_fail(path: Path) -> None:
-    path.write_text("half")
-    raise RuntimeError("disk")
+def write(target: Path, partial: Path, text: str) -> None:
+    """Write a file, or a file in a folder; fail after "half"."""
+    (partial / "a.txt" if target.suffix == "" else partial).write_text(text)
+    if text == "half":
+        raise RuntimeError("disk")
 
 
-def test_atomic_file_replaces_the_target(tmp_path):
-    target = tmp_path / "new" / "a.csv"
-    with atomic_file(target) as partial:
-        assert partial.suffix == ".csv"
-        assert partial.parent == target.parent
-        assert not target.exists()
-        partial.write_text("one")
-    assert target.read_text() == "one"
-    write_text(target, "two")
-    assert target.read_text() == "two"
-    assert names(target.parent) == ["a.csv"]
-    assert target.stat().st_mode & 0o777 == 0o644
-
-
-def test_open_reader_still_reads_the_old_file(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-    with target.open() as reader:
-        write_text(target, "new")
-        assert reader.read() == "old"
-
-
-def test_error_keeps_the_old_file(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), atomic_file(target) as partial:
-        write_half_and_fail(partial)
-    assert target.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_atomic_folder_replaces_the_target(tmp_path):
-    target = tmp_path / "season"
-    target.mkdir()
-    (target / "old.fits").write_text("old")
-    with atomic_folder(target) as partial:
-        (partial / "new.fits").write_text("new")
-        assert names(target) == ["old.fits"]
-    assert names(target) == ["new.fits"]
-    assert names(tmp_path) == ["season"]
-
-
-def test_error_keeps_the_old_folder(tmp_path):
-    target = tmp_path / "season"
-    target.mkdir()
-    (target / "old.fits").write_text("old")
-    with pytest.raises(RuntimeError, match="disk"), atomic_folder(target) as partial:
-        write_half_and_fail(partial / "new.fits")
-    assert names(target) == ["old.fits"]
-    assert names(tmp_path) == ["season"]
+@pytest.mark.parametrize(("make", "name"), [(atomic_file, "a.csv"), (atomic_folder, "season")])
+def test_target_is_replaced_unless_the_block_fails(tmp_path, make, name):
+    target = tmp_path / "new" / name
+    for text in ("one", "two"):
+        with make(target) as partial:
+            assert (partial.parent, partial.suffix) == (target.parent, target.suffix)
+            write(target, partial, text)
+            assert target.exists() == (text == "two")
+    with pytest.raises(RuntimeError, match="disk"), make(target) as partial:
+        write(target, partial, "half")
+    assert (target if target.is_file() else target / "a.txt").read_text() == "two"
+    assert names(target.parent) == [name]
+    assert target.stat().st_mode & 0o777 == (0o644 if target.is_file() else 0o755)
 
 
 @pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])

@@ -26,10 +26,6 @@ def request_range(archive, monkeypatch, tmp_path):
         )
 
 
-def test_uri_of_a_file():
-    assert cloud.s3_uri(FIRST) == f"s3://stpubdata/hst/public/icxx/icxx01aaq/{NAME}"
-
-
 def test_requests_start_at_an_offset_and_are_anonymous(archive, request_range):
     content = archive.files[0].content
     complete = request_range()
@@ -78,15 +74,6 @@ def test_boto_does_not_retry(archive, request_range, failure, message):
     with pytest.raises(TransientError, match=message):
         request_range()
     assert len(archive.requests) == 1
-
-
-def test_interrupted_response_is_a_transient_error(archive, request_range):
-    archive.plan[NAME] = ["drop 150000"]
-    received = []
-    with pytest.raises(TransientError, match="no complete answer"):
-        received.extend(request_range().chunks)
-    assert received
-    assert archive.files[0].content.startswith(b"".join(received))
 
 
 def test_unreachable_server_is_a_transient_error(monkeypatch):

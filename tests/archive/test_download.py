@@ -104,14 +104,6 @@ def test_next_run_resumes(target):
     assert server.requests == [(2000, "v1")]
 
 
-def test_complete_partial_file_needs_no_request(target):
-    """A run was killed after the last byte and before the file was moved."""
-    run_download(target, Server())
-    server = Server()
-    assert run_download(target, server).md5 == MD5
-    assert server.requests == []
-
-
 def test_new_bytes_reset_the_count_of_tries(target):
     server = Server(*[fail] * TRIES)
     with pytest.raises(TransientError, match="503"):
@@ -131,10 +123,6 @@ def test_tries_end_if_no_response_passes_the_same_byte(target):
     with pytest.raises(TransientError):
         run_download(target, server)
     assert len(server.requests) == TRIES + 1
-
-
-def test_ignored_range_restarts_the_download(target):
-    assert run_download(target, Server(until(1500), lambda offset: respond(0))).md5 == MD5
 
 
 @pytest.mark.parametrize("change", ["offset", "validator", "shorter"])
@@ -183,11 +171,6 @@ def test_response_without_total_may_be_incomplete(target):
     server = Server(lambda offset: respond(offset, CONTENT[:2000], total=None))
     assert run_download(target, server).md5 == MD5
     assert server.requests == [(0, ""), (2000, "v1")]
-
-
-def test_size_may_be_unknown(target):
-    part = run_download(target, Server(lambda offset: respond(offset, total=None)), None)
-    assert (part.received, part.md5) == (SIZE, MD5)
 
 
 def test_html_page_is_not_written(target):

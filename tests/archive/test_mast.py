@@ -178,12 +178,3 @@ def test_failed_request_is_an_error(archive, request_range, failure, kind, messa
     archive.plan[NAME] = [failure]
     with pytest.raises(kind, match=message):
         request_range()
-
-
-def test_interrupted_response_is_a_transient_error(archive, request_range):
-    archive.plan[NAME] = ["drop 150000"]
-    received = []
-    with pytest.raises(TransientError, match="no complete answer"):
-        received.extend(request_range().chunks)
-    assert received
-    assert archive.files[0].content.startswith(b"".join(received))

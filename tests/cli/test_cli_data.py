@@ -1,29 +1,16 @@
 """``blobwatch import-blobs``: templates from a file of the predecessor."""
 
-import sys
-
 import numpy as np
 import pytest
 
-from blobwatch.cli import main
 from blobwatch.files import file_hash
 from blobwatch.instrument.blobs import Blob, unit_shape
 from blobwatch.instrument.templates import FILE, read_templates
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Return a function that runs a command in an empty directory; returns exit status, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blobwatch", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def save_cutouts(path, seed: int = 0) -> None:
