@@ -182,26 +182,25 @@ class Predictor:
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus, path):
-                known = read_difference(path, hdus, only_image=True)
-                return self._predict_named(known.image, str(path), known.rootname, "difference")
-            exposure = read_exposure(path, hdus)
-            listed = describe_file(Path(path), hdus)
-        if stack is None and history is None:
-            raise BlobwatchError(
-                f"{path} is an exposure. Pass its median stack with --stack FILE, "
-                "or the folder of earlier exposures with --history DIR"
-            )
-        history = history or History()
-        with history.including(listed):
-            history.set_exposure(listed, exposure)
-            image = make_difference(listed, history, stack, stack_flats)
-        return self._predict_named(image, str(path), exposure.rootname, "exposure")
-
-    def _predict_named(self, image: np.ndarray, name: str, rootname: str, kind: str) -> Prediction:
+                kind, listed, content = "difference", None, read_difference(path, hdus, only_image=True)
+            else:
+                kind, listed = "exposure", describe_file(Path(path), hdus)
+                content = read_exposure(path, hdus)
+        image = content.image
+        if listed:
+            if stack is None and history is None:
+                raise BlobwatchError(
+                    f"{path} is an exposure. Pass its median stack with --stack FILE, "
+                    "or the folder of earlier exposures with --history DIR"
+                )
+            history = history or History()
+            with history.including(listed):
+                history.set_exposure(listed, content)
+                image = make_difference(listed, history, stack, stack_flats)
         try:
-            return self(image, name=name, rootname=rootname, kind=kind)
+            return self(image, name=str(path), rootname=content.rootname, kind=kind)
         except BlobwatchError as error:
-            raise BlobwatchError(f"{name}: {error}") from None
+            raise BlobwatchError(f"{path}: {error}") from None
 
 
 def make_difference(

@@ -92,7 +92,7 @@ class MastServer:
     ``plan[name]`` lists failures of the next requests for a file (or for ``invoke``). ``drop N``: N bytes,
     then the connection breaks off. ``hold N``: N bytes, then nothing until `release`. ``503``, or any
     status. ``page``: an HTML page with status 200. ``all``: Range is ignored. ``chunked``: no length is
-    given. ``long``: more bytes than listed. ``shift``: another range than requested. ``hang up``: the
+    given. ``shift``: another range than requested. ``hang up``: the
     connection breaks off without a response. ``silent``: no response until `release`.
     """
 
@@ -246,7 +246,7 @@ class ArchiveHandler(BaseHTTPRequestHandler):
             return self.disconnect()
         if failure == "page":
             return self.send(b"<!DOCTYPE html><html>Please come back later</html>", kind="text/html")
-        content = file.content + (b" " * 100 if word == "long" else b"")
+        content = file.content
         tag = '"' + hashlib.md5(content).hexdigest() + ("-2" if self.archive.multipart else "") + '"'
         first = int(re.sub(r"\D", "", self.headers.get("Range", "")) or 0)
         if self.headers.get("If-Match", tag) != tag:

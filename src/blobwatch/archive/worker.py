@@ -83,25 +83,23 @@ def update_history(config: ScanConfig, earlier: tuple[ScanFile, ...]) -> History
 
 def predict_row(config: ScanConfig, file: ScanFile, identity: str, history: History) -> dict:
     """Return the row of one file; errors become part of it."""
+    row = make_row(config, file, identity)
     try:
-        answer = get_predictor(config).predict_file(file.path, None, history).as_json()
+        found = get_predictor(config).predict_file(file.path, None, history).as_json()
     except BlobwatchError as error:
-        rejected = isinstance(error, RejectedExposure)
-        return make_row(config, file, identity, str(error)) | {"rejected": rejected}
+        return row | {"error": str(error), "rejected": isinstance(error, RejectedExposure)}
     except Exception as error:  # one file must not stop the scan
-        return make_row(config, file, identity, f"{type(error).__name__}: {error}")
-    probabilities = [one["probability"] for one in answer["subframes"]]
-    return make_row(config, file, identity, None) | {
-        "rootname": answer["rootname"],
-        "kind": answer["kind"],
+        return row | {"error": f"{type(error).__name__}: {error}"}
+    probabilities = [one["probability"] for one in found["subframes"]]
+    return row | {
+        **{name: found[name] for name in ("rootname", "kind", "blobs")},
         "probability": max(probabilities),
-        "count": len(answer["blobs"]),
+        "count": len(found["blobs"]),
         "probabilities": probabilities,
-        "blobs": answer["blobs"],
     }
 
 
-def make_row(config: ScanConfig, file: ScanFile, identity: str, error: str | None) -> dict:
+def make_row(config: ScanConfig, file: ScanFile, identity: str, error: str | None = None) -> dict:
     """Return a row without a prediction."""
     listed = file.listed
     return {

@@ -33,10 +33,13 @@ def by_detector(rows: list[dict]) -> dict[str, list[dict]]:
     return {name: [row for row in rows if row["detector"] == name] for name in names}
 
 
-def interval_errors(rows: list[dict], value: str) -> np.ndarray:
-    """Return the distances from each value to the ends of its interval, shape (2, rows)."""
-    middle = np.array([row[value] for row in rows])
-    return np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - middle)
+def draw_intervals(axes, places, rows: list[dict], value: str, across: bool = False, **style) -> None:
+    """Draw values and their intervals at places along the x axis, or ``across`` it."""
+    values = np.array([row[value] for row in rows])
+    ends = np.abs(np.array([[row["low"], row["high"]] for row in rows]).T - values)
+    x, y = (values, places) if across else (places, values)
+    style = {"fmt": "o", "capsize": 2, "xerr" if across else "yerr": ends} | style
+    axes.errorbar(x, y, **style)
 
 
 def plot_learning_curves(history: list[dict]) -> "Figure":
@@ -72,10 +75,9 @@ def plot_completeness(rows: list[dict]) -> "Figure":
         here = [row for row in rows if row["frames"] == frames]
         for name, some in by_detector(here).items():
             middles = [(row["snr_low"] + row["snr_high"]) / 2 for row in some]
-            recall = [row["recall"] for row in some]
             line = "o--" if name == "ideal observer" else "o-"
-            style = {"fmt": line, "color": COLOURS[name], "markersize": 4, "capsize": 2, "lw": 1.4}
-            axes.errorbar(middles, recall, yerr=interval_errors(some, "recall"), label=name, **style)
+            style = {"fmt": line, "color": COLOURS[name], "markersize": 4, "lw": 1.4}
+            draw_intervals(axes, middles, some, "recall", label=name, **style)
         axes.axhline(0.5, color="grey", lw=0.8, ls=":")
         axes.set(xlabel="SNR of the blob", ylim=(-0.02, 1.04))
         axes.set_title(title, fontsize=10)
@@ -96,9 +98,8 @@ def plot_reliability(rows: list[dict]) -> "Figure":
     figure = new_figure(5.2, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
-    probability, share = ([row[key] for row in rows] for key in ("probability", "share"))
-    style = {"fmt": "o", "color": COLOURS["CNN"], "capsize": 3}
-    upper.errorbar(probability, share, yerr=interval_errors(rows, "share"), label="CNN", **style)
+    probability = [row["probability"] for row in rows]
+    draw_intervals(upper, probability, rows, "share", label="CNN", color=COLOURS["CNN"], capsize=3)
     upper.set(ylabel="share that contains a blob", ylim=(-0.03, 1.03))
     upper.legend(loc="upper left")
     left, right = (np.array([row[key] for row in rows]) for key in ("bin_low", "bin_high"))
@@ -162,10 +163,8 @@ def plot_slices(rows: list[dict]) -> "Figure":
     rows = [row for row in rows if row["slice"] != "snr"][::-1]
     figure = new_figure(7, 0.32 * len(rows) + 1)
     axes = figure.subplots()
-    recall, places = [row["recall"] for row in rows], np.arange(len(rows))
-    axes.errorbar(
-        recall, places, xerr=interval_errors(rows, "recall"), fmt="o", color=COLOURS["CNN"], capsize=3
-    )
+    places = np.arange(len(rows))
+    draw_intervals(axes, places, rows, "recall", across=True, color=COLOURS["CNN"], capsize=3)
     labels = [f"{row['slice']}: {row['part']} ({row['blobs']})" for row in rows]
     axes.set_yticks(places, labels, fontsize=8)
     lowest = min(row["low"] for row in rows)
@@ -192,9 +191,8 @@ def plot_robustness(rows: list[dict]) -> "Figure":
         measured = [row for row in rows if row["figure"] == name and row["value"] != ""]
         for number, (detector, some) in enumerate(by_detector(measured).items()):
             places = [sets.index(row["set"]) - 0.2 * (number - 1) for row in some]
-            style = {"fmt": "o", "color": COLOURS[detector], "markersize": 4, "capsize": 2}
-            values = [row["value"] for row in some]
-            axes.errorbar(values, places, xerr=interval_errors(some, "value"), label=detector, **style)
+            style = {"label": detector, "color": COLOURS[detector], "markersize": 4}
+            draw_intervals(axes, places, some, "value", across=True, **style)
         axes.set_yticks(range(len(sets)), [one.replace("_", " ") for one in sets])
         axes.set_title(title, fontsize=10)
         axes.grid(axis="x", alpha=0.3)
