@@ -39,11 +39,11 @@ class Odd:
     Attributes
     ----------
     name : str
-        What is odd about it.
-    write : callable
-        Writes it to a path.
+        What is odd about it; it also gives the type of compression.
     kind : str
         ``flt``, ``ima``, ``raw``, ``difference``, or ``refused``.
+    write : callable
+        Writes it to a path.
     says : str
         Regular expression of the warning or of the reason; empty for no warning.
     value : float
@@ -51,11 +51,15 @@ class Odd:
     """
 
     name: str
+    kind: str
     write: Callable[[Path], object]
-    kind: str = "flt"
     says: str = ""
     value: float = MARKED
-    ending: str = ".fits"
+
+    @property
+    def ending(self) -> str:
+        endings = {"gzip": ".fits.gz", "bzip2": ".fits.bz2", "tiles": ".fits.fz"}
+        return next((ending for word, ending in endings.items() if word in self.name), ".fits")
 
 
 @lru_cache

@@ -22,11 +22,6 @@ def read(path):
         return exposure.product, exposure
 
 
-def test_number_of_odd_files():
-    assert len(ODD_FILES) >= 40
-    assert len({odd.name for odd in ODD_FILES}) == len(ODD_FILES)
-
-
 @pytest.mark.parametrize("odd", ODD_FILES, ids=lambda odd: odd.name)
 def test_odd_file_is_read_or_rejected(tmp_path, odd):
     path = tmp_path / f"odd{odd.ending}"
