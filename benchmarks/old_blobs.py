@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from blobwatch.instrument.blobs import blob_snr, draw_old_blobs, overlap, unit_shape
+from blobwatch.instrument.blobs import blob_snr, draw_old_blobs, overlap
 from blobwatch.predict import Predictor
 from blobwatch.progress import track
 
@@ -28,8 +28,7 @@ def main(models):
             frame = rng.normal(0.0, NOISE, (1024, 1024)).astype(np.float32)
             blobs = draw_old_blobs(rng)
             for blob in blobs:
-                stamp, x0, y0 = unit_shape(blob)
-                region, part = overlap(stamp, x0, y0, frame.shape)
+                region, part = overlap(*blob.unit_shape(), frame.shape)
                 frame[region] += blob.depth * part
             found = predictor(frame).blobs
             x, y = (np.array([getattr(one, axis) for one in found]) for axis in "xy")

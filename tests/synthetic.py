@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from blobwatch.dataset.shards import Shard
 from blobwatch.dataset.subframes import Frame, Recipe, cut_subframes
-from blobwatch.instrument.blobs import Blob, overlap, transmission, unit_shape
+from blobwatch.instrument.blobs import Blob, overlap, transmission
 from blobwatch.instrument.exposures import write_flt
 
 NOISE = 0.01  # per pixel, fraction of the background
@@ -19,8 +19,7 @@ def image_with_blobs(blobs: list[Blob], seed: int = 0, noise: float = NOISE) -> 
     """Return a difference image of white noise and blobs, shape (1024, 1024), float32."""
     image = np.random.default_rng(seed).normal(0.0, noise, (1024, 1024))
     for blob in blobs:
-        stamp, x0, y0 = unit_shape(blob)
-        region, part = overlap(stamp, x0, y0, image.shape)
+        region, part = overlap(*blob.unit_shape(), image.shape)
         image[region] += blob.depth * part
     return image.astype(np.float32)
 

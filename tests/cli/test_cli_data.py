@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from blobwatch.files import file_hash
-from blobwatch.instrument.blobs import Blob, unit_shape
+from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.templates import FILE, read_templates
 
 
@@ -18,7 +18,7 @@ def save_cutouts(path, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     cutouts = {}
     for name, half_width in (("1", 4.0), ("2", 6.5)):
-        stamp, _, _ = unit_shape(Blob(50.0, 50.0, half_width, 1.0))
+        stamp, _, _ = Blob(50.0, 50.0, half_width, 1.0).unit_shape()
         cutouts[name] = np.clip(2.5 * stamp + rng.standard_normal(stamp.shape), -3, 3)
     cutouts["27"] = rng.standard_normal((15, 15))
     np.save(path, cutouts)

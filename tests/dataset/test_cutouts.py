@@ -7,7 +7,7 @@ import pytest
 
 from blobwatch.dataset.cutouts import SIDES, create_template, create_templates, render_blob
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.blobs import Blob, draw_blob, unit_shape
+from blobwatch.instrument.blobs import Blob, draw_blob
 from blobwatch.instrument.templates import TemplateBlob
 
 KNOWN = Blob(x=400.0, y=300.0, half_width=6.0, depth=1.0)
@@ -19,7 +19,7 @@ def cutout_of(
     """Return a square cutout with noise, in sigma, clipped at 3 like the predecessor's."""
     middle = (side - 1) / 2
     blob = replace(blob, x=middle + at[0], y=middle + at[1], depth=1.0)
-    strength = snr / np.sqrt((unit_shape(blob)[0] ** 2).sum())
+    strength = snr / np.sqrt((blob.unit_shape()[0] ** 2).sum())
     noise = np.random.default_rng(seed).standard_normal((side, side))
     return np.clip(strength * render_blob(blob, noise.shape) + noise + level, -3.0, 3.0)
 

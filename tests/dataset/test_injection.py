@@ -17,7 +17,7 @@ from blobwatch.dataset.injection import (
 )
 from blobwatch.dataset.shapes import LobedBlob
 from blobwatch.images.tiling import Tile
-from blobwatch.instrument.blobs import Blob, blob_snr, unit_shape
+from blobwatch.instrument.blobs import Blob, blob_snr
 
 BLOB = Blob(x=400.3, y=300.7, half_width=6.0, depth=0.08)
 X0, Y0 = 300, 200  # of the cut
@@ -36,7 +36,7 @@ def test_injection_is_proportional_to_light():
     np.testing.assert_allclose(added, full * light, rtol=1e-12, atol=0)
     assert full.max() == pytest.approx(BLOB.depth, rel=0.01)
     assert np.unravel_index(full.argmax(), full.shape) == (101, 100)  # y 300.7 - 200, x 400.3 - 300
-    stamp, left, bottom = unit_shape(BLOB)
+    stamp, left, bottom = BLOB.unit_shape()
     full[bottom - Y0 : bottom - Y0 + stamp.shape[0], left - X0 : left - X0 + stamp.shape[1]] = 0.0
     assert not full.any()
 
@@ -45,7 +45,7 @@ def test_injection_is_proportional_to_light():
 def test_stamp_border_is_faint(draw):
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        stamp, _, _ = unit_shape(draw(rng, *rng.uniform(5, 1018, 2)))
+        stamp, _, _ = draw(rng, *rng.uniform(5, 1018, 2)).unit_shape()
         assert np.abs([stamp[[0, -1]], stamp[:, [0, -1]].T]).max() < 0.005
         assert np.abs(stamp[[0, 0, -1, -1], [0, -1, 0, -1]]).max() < 1e-4
         assert stamp.max() <= 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from blobwatch.dataset.cutouts import render_blob
 from blobwatch.dataset.shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
-from blobwatch.instrument.blobs import blob_snr, depth_at_snr, unit_shape
+from blobwatch.instrument.blobs import blob_snr, depth_at_snr
 
 X, Y = 300.3, 500.7
 
@@ -20,7 +20,7 @@ def blobs() -> list[LobedBlob]:
 
 def moments(blob: LobedBlob) -> tuple[float, float, float]:
     """Return the centre of light, and the angle (0 to pi) of the long axis."""
-    stamp, x0, y0 = unit_shape(blob)
+    stamp, x0, y0 = blob.unit_shape()
     v, u = np.indices(stamp.shape)
     x, y = (stamp * u).sum() / stamp.sum(), (stamp * v).sum() / stamp.sum()
     u, v = u - x, v - y
@@ -36,14 +36,14 @@ def test_centre_of_light_is_blob_position(blobs):
 
 def test_shapes_have_unit_peak_and_cutoff(blobs):
     for blob in blobs:
-        stamp = unit_shape(blob)[0]
+        stamp = blob.unit_shape()[0]
         assert stamp.max() == 1.0
         assert stamp.min() == 0.0
         assert stamp[stamp > 0].min() >= CUTOFF
 
 
 def test_sizes_and_forms_cover_range(blobs):
-    widths = [2 * np.sqrt((unit_shape(blob)[0] > 0.5).sum() / np.pi) for blob in blobs]
+    widths = [2 * np.sqrt((blob.unit_shape()[0] > 0.5).sum() / np.pi) for blob in blobs]
     assert min(widths) < 4.8  # the FWHM of real blobs: 4.8 to 25 px
     assert max(widths) > 24
     assert np.mean(np.array(widths) > 10) > 0.3  # large ones of low surface brightness
@@ -60,11 +60,11 @@ def test_orientations_cover_all_directions(blobs):
 def test_single_lobe_has_expected_form():
     lobe = Lobe(0.0, 0.0, 6.0, axis_ratio=2.0, angle=np.pi / 6, exponent=2.0, edge=8.0, weight=0.7)
     blob = LobedBlob(x=X, y=Y, half_width=6.0, depth=0.1, lobes=(lobe,))
-    stamp, x0, y0 = unit_shape(blob)
+    stamp, x0, y0 = blob.unit_shape()
     inside = stamp > 0.5
     assert inside.sum() == pytest.approx(2 * np.pi * 6.0**2, rel=0.03)
     assert moments(blob)[2] == pytest.approx(np.pi / 6 + np.pi / 2, abs=0.02)  # the longer side is across
-    ring = unit_shape(replace(blob, lobes=(replace(lobe, hole=0.5),)))[0]
+    ring = replace(blob, lobes=(replace(lobe, hole=0.5),)).unit_shape()[0]
     middle = round(Y) - y0, round(X) - x0
     assert stamp[middle] == pytest.approx(1.0, abs=0.01)
     assert ring[middle] == pytest.approx(0.4, abs=0.05)  # of its brightest pixel
@@ -75,4 +75,4 @@ def test_snr_of_lobed_blob_matches_image(blobs):
     loud = replace(blob, depth=depth_at_snr(blob, 15.0, 0.01))
     assert blob_snr(loud, 0.01) == pytest.approx(15.0)
     assert np.sqrt((render_blob(loud, (1024, 1024)) ** 2).sum()) / 0.01 == pytest.approx(15.0)
-    assert render_lobes(replace(loud, depth=1.0))[0] is unit_shape(loud)[0]  # rendered once for all depths
+    assert render_lobes(replace(loud, depth=1.0))[0] is loud.unit_shape()[0]  # rendered once for all depths

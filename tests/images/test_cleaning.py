@@ -8,7 +8,7 @@ import pytest
 from blobwatch.errors import BlobwatchError
 from blobwatch.images import cleaning
 from blobwatch.images.cleaning import CleanFrame, clean_frame, fill_unknown
-from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap
 from blobwatch.instrument.detector import DEATH_STAR
 
 SIZE = 1024
@@ -110,7 +110,7 @@ def grid_of_blobs(rng: np.random.Generator, cells: list[tuple[float, float]]) ->
 
 def amplitude(image: np.ndarray, blob: Blob, known: np.ndarray) -> float:
     """Fit the amplitude of the shape of a blob."""
-    region, part = overlap(*unit_shape(blob), image.shape)
+    region, part = overlap(*blob.unit_shape(), image.shape)
     part = np.where(known[region], part, 0.0)
     return float((part * np.where(known[region], image[region], 0.0)).sum() / (part**2).sum())
 
@@ -119,7 +119,7 @@ def amplitude_changes(image: np.ndarray, blobs: list[tuple[Blob, float]]) -> lis
     """Return the relative change of each amplitude by cleaning."""
     before, frame = clean_frame(image), image.copy()
     for blob, snr in blobs:
-        region, part = overlap(*unit_shape(blob), image.shape)
+        region, part = overlap(*blob.unit_shape(), image.shape)
         frame[region] += (depth_at_snr(blob, snr, 1.0) * part).astype(np.float32)
     after = clean_frame(frame)
     known = np.isfinite(after.image) & ~before.masked
@@ -156,7 +156,7 @@ def test_peak_of_a_small_deep_blob_is_not_masked(half_width, exponent, edge, no_
         for y in range(40, 1000, 60):
             left, up = rng.uniform(-0.5, 0.5, 2)
             blob = Blob(x + left, y + up, half_width, 1.0, 1.08, exponent, edge)
-            region, part = overlap(*unit_shape(blob), image.shape)
+            region, part = overlap(*blob.unit_shape(), image.shape)
             image[region] += depth_at_snr(blob, rng.uniform(20, 200), 1.0) * part
             image[y + 1, x + 1] = 500.0  # a bad pixel in it
             peaks[region] |= part > 0.3

@@ -8,7 +8,7 @@ from blobwatch.images import cleaning
 from blobwatch.images.preparation import prepare_frame
 from blobwatch.images.scaling import CLIP
 from blobwatch.images.whitening import noise_at_blob_scale
-from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, overlap
 from blobwatch.instrument.contaminants import add_line
 from blobwatch.robustness import noise
 
@@ -30,7 +30,7 @@ def frame(true: np.ndarray = SPECTRA["white"], seed: int = 1) -> np.ndarray:
 def add_blobs(image: np.ndarray, blobs: list[Blob]) -> np.ndarray:
     image = image.copy()
     for blob in blobs:
-        region, part = overlap(*unit_shape(blob), image.shape)
+        region, part = overlap(*blob.unit_shape(), image.shape)
         image[region] += (blob.depth * part).astype(np.float32)
     return image
 
@@ -65,7 +65,7 @@ def measure_shape(true: np.ndarray, half_width: float) -> tuple[np.ndarray, np.n
     added = (after.scaled - before.scaled) * noise_at_blob_scale(before.spectrum)
     amplitudes, likenesses = [], []
     for blob in blobs:
-        region, part = overlap(*unit_shape(blob), image.shape)
+        region, part = overlap(*blob.unit_shape(), image.shape)
         product = (added[region] * part).sum()
         amplitudes.append(product / (part**2).sum() / blob.depth)
         likenesses.append(product / np.sqrt((added[region] ** 2).sum() * (part**2).sum()))

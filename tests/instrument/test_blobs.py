@@ -16,7 +16,6 @@ from blobwatch.instrument.blobs import (
     parametric_shape,
     radius_at,
     transmission,
-    unit_shape,
 )
 
 
@@ -137,9 +136,9 @@ def test_collar_sign_and_strength(strength, edge):
 
 def test_collar_fades_at_stamp_edge_and_changes_snr():
     blob = Blob(300.3, 701.8, half_width=5.0, depth=0.1, axis_ratio=0.7, edge=25.0, collar=0.2)
-    stamp, _, _ = unit_shape(blob)
+    stamp, _, _ = blob.unit_shape()
     assert np.abs([*stamp[0], *stamp[-1], *stamp[:, 0], *stamp[:, -1]]).max() < 0.001
-    assert stamp.shape[0] > unit_shape(replace(blob, collar=0.0))[0].shape[0]
+    assert stamp.shape[0] > replace(blob, collar=0.0).unit_shape()[0].shape[0]
     assert blob_snr(blob, 0.01) == pytest.approx(10 * np.sqrt((stamp**2).sum()))
     assert blob_snr(blob, 0.01) > blob_snr(replace(blob, collar=0.0), 0.01)
 
@@ -163,8 +162,7 @@ def test_blob_at_asymmetric_position():
     "place", [(-30.0, 500.0), (500.0, 1100.0), (0.0, 0.0), (1023.0, 2.0), (-3.0, 1026.0)]
 )
 def test_blob_at_frame_edge_is_clipped(place):
-    stamp, x0, y0 = unit_shape(Blob(*place, 7.0, 0.2))
-    region, part = overlap(stamp, x0, y0, (1024, 1024))
+    region, part = overlap(*Blob(*place, 7.0, 0.2).unit_shape(), (1024, 1024))
     assert np.empty((1024, 1024))[region].shape == part.shape
     assert transmission([Blob(*place, 7.0, 0.2)]).shape == (1024, 1024)
 

@@ -24,7 +24,6 @@ from blobwatch.instrument.blobs import (
     depth_at_snr,
     half_width_at,
     parametric_shape,
-    unit_shape,
 )
 from blobwatch.instrument.templates import (
     FILE,
@@ -59,7 +58,7 @@ def test_template_shape_is_at_blob_position():
     one = template()
     own = [value - one.profile.shape[0] // 2 for value in centroid(one.profile)]
     for x, y in ((300.0, 400.0), (300.37, 400.81), (299.5, 3.2), (0.2, 1023.0)):
-        stamp, x0, y0 = unit_shape(placed(one, x, y))
+        stamp, x0, y0 = placed(one, x, y).unit_shape()
         found = centroid(stamp)
         assert stamp.sum() == pytest.approx(one.profile.sum())
         assert (found[0] + x0 - own[0], found[1] + y0 - own[1]) == pytest.approx((x, y), abs=0.02)
@@ -86,7 +85,7 @@ def test_two_templates_at_one_place_are_two_blobs():
     one, two = template("1"), template("2", steep=0.05)
     assert placed(one, *PLACE) != placed(two, *PLACE)
     assert placed(one, *PLACE) == placed(one, *PLACE)
-    assert not np.array_equal(unit_shape(placed(one, *PLACE))[0], unit_shape(placed(two, *PLACE))[0])
+    assert not np.array_equal(placed(one, *PLACE).unit_shape()[0], placed(two, *PLACE).unit_shape()[0])
     assert placed(one, *PLACE).as_dict().keys() == Blob(1.0, 2.0, 3.0, 0.1).as_dict().keys()
 
 

@@ -14,7 +14,7 @@ from blobwatch.dataset.shards import read_shard, read_split
 from blobwatch.dataset.subframes import FAINT
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, folder_listing, read_table
-from blobwatch.instrument.blobs import Blob, unit_shape
+from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.differences import write_difference
 from blobwatch.instrument.templates import read_templates, write_templates
 from blobwatch.lineage.fingerprint import EXPOSURES
@@ -245,7 +245,7 @@ def templated(season, tmp_path, share: float) -> Path:
 
 def cutout(seed: int) -> np.ndarray:
     """Return a cutout of a blob of 15 pixels, in sigma."""
-    stamp, _, _ = unit_shape(Blob(100.0, 100.0, half_width=6.0, depth=1.0))
+    stamp, _, _ = Blob(100.0, 100.0, half_width=6.0, depth=1.0).unit_shape()
     middle = stamp.shape[0] // 2
     inner = stamp[middle - 7 : middle + 8, middle - 7 : middle + 8]
     return 3.0 * inner + np.random.default_rng(seed).normal(0.0, 0.5, inner.shape)

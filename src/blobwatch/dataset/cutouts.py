@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.instrument.blobs import Blob, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, overlap
 from blobwatch.instrument.templates import Template
 
 # Pixels. Blobs are 10-20 pixels wide: smaller cutouts have no border, larger ones contain more than a blob.
@@ -137,7 +137,6 @@ def fit_superellipse(image: np.ndarray) -> Blob:
 def render_blob(blob: Blob, image_shape: tuple[int, int]) -> np.ndarray:
     """Return an image of a blob on a zero background."""
     image = np.zeros(image_shape)
-    stamp, x0, y0 = unit_shape(replace(blob, depth=1.0))
-    region, part = overlap(stamp, x0, y0, image_shape)
+    region, part = overlap(*replace(blob, depth=1.0).unit_shape(), image_shape)
     image[region] = blob.depth * part
     return image

@@ -8,7 +8,7 @@ import numpy as np
 from blobwatch.dataset.shapes import draw_lobed
 from blobwatch.images.tiling import Tile
 from blobwatch.instrument import wfc3ir
-from blobwatch.instrument.blobs import Blob, depth_at_snr, draw_blob, half_width_at, overlap, unit_shape
+from blobwatch.instrument.blobs import Blob, depth_at_snr, draw_blob, half_width_at, overlap
 from blobwatch.instrument.templates import Template, TemplateBlob
 
 MIN_SEPARATION = 14.0  # pixels between the centres of injected blobs; edges may touch
@@ -32,7 +32,7 @@ def inject_blob(cut: np.ndarray, light: np.ndarray, blob: Blob, x0: int, y0: int
     x0, y0 : int
         Frame position of ``cut[0, 0]``.
     """
-    stamp, left, bottom = unit_shape(blob)
+    stamp, left, bottom = blob.unit_shape()
     region, part = overlap(stamp, left - x0, bottom - y0, cut.shape)
     cut[region] += blob.depth * part * light[region]
 

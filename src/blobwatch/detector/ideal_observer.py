@@ -7,7 +7,7 @@ import numpy as np
 
 from blobwatch.detector.baselines import find_snr_peaks
 from blobwatch.images.peaks import Peaks
-from blobwatch.instrument.blobs import Blob, unit_shape
+from blobwatch.instrument.blobs import Blob
 
 HALF_WIDTHS = (2.4, 2.9, 3.4, 4.1, 4.9, 5.9, 7.0, 8.4, 10.0, 12.0)  # pixels
 EXPONENTS = (1.05, 1.5)
@@ -26,7 +26,7 @@ def shape_bank() -> list[np.ndarray]:
         Blob(0.0, 0.0, half_width, 1.0, edge=edge, **RING)
         for half_width, edge in itertools.product(RING_HALF_WIDTHS, EDGES)
     ]
-    stamps = [unit_shape(blob)[0] for blob in shapes]
+    stamps = [blob.unit_shape()[0] for blob in shapes]
     return [stamp / np.sqrt((stamp**2).sum()) for stamp in stamps]
 
 

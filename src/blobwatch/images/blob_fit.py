@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blobwatch.instrument.blobs import Blob, half_width_at, overlap, radius_at, unit_shape
+from blobwatch.instrument.blobs import Blob, half_width_at, overlap, radius_at
 
 # Half-widths in units of the expected one: a few to find the position, then more.
 ROUGH = (0.7, 1.0, 1.35)
@@ -83,8 +83,7 @@ def fit_sizes(
 
 def cut_stamp(image: np.ndarray, trial: Blob, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the shape and the image above the level there; both are 0 at unknown pixels."""
-    stamp, x0, y0 = unit_shape(trial)
-    region, part = overlap(stamp, x0, y0, image.shape)
+    region, part = overlap(*trial.unit_shape(), image.shape)
     values = image[region].astype(np.float64) - level
     known = np.isfinite(values)
     return np.where(known, part, 0.0), np.where(known, values, 0.0)

@@ -64,7 +64,15 @@ class Blob:
         return {field.name: float(getattr(self, field.name)) for field in fields(Blob)}
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
-        """Return `unit_shape`."""
+        """Return the shape of the blob with a peak of 1, averaged over each pixel.
+
+        Returns
+        -------
+        stamp : ndarray, shape (n, n), float64
+            ``depth`` times this is the fraction of light that is lost.
+        x0, y0 : int
+            Pixel of the frame on which ``stamp[0, 0]`` falls; may lie outside.
+        """
         return parametric_shape(replace(self, depth=1.0))
 
 
@@ -116,24 +124,6 @@ def draw_blob(
     )
 
 
-def unit_shape(blob: Blob) -> tuple[np.ndarray, int, int]:
-    """Return the blob's unit-peak shape, averaged over each pixel.
-
-    Parameters
-    ----------
-    blob : Blob
-        Its depth does not matter here.
-
-    Returns
-    -------
-    stamp : ndarray, shape (n, n), float64
-        ``depth`` times this is the fraction of light that is lost.
-    x0, y0 : int
-        Pixel of the frame on which ``stamp[0, 0]`` falls; may lie outside.
-    """
-    return blob.unit_shape()
-
-
 @lru_cache(maxsize=64)
 def parametric_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
     """Return the shape of a parametric blob; cached, because several steps use the same blob."""
@@ -180,21 +170,20 @@ def transmission(blobs: list[Blob], image_shape: tuple[int, int] = (wfc3ir.SIZE,
     """
     passed = np.ones(image_shape)
     for blob in blobs:
-        stamp, x0, y0 = unit_shape(blob)
-        region, part = overlap(stamp, x0, y0, image_shape)
+        region, part = overlap(*blob.unit_shape(), image_shape)
         passed[region] *= 1.0 - blob.depth * part
     return passed
 
 
 def blob_snr(blob: Blob, noise: float) -> float:
     """Return the SNR: amplitude of the unit-norm shape over the noise per pixel (the same unit)."""
-    stamp, _, _ = unit_shape(blob)
+    stamp, _, _ = blob.unit_shape()
     return float(blob.depth * np.sqrt((stamp**2).sum()) / noise)
 
 
 def depth_at_snr(blob: Blob, snr: float, noise: float) -> float:
     """Return the depth at which a blob of this shape has a given SNR."""
-    stamp, _, _ = unit_shape(blob)
+    stamp, _, _ = blob.unit_shape()
     return float(snr * noise / np.sqrt((stamp**2).sum()))
 
 
