@@ -14,7 +14,7 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import read_difference
 from blobwatch.instrument.exposure_files import ExposureFile, describe_file
 from blobwatch.instrument.exposures import Exposure, read_exposure
-from blobwatch.instrument.fitsfile import open_fits
+from blobwatch.instrument.fitsfile import is_constant, open_fits
 from blobwatch.instrument.keywords import merge_headers
 from blobwatch.instrument.kinds import is_difference
 from blobwatch.overrules import Overrule
@@ -132,8 +132,9 @@ def inspect(
 
 def describe_extension(number: int, hdu) -> dict:
     """Describe an extension."""
-    constant = hdu.is_image and not hdu.shape and "PIXVALUE" in hdu.header
-    stored = f"constant {hdu.header['PIXVALUE']}" if constant else type(hdu).__name__.removesuffix("HDU")
+    stored = type(hdu).__name__.removesuffix("HDU")
+    if is_constant(hdu):
+        stored = f"constant {hdu.header['PIXVALUE']}"
     shape = list(hdu.shape) if hdu.is_image else []
     return {"number": number, "name": hdu.name, "version": hdu.ver, "shape": shape, "stored": stored}
 
