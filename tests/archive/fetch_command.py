@@ -7,7 +7,6 @@ import sys
 
 import pytest
 from archive.mast_server import ArchiveFile, MastServer
-from tenacity import wait_none
 
 DAY = 57400.25  # 2016-01-13
 
@@ -29,7 +28,7 @@ def archive(monkeypatch):
 
     from blobwatch.archive import download
 
-    monkeypatch.setattr(download, "WAIT", wait_none())
+    monkeypatch.setattr(download, "WAIT", 0.0)
     with MastServer(make_files()) as server:
         monkeypatch.setattr(PortalAPI, "MAST_REQUEST_URL", f"{server.url}/api/v0/invoke")
         monkeypatch.setattr(

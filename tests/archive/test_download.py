@@ -5,7 +5,6 @@ import io
 
 import pytest
 from astropy.io import fits
-from tenacity import wait_none
 
 from blobwatch.archive import download as module
 from blobwatch.archive.download import (
@@ -62,7 +61,7 @@ def fail(_):
 
 @pytest.fixture
 def target(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WAIT", wait_none())
+    monkeypatch.setattr(module, "WAIT", 0.0)
     return tmp_path / "icxx01aaq_flt.fits"
 
 

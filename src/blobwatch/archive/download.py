@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
+import random
+import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_json
@@ -17,7 +17,7 @@ from blobwatch.progress import print_message
 
 CHUNK = 1 << 16  # bytes; an interruption loses at most one chunk
 TRIES = 6  # consecutive tries without new bytes: half a minute in total
-WAIT = wait_exponential_jitter(initial=1, max=30)  # seconds; jitter spreads the retries of many clients
+WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds; doubled after each failure
 PARTIAL = ".{}.partial-fetch"  # git and DVC ignore such names
 FITS_START = b"SIMPLE  ="
 
@@ -83,8 +83,7 @@ class PartialFile:
         self.stream = self.path.open("a+b")
         self.stream.seek(0)
         self.hash = hashlib.file_digest(self.stream, "md5")
-        self.received = self.max_received = self.stream.tell()
-        self.failed_tries = 0  # consecutive tries without new bytes
+        self.received = self.stream.tell()
 
     def read_state(self) -> dict:
         """Return the stored state, empty if it is absent, damaged or of another file."""
@@ -196,39 +195,28 @@ def fetch_file(
 
 def download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
     """Download the missing bytes of a file, with retries."""
-
-    def pause(state: RetryCallState) -> float:
-        state.attempt_number = max(1, part.failed_tries)  # new bytes restart the backoff
-        return WAIT(state)
-
-    retry = Retrying(
-        retry=retry_if_exception_type(TransientError),
-        stop=lambda _: part.failed_tries >= TRIES,
-        wait=pause,
-        before_sleep=lambda state: print_retry(state, part),
-        reraise=True,
-    )
-    retry(try_download, part, request, report)
-
-
-def try_download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
-    """Download the missing bytes of a file with one request."""
-    try:
-        if part.received != part.total:
-            response = request(part.received, part.state.get("validator", ""))
-            with closing(response.chunks):
-                write_response(part, response, report)
-        if part.state.get("md5") not in ("", None, part.md5):
-            part.reset()
-            raise TransientError("the received bytes do not match the MD5 of the file")
-    except StaleDataError:
-        part.reset()
-        part.failed_tries += 1
-        raise
-    except TransientError:
-        part.failed_tries = 0 if part.received > part.max_received else part.failed_tries + 1
-        part.max_received = max(part.received, part.max_received)
-        raise
+    failures, most = 0, part.received  # consecutive tries without new bytes
+    while True:
+        try:
+            if part.received != part.total:
+                response = request(part.received, part.state.get("validator", ""))
+                with closing(response.chunks):
+                    write_response(part, response, report)
+            if part.state.get("md5") not in ("", None, part.md5):
+                part.reset()
+                raise TransientError("the received bytes do not match the MD5 of the file")
+            return
+        except TransientError as error:
+            if isinstance(error, StaleDataError):
+                part.reset()
+            failures = 0 if part.received > most else failures + 1
+            most = max(part.received, most)
+            if failures == TRIES:
+                raise
+            seconds = min(WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)
+            again = f"resuming from byte {part.received}" if part.received else "retrying"
+            print_message(f"{part.target.name}: {error}; {again} in {seconds:.0f} s", "yellow")
+            time.sleep(seconds)
 
 
 def write_response(part: PartialFile, response: RangeResponse, report: Callable[[int], None]) -> None:
@@ -245,10 +233,3 @@ def write_response(part: PartialFile, response: RangeResponse, report: Callable[
         part.total = part.received
     if part.received != part.total:
         raise TransientError(f"the connection broke off at {part.received} of {part.total} bytes")
-
-
-def print_retry(state: RetryCallState, part: PartialFile) -> None:
-    """Print the error of a try, and when the next one starts."""
-    error, seconds = state.outcome.exception(), state.next_action.sleep
-    again = f"resuming from byte {part.received}" if part.received else "retrying"
-    print_message(f"{part.target.name}: {error}; {again} in {seconds:.0f} s", "yellow")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.progress import DownloadColumn, TransferSpeedColumn
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from blobwatch.archive import cloud, download, mast
 from blobwatch.archive.download import PartialFile, RequestRange, TransientError, fetch_file
@@ -55,7 +55,7 @@ def find_products(query: Query) -> list[Product]:
     retry = Retrying(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_attempt(QUERY_TRIES),
-        wait=download.WAIT,
+        wait=wait_exponential(download.WAIT),
         reraise=True,
     )
     try:
