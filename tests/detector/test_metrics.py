@@ -76,11 +76,6 @@ def test_match_radius_is_inclusive():
     assert match_blobs(data, [peaks((56.01, 50.0, 0.9))], 6.0).hit[0] == 0.0
 
 
-def test_match_blobs_without_blobs_and_detections():
-    result = match_blobs(shard_with([[], []]), [EMPTY, EMPTY], 6.0)
-    assert [len(part) for part in (result.hit, result.error, result.false)] == [0, 0, 0]
-
-
 def false_ones(probabilities) -> Matches:
     values = np.array(probabilities, dtype=float)
     return Matches(np.empty(0), np.empty(0), values, np.zeros(len(values), dtype=int))

@@ -68,17 +68,17 @@ def uninterrupted(train_set, val_set, tmp_path_factory):
     return network, progress
 
 
-def test_same_seed_gives_identical_weights(uninterrupted, train_set, val_set, tmp_path):
+def test_weights_depend_on_seed_only_and_finished_training_is_not_continued(
+    uninterrupted, train_set, val_set, tmp_path
+):
     network, progress = uninterrupted
-    again = new_network()
-    assert train(again, train_set, val_set, PLAN, tmp_path / "c.safetensors").history == progress.history
-    assert bits(again) == bits(network)
-
-
-def test_different_seed_gives_different_weights(uninterrupted, train_set, val_set, tmp_path):
-    other = new_network()
-    train(other, train_set, val_set, replace(PLAN, seed=6), tmp_path / "c.safetensors")
-    assert bits(other) != bits(uninterrupted[0])
+    path, seen = tmp_path / "c.safetensors", []
+    again, finished, other = (new_network() for _ in range(3))
+    assert train(again, train_set, val_set, PLAN, path).history == progress.history
+    train(finished, train_set, val_set, PLAN, path, on_epoch=seen.append)
+    assert seen == []
+    train(other, train_set, val_set, replace(PLAN, seed=6), tmp_path / "other.safetensors")
+    assert bits(again) == bits(finished) == bits(network) != bits(other)
 
 
 def test_training_reduces_loss_and_records_history(uninterrupted):
@@ -95,21 +95,24 @@ class Stopped(Exception):
     """Simulate the end of the process."""
 
 
-@pytest.mark.parametrize("last", [0, 1])
-def test_training_resumes_between_epochs(uninterrupted, train_set, val_set, tmp_path, last):
-    def on_epoch(row):
-        if row["epoch"] == last:
-            raise Stopped
+def stop(row):
+    raise Stopped
 
-    path = tmp_path / "c.safetensors"
+
+@pytest.mark.parametrize("name", ["compact", "predecessor"])
+def test_training_resumes_between_epochs(tmp_path, name):
+    # The predecessor has dropout, which is seeded in each epoch.
+    small = replace(PLAN, epochs=2, batch=2, crop=256, crops=1)
+    data, few = easy_subframes(2, seed=3), easy_subframes(2, seed=4)
+    whole, seen, path = new_network(name), [], tmp_path / "two.safetensors"
+    expected = train(whole, data, few, small, tmp_path / "one.safetensors")
     with pytest.raises(Stopped):
-        train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
+        train(new_network(name), data, few, small, path, on_epoch=stop)
     torch.manual_seed(99)  # a new process has another state
-    network, seen = build_network("compact", 8).to(memory_format=torch.channels_last), []
-    progress = train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
-    assert [row["epoch"] for row in seen] == list(range(last + 1, 3))
-    assert progress.history == uninterrupted[1].history
-    assert bits(network) == bits(uninterrupted[0])
+    resumed = build_network(name, 8).to(memory_format=torch.channels_last)
+    assert train(resumed, data, few, small, path, on_epoch=seen.append).history == expected.history
+    assert [row["epoch"] for row in seen] == [1]
+    assert bits(resumed) == bits(whole)
 
 
 KILLED = """
@@ -144,15 +147,6 @@ def test_training_resumes_after_sigkill(uninterrupted, train_set, val_set, tmp_p
     assert bits(network) == bits(uninterrupted[0])
 
 
-def test_finished_training_is_not_continued(uninterrupted, train_set, val_set, tmp_path):
-    path = tmp_path / "c.safetensors"
-    train(new_network(), train_set, val_set, PLAN, path)
-    network, seen = build_network("compact", 8), []
-    train(network, train_set, val_set, PLAN, path, on_epoch=seen.append)
-    assert seen == []
-    assert bits(network) == bits(uninterrupted[0])
-
-
 def with_val_losses(monkeypatch, values: list[float]) -> list[dict[str, bytes]]:
     """Replace the val losses, and record the weights of each epoch."""
     weights, left = [], iter(values)
@@ -167,17 +161,8 @@ def with_val_losses(monkeypatch, values: list[float]) -> list[dict[str, bytes]]:
 
 def test_training_ends_with_weights_of_last_epoch(monkeypatch, train_set, val_set, tmp_path):
     # The val loss has no influence: the learning rate is lowest in the last epoch.
-    weights = with_val_losses(monkeypatch, [1.0, 2.0, 3.0])
-
-    def on_epoch(row):
-        if row["epoch"] == 1:
-            raise Stopped
-
-    path = tmp_path / "c.safetensors"
-    with pytest.raises(Stopped):
-        train(new_network(), train_set, val_set, PLAN, path, on_epoch=on_epoch)
-    network = new_network()
-    assert train(network, train_set, val_set, PLAN, path).epoch == 3
+    weights, network = with_val_losses(monkeypatch, [1.0, 2.0, 3.0]), new_network()
+    assert train(network, train_set, val_set, PLAN, tmp_path / "c.safetensors").epoch == 3
     assert bits(network) == weights[2]
     assert weights[2] not in weights[:2]
     assert not network.training
@@ -298,21 +283,3 @@ def test_learning_rate_warms_up_and_decays():
     assert (np.diff(rates[5:]) < 0).all()
     assert 0 < rates[-1] < 0.01 * PLAN.learning_rate
     assert rates[0] > 0
-
-
-def test_dropout_is_reproducible_after_resume(train_set, val_set, tmp_path):
-    # The predecessor has dropout, which is seeded in each epoch.
-    small = replace(PLAN, epochs=2, batch=2, crop=256, crops=1)
-    data, few = easy_subframes(2, seed=3), easy_subframes(2, seed=4)
-
-    def stop(row):
-        raise Stopped
-
-    whole = new_network("predecessor")
-    train(whole, data, few, small, tmp_path / "one.safetensors")
-    with pytest.raises(Stopped):
-        train(new_network("predecessor"), data, few, small, tmp_path / "two.safetensors", on_epoch=stop)
-    torch.manual_seed(3)
-    resumed = build_network("predecessor", 1).to(memory_format=torch.channels_last)
-    train(resumed, data, few, small, tmp_path / "two.safetensors")
-    assert bits(resumed) == bits(whole)

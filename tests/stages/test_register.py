@@ -1,3 +1,5 @@
+"""Stage ``register``: registration, gate, promotion and its reports."""
+
 import json
 import shutil
 
@@ -58,13 +60,6 @@ def retrained_elsewhere(made: Project) -> None:
 def other_inputs(made: Project) -> None:
     (made.root / "src/pkg/loss.py").write_text("weight = 2\n")
     made.commit()
-
-
-def same_weights_of_other_inputs(made: Project) -> None:
-    """Train the same weights under another fingerprint."""
-    other_inputs(made)
-    made.train("one")
-    made.evaluate()
 
 
 def test_first_good_candidate_is_promoted(project):
@@ -191,8 +186,8 @@ def test_modified_candidate_raises_error(project):
 
 def test_identical_weights_need_manual_promotion(project):
     run(project)
-    same_weights_of_other_inputs(project)
-    decision = run(project)
+    other_inputs(project)
+    decision = again(project, "one")
     assert (decision["verdict"], decision["version"]) == ("held", 2)
     assert "identical to the champion, version 1" in decision["reasons"][0]
     promote(project.root, 2, "its lineage is the better one")

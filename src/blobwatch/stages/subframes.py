@@ -91,15 +91,11 @@ def make_shard(
     else:
         # The random stream depends on the rootname, so that other exposures do not change this shard.
         rng = np.random.default_rng([seed, 5, *source.rootname.encode()])
-        split = getattr(settings, job.split)
         recipe = Recipe(
-            split.snr,
-            split.blobs,
-            split.contaminated,
-            split.wide,
-            templates if job.split == "train" else (),  # templates are for training only
-            settings.templates,
-            settings.labelled,
+            **getattr(settings, job.split).model_dump(exclude={"count"}),
+            templates=templates if job.split == "train" else (),  # templates are for training only
+            template_share=settings.templates,
+            labelled=settings.labelled,
         )
         shard = cut_subframes(rng, frame, job.count, recipe, job.start)
     path = Path(job.split) / f"{source.rootname}.npz"
