@@ -1,16 +1,21 @@
 """A project after a run of the pipeline with small numbers."""
 
+import io
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import warnings
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
 
+from blobwatch.cli import main
 from blobwatch.lineage.fingerprint import USER_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,27 +36,26 @@ class SmallProject:
 
     root: Path
 
-    def call(self, *command: str, status: int | None = 0, **environment: str) -> subprocess.CompletedProcess:
-        own = {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "true", "COLUMNS": "200"}
-        own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        own |= {"GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org"}
-        own |= {"GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.org"}
-        inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=inherited | own | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if status is not None:
-            assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+    def call(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command in a process; fail if its exit status is not 0."""
+        with environ(environment):
+            done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+        return check(done, 0)
 
-    def blobwatch(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess:
-        return self.call(sys.executable, "-m", "blobwatch.cli", *arguments, status=status)
+    def blobwatch(self, *arguments: str, status: int | None = 0, **environment: str):
+        """Run a command in this process, since each start of Python costs seconds."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with ExitStack() as stack:
+            for context in (environ(environment), chdir(self.root), redirect_stdout(out), redirect_stderr(err)):
+                stack.enter_context(context)
+            stack.enter_context(warnings.catch_warnings())
+            stack.enter_context(patch.object(sys, "argv", ["blobwatch", *arguments]))
+            warnings.resetwarnings()  # pytest makes them errors
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+        return check(subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue()), status)
 
     def dvc(self, *arguments: str, **named) -> subprocess.CompletedProcess:
         return self.call(sys.executable, "-m", "dvc", *arguments, **named)
@@ -78,6 +82,23 @@ class SmallProject:
         """Change numbers of ``params.yaml``."""
         content = yaml.safe_load((self.root / "params.yaml").read_text())
         (self.root / "params.yaml").write_text(yaml.safe_dump(replace_values(content, sections)))
+
+
+def environ(own: dict[str, str]):
+    """Return a context with the variables of the user's commands."""
+    values = {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "true", "COLUMNS": "200"}
+    values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for role in ("AUTHOR", "COMMITTER"):
+        values |= {f"GIT_{role}_NAME": "Test", f"GIT_{role}_EMAIL": "test@example.org"}
+    inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    return patch.dict(os.environ, inherited | values | own, clear=True)
+
+
+def check(done: subprocess.CompletedProcess, status: int | None) -> subprocess.CompletedProcess:
+    if status is not None:
+        assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 def replace_values(params: dict, values: dict) -> dict:
@@ -114,10 +135,13 @@ def build_project(root: Path, blank_database: Path) -> SmallProject:
 
 
 def add_second_version(small: SmallProject) -> SmallProject:
-    """Train a second version at another rate, promote it, and roll back."""
-    small.params(train={"learning_rate": 0.004})
+    """Train a second version at another rate on pinned exposures, promote it, and roll back."""
+    archive = small.root / "data/raw/archive"
+    shutil.copytree(small.root / "data/raw/simulated", archive, ignore=shutil.ignore_patterns("truth.csv"))
+    small.params(train={"learning_rate": 0.004}, data={"exposures": "data/raw/archive"})
+    small.dvc("add", "data/raw/archive")
     small.commit()
-    small.dvc("repro")
+    small.dvc("repro", "register")
     small.git("add", "dvc.lock", "reports")
     small.git("commit", "--quiet", "--message", "outputs of the stages")
     small.blobwatch("promote", "2", "--reason", "another", "--force")

@@ -390,9 +390,7 @@ def test_unfinished_promotion_does_not_block_audit(lab):
     """Audit with an unreachable server and a partly prepared promotion."""
     (lab.root / "models/.promotion/next").mkdir(parents=True)
     (lab.root / "models/.promotion/next/model.onnx").write_text("half")
-    done = lab.call(
-        "python", "-m", "blobwatch.cli", "audit", "--json", MLFLOW_TRACKING_URI="http://127.0.0.1:9", status=0
-    )
+    done = lab.blobwatch("audit", "--json", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert json.loads(done.stdout)["verdict"] == "incomplete"
     assert "does not answer" in done.stderr
     assert lab.audit()["verdict"] == "ok"  # the local store allows recovery

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  loaded once, before the forks
+import mlflow.tracking  # noqa: F401
 from lineage.project import settings
 
 from blobwatch.artefact import STAGING, Model

@@ -17,7 +17,7 @@ pytestmark = [
 TESTS = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(("old", "points"), [(None, 8), (1, 20)])
+@pytest.mark.parametrize(("old", "points"), [(None, 5), (1, 10)])
 def test_promotion_killed_at_any_line_is_consistent(project, old, points):
     version = register(project)
     if old:
