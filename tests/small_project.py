@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -45,11 +45,14 @@ class SmallProject:
     def blobwatch(self, *arguments: str, status: int | None = 0, **environment: str):
         """Run a command in this process, since each start of Python costs seconds."""
         out, err, code = io.StringIO(), io.StringIO(), 0
-        with ExitStack() as stack:
-            for context in (environ(environment), chdir(self.root), redirect_stdout(out), redirect_stderr(err)):
-                stack.enter_context(context)
-            stack.enter_context(warnings.catch_warnings())
-            stack.enter_context(patch.object(sys, "argv", ["blobwatch", *arguments]))
+        with (
+            environ(environment),
+            chdir(self.root),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            warnings.catch_warnings(),
+            patch.object(sys, "argv", ["blobwatch", *arguments]),
+        ):
             warnings.resetwarnings()  # pytest makes them errors
             try:
                 main()
@@ -151,9 +154,14 @@ def add_second_version(small: SmallProject) -> SmallProject:
     return small
 
 
+def copy_or_link(source: str, target: str) -> None:
+    """Copy a file; link it if it is in DVC's cache, whose objects never change."""
+    (os.link if "/.dvc/cache/" in source else shutil.copy2)(source, target)
+
+
 def copy_project(small: SmallProject, root: Path) -> SmallProject:
     """Copy a project and update the paths in its MLflow store."""
-    subprocess.run(["cp", "--recursive", "--reflink=auto", str(small.root), str(root)], check=True)
+    shutil.copytree(small.root, root, symlinks=True, copy_function=copy_or_link)
     places = [
         ("experiments", "artifact_location"),
         ("runs", "artifact_uri"),
