@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow.store.tracking.sqlalchemy_store
+import mlflow.store.tracking.sqlalchemy_store  # loaded once, before the forks
 import mlflow.tracking  # noqa: F401
 from lineage.project import settings
 
