@@ -107,10 +107,7 @@ def print_truth(season: Season, pointing: Pointing, days: float) -> None:
     print(f"{pointing.rootname}, day {pointing.expstart - season.settings.start:.1f}:")
     for moment, blob in season.new:
         if pointing.expstart - days <= moment <= pointing.expstart:
-            age = pointing.expstart - moment
-            print(
-                f"  blob at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob_snr(blob, SIGMA):.1f}, {age:.1f} days old"
-            )
+            print(f"  blob at ({blob.x:.1f}, {blob.y:.1f}), SNR {blob_snr(blob, SIGMA):.1f}")
 
 
 if __name__ == "__main__":
