@@ -22,7 +22,8 @@ help:  ## Print this help
 $(DEMO_READY): requirements.lock pyproject.toml
 	@echo "Installing the core of blobwatch into $(DEMO_VENV) ..."
 	@$(PYTHON) -m venv $(DEMO_VENV)
-	@$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[plot]'
+	@$(DEMO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	    --constraint requirements.lock --editable '.[plot]'
 	@touch $@
 
 demo: $(DEMO_READY)  ## Install only the core and find the blobs in examples/; about a minute
