@@ -50,7 +50,7 @@ def is_runnable(block: tuple[str, str]) -> bool:
     """Return whether a block can be run in a fresh clone."""
     language, content = block
     commands = [line for line in content.splitlines() if language == "python" or line.startswith("$ ")]
-    return any("examples/" in line or line == "$ make demo" for line in commands)
+    return any(line == "$ make demo" or re.search(r"^[^#]*\bexamples\b", line) for line in commands)
 
 
 def update_page(text: str) -> str:

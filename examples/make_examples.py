@@ -29,7 +29,7 @@ STEP = 2.0**-10  # of the background; the noise of a difference is about 10 of t
 def main() -> None:
     """Simulate the exposures, compute their difference images and write the examples."""
     params = load_params()
-    season = plan_season(SEED, params.simulate.model_copy(update={"bad_exposures": 0}))
+    season = plan_example_season(params)
     with TemporaryDirectory() as name:
         folder = Path(name)
         products = process_season(season, params, folder)
@@ -40,6 +40,11 @@ def main() -> None:
         write_plane(products, find_pointing(season, WITHOUT_BLOB), "image", EXAMPLES / "no_blob_diff.fits.fz")
     for day in (THREE_BLOBS, ONE_BLOB, WITHOUT_BLOB):
         print_truth(season, find_pointing(season, day), params.difference.days)
+
+
+def plan_example_season(params: Params) -> Season:
+    """Return a season like that of the pipeline with another seed, without bad exposures."""
+    return plan_season(SEED, params.simulate.model_copy(update={"bad_exposures": 0}))
 
 
 def find_pointing(season: Season, day: float) -> Pointing:

@@ -10,13 +10,12 @@ from conftest import ROOT
 
 from blobwatch.inspection import inspect
 from blobwatch.instrument.differences import read_difference
-from blobwatch.instrument.season import expose, plan_season
+from blobwatch.instrument.season import expose
 from blobwatch.predict import Predictor
-from blobwatch.stages.simulate import create_sky
 
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
-from make_examples import ONE_BLOB, SEED, THREE_BLOBS, WITHOUT_BLOB, find_pointing  # noqa: E402
+from make_examples import ONE_BLOB, SEED, THREE_BLOBS, WITHOUT_BLOB, find_pointing, plan_example_season  # noqa: E402
 
 DAYS = {"three_blobs_flt": THREE_BLOBS, "one_blob_diff": ONE_BLOB, "no_blob_diff": WITHOUT_BLOB}
 FILES = sorted(path.name for path in EXAMPLES.glob("*.fits*"))
@@ -24,8 +23,7 @@ FILES = sorted(path.name for path in EXAMPLES.glob("*.fits*"))
 
 @pytest.fixture(scope="module")
 def example_season(params):
-    own = params.simulate
-    return plan_season(SEED, own.start, own.days, own.exposures, create_sky(own))
+    return plan_example_season(params)
 
 
 def read_true_positions(name: str) -> list[tuple[float, float]]:
