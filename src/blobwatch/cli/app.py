@@ -20,6 +20,7 @@ EXTRAS = {
     "archive": ("astroquery", "boto3", "dask", "distributed", "pyarrow", "requests", "tenacity"),
     "monitor": ("sqlalchemy", "alembic", "apprise", "fastapi", "uvicorn", "jinja2"),
     "team": ("psycopg",),
+    "plot": ("matplotlib",),
 }
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]

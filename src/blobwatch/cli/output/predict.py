@@ -2,7 +2,6 @@
 
 from collections import Counter
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +108,6 @@ def read_stack(path: Path) -> tuple[np.ndarray, str]:
 
 def make_figure_folder(folder: Path) -> None:
     """Create the directory of the figures."""
-    if find_spec("matplotlib") is None:
-        raise BlobwatchError("--plot requires matplotlib. Run: pip install matplotlib")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
