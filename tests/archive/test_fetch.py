@@ -196,10 +196,10 @@ def test_directory_tracked_by_dvc_must_be_present(archive, out):
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("below", "message"), [("", "is a file"), ("below", "not writable")])
-def test_output_must_be_a_directory(archive, out, below, message):
+@pytest.mark.parametrize("below", ["", "below"])
+def test_output_must_be_a_directory(archive, out, below):
     out.touch()
-    with pytest.raises(BlobwatchError, match=message):
+    with pytest.raises(BlobwatchError, match="not writable"):
         fetch_all(out / below)
 
 

@@ -66,15 +66,13 @@ def time_key(row: dict) -> tuple[float, str]:
 
 
 def check_output(out: Path) -> None:
-    """Raise if the output directory is a file, or is tracked by DVC but absent."""
+    """Raise if the output directory is tracked by DVC but absent."""
     pointer = Path(f"{out}.dvc")
     if not out.exists() and pointer.exists():
         raise BlobwatchError(
             f"{out}: absent, but tracked by {pointer}. Restore it with `dvc pull {pointer}` (without a "
             "remote, `dvc checkout`); otherwise this fetch would replace the tracked files"
         )
-    if out.exists() and not out.is_dir():
-        raise BlobwatchError(f"{out}: is a file. Pass a directory with --out")
 
 
 def read_rows(out: Path, product: str) -> dict[str, dict]:
@@ -85,7 +83,6 @@ def read_rows(out: Path, product: str) -> dict[str, dict]:
     BlobwatchError
         If the manifest is invalid, or the directory contains files of another product.
     """
-    check_output(out)
     rows = read_manifest(out / MANIFEST) if (out / MANIFEST).exists() else []
     others = sorted({row["product"] for row in rows} - {product})
     if others:
