@@ -165,6 +165,7 @@ def copy_project(small: SmallProject, root: Path) -> SmallProject:
     places = [
         ("experiments", "artifact_location"),
         ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
         ("model_versions", "source"),
         ("model_versions", "storage_location"),
     ]

@@ -138,7 +138,9 @@ DOORS = {
     "requests": {"archive/mast.py"},
     "boto3": {"archive/cloud.py"},
     "botocore": {"archive/cloud.py"},
-    "mlflow": {f"lineage/tracking/{name}.py" for name in ("store", "runs", "registry", "snapshot")},
+    "mlflow": {
+        f"lineage/tracking/{name}.py" for name in ("store", "runs", "registry", "snapshot", "logged_model")
+    },
     "matplotlib": {
         "figures/instrument.py",
         "figures/explain.py",

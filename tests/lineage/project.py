@@ -111,7 +111,9 @@ class Project:
             }
             for section, names in sections.items()
         }
-        metrics["baselines"] = {"matched_filter": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}}
+        metrics["baselines"] = {
+            "matched_filter": {"subframes": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}}}
+        }
         write_json(self.reports / "metrics.json", metrics)
         (self.reports / "figures").mkdir(exist_ok=True)
         (self.reports / "figures/roc.png").write_bytes(b"png")

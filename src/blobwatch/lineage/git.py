@@ -1,8 +1,10 @@
 """Read access to the project's git repository: checkout, commit and history."""
 
+import re
 import subprocess
 from pathlib import Path
 
+EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/[^/]+")
 INPUTS = (
     "src",
     "params.yaml",
@@ -58,6 +60,12 @@ def commit(root: Path) -> str:
     return git(root, "rev-parse", "HEAD") or ""
 
 
+def commit_time(root: Path, commit: str) -> int | None:
+    """Return the time of a commit in milliseconds; None if it is unknown."""
+    seconds = git(root, "show", "--no-patch", "--format=%ct", commit)
+    return int(seconds) * 1000 if seconds else None
+
+
 def branch(root: Path) -> str:
     """Return the current branch; an empty string if HEAD is detached."""
     return git(root, "symbolic-ref", "--short", "-q", "HEAD") or ""
@@ -79,6 +87,14 @@ def commits_changing(root: Path, path: str, of: str = "--all") -> list[str]:
     """Return the commits that changed a path, newest first."""
     output = git(root, "log", of, "--format=%H", "--", path)
     return output.split() if output else []
+
+
+def experiments(root: Path) -> list[tuple[str, str]]:
+    """Return name and commit of each DVC experiment, sorted by name."""
+    listed = git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or ""
+    references = [line.split() for line in sorted(listed.splitlines())]
+    # refs/exps/<2 digits>/<38 digits>/<name>; DVC keeps others for its own use.
+    return sorted((ref.split("/")[-1], sha) for ref, sha in references if EXPERIMENT.fullmatch(ref))
 
 
 def files_at(root: Path, commit: str, paths: list[str]) -> dict[str, bytes]:

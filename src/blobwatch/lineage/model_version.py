@@ -175,7 +175,7 @@ class ModelVersion:
         """Return the metrics by flat name; values in the log override those of the run."""
         state = self.known.mirror
         run = state.runs.get(self.run_id) if state else None
-        logged = run.metrics if run else {}
+        logged = run.metrics | run.intervals if run else {}
         return logged | (self.record["metrics"] if self.record else {})
 
     @contextmanager

@@ -116,6 +116,12 @@ def find_snapshots(root: Path, made: str | None = None) -> Iterator[Snapshot]:
             yield found
 
 
+def read_snapshot(root: Path, commit: str) -> Snapshot:
+    """Return the ``dvc.lock`` of a commit."""
+    content = git.files_at(root, commit, ["dvc.lock"]).get("dvc.lock", b"")
+    return Snapshot(Path(root), commit, parse_lock(content.decode()))
+
+
 def find_contradiction(snapshot: Snapshot, stage: str) -> str:
     """Describe how ``dvc.lock`` contradicts the receipt of a stage; empty if it does not."""
     entry, where = snapshot.locked[stage], snapshot.place

@@ -15,8 +15,7 @@ from blobwatch.detector.scoring import ScoringResult, score_model
 from blobwatch.lineage.fingerprint import differing_keys
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.promotion.criteria import FLOORS
-from blobwatch.lineage.tracking.registry import DATA
-from blobwatch.lineage.tracking.runs import flat
+from blobwatch.lineage.tracking.runs import DATA, flat
 from blobwatch.params import Params
 from blobwatch.progress import track
 

@@ -121,7 +121,7 @@ def test_fresh_clone_registers_champion_with_its_number(project, tmp_path, blank
     version = registry.get_version(store, 2)
     run = store.client.get_run(version.run_id)
     assert version.tags["commit"] == trained == run.data.tags["mlflow.source.git.commit"]
-    assert run.data.tags["blobwatch.rebuilt"] == "true"
+    assert run.data.tags["blobwatch.rebuilt"] == "rebuilt from git"
     assert run.data.tags["blobwatch.fingerprint"] == fingerprint_of(model).sha256
     assert deployment.next_number(clone.root) == 3
 

@@ -3,7 +3,8 @@ from lineage.project import MLFLOW_WARNING
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take_fingerprint
-from blobwatch.lineage.tracking.logging import RECORDED, metric_values, record_evaluation
+from blobwatch.lineage.tracking.headlines import metric_values
+from blobwatch.lineage.tracking.logging import RECORDED, record_evaluation
 from blobwatch.lineage.tracking.runs import training
 from blobwatch.lineage.tracking.store import open_store
 

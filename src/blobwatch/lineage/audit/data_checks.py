@@ -24,7 +24,7 @@ from blobwatch.lineage.restore import (
     parse_pin,
     read_file,
 )
-from blobwatch.lineage.tracking.logging import metric_values
+from blobwatch.lineage.tracking.headlines import metric_values
 
 METRICS = "reports/evaluate/metrics.json"
 

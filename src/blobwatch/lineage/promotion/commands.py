@@ -10,12 +10,14 @@ from blobwatch.lineage import git
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.promotion import promotion_log
 from blobwatch.lineage.promotion.criteria import FLOORS, Check
-from blobwatch.lineage.promotion.deployment import deploy, finish_deployment, lock_deployment, restore_model
+from blobwatch.lineage.promotion.deployment import deploy, finish_deployment, lock_deployment
 from blobwatch.lineage.promotion.gate import run_gates
+from blobwatch.lineage.promotion.history import restore_model
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
 from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.logging import INTERVAL, metric_values, read_metrics
+from blobwatch.lineage.tracking.headlines import INTERVAL, metric_values, read_headlines
+from blobwatch.lineage.tracking.logging import read_metrics
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
 from blobwatch.progress import console
@@ -142,7 +144,7 @@ def find_metrics(root: Path, store: Store, version, model: Model) -> dict:
             return read_metrics(root / EVALUATION)
     except BlobwatchError:
         pass  # without a candidate or report, use the metrics of the run
-    measured = store.client.get_run(version.run_id).data.metrics
+    measured = read_headlines(store.client.get_run(version.run_id))
     metrics: dict = {}
     for name, (section, *_) in FLOORS.items():
         stem = f"{section}.{name}"

@@ -7,9 +7,7 @@ After a kill, ``finish_deployment`` completes a deployment that is in the log, a
 import os
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,10 +16,9 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, file_lock, write_text
 from blobwatch.lineage import git
 from blobwatch.lineage.promotion import promotion_log
+from blobwatch.lineage.promotion.history import rebuild_version, register_history, restore_model
 from blobwatch.lineage.promotion.promotion_log import LOG
-from blobwatch.lineage.restore import find_files
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.logging import find_or_rebuild_run
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.progress import console
 
@@ -127,7 +124,9 @@ def update_registry(root: Path, store: Store, records: list[dict]) -> tuple[Mode
     model = Model.load(root / CHAMPION)
     if model.files != record["files"]:
         raise BlobwatchError(f"{CHAMPION} is not version {record['version']} of {LOG}. {RESTORE}")
-    run_id = find_or_rebuild_run(store, root, model, commit=record["commit"])
+    if not registry.versions(store):
+        register_history(root, store, records)  # first, since the registry assigns increasing numbers
+    run_id = rebuild_version(root, store, model, record)
     version = registry.register(store, model, run_id, record["commit"], at_least=record["version"])
     number, alias = int(version.version), registry.get_alias(store, registry.CHAMPION)
     if alias is None or (needs_alias(root, store, alias, number, line) and not git.is_side_checkout(root)):
@@ -164,30 +163,6 @@ def require_current_log(root: Path, store: Store) -> None:
             "Run `git pull` and compare your version again. If that promotion was abandoned, delete the "
             f"alias {registry.CHAMPION} of {registry.MODEL} in MLflow and run `blobwatch sync`"
         )
-
-
-@contextmanager
-def restore_model(root: Path, record: dict, store: Store | None = None) -> Iterator[Model]:
-    """Yield the model of a record; its files are found by their hashes.
-
-    Raises
-    ------
-    BlobwatchError
-        If no model folder, git commit, DVC cache or registry contains the files.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        contents, _ = find_files(root, record["files"])
-        for name, content in contents.items():
-            (Path(folder) / name).write_bytes(content)
-        if contents:
-            yield Model.load(folder)
-        elif store and (version := registry.find_version(store, record["files"][MANIFEST])):
-            yield registry.fetch(store, version, Path(folder))
-        else:
-            raise BlobwatchError(
-                f"version {record['version']}: its files are missing in git, DVC's cache and the registry. "
-                f"Run `dvc pull` or `dvc repro` at commit {record['commit'][:12]}"
-            )
 
 
 def ensure_champion(root: Path, store: Store) -> tuple[Model, int] | None:

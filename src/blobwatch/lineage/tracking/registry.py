@@ -11,13 +11,13 @@ from blobwatch.artefact import DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, write_json
 from blobwatch.lineage.origin import fingerprint_of
-from blobwatch.lineage.tracking.logging import log_model
+from blobwatch.lineage.tracking.logged_model import NOTE, log_model
+from blobwatch.lineage.tracking.runs import tag_data
 from blobwatch.lineage.tracking.store import MODEL, Store, create_once, open_store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 SHA256 = "sha256."  # prefix of the tag with the hash of a file
-DATA = "data."  # prefix of the tag with the DVC hash of a data set
 COMMIT = "commit"
 PROMOTION, PROMOTED_BY = "promotion", "promoted_by"  # tags: hash of the log line, and its author
 CLAIM = "blobwatch-promotion"
@@ -47,12 +47,15 @@ def register(store: Store, model: Model, run_id: str, commit: str, at_least: int
     if known is not None:
         return known
     fingerprint = fingerprint_of(model)
-    source = log_model(store, run_id, model)
+    logged = log_model(store, run_id, model)
+    card = store.client.get_run(run_id).data.tags.get(NOTE)
     tags = {"fingerprint": fingerprint.sha256, COMMIT: commit}
     tags |= {f"{SHA256}{name}": sha256 for name, sha256 in model.files.items()}
-    tags |= {f"{DATA}{path}": digest for path, digest in fingerprint.parts["data"].items()}
+    tags |= tag_data(fingerprint.parts["data"])
     while True:
-        version = store.client.create_model_version(MODEL, source, run_id, tags=tags)
+        version = store.client.create_model_version(
+            MODEL, logged.artifact_location, run_id, tags, description=card, model_id=logged.model_id
+        )
         if int(version.version) >= at_least:
             return version
         # MLflow never reuses the number of a deleted version, so this skips one.

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from blobwatch.lineage.tracking.store import FINGERPRINT, Store, open_store
 REBUILT = "blobwatch.rebuilt"
 IS_DIRTY = "blobwatch.dirty"
 COMMIT = "mlflow.source.git.commit"
+EXPERIMENT_NAME = "dvc.experiment"  # tag: name of the DVC experiment
+KIND = "kind"  # tag: network or baseline
+DATA = "data."  # prefix of the tag with the DVC hash of a data set
 SAMPLES_EVERY = 10  # seconds between two samples of the system metrics
 
 
@@ -50,20 +54,33 @@ def find_run(store: Store, fingerprint: str, unfinished: bool = False):
     return next((run for run in found if (run.info.status != "FINISHED") == unfinished), None)
 
 
-def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[str, str] | None = None):
-    """Create a run with parameters, DVC hashes of the data, commit and fingerprint."""
+def create_run(
+    store: Store,
+    root: Path,
+    fingerprint: Fingerprint,
+    tags: dict[str, str] | None = None,
+    start: int | None = None,
+):
+    """Create a run with parameters, DVC hashes of the data, commit and fingerprint.
+
+    ``start`` is its time in milliseconds, by default now.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
     own = {
         FINGERPRINT: fingerprint.sha256,
-        "mlflow.runName": f"train-{fingerprint.sha256[:8]}",
+        "mlflow.runName": name_run(fingerprint),
+        KIND: "network",
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": "blobwatch train",
         COMMIT: git.commit(root),
         "mlflow.source.git.branch": git.branch(root),
         IS_DIRTY: str(bool(git.uncommitted(root))).lower(),
     }
-    run = store.client.create_run(store.experiment_id, tags=own | (tags or {}))
+    if os.environ.get("DVC_EXP_NAME"):
+        own[EXPERIMENT_NAME] = os.environ["DVC_EXP_NAME"]
+    own |= tag_data(fingerprint.parts["data"]) | (tags or {})
+    run = store.client.create_run(store.experiment_id, start, own)
     params = [Param(name, str(value)) for name, value in flat(fingerprint.parts["params"]).items()]
     store.client.log_batch(run.info.run_id, params=params)
     context = [InputTag("mlflow.data.context", "training")]
@@ -76,6 +93,19 @@ def create_run(store: Store, root: Path, fingerprint: Fingerprint, tags: dict[st
         store.client.log_inputs(run.info.run_id, data)
     store.client.log_dict(run.info.run_id, fingerprint.as_json(), "fingerprint.json")
     return run
+
+
+def name_run(fingerprint: Fingerprint) -> str:
+    """Return a name from the parameters, such as ``compact-w16-4ep-lr0.006``."""
+    train = fingerprint.parts["params"].get("train", {})
+    parts = {"architecture": "{}", "width": "w{}", "epochs": "{}ep", "learning_rate": "lr{}"}
+    named = [form.format(train[key]) for key, form in parts.items() if key in train]
+    return "-".join(named) or f"train-{fingerprint.sha256[:8]}"
+
+
+def tag_data(data: dict[str, str]) -> dict[str, str]:
+    """Return a tag per data set with its DVC hash."""
+    return {f"{DATA}{path}": digest for path, digest in data.items()}
 
 
 @contextmanager

@@ -4,13 +4,14 @@ A database is read with SQL, since MLflow needs seconds to open one and creates 
 read through MLflow.
 """
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from blobwatch.errors import BlobwatchError
-from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, LOCAL, MODEL, tracking_uri
+from blobwatch.lineage.tracking.store import ENVIRONMENT, FINGERPRINT, INTERVALS, LOCAL, MODEL, tracking_uri
 
 SERVER_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 DELETED = "Deleted_Internal"  # stage of a deleted version
@@ -27,11 +28,12 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: whether it was deleted, its fingerprint, and its latest metrics."""
+    """A run: whether it was deleted, its fingerprint, its latest metrics, and their bounds."""
 
     deleted: bool
     fingerprint: str | None
     metrics: dict[str, float]
+    intervals: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ QUERIES = {
     "tags": "SELECT version, key, value FROM model_version_tags WHERE name = :name",
     "runs": "SELECT run_uuid, lifecycle_stage FROM runs",
     "fingerprints": "SELECT run_uuid, value FROM tags WHERE key = :tag",
+    "intervals": "SELECT run_uuid, value FROM tags WHERE key = :intervals",
     "metrics": "SELECT run_uuid, key, value FROM latest_metrics WHERE key NOT LIKE 'system/%' AND NOT is_nan",
 }
 
@@ -82,7 +85,7 @@ def read_database(uri: str) -> Mirror:
 
     if uri.startswith(LOCAL):
         uri = f"{LOCAL}file:{quote(uri.removeprefix(LOCAL))}?mode=ro&uri=true"
-    engine, values = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT}
+    engine, values = create_engine(uri), {"name": MODEL, "tag": FINGERPRINT, "intervals": INTERVALS}
     with engine.connect() as connection:
         rows = {name: connection.execute(text(query), values).all() for name, query in QUERIES.items()}
     engine.dispose()
@@ -92,6 +95,7 @@ def read_database(uri: str) -> Mirror:
     metrics: dict[str, dict[str, float]] = {}
     for run, key, value in rows["metrics"]:
         metrics.setdefault(run, {})[key] = value
+    intervals = {run: value for run, value in rows["intervals"]}
     fingerprints = {run: value for run, value in rows["fingerprints"]}
     return Mirror(
         {alias: int(version) for alias, version in rows["aliases"]},
@@ -101,7 +105,12 @@ def read_database(uri: str) -> Mirror:
             if stage != DELETED
         },
         {
-            run: Run(stage == "deleted", fingerprints.get(run), metrics.get(run, {}))
+            run: Run(
+                stage == "deleted",
+                fingerprints.get(run),
+                metrics.get(run, {}),
+                json.loads(intervals.get(run, "{}")),
+            )
             for run, stage in rows["runs"]
         },
     )
@@ -126,6 +135,8 @@ def read_server(uri: str) -> Mirror:
                 raise
             continue
         deleted = run.info.lifecycle_stage == "deleted"
-        runs[one.run_id] = Run(deleted, run.data.tags.get(FINGERPRINT), dict(run.data.metrics))
+        tags, metrics = run.data.tags, dict(run.data.metrics)
+        bounds = json.loads(tags.get(INTERVALS, "{}"))
+        runs[one.run_id] = Run(deleted, tags.get(FINGERPRINT), metrics, bounds)
     aliases = client.get_registered_model(MODEL).aliases if versions else {}
     return Mirror({alias: int(version) for alias, version in aliases.items()}, versions, runs)

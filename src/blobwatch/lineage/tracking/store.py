@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 EXPERIMENT = MODEL = "blobwatch"
 FINGERPRINT = "blobwatch.fingerprint"  # tag of a run
+INTERVALS = "blobwatch.intervals"  # tag of a run: bounds of its metrics
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # opens the list of runs
+    "mlflow.note.content": """Trainings of the network and the baselines of their evaluation.
+
+* **Compare**: select runs and press *Compare*. Networks (tag `kind` = `network`) and baselines (`baseline`)
+  have metrics of the same names, measured on the test subframes at the same rate of false blobs on val.
+* **Intervals and slices**: `evaluate/metrics.json` and `tables/` of each run; `figures/` contains the ROC
+  and precision-recall curves and the confusion matrices.
+* **Inputs**: commit, `blobwatch.dirty` and the DVC hashes (`data.…`) are tags of each run.
+* **Rebuilt runs** (tag `blobwatch.rebuilt`) come from files or git; they have no system metrics.
+* **Deployed**: alias `champion` of the model `blobwatch`. `blobwatch models` prints the history.""",
+}
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -63,7 +76,7 @@ def open_store(root: Path) -> Store:
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient
+        import mlflow  # noqa: F401
     except ImportError:
         raise BlobwatchError("this needs MLflow; install it with pip install 'blobwatch[train]'") from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -73,19 +86,48 @@ def open_store(root: Path) -> Store:
     if uri.startswith("http"):
         require_answer(uri)
     with lock_creation(uri):
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = connect(uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             # A server stores artifacts itself. The default of a database depends on the current folder.
             place = None if uri.startswith("http") else artifacts
-            create_once(lambda: client.create_experiment(EXPERIMENT, artifact_location=place))
+            create_once(lambda: client.create_experiment(EXPERIMENT, place, EXPERIMENT_TAGS))
             experiment = client.get_experiment_by_name(EXPERIMENT)
+    for key, value in EXPERIMENT_TAGS.items() - experiment.tags.items():
+        client.set_experiment_tag(experiment.experiment_id, key, value)
     if uri == f"{LOCAL}{home / 'mlflow.db'}" and experiment.artifact_location != artifacts:
         raise BlobwatchError(
             f"{home / 'mlflow.db'} came from another folder: its artifacts are in "
             f"{experiment.artifact_location}. Move it away and run `blobwatch sync`, which creates a new one"
         )
     return Store(uri, client, experiment.experiment_id)
+
+
+def connect(uri: str) -> "MlflowClient":
+    """Return a client of a store.
+
+    Raises
+    ------
+    BlobwatchError
+        If an older or newer version of MLflow wrote the database.
+    """
+    from mlflow import MlflowClient, __version__
+
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.get_experiment_by_name(EXPERIMENT)
+    except Exception as error:
+        # MLflow raises MlflowException for an older schema, alembic CommandError for an unknown one.
+        problem, address = str(error), uri.rpartition("@")[2]  # without a password
+        if "out-of-date database schema" in problem or "Can't locate revision" in problem:
+            raise BlobwatchError(
+                f"{address}: another version of MLflow wrote this database, and MLflow {__version__} "
+                "cannot use it. If it is older, copy it and run `mlflow db upgrade` on its address. "
+                "If it is newer, install that version. Or move the database away and run `blobwatch sync`, "
+                "which creates it from git"
+            ) from None
+        raise
+    return client
 
 
 def require_answer(uri: str) -> None:
