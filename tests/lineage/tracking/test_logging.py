@@ -1,12 +1,16 @@
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
 import pytest
-from lineage.project import MLFLOW_WARNING
+from lineage.project import MLFLOW_WARNING, register
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take_fingerprint
-from blobwatch.lineage.tracking.headlines import metric_values
+from blobwatch.lineage.tracking.headlines import NAMES, metric_values, read_headlines
 from blobwatch.lineage.tracking.logging import RECORDED, record_evaluation
 from blobwatch.lineage.tracking.runs import training
-from blobwatch.lineage.tracking.store import open_store
+from blobwatch.lineage.tracking.registry import get_version
+from blobwatch.lineage.tracking.store import open_store, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 
@@ -24,16 +28,53 @@ def test_evaluation_is_logged_to_training_run(project):
     assert (run_id, logged) == (run.run_id, True)
     metrics = run.store.client.get_run(run_id).data.metrics
     assert metrics["subframes.auc"] == 0.98
-    assert metrics["subframes.auc_low"] == pytest.approx(0.88)
-    assert metrics["baselines.matched_filter.auc_high"] == 0.9
-    assert metrics["model.val_auc"] == 0.97
+    assert metrics.keys() <= {f"{section}.{name}" for section in NAMES for name in NAMES[section]}
+    assert read_headlines(run.store.client.get_run(run_id))["subframes.auc_low"] == pytest.approx(0.88)
     names = artifacts(run.store.client, run_id)
     assert {"evaluate/metrics.json", "evaluate/slices.csv", "figures/roc.png"} <= names
-    assert {name.rsplit("/", 1)[1] for name in names if name.startswith("models/")} == {
-        "model.onnx",
-        "model.safetensors",
-        "manifest.json",
-    }
+    (output,) = run.store.client.get_run(run_id).outputs.model_outputs
+    logged = run.store.client.get_logged_model(output.model_id)
+    assert logged.status == "READY"
+    files = {"model.onnx", "model.safetensors", "manifest.json", "MLmodel", "input_example.json"}
+    folder = Path(unquote(urlsplit(logged.artifact_location).path))
+    assert {path.name for path in folder.iterdir()} == files
+
+
+def test_baseline_is_run_with_metrics_of_same_names(project):
+    run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
+    (project.reports / "slices.csv").write_text("snr,auc\n5,0.8\n")  # the same metrics are not logged twice
+    record_evaluation(project.root, project.candidate, project.reports)
+    store = open_store(project.root)
+    (baseline,) = store.client.search_runs([store.experiment_id], "tags.kind = 'baseline'")
+    assert baseline.data.metrics == {"subframes.auc": 0.8}
+    assert baseline.data.metrics.keys() <= store.client.get_run(run_id).data.metrics.keys()
+    assert read_headlines(baseline)["subframes.auc_high"] == 0.9
+    assert baseline.info.run_name == "baseline-matched-filter"
+    assert baseline.info.status == "FINISHED"
+
+
+def test_tables_are_read_by_mlflow(project, monkeypatch):
+    import mlflow
+
+    run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", tracking_uri(project.root))
+    slices = mlflow.load_table("tables/slices.json", run_ids=[run_id])
+    assert slices.to_dict("records") == [{"snr": 5.0, "auc": 0.9}]
+    metrics = mlflow.load_table("tables/metrics.json", run_ids=[run_id]).set_index("metric")
+    assert metrics.loc["subframes.auc", "value"] == 0.98
+    assert metrics.loc["baselines.matched_filter.subframes.auc", "high"] == 0.9
+
+
+def test_card_describes_run_and_registered_version(project):
+    card = "# Card\n\n" + "A paragraph about the model.\n\n" * 400
+    (project.reports / "model_card.md").write_text(card)
+    register(project)
+    store = open_store(project.root)
+    version = get_version(store, 1)
+    assert version.description.startswith("# Card\n\nA paragraph")
+    assert version.description.endswith("contains the complete card.")
+    assert len(version.description) <= 5000
+    assert store.client.get_run(version.run_id).data.tags["mlflow.note.content"] == version.description
 
 
 def test_second_call_logs_nothing(project):
@@ -57,7 +98,7 @@ def test_missing_run_is_rebuilt_from_files(project):
     client = open_store(project.root).client
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.tags["blobwatch.rebuilt"] == "true"
+    assert run.data.tags["blobwatch.rebuilt"] == "rebuilt from files"
     assert run.data.tags["blobwatch.dirty"] == "false"
     assert run.data.params["train.epochs"] == "3"
     assert run.inputs.dataset_inputs[0].dataset.digest.endswith(".dir")

@@ -38,6 +38,8 @@ def test_run_contains_lineage_and_metrics(project, taken):
     assert found.info.status == "FINISHED"
     assert found.data.params == {"seed": "7", "train.epochs": "3", "train.learning_rate": "0.003"}
     assert found.data.tags["blobwatch.fingerprint"] == taken.sha256
+    assert found.info.run_name == "3ep-lr0.003"
+    assert found.data.tags["data.data/subframes"] == taken.parts["data"]["data/subframes"]
     assert found.data.tags["mlflow.source.git.commit"] == commit
     assert found.data.tags["mlflow.source.git.branch"] == "main"
     assert found.data.tags["blobwatch.dirty"] == "false"

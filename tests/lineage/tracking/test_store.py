@@ -1,4 +1,5 @@
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -56,6 +57,26 @@ def test_artifact_location_is_independent_of_working_directory(project, tmp_path
     place = store.client.get_experiment_by_name(EXPERIMENT).artifact_location
     assert place == (project.root / "mlartifacts").as_uri()
     assert open_store(project.root).experiment_id == store.experiment_id
+
+
+def test_experiment_opens_on_runs_with_description(project):
+    store = open_store(project.root)
+    store.client.delete_experiment_tag(store.experiment_id, "mlflow.experimentKind")
+    tags = open_store(project.root).client.get_experiment(store.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "**Compare**" in tags["mlflow.note.content"]
+
+
+@pytest.mark.parametrize("revision", ["older", "newer"])
+def test_database_of_another_mlflow_version_is_rejected(project, revision):
+    with sqlite3.connect(project.root / "mlflow.db") as database:
+        known = "SELECT version_num FROM alembic_version"
+        assert database.execute(known).fetchone()
+        number = "0a8213491aaa" if revision == "older" else "ffffffffffff"
+        database.execute("UPDATE alembic_version SET version_num = ?", [number])
+    database.close()
+    with pytest.raises(BlobwatchError, match="another version of MLflow wrote .* `mlflow db upgrade`"):
+        open_store(project.root)
 
 
 def test_copied_store_is_rejected(project, tmp_path):

@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from lineage.project import MLFLOW_WARNING, Project, promote
+from lineage.project import MLFLOW_WARNING, Project, fresh_clone, promote, register
 
 from blobwatch.artefact import Model
 from blobwatch.lineage.fingerprint import take_fingerprint
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.filterwarnings(MLFLOW_WARNING), pytest.mark.usefixture
 
 def runs(project: Project) -> list:
     store = open_store(project.root)
-    return store.client.search_runs([store.experiment_id])
+    return store.client.search_runs([store.experiment_id], "tags.kind = 'network'")
 
 
 def test_sync_rebuilds_run_once(project):
@@ -63,10 +63,46 @@ def test_sync_registers_champion_in_fresh_clone(project, tmp_path, blank_databas
     clone = Project(tmp_path / "clone")
     project.git("clone", "--quiet", str(project.root), str(clone.root))
     shutil.copyfile(blank_database, clone.root / "mlflow.db")
-    for _ in "12":
-        nothing, known = sync(clone.root)
+    for rebuilt in (["version 1 was rebuilt from git"], []):
+        nothing, *versions, known = sync(clone.root)
         assert nothing == "no model in models/candidate"
+        assert versions == rebuilt
         assert known.startswith("the champion is version 1")
     (run,) = runs(clone)
     assert run.data.tags["blobwatch.fingerprint"] == fingerprint
-    assert run.data.metrics["model.val_auc"] == 0.97
+    assert run.data.metrics["subframes.auc"] == 0.98
+    assert run.data.tags["blobwatch.rebuilt"] == "rebuilt from git"
+
+
+def test_sync_rebuilds_all_versions_with_metrics(project, tmp_path, blank_database):
+    for weights, width in (("one", 1), ("two", 2), ("three", 3)):
+        (project.root / "src/pkg/network.py").write_text(f"width = {width}\n")
+        project.commit()
+        register(project, weights)
+        promote(project.root, width, "good")
+        project.commit()
+    clone = fresh_clone(project, tmp_path / "clone", blank_database)
+    nothing, *versions, _ = sync(clone.root)
+    assert versions == [f"version {number} was rebuilt from git" for number in (1, 2, 3)]
+    store = open_store(clone.root)
+    records = {record["version"]: record for record in project.lines()}
+    for version in registry.versions(store):
+        record, run = records[int(version.version)], store.client.get_run(version.run_id)
+        assert version.tags["sha256.model.onnx"] == record["files"]["model.onnx"]
+        assert run.data.metrics["blobs.snr_at_half"] == record["metrics"]["blobs.snr_at_half"]
+        assert run.data.tags["mlflow.source.git.commit"] == record["commit"].removesuffix("-dirty")
+    assert registry.get_alias(store, "champion") == 3
+    assert len(runs(clone)) == 3
+
+
+def test_versions_below_registered_one_are_reported(project, tmp_path, blank_database):
+    for weights, width in (("one", 1), ("two", 2)):
+        (project.root / "src/pkg/network.py").write_text(f"width = {width}\n")
+        project.commit()
+        register(project, weights)
+        promote(project.root, width, "good")
+        project.commit()
+    clone = fresh_clone(project, tmp_path / "clone", blank_database)
+    sync(clone.root)
+    open_store(clone.root).client.delete_model_version("blobwatch", "1")
+    assert "version 1 is not in MLflow, which has version 2 already" in sync(clone.root)[1]
