@@ -8,9 +8,9 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage.fingerprint import take_fingerprint
 from blobwatch.lineage.tracking.headlines import NAMES, metric_values, read_headlines
 from blobwatch.lineage.tracking.logging import RECORDED, record_evaluation
-from blobwatch.lineage.tracking.runs import training
 from blobwatch.lineage.tracking.registry import get_version
-from blobwatch.lineage.tracking.store import open_store, tracking_uri
+from blobwatch.lineage.tracking.runs import training
+from blobwatch.lineage.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings(MLFLOW_WARNING)
 
@@ -57,7 +57,9 @@ def test_tables_are_read_by_mlflow(project, monkeypatch):
     import mlflow
 
     run_id, _ = record_evaluation(project.root, project.candidate, project.reports)
-    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", tracking_uri(project.root))
+    store = open_store(project.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
     slices = mlflow.load_table("tables/slices.json", run_ids=[run_id])
     assert slices.to_dict("records") == [{"snr": 5.0, "auc": 0.9}]
     metrics = mlflow.load_table("tables/metrics.json", run_ids=[run_id]).set_index("metric")

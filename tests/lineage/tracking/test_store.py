@@ -75,7 +75,7 @@ def test_database_of_another_mlflow_version_is_rejected(project, revision):
         number = "0a8213491aaa" if revision == "older" else "ffffffffffff"
         database.execute("UPDATE alembic_version SET version_num = ?", [number])
     database.close()
-    with pytest.raises(BlobwatchError, match="another version of MLflow wrote .* `mlflow db upgrade`"):
+    with pytest.raises(BlobwatchError, match=r"another version of MLflow wrote .* `mlflow db upgrade`"):
         open_store(project.root)
 
 
