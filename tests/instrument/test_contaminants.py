@@ -12,8 +12,6 @@ from blobwatch.instrument.contaminants import (
     draw_triplets,
 )
 
-SHAPE = (1024, 1024)
-
 
 def peaks(profile: np.ndarray, floor: float) -> np.ndarray:
     """Sub-pixel places of the local maxima above ``floor``."""
@@ -33,7 +31,7 @@ def width_at_half(profile: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def whole_triplets() -> list[np.ndarray]:
     """Rendered triplets that do not touch the frame's edges."""
-    images = (draw_triplets(np.random.default_rng(seed), SHAPE) for seed in range(60))
+    images = (draw_triplets(np.random.default_rng(seed)) for seed in range(60))
     return [
         image for image in images if image.any() and not image[[0, -1]].any() and not image[:, [0, -1]].any()
     ]
@@ -72,7 +70,7 @@ def test_triplet_lines_are_two_to_three_pixels_wide(whole_triplets):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_streaks_share_one_direction(seed):
-    image = draw_streaks(np.random.default_rng(seed), SHAPE, lines=10)
+    image = draw_streaks(np.random.default_rng(seed), lines=10)
     down, across = np.gradient(image)
     doubled = (across + 1j * down) ** 2  # the angle doubled, so that both sides of a line agree
     assert np.abs(doubled.sum()) / np.abs(doubled).sum() > 0.85
@@ -80,7 +78,7 @@ def test_streaks_share_one_direction(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_streaks_are_faint_and_cross_the_frame(seed):
-    image = draw_streaks(np.random.default_rng(seed), SHAPE, lines=10)
+    image = draw_streaks(np.random.default_rng(seed), lines=10)
     lit = image[image > 0.1 * SIGMA]
     assert np.median(image[image > 0.3 * SIGMA]) / SIGMA == pytest.approx(0.5, abs=0.2)
     assert np.quantile(lit, 0.99) / SIGMA < 1.0
@@ -90,21 +88,21 @@ def test_streaks_are_faint_and_cross_the_frame(seed):
 
 def test_streaks_differ_in_direction_from_frame_to_frame():
     def direction(seed):
-        down, across = np.gradient(draw_streaks(np.random.default_rng(seed), SHAPE, lines=10))
+        down, across = np.gradient(draw_streaks(np.random.default_rng(seed), lines=10))
         return np.degrees(np.angle(((across + 1j * down) ** 2).sum())) / 2
 
     assert np.ptp([direction(seed) for seed in range(8)]) > 10
 
 
 def test_line_position_length_width_tilt_amplitude():
-    image = np.zeros(SHAPE)
+    image = np.zeros((1024, 1024))
     add_line(image, 300.3, 701.8, length=100.0, tilt=0.0, width=2.5, amplitude=0.4)
     assert width_at_half(image[690:714, 300]) == pytest.approx(2.5, abs=0.15)
     assert np.count_nonzero(image[702] > 0.19) == pytest.approx(100, abs=1)
-    y, x = np.indices(SHAPE)
+    y, x = np.indices((1024, 1024))
     assert (image * x).sum() / image.sum() == pytest.approx(300.3, abs=0.1)
     assert (image * y).sum() / image.sum() == pytest.approx(701.8, abs=0.1)
-    tilted = np.zeros(SHAPE)
+    tilted = np.zeros((1024, 1024))
     add_line(tilted, 512, 512, length=400.0, tilt=30.0, width=2.0, amplitude=1.0)
     assert tilted[512 + 50, 512 + 87] > 0.9
     assert tilted[512 - 50, 512 + 87] == 0
@@ -112,7 +110,7 @@ def test_line_position_length_width_tilt_amplitude():
 
 
 def test_line_outside_frame_changes_nothing():
-    image = np.zeros(SHAPE)
+    image = np.zeros((1024, 1024))
     add_line(image, -500, 2000, 100, 10, 2, 1.0)
     assert not image.any()
 

@@ -161,16 +161,16 @@ def overlap(
     return (slice(bottom, top), slice(left, right)), stamp[bottom - y0 : top - y0, left - x0 : right - x0]
 
 
-def transmission(blobs: list[Blob], image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE)) -> np.ndarray:
+def transmission(blobs: list[Blob]) -> np.ndarray:
     """Return the fraction of light that passes all ``blobs``; shadows multiply.
 
     Returns
     -------
-    ndarray, shape ``image_shape``, float64, 0 to 1
+    ndarray, shape (1024, 1024), float64, 0 to 1
     """
-    passed = np.ones(image_shape)
+    passed = np.ones((wfc3ir.SIZE, wfc3ir.SIZE))
     for blob in blobs:
-        region, part = overlap(*blob.unit_shape(), image_shape)
+        region, part = overlap(*blob.unit_shape(), passed.shape)
         passed[region] *= 1.0 - blob.depth * part
     return passed
 

@@ -68,17 +68,15 @@ def add_line(
     image[bottom:top, left:right] += amplitude * profile * ends
 
 
-def draw_triplets(
-    rng: np.random.Generator, image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE), count: int = 1
-) -> np.ndarray:
+def draw_triplets(rng: np.random.Generator, count: int = 1) -> np.ndarray:
     """Draw horizontal triplets of lines, probably the persistence of grism spectra.
 
     Three parallel lines 8.5-9 px apart, often in pairs 81-83 px apart, 150-280 px long, 2-3 px wide,
     tilted by 0.5-0.9 degrees, 0.7-1.3 sigma per pixel, the outer lines stronger.
     """
-    image = np.zeros(image_shape)
+    image = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     for _ in range(count):
-        x, y = rng.uniform(0, image_shape[1]), rng.uniform(0, image_shape[0])
+        x, y = rng.uniform(0, wfc3ir.SIZE, 2)
         length, tilt, width = rng.uniform(150, 280), rng.uniform(0.5, 0.9), rng.uniform(2, 3)
         spacing, strength = rng.uniform(8.5, 9.0), rng.uniform(0.9, 1.3) * SIGMA
         starts = [y, y + rng.uniform(81, 83)] if rng.uniform() < 0.6 else [y]
@@ -88,27 +86,24 @@ def draw_triplets(
     return image
 
 
-def draw_streaks(
-    rng: np.random.Generator, image_shape: tuple[int, int] = (wfc3ir.SIZE, wfc3ir.SIZE), lines: int = 10
-) -> np.ndarray:
+def draw_streaks(rng: np.random.Generator, lines: int = 10) -> np.ndarray:
     """Return oblique streaks: lights of the Earth trailed by the motion of the telescope.
 
     Parallel broken lines across the frame in one direction, 2-3 px wide, dashes 40-200 px long,
     about 0.6 sigma per pixel.
     """
-    image = np.zeros(image_shape)
+    image = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     tilt = rng.normal(0.0, 25.0)
     cos, sin = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
-    span = np.hypot(*image_shape)
-    middle_x, middle_y = image_shape[1] / 2, image_shape[0] / 2
+    span, middle = np.sqrt(2.0) * wfc3ir.SIZE, wfc3ir.SIZE / 2
     for offset in rng.uniform(-span / 2, span / 2, lines):
         width, strength = rng.uniform(2, 3), rng.uniform(0.4, 0.8) * SIGMA
         position = -span / 2 + rng.uniform(0, 200)
         while position < span / 2:
             dash = rng.uniform(40, 200)
             along = position + dash / 2
-            x = middle_x + along * cos - offset * sin
-            y = middle_y + along * sin + offset * cos
+            x = middle + along * cos - offset * sin
+            y = middle + along * sin + offset * cos
             add_line(image, x, y, dash, tilt, width, strength)
             position += dash + rng.uniform(10, 150)
     return image

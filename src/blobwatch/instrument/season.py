@@ -129,10 +129,8 @@ def expose(season: Season, pointing: Pointing) -> tuple[fits.Header, dict[str, n
         background *= fault.dimming
 
     present = season.old + [blob for moment, blob in season.new if moment <= pointing.expstart]
-    lit = contaminants.draw_glow(rng, scattered=draw_limb_light(rng, settings)) + draw_excess_light(
-        rng, settings
-    )
-    lit += fault.light
+    lit = contaminants.draw_glow(rng, scattered=draw_limb_light(rng, settings))
+    lit = lit + draw_excess_light(rng, settings) + fault.light
     scene = lit * det.sensitivity * transmission(present)  # fractions of the background
     stripes = rng.normal(0.0, settings.stripe_noise, wfc3ir.SIZE)[None, :]
     stripes = stripes + rng.normal(0.0, settings.stripe_noise, wfc3ir.SIZE)[:, None]
