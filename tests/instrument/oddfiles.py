@@ -115,8 +115,9 @@ def table() -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.ones(3))])
 
 
-def write(path: Path, *hdus) -> None:
+def write(path: Path, *hdus) -> Path:
     fits.HDUList(list(hdus)).writeto(path)
+    return path
 
 
 def flt(**changes) -> Callable[[Path], None]:

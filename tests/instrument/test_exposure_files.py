@@ -62,20 +62,12 @@ def test_nested_folders_are_searched_in_the_order_of_paths(tmp_path):
     names = ["2016/01/a_flt.fits", "2016/02/b_flt.FITS.gz", "mastDownload/HST/c/c_flt.fits.fz", "z_flt.fits"]
     paths = touched(tmp_path, *names)
     touched(tmp_path, "2016/truth.csv", "2016/notes.fits.txt")
+    in_progress = (".a_flt.fits.Xy7q2Z", ".b_flt.fits", "b.fits.part", "f.fits.crdownload", ".cache/g.fits")
+    touched(tmp_path, *in_progress)
+    flats = touched(tmp_path, "2016/c_dfl.fits.gz", "flats/u4m1335mi_pfl.fits", "flats/y_LFL.fits")
+    others = touched(tmp_path, "ich219010_asn.fits", "ich219i8q_drz.fits", "ich219i8q_spt.fits")
     assert find_fits_files(tmp_path) == (paths, [])
-
-
-def test_transfers_in_progress_and_hidden_folders_are_skipped(tmp_path):
-    (path,) = touched(tmp_path, "a_flt.fits")
-    touched(tmp_path, ".a_flt.fits.Xy7q2Z", ".b_flt.fits", "b.fits.part", "c.fits.tmp", "d.fits.partial")
-    touched(tmp_path, "e.fits.filepart", "f.fits.crdownload", ".cache/g.fits")
-    assert find_fits_files(tmp_path) == ([path], [])
-
-
-def test_flats_are_not_exposures(tmp_path):
-    (path,) = touched(tmp_path, "a_flt.fits")
-    touched(tmp_path, "flats/u4m1335mi_pfl.fits", "x_dfl.fits.gz", "flats/y_LFL.fits")
-    assert find_fits_files(tmp_path) == ([path], [])
+    assert find_fits_files(tmp_path, flats=True) == (sorted([*paths, *flats, *others]), [])
 
 
 def test_links_are_followed_and_each_file_is_found_once(tmp_path):
@@ -160,13 +152,6 @@ def test_keywords_of_the_science_header_count_where_the_primary_has_none(tmp_pat
     listed = describe_file(path)
     assert (listed.expstart, listed.filter, listed.programme) == (57401.5, "F105W", "14389")
     assert listed.calibration.flats == "none"
-
-
-def test_keywords_in_lower_case(tmp_path):
-    path = write(tmp_path / "a_flt.fits")
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"EXPSTART=", b"expstart=").replace(b"FILTER  =", b"filter  ="))
-    assert (describe_file(path).expstart, describe_file(path).filter) == (57400.5, "F153M")
 
 
 @pytest.mark.parametrize(
@@ -312,13 +297,6 @@ def test_one_warning_names_the_d_flats():
     )
     assert "--flats" in warning
     assert "raw" in warning
-
-
-def test_other_products_of_the_archive_are_left_out(tmp_path):
-    exposure = write(tmp_path / "ich219i8q" / "ich219i8q_flt.fits")
-    for name in ("ich219i8q_drz.fits", "ich219010_asn.fits", "ich219i8q_spt.fits"):
-        fits.PrimaryHDU(np.ones((1049, 1116), dtype=np.float32)).writeto(tmp_path / "ich219i8q" / name)
-    assert [one.path for one in list_exposures(tmp_path)] == [exposure]
 
 
 def test_damaged_file_is_reported_unless_strict(tmp_path):

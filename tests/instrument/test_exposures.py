@@ -1,8 +1,12 @@
 """The one door to FITS: every form that is accepted, and a sentence for everything that is not."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from astropy.io import fits
+from instrument import oddfiles
+from instrument.oddfiles import write as written
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.instrument import wfc3ir
@@ -11,23 +15,7 @@ from blobwatch.instrument.exposures import FLUX_STEP, read_exposure, write_flt
 from blobwatch.instrument.fitsfile import open_fits
 from blobwatch.instrument.kinds import is_difference
 
-CARDS = {
-    "ROOTNAME": "ich219i8q",
-    "DETECTOR": "IR",
-    "SUBARRAY": False,
-    "EXPSTART": 57400.5,
-    "EXPTIME": 100.0,
-    "FILTER": "F153M",
-    "TARGNAME": "DARK-EARTH-CALIB",
-    "PROPOSID": 14000,
-}
-
-
-def primary(**changes) -> fits.PrimaryHDU:
-    cards = {**CARDS, **changes}
-    return fits.PrimaryHDU(
-        header=fits.Header({key: value for key, value in cards.items() if value is not None})
-    )
+primary = partial(oddfiles.primary, EXPTIME=100.0, SAMP_SEQ=None, NSAMP=None)
 
 
 def group(image, unit="ELECTRONS/S", version=1) -> list:
@@ -42,11 +30,6 @@ def group(image, unit="ELECTRONS/S", version=1) -> list:
 def ramp(size: int = wfc3ir.SIZE, scale: float = 1.0) -> np.ndarray:
     """An image whose every pixel has its own value, so that any misplacement shows."""
     return (scale * (1.0 + np.arange(size * size).reshape(size, size) % 8191)).astype(np.float32)
-
-
-def written(path, *hdus):
-    fits.HDUList(list(hdus)).writeto(path)
-    return path
 
 
 # What is accepted as an exposure

@@ -39,7 +39,7 @@ def fit_blob(image: np.ndarray, x: float, y: float, level: float, noise: float) 
 
     Returns
     -------
-    Measured
+    BlobFit
         SNR and depth are 0 and the position is the given one if nothing can be measured.
 
     Notes

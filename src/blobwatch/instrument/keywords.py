@@ -96,8 +96,3 @@ def read_unit(header: Mapping) -> tuple[str, bool]:
     ending = next((ending for ending in PER_SECOND if text.endswith(ending)), "")
     base = text.removesuffix(ending).strip()
     return UNITS.get(base, base), bool(ending)
-
-
-def is_light(header: Mapping) -> bool:
-    """Return whether BUNIT is a unit of light: electrons or counts, per second or not."""
-    return read_unit(header)[0] in ("ELECTRONS", "COUNTS")

@@ -15,7 +15,7 @@ from blobwatch.instrument.fitsfile import (
     read_plane,
     warn_unused,
 )
-from blobwatch.instrument.keywords import get_upper, is_light, merge_headers
+from blobwatch.instrument.keywords import get_upper, merge_headers, read_unit
 
 EXPOSURE_KEYWORDS = ("EXPTIME", "IMAGETYP", "OBSMODE", "SAMP_SEQ", "NSAMP", "FILTER", "INSTRUME")
 GRISMS = ("G102", "G141")
@@ -51,7 +51,7 @@ def is_difference(hdus, path: Path | str = "the file") -> bool:
     header = merge_headers(hdus[0], image)
     if get_upper(header, "PRODUCT").startswith("DIFF"):
         return True
-    unit = is_light(header)
+    unit = read_unit(header)[0] in ("ELECTRONS", "COUNTS")
     if science is not None and (unit or any(hdu.name in QUALITY_PLANES for hdu in hdus)):
         return False
     facts = unit or any(key in header for key in EXPOSURE_KEYWORDS)

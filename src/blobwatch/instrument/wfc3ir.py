@@ -21,29 +21,16 @@ COSMIC_RAY_RATE = (11.0, 1.5)  # hits per second over the array, and its spread 
 EXPOSURE_TIMES = {4: 202.933, 10: 802.935, 13: 1102.935669}  # SPARS100: NSAMP -> seconds [headers]
 
 # Data-quality bits [DHB 7.9].
-DQ_LOST = 1 | 2  # Reed-Solomon error, filled
 DQ_BAD = 4
-DQ_ZERO_READ = 8
 DQ_HOT = 16
 DQ_UNSTABLE = 32
 DQ_BAD_REFERENCE = 128
 DQ_SATURATED = 256
 DQ_BLOB = 512  # never masked: masking would hide the blobs to be detected
 DQ_COSMIC_RAY = 8192
-DQ_GHOST = 16384
 # Warm pixels (64) and a signal in the zeroth read (2048) leave the science value usable.
-DQ_UNUSABLE = (
-    DQ_LOST
-    | DQ_BAD
-    | DQ_ZERO_READ
-    | DQ_HOT
-    | DQ_UNSTABLE
-    | DQ_BAD_REFERENCE
-    | DQ_SATURATED
-    | 4096
-    | DQ_COSMIC_RAY
-    | DQ_GHOST
-)
+DQ_UNUSABLE = DQ_BAD | DQ_HOT | DQ_UNSTABLE | DQ_BAD_REFERENCE | DQ_SATURATED | DQ_COSMIC_RAY
+DQ_UNUSABLE |= 1 | 2 | 8 | 4096 | 16384  # lost and filled, bad zeroth read, cosmic ray (MultiDrizzle), ghost
 
 
 def embed(image: np.ndarray, fill: float = np.nan, name: str = "the image") -> np.ndarray:
