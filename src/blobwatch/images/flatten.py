@@ -45,12 +45,18 @@ def large_scale_background(image: np.ndarray, box: int, extrapolate: bool = True
     -------
     ndarray, shape (ny, nx), float64
     """
-    rows, columns = image.shape[0] // box, image.shape[1] // box
-    boxes = image.reshape(rows, box, columns, box).swapaxes(1, 2).reshape(rows * columns, box * box)
-    mesh = medians_of_long_rows(boxes).reshape(rows, columns)
+    boxes = cut_boxes(image, box)
+    mesh = medians_of_long_rows(boxes.reshape(-1, box * box)).reshape(boxes.shape[:2])
     mesh = np.where(np.isfinite(mesh), mesh, median_without_nan(mesh.ravel()))
     down, across = (cubic_interpolation(size, box, extrapolate) for size in image.shape)
     return down @ mesh @ across.T
+
+
+def cut_boxes(image: np.ndarray, box: int) -> np.ndarray:
+    """Return the whole boxes of an image, shape (rows, columns, box * box)."""
+    rows, columns = (side // box for side in image.shape)
+    boxes = image[: rows * box, : columns * box].reshape(rows, box, columns, box)
+    return boxes.swapaxes(1, 2).reshape(rows, columns, box * box)
 
 
 def cubic_interpolation(size: int, box: int, extrapolate: bool = True) -> np.ndarray:

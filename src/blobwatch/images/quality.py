@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
-from blobwatch.images.flatten import median_without_nan
+from blobwatch.images.flatten import cut_boxes, median_without_nan
 from blobwatch.images.scaling import robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.exposures import Exposure
@@ -89,7 +89,7 @@ def measure_exposure(exposure: Exposure, image: np.ndarray, box: int = 64) -> Qu
     sample = 4  # every fourth pixel of a row and of a column suffices for the glow
     # Without usable pixels the light still distinguishes saturated from blank exposures.
     shown = np.where(usable if usable.any() else finite, exposure.image, np.nan)[::sample, ::sample]
-    glow = box_medians(shown, box // sample)
+    glow = median_without_nan(cut_boxes(shown, box // sample))
     glow = glow[np.isfinite(glow)]
     level = float(np.median(glow)) if glow.size else np.nan
     return Quality(
@@ -124,8 +124,8 @@ def measure_difference(
     noise = float(pixel_noise(excess_light))
     if not noise > 0:
         return quality
-    blocks = excess_light.reshape(-1, BLOCK, wfc3ir.SIZE // BLOCK, BLOCK).swapaxes(1, 2)
-    blocks = blocks.reshape(*blocks.shape[:2], BLOCK * BLOCK)
+    medians, error = block_medians(excess_light, noise)
+    bright = (cut_boxes(excess_light, BLOCK) > np.nanmedian(excess_light) + SOURCE * noise).sum(axis=-1)
     spread = np.pi / (2 * (len(lights) - 1) + np.pi)  # variance of a median over that of one value
     variance = spread * np.median([expected_noise(one) ** 2 for one in lights])
     expected = np.sqrt(expected_noise(quality.light) ** 2 + variance)
@@ -133,8 +133,8 @@ def measure_difference(
         quality,
         residual=noise,
         excess=float(noise / expected),
-        streaks=lit_share(blocks, noise),
-        sources=source_share(blocks, noise),
+        streaks=float((medians > np.median(medians) + STREAK * error).mean()),
+        sources=float((bright >= SOURCE_PIXELS).mean()),
         banding=measure_banding(excess_light, noise),
     )
 
@@ -143,13 +143,6 @@ def sample_strips(image: np.ndarray) -> np.ndarray:
     """Return a quarter of the rows, in strips of `BLOCK`: shape (256, 1024)."""
     strips = image.reshape(-1, STRIP, image.shape[1])[:, FIRST : FIRST + BLOCK]
     return strips.reshape(-1, image.shape[1])
-
-
-def box_medians(image: np.ndarray, box: int) -> np.ndarray:
-    """Return the medians of boxes; NaN is ignored."""
-    rows, columns = image.shape[0] // box, image.shape[1] // box
-    cells = image[: rows * box, : columns * box].reshape(rows, box, columns, box).swapaxes(1, 2)
-    return median_without_nan(cells.reshape(rows, columns, box * box))
 
 
 def pixel_noise(image: np.ndarray) -> float:
@@ -168,29 +161,8 @@ def expected_noise(electrons: float) -> float:
 
 def block_medians(image: np.ndarray, noise: float) -> tuple[np.ndarray, float]:
     """Return the finite medians of 4 x 4 blocks, and their error in Gaussian noise."""
-    blocks = box_medians(image, BLOCK)
-    return blocks[np.isfinite(blocks)], median_error(noise)
-
-
-def median_error(noise: float) -> float:
-    """Return the error of the median of a 4 x 4 block."""
-    return 1.2533 * noise / BLOCK
-
-
-def lit_share(blocks: np.ndarray, noise: float) -> float:
-    """Return the share of blocks whose median is significantly above the background."""
-    medians = median_without_nan(blocks)
-    medians = medians[np.isfinite(medians)]
-    if not medians.size:
-        return np.nan
-    return float((medians > np.median(medians) + STREAK * median_error(noise)).mean())
-
-
-def source_share(blocks: np.ndarray, noise: float) -> float:
-    """Return the share of blocks with several bright pixels."""
-    background = np.nanmedian(blocks)
-    bright = (blocks > background + SOURCE * noise).sum(axis=-1)
-    return float((bright >= SOURCE_PIXELS).mean())
+    medians = median_without_nan(cut_boxes(image, BLOCK))
+    return medians[np.isfinite(medians)], 1.2533 * noise / BLOCK
 
 
 def measure_banding(excess_light: np.ndarray, noise: float) -> float:
