@@ -1,14 +1,17 @@
 """The work of a scan worker on chunks of files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from synthetic import image_with_blobs, write_exposure
 
 from blobwatch.archive import worker
 from blobwatch.archive.headers import read_headers, sort_by_time
 from blobwatch.archive.worker import Chunk, ScanConfig, predict_chunk, predict_row, update_history
 from blobwatch.artefact import Model
+from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
 from blobwatch.instrument.blobs import Blob
 from blobwatch.instrument.exposure_files import find_exposures
@@ -69,3 +72,9 @@ def test_threads_of_a_worker_run_one_after_the_other(box_model, monkeypatch):
     monkeypatch.setattr(worker, "predict_row", lambda *_: locked.append(worker.LOCK.locked()) or {})
     predict_chunk(Chunk(load_config(box_model), ((None, ""), (None, "")), ()))
     assert locked == [True, True]
+
+
+def test_worker_of_another_release_is_rejected(box_model):
+    config = replace(load_config(box_model), release="0.0.1")
+    with pytest.raises(BlobwatchError, match=r"this is 0\.0\.1\. Install the same release"):
+        predict_chunk(Chunk(config, (), ()))

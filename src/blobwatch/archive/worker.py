@@ -27,6 +27,7 @@ class ScanConfig:
     settings: DifferenceSettings
     overrules: tuple[Overrule, ...] = ()
     flats: Path | None = None
+    release: str = __version__
     identity: str = field(init=False)  # everything that a result depends on, except files and overrules
 
     def __post_init__(self):
@@ -45,7 +46,17 @@ class Chunk:
 
 
 def predict_chunk(chunk: Chunk) -> list[dict]:
-    """Return the rows of the files of a chunk, with the warnings about each file."""
+    """Return the rows of the files of a chunk, with the warnings about each file.
+
+    Raises
+    ------
+    BlobwatchError
+        If a worker that joined later has another release of blobwatch.
+    """
+    if chunk.config.release != __version__:
+        raise BlobwatchError(
+            f"a worker has blobwatch {__version__}, this is {chunk.config.release}. Install the same release"
+        )
     rows = []
     with LOCK:
         history = update_history(chunk.config, chunk.earlier)
