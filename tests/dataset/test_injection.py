@@ -152,3 +152,25 @@ def test_measured_shapes_have_no_collar_and_keep_position(known):
     for draw in (draw_measured_blob, draw_wide_blob):
         blob = draw(np.random.default_rng(1), 300.3, 701.8)
         assert (blob.x, blob.y) == (300.3, 701.8)
+
+
+def test_matched_filter_measures_injected_snr():
+    rng = np.random.default_rng(4)
+    blob = replace(BLOB, depth=20.0 / blob_snr(BLOB, NOISE) * BLOB.depth)
+    profile = added_by(blob, np.ones((256, 256)))
+    profile /= np.sqrt((profile**2).sum())
+    measured = []
+    for _ in range(60):
+        cut = rng.normal(0.0, NOISE, (256, 256))
+        inject_blob(cut, np.ones_like(cut), blob, X0, Y0)
+        measured.append((cut * profile).sum() / NOISE)
+    assert np.mean(measured) == pytest.approx(20.0, abs=0.4)
+    assert np.std(measured) == pytest.approx(1.0, abs=0.35)
+
+
+def test_injection_keeps_nan():
+    cut = np.full((256, 256), 0.001)
+    cut[101, 100] = np.nan
+    inject_blob(cut, np.ones_like(cut), BLOB, X0, Y0)
+    assert np.isnan(cut[101, 100])
+    assert np.isnan(cut).sum() == 1

@@ -329,3 +329,21 @@ def test_whole_frame_subframes():
     assert (data.subframes["x0"][9], data.subframes["y0"][9]) == (256, 512)
     scaled = prepare_frame(image).scaled
     assert np.abs(data.scaled(9) - scaled[512:768, 256:512]).max() < 0.04  # rounded to 1/16
+
+
+def test_label_matches_blobs(noise):
+    data = cut(frame_from_image(image_with_blobs([OWN]), new=[OWN]), 80)
+    held = np.bincount(data.blobs["subframe"], minlength=len(data))
+    np.testing.assert_array_equal(data.labels, held > 0)
+    assert (np.diff(data.blobs["subframe"]) >= 0).all()
+    for name in ("x", "y"):
+        assert (data.blobs[name] >= -0.5).all()
+        assert (data.blobs[name] < 255.5).all()
+
+
+def test_contaminated_share_and_names(noise):
+    data = cut(frame_from_image(noise), 200, Recipe((5.0, 30.0), (1, 5), 0.5))
+    named = data.subframes["contaminant"] != ""
+    assert 0.38 < named.mean() < 0.62
+    assert 0.3 < named[data.labels == 1].mean() < 0.7  # as often with blobs as without
+    assert 0.3 < named[data.labels == 0].mean() < 0.7
