@@ -15,12 +15,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-# The extra of the package that installs a library.
+# The extra of the package that installs what a command needs; other commands need `train`.
 EXTRAS = {
-    "archive": ("astroquery", "boto3", "dask", "distributed", "pyarrow", "requests", "tenacity"),
-    "monitor": ("sqlalchemy", "alembic", "apprise", "fastapi", "uvicorn", "jinja2"),
-    "team": ("psycopg",),
-    "plot": ("matplotlib",),
+    "archive": ("fetch", "scan"),
+    "monitor": ("monitor", "blobs", "review", "overrule", "reviewer", "serve", "report"),
+    "plot": ("predict", "inspect"),
 }
 
 Folder = Annotated[Path, typer.Argument(show_default=False)]
@@ -76,9 +75,20 @@ def main() -> None:
         sys.exit(1)
     except ModuleNotFoundError as error:
         library = (error.name or "").split(".")[0]
-        extra = next((extra for extra, libraries in EXTRAS.items() if library in libraries), "train")
+        command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+        extra = find_extra(library, command)
         typer.echo(f"blobwatch: {library} is not installed. Run: pip install 'blobwatch[{extra}]'", err=True)
         sys.exit(1)
+
+
+def find_extra(library: str, command: str) -> str:
+    """Return the extra of the package that installs a library for a command."""
+    if library == "psycopg":
+        return "team"
+    extra = next((extra for extra, commands in EXTRAS.items() if command in commands), "train")
+    if extra == "plot" and library != "matplotlib":
+        return "train"  # MLflow, for --model VERSION
+    return extra
 
 
 def print_file_warnings() -> None:

@@ -78,7 +78,7 @@ def open_store(root: Path) -> Store:
     try:
         import mlflow  # noqa: F401
     except ImportError:
-        raise BlobwatchError("this needs MLflow; install it with pip install 'blobwatch[train]'") from None
+        raise BlobwatchError("mlflow is not installed. Run: pip install 'blobwatch[train]'") from None
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri, home = tracking_uri(root), main_checkout(root)
