@@ -1,21 +1,15 @@
 """Progress bars and messages on stderr, so that stdout stays clean."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from blobwatch.errors import collect_file_warnings
+
+if TYPE_CHECKING:  # prediction shows no progress, and starts faster without this import
+    from rich.progress import Progress, ProgressColumn
 
 T = TypeVar("T")
 console = Console(stderr=True)
@@ -34,8 +28,10 @@ def print_file_warning(text: str) -> None:
         print_message(f"blobwatch: warning: {text}", "yellow")
 
 
-def progress_bar(*columns: ProgressColumn) -> Progress:
+def progress_bar(*columns: "ProgressColumn") -> "Progress":
     """Return a progress bar with a description, columns (by default counts), and the remaining time."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     shown = columns or [MofNCompleteColumn()]
     remaining = TimeRemainingColumn()
     return Progress(TextColumn("{task.description}"), BarColumn(), *shown, remaining, console=console)
@@ -59,6 +55,8 @@ def map_in_processes(work, items: list, description: str, workers: int, chunksiz
     if workers == 1 or len(items) < 2:
         yield from track(map(work, items), len(items), description)
         return
+    from concurrent.futures import ProcessPoolExecutor
+
     with ProcessPoolExecutor(workers) as pool:
         results = pool.map(partial(collect_warnings_of, work), items, chunksize=chunksize)
         for result, warnings in track(results, len(items), description):

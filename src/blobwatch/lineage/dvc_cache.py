@@ -26,9 +26,7 @@ class Cache:
     @classmethod
     def of(cls, root: Path) -> "Cache":
         """Return the cache set in ``.dvc/config`` and ``.dvc/config.local``."""
-        config = configparser.ConfigParser(interpolation=None)
-        dvc = Path(root) / ".dvc"
-        config.read([dvc / "config", dvc / "config.local"])
+        config, dvc = read_config(root), Path(root) / ".dvc"
         configured = config.get("cache", "dir", fallback=None)
         default = dvc / "cache"
         return cls(dvc / configured if configured else default, own=configured is None)
@@ -54,3 +52,16 @@ class Cache:
         """Return the path of each cached object by its hash."""
         paths = (path for path in sorted((self.home / FILES).glob("??/*")) if path.is_file())
         return {path.parent.name + path.name: path for path in paths}
+
+
+def read_config(root: Path) -> configparser.ConfigParser:
+    """Return DVC's settings of a project."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([Path(root) / ".dvc" / name for name in ("config", "config.local")])
+    return config
+
+
+def restoring_command(root: Path) -> str:
+    """Return the command that restores missing outputs: without a remote, only the pipeline makes them."""
+    has_remote = any("remote " in section for section in read_config(root).sections())
+    return "dvc pull" if has_remote else "dvc repro"

@@ -14,6 +14,7 @@ from blobwatch.files import folder_hash, folder_listing, write_json
 from blobwatch.lineage.audit import chain, data_checks, labels
 from blobwatch.lineage.audit.labels import Labels
 from blobwatch.lineage.audit.run import Audit
+from blobwatch.lineage.dvc_cache import restoring_command
 from blobwatch.lineage.fingerprint import Fingerprint
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
 from blobwatch.lineage.pipeline import parse_lock
@@ -162,7 +163,7 @@ def test_without_data_labels_come_from_commit_and_exposures(project):
     project.remove("data/subframes", ".dvc")
     found = project.find_labels()
     assert found.rows == OF_ITS_EXPOSURES
-    assert "`dvc pull`" in found.note
+    assert "`dvc repro`" in found.note  # no remote is configured
     project.commit += "-dirty"  # another input was not committed
     assert project.find_labels() == found
 
@@ -245,3 +246,10 @@ def test_json_includes_labels():
     assert list(result) == ["version", "verdict", "links", "exposures", "labels", "labels_note"]
     assert (result["labels"], result["labels_note"]) == (USED, "here")
     assert Audit(None, []).as_json()["labels"] is None
+
+
+def test_remedy_for_missing_files_is_pull_only_with_a_remote(tmp_path):
+    (tmp_path / ".dvc").mkdir()
+    assert restoring_command(tmp_path) == "dvc repro"
+    (tmp_path / ".dvc/config.local").write_text("['remote \"shared\"']\n    url = /srv/dvc\n")
+    assert restoring_command(tmp_path) == "dvc pull"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobwatch.files import file_hash, listing_hash
-from blobwatch.lineage.dvc_cache import Cache
+from blobwatch.lineage.dvc_cache import Cache, restoring_command
 from blobwatch.lineage.fingerprint import join_names
 from blobwatch.progress import track
 
@@ -66,7 +66,7 @@ def check_folder(
         files = {name: cache.path(md5) for name, md5 in listing.items() if cache.path(md5).is_file()}
         place = "DVC's cache"
     else:
-        return FolderCheck(MISSING, "", f"{path}: files not found; run `dvc pull`", {})
+        return FolderCheck(MISSING, "", f"{path}: files not found; run `{restoring_command(root)}`", {})
     hashes = hash_files(files, place)
     found = listing_hash(hashes)
     if found == expected:

@@ -10,7 +10,7 @@ from blobwatch.dataset.labels import LABELS, parse_label
 from blobwatch.files import listing_hash
 from blobwatch.lineage.audit.chain import LINK_OF_STAGE, Step, files_of_commit, hash_in_commit
 from blobwatch.lineage.audit.hashing import FolderCheck
-from blobwatch.lineage.dvc_cache import Cache
+from blobwatch.lineage.dvc_cache import Cache, restoring_command
 from blobwatch.lineage.fingerprint import USER_FILES, read_receipt, receipt_path
 from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
@@ -92,7 +92,7 @@ def read_from_commit(subject: ModelVersion, snapshot: Snapshot | None, step: Ste
     Only the subframes show which of these labels were used. The labels of the manifest's exposures are an
     approximation: the stage also uses labels of exposures between the splits.
     """
-    absent = f"{step.path}/{LABELS} is missing (`dvc pull`)"
+    absent = f"{step.path}/{LABELS} is missing (`{restoring_command(subject.root)}`)"
     reliable = snapshot is not None and step.stage is not None and not step.problem
     receipt = read_receipt(snapshot.read(receipt_path(step.stage))) if reliable else None
     if receipt is None:

@@ -8,6 +8,7 @@ from blobwatch.artefact import CHAMPION, DEPLOYED, MANIFEST, Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.audit.hashing import MISMATCH, MISSING, OK
+from blobwatch.lineage.dvc_cache import restoring_command
 from blobwatch.lineage.fingerprint import differing_keys, join_names
 from blobwatch.lineage.model_version import ModelVersion, hashes_in
 from blobwatch.lineage.promotion import promotion_log
@@ -86,7 +87,7 @@ def check_files(subject: ModelVersion) -> Link:
             note = f"{CHAMPION}/{DEPLOYED} does not agree with the last line of the log"
             return Link(name, MISMATCH, expected, found, note)
     if not subject.contents:
-        return Link(name, MISSING, expected, "", "not found; run `dvc pull` or `dvc repro`")
+        return Link(name, MISSING, expected, "", f"not found; run `{restoring_command(subject.root)}`")
     return Link(name, OK, expected, expected, f"found in {subject.where}")
 
 
