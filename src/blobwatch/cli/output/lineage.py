@@ -4,14 +4,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column
+from rich.table import Table
 
-from blobwatch.cli.output.printing import print_json, print_table
+from blobwatch.cli.output.printing import build_table, is_wider_than_terminal, print_json, print_table
 from blobwatch.files import write_text
 from blobwatch.lineage.audit.hashing import MISMATCH, OK
 from blobwatch.lineage.audit.run import Audit, audit, find_versions_of_exposure
 from blobwatch.lineage.promotion.deployment import recover
-from blobwatch.progress import console
+from blobwatch.progress import console, print_message
 
 COLOURS = {OK: "green", "incomplete": "yellow", "missing": "yellow", MISMATCH: "red"}
 
@@ -93,15 +93,25 @@ def run_models(root: Path, as_json: bool) -> None:
         Console().print("no versions yet; create one with `dvc repro`", highlight=False)
         return
     names = list(versions.FLOORS)
-    heads = (name.replace("_", " ") for name in names)
+    table = versions_table(listed, names)
+    while names and is_wider_than_terminal(table):
+        names.pop()
+        table = versions_table(listed, names)
+    Console().print(table)
+    if omitted := list(versions.FLOORS)[len(names) :]:
+        print_message(f"{len(omitted)} metrics do not fit in this terminal. Use a wider one, or --json")
+
+
+def versions_table(listed: list[dict], names: list[str]) -> Table:
+    """Return the table of versions with some of their metrics."""
     rows = []
     for one in listed:
         values = [format_value(one["metrics"].get(name)).replace(" [", "\n[") for name in names]
-        data = " ".join(digest[:8] for digest in one["data"].values())
+        data = "\n".join(digest[:8] for digest in one["data"].values())
         forced = " (forced)" if one["forced"] else ""
-        state, since = one["state"] + forced, (one["when"] or "-")[:10]
-        rows.append((str(one["version"]), state, *values, data, since))
-    print_table(("version", Column("state", no_wrap=True), *heads, "data", "since"), rows)
+        rows.append((str(one["version"]), one["state"] + forced, *values, data, (one["when"] or "-")[:10]))
+    heads = (name.replace("_", " ", 1).replace("_", "\n", 1).replace("_", " ") for name in names)
+    return build_table(("version", "state", *heads, "data", "since"), rows)
 
 
 def format_value(value: dict | None) -> str:
