@@ -13,10 +13,12 @@ from synthetic import image_with_blobs, write_image
 BLOCKER = """
 import sys
 class Blocker:
+    finders = list(sys.meta_path)
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocker())
+            return None
+        return next((spec for one in self.finders if (spec := one.find_spec(name, path, target))), None)
+sys.meta_path[:] = [Blocker()]
 from blobwatch.cli import main
 sys.argv = ["blobwatch", *sys.argv[1:]]
 main()
