@@ -59,7 +59,7 @@ def test_artifact_location_is_independent_of_working_directory(project, tmp_path
     assert open_store(project.root).experiment_id == store.experiment_id
 
 
-def test_experiment_opens_on_runs_with_description(project):
+def test_experiment_has_kind_and_description(project):
     store = open_store(project.root)
     store.client.delete_experiment_tag(store.experiment_id, "mlflow.experimentKind")
     tags = open_store(project.root).client.get_experiment(store.experiment_id).tags

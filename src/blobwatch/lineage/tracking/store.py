@@ -21,7 +21,7 @@ EXPERIMENT = MODEL = "blobwatch"
 FINGERPRINT = "blobwatch.fingerprint"  # tag of a run
 INTERVALS = "blobwatch.intervals"  # tag of a run: bounds of its metrics
 EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # opens the list of runs
+    "mlflow.experimentKind": "custom_model_development",  # the view of trainings, not of GenAI
     "mlflow.note.content": """Trainings of the network and the baselines of their evaluation.
 
 * **Compare**: select runs and press *Compare*. Networks (tag `kind` = `network`) and baselines (`baseline`)
