@@ -157,11 +157,10 @@ def locked_hashes(locked: dict[str, LockedStage]) -> set[str]:
 
 def deleted_runs(known: VersionIndex) -> list[str]:
     """Return runs deleted in MLflow that no promoted or registered version uses."""
+    if known.mirror is None:
+        return []
     promoted = {record["fingerprint"] for record in known.records}
-    runs = known.mirror.runs if known.mirror else {}
-    used = {version.run_id for version in known.mirror.versions.values()} if known.mirror else set()
-    return sorted(
-        run
-        for run, state in runs.items()
-        if state.deleted and state.fingerprint not in promoted and run not in used
-    )
+    runs = {
+        run for run, state in known.mirror.runs.items() if state.deleted and state.fingerprint not in promoted
+    }
+    return sorted(runs - {version.run_id for version in known.mirror.versions.values()})

@@ -83,12 +83,6 @@ def uncommitted(root: Path) -> list[str]:
     return sorted(line[3:] for line in output.splitlines())
 
 
-def commits_changing(root: Path, path: str, of: str = "--all") -> list[str]:
-    """Return the commits that changed a path, newest first."""
-    output = git(root, "log", of, "--format=%H", "--", path)
-    return output.split() if output else []
-
-
 def experiments(root: Path) -> list[tuple[str, str]]:
     """Return name and commit of each DVC experiment, sorted by name."""
     listed = git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or ""
@@ -111,7 +105,7 @@ def files_at(root: Path, commit: str, paths: list[str]) -> dict[str, bytes]:
 
 def versions_of(root: Path, path: str, of: str = "--all") -> list[tuple[str, bytes]]:
     """Return commit and content of each version of a file, newest first."""
-    commits = commits_changing(root, path, of)
+    commits = (git(root, "log", of, "--format=%H", "--", path) or "").split()
     found = read_objects(root, [f"{commit}:./{path}" for commit in commits])
     return [(commit, content) for commit, content in zip(commits, found, strict=True) if content is not None]
 

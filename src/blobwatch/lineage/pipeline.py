@@ -99,11 +99,6 @@ def parse_lock(text: str) -> dict[str, LockedStage]:
         return {}
 
 
-def producing_stage(locked: dict[str, LockedStage], path: str) -> str | None:
-    """Return the stage that made an output, or None if no stage did."""
-    return next((name for name, entry in locked.items() if path in entry.outs), None)
-
-
 def resolve(text: str, params: dict) -> str:
     """Return the text with each ``${section.key}`` replaced by its value."""
     return re.sub(r"\$\{\s*([\w.-]+)\s*\}", lambda found: str(get_param(params, found[1])), text)

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -57,24 +56,21 @@ def iterate_locations(
 ) -> Iterator[tuple[str, Read]]:
     """Yield each possible location of the files, with a function that reads a file."""
     root = Path(root)
-    for name in (CHAMPION, CANDIDATE):
-        yield name, partial(read_from, root / name)
+    for folder in (CHAMPION, CANDIDATE):
+        yield folder, lambda name, of=root / folder: read_file(of / name)
     folder = local_folder(registered)
     if folder is not None:
-        yield "the registry", partial(read_from, folder)
+        yield "the registry", lambda name: read_file(folder / name)
     for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if has_hash(manifest, files[MANIFEST]):
             committed = git.files_at(root, commit, [CHAMPION])
-            yield (
-                f"{CHAMPION} of commit {commit[:12]}",
-                lambda name, of=committed: of.get(f"{CHAMPION}/{name}"),
-            )
+            read = {name: committed.get(f"{CHAMPION}/{name}") for name in files}.get
+            yield f"{CHAMPION} of commit {commit[:12]}", read
     cache = Cache.of(root)
     for md5 in {snapshot.outs[CANDIDATE] for snapshot in find_snapshots(root)}:
-        listing = cache.listing(md5) or {}
-        if listing:
-            paths = {name: cache.path(one) for name, one in listing.items()}
-            yield f"DVC's cache, {md5}", lambda name, of=paths: read_file(of.get(name))
+        if listing := cache.listing(md5):
+            contents = {name: read_file(cache.path(one)) for name, one in listing.items()}
+            yield f"DVC's cache, {md5}", contents.get
 
 
 @dataclass(frozen=True)
@@ -164,11 +160,6 @@ def local_folder(source: str | None) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
 
 
-def read_from(folder: Path, name: str) -> bytes | None:
-    """Return the content of a file in a folder, or None."""
-    return read_file(folder / name)
-
-
-def read_file(path: Path | None) -> bytes | None:
+def read_file(path: Path) -> bytes | None:
     """Return the content of a file, or None if it does not exist."""
-    return path.read_bytes() if path is not None and path.is_file() else None
+    return path.read_bytes() if path.is_file() else None

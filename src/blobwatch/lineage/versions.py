@@ -14,7 +14,7 @@ from blobwatch.detector.metrics import auc
 from blobwatch.detector.scoring import ScoringResult, score_model
 from blobwatch.lineage.fingerprint import differing_keys
 from blobwatch.lineage.model_version import ModelVersion, VersionIndex
-from blobwatch.lineage.promotion.criteria import FLOORS
+from blobwatch.lineage.promotion.criteria import FLOORS, find_interval
 from blobwatch.lineage.tracking.runs import DATA, flat
 from blobwatch.params import Params
 from blobwatch.progress import track
@@ -43,16 +43,9 @@ def summarize_version(subject: ModelVersion) -> dict:
     data = {name.removeprefix(DATA): value for name, value in tags.items() if name.startswith(DATA)}
     summary = {"version": subject.version, "state": subject.state, "sha256": subject.expected_files.get(ONNX)}
     summary |= {"run_id": subject.run_id, "commit": subject.commit, "data": record.get("data") or data}
-    names = {name: f"{section}.{name}" for name, (section, *_) in FLOORS.items()}
-    summary["metrics"] = {
-        name: {end: subject.metrics.get(stem + tail) for end, tail in ENDS.items()}
-        for name, stem in names.items()
-        if subject.metrics.get(stem) is not None
-    }
+    found = {name: find_interval(subject.metrics, name) for name in FLOORS}
+    summary["metrics"] = {name: one for name, one in found.items() if one["value"] is not None}
     return summary | {key: record.get(key) for key in ("when", "who", "reason", "forced")}
-
-
-ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def compare(root: Path, first: str, second: str, params: Params) -> dict:

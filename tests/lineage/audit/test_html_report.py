@@ -321,25 +321,24 @@ def test_training_curves_are_embedded(tmp_path):
     assert image.get("alt")
 
 
-def assert_no_curves(snapshot: Snapshot | None, reason: str) -> None:
-    root = parse(make_audit(snapshot=snapshot))
-    assert list(root.iter("img")) == []
-    assert f"{HISTORY} {reason}" in text_of(section(root, "Training curves"))
-
-
-def test_altered_history_is_not_plotted(tmp_path):
-    altered = make_snapshot(tmp_path, CURVES, locked=CURVES + "2,0.1,0.1,0.99\n")
-    assert_no_curves(altered, "differs from the one in dvc.lock")
-
-
-@pytest.mark.parametrize("content", ["epoch,train_loss\n0,0.6\n", "epoch\nfirst\n", "epoch\n0,1,2\n"])
-def test_history_without_curves(tmp_path, content):
-    assert_no_curves(make_snapshot(tmp_path, content), "has no loss and AUC columns to plot.")
-
-
-def test_missing_history(tmp_path):
-    for snapshot in (None, Snapshot(tmp_path, None, {})):
-        assert_no_curves(snapshot, "of this training is missing")
+@pytest.mark.parametrize(
+    ("content", "locked", "reason"),
+    [
+        (CURVES, CURVES + "2,0.1,0.1,0.99\n", "differs from the one in dvc.lock"),
+        *(
+            (odd, odd, "has no loss and AUC columns")
+            for odd in ("epoch,train_loss\n0,0.6\n", "epoch\n0,1,2\n")
+        ),
+        ("epoch\nfirst\n", None, "has no loss and AUC columns to plot."),
+        (None, None, "of this training is missing"),
+    ],
+)
+def test_reason_is_given_without_curves(tmp_path, content, locked, reason):
+    snapshot = Snapshot(tmp_path, None, {}) if content is None else make_snapshot(tmp_path, content, locked)
+    for one in [snapshot, None] if content is None else [snapshot]:
+        root = parse(make_audit(snapshot=one))
+        assert list(root.iter("img")) == []
+        assert f"{HISTORY} {reason}" in text_of(section(root, "Training curves"))
 
 
 def test_page_for_broken_log():
@@ -421,14 +420,11 @@ def test_page_is_deterministic(tmp_path):
     assert render_page(found, NOW) != render_page(found, NOW + timedelta(minutes=1))
 
 
-def test_audit_time_is_utc():
-    noon = NOW.astimezone(timezone(timedelta(hours=10)))
-    root = Parsed(render_page(make_audit(), noon)).root
-    assert text_of(root.find(".//time")) == "2026-11-24 06:15 UTC"
-    assert root.find(".//time").get("datetime") == "2026-11-24T06:15Z"
-
-
-def test_audit_time_defaults_to_now():
+def test_audit_time_is_utc_and_defaults_to_now():
+    time = Parsed(render_page(make_audit(), NOW.astimezone(timezone(timedelta(hours=10))))).root.find(
+        ".//time"
+    )
+    assert (text_of(time), time.get("datetime")) == ("2026-11-24 06:15 UTC", "2026-11-24T06:15Z")
     before = datetime.now(UTC).replace(second=0, microsecond=0)
     written = Parsed(render_page(make_audit())).root.find(".//time").get("datetime")
     assert before <= datetime.fromisoformat(written) <= datetime.now(UTC)

@@ -129,7 +129,7 @@ def test_fresh_clone_registers_champion_with_its_number(project, tmp_path, blank
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
-        (lambda folder: (folder / "model.onnx").write_text("evil"), "sha256 differs"),
+        (lambda folder: (folder / "model.onnx").write_text("evil"), "not the file that manifest.json names"),
         (lambda folder: (folder.parent / "promotions.jsonl").unlink(), "contains no promotion"),
         (lambda folder: (folder.parent / "promotions.jsonl").write_text("{}\n"), "line 1 lacks"),
     ],

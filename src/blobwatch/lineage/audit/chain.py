@@ -10,7 +10,6 @@ from blobwatch.lineage import git
 from blobwatch.lineage.fingerprint import USER_FILES, is_data, join_names, read_receipt, receipt_path
 from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
-from blobwatch.lineage.pipeline import producing_stage
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, find_contradiction, parse_pin
 
 LINK_OF_STAGE = {"subframes": "subframes", "difference": "difference images"}
@@ -78,20 +77,23 @@ def data_step(
     subject: ModelVersion, path: str, expected: str, snapshot: Snapshot | None, is_raw: bool
 ) -> Step:
     """Return the step to a data folder; only raw exposures need no stage."""
-    stage = producing_stage(snapshot.locked, path) if snapshot else None
+    locked = snapshot.locked if snapshot else {}
+    stage = next((name for name, entry in locked.items() if path in entry.outs), None)
     link = LINK_OF_STAGE.get(stage or path.rpartition("/")[2], "raw exposures")
+    problem, forged = "", False
     if snapshot is None:
-        return Step(link, path, expected, stage)
-    if stage is None and not is_raw:
-        return Step(link, path, expected, stage, f"no stage of the dvc.lock {snapshot.place} makes {path}")
-    if stage is None:
-        return Step(link, path, expected, stage, find_pin_problem(subject, snapshot, path, expected))
-    problem = find_contradiction(snapshot, stage)
-    if problem:
-        return Step(link, path, expected, stage, problem, forged=True)
-    if snapshot.locked[stage].outs[path] != expected:
+        pass  # the folder can still be hashed
+    elif stage is None and is_raw:
+        problem = find_pin_problem(subject, snapshot, path, expected)
+    elif stage is None:
+        problem = f"no stage of the dvc.lock {snapshot.place} makes {path}"
+    elif problem := find_contradiction(snapshot, stage):
+        forged = True
+    elif locked[stage].outs[path] != expected:
         problem = f"the dvc.lock {snapshot.place} has a different hash of {path}"
-    return Step(link, path, expected, stage, problem or find_code_problem(subject, snapshot, stage))
+    else:
+        problem = find_code_problem(subject, snapshot, stage)
+    return Step(link, path, expected, stage, problem, forged)
 
 
 def find_pin_problem(subject: ModelVersion, snapshot: Snapshot, path: str, expected: str) -> str:

@@ -1,6 +1,8 @@
 """Commands ``promote`` and ``rollback``."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,14 +11,14 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
 from blobwatch.lineage.origin import DIRTY, commit_of, fingerprint_of
 from blobwatch.lineage.promotion import promotion_log
-from blobwatch.lineage.promotion.criteria import FLOORS, Check
+from blobwatch.lineage.promotion.criteria import FLOORS, Check, find_interval
 from blobwatch.lineage.promotion.deployment import deploy, finish_deployment, lock_deployment
 from blobwatch.lineage.promotion.gate import run_gates
 from blobwatch.lineage.promotion.history import restore_model
 from blobwatch.lineage.promotion.promotion_log import FORCED, LOG
 from blobwatch.lineage.restore import CANDIDATE
 from blobwatch.lineage.tracking import registry
-from blobwatch.lineage.tracking.headlines import INTERVAL, metric_values, read_headlines
+from blobwatch.lineage.tracking.headlines import metric_values, read_headlines
 from blobwatch.lineage.tracking.logging import read_metrics
 from blobwatch.lineage.tracking.store import Store, open_store
 from blobwatch.params import Params
@@ -45,17 +47,13 @@ def promote(root: Path, version: int, reason: str, params: Params, force: bool =
         If a gate fails, the reason is empty, or the version is unknown or already the champion.
         Also if its files were altered, another promotion is running, or ``root`` is a side checkout.
     """
-    require_reason(reason)
-    require_main_checkout(root)
-    root, store = Path(root), open_store(root)
-    with lock_deployment(root, wait=0):
-        champion = finish_deployment(root, store)
+    with begin_deployment(root, reason) as (root, store, champion):
         chosen = registry.get_version(store, version)
         with tempfile.TemporaryDirectory() as copies:
             model = registry.fetch(store, chosen, Path(copies))
             check_version(promotion_log.read(root / LOG), version, model.files)
             metrics = find_metrics(root, store, chosen, model)
-            checks = run_gates(root, model, metrics, champion[0] if champion else None, params)
+            checks = run_gates(root, model, metrics, champion, params)
             print_checks("promote", checks)
             failed = [check.sentence for check in checks if not check.passed]
             if failed and not force:
@@ -75,11 +73,7 @@ def rollback(root: Path, reason: str) -> dict:
         If the reason is empty, no previous champion exists, or its files are lost.
         Also if ``root`` is a side checkout.
     """
-    require_reason(reason)
-    require_main_checkout(root)
-    root, store = Path(root), open_store(root)
-    with lock_deployment(root, wait=0):
-        finish_deployment(root, store)
+    with begin_deployment(root, reason) as (root, store, _):
         before = promotion_log.deployed_before(promotion_log.read(root / LOG))
         if before is None:
             raise BlobwatchError(
@@ -89,16 +83,17 @@ def rollback(root: Path, reason: str) -> dict:
             return deploy(root, store, model, before | describe_action(root, "rollback", reason))
 
 
-def require_reason(reason: str) -> None:
-    """Raise an error if the reason is empty."""
+@contextmanager
+def begin_deployment(root: Path, reason: str) -> Iterator[tuple[Path, Store, Model | None]]:
+    """Lock the project, complete an interrupted deployment, and yield folder, store and champion."""
     if not reason.strip():
         raise BlobwatchError("a promotion needs a reason. Pass it with --reason")
-
-
-def require_main_checkout(root: Path) -> None:
-    """Raise an error in a worktree or a queued DVC experiment."""
     if git.is_side_checkout(root):
         raise BlobwatchError(f"{root} is a side checkout. Promote in {git.main_checkout(root)}")
+    root, store = Path(root), open_store(root)
+    with lock_deployment(root, wait=0):
+        champion = finish_deployment(root, store)
+        yield root, store, champion[0] if champion else None
 
 
 def check_version(records: list[dict], version: int, files: dict[str, str]) -> None:
@@ -147,9 +142,7 @@ def find_metrics(root: Path, store: Store, version, model: Model) -> dict:
     measured = read_headlines(store.client.get_run(version.run_id))
     metrics: dict = {}
     for name, (section, *_) in FLOORS.items():
-        stem = f"{section}.{name}"
-        ends = {end: stem if end == "value" else f"{stem}_{end}" for end in INTERVAL}
-        metrics.setdefault(section, {})[name] = {end: measured.get(key) for end, key in ends.items()}
+        metrics.setdefault(section, {})[name] = find_interval(measured, name)
     return metrics
 
 

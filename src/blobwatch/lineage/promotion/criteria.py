@@ -22,6 +22,12 @@ FLOORS = {
 }
 
 
+def find_interval(values: dict[str, float], name: str) -> dict[str, float | None]:
+    """Return value, low and high of a criterion from metrics by flat name."""
+    stem = f"{FLOORS[name][0]}.{name}"
+    return {end: values.get(stem + tail) for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))}
+
+
 @dataclass(frozen=True)
 class Check:
     """Result of one gate, with a message and, if measured, the value."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from blobwatch.artefact import Model
 from blobwatch.errors import BlobwatchError
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import dependency_hash, join_names, take_fingerprint
+from blobwatch.lineage.fingerprint import dependency_hash, differing_keys, join_names, take_fingerprint
 from blobwatch.lineage.origin import fingerprint_of
 from blobwatch.lineage.pipeline import parse_lock, read_stages, upstream
 from blobwatch.lineage.promotion.criteria import Check, ModelScores, check_floors, check_not_worse
@@ -37,24 +37,16 @@ def run_gates(root: Path, model: Model, metrics: dict, champion: Model | None, p
     params : Params
         Section ``register`` contains the limits.
     """
-    checks = [
-        run_check("committed", "all inputs are committed", find_uncommitted, root),
-        run_check(
-            "up_to_date", "the pipeline is up to date and no stage of it is frozen", find_outdated, root
-        ),
-        run_check(
-            "fingerprint", "its fingerprint matches the inputs in this checkout", compare_inputs, root, model
-        ),
-        run_check(
-            "files",
-            f"its files equal those of {CANDIDATE}, which the report describes",
-            compare_files,
-            root,
-            model,
-        ),
-        run_check("agreement", "ONNX and torch give the same answer", compare_outputs, model),
-        *check_floors(metrics, params.register_.model_dump()),
-    ]
+    same_files = f"its files equal those of {CANDIDATE}, which the report describes"
+    states = (
+        ("committed", "all inputs are committed", find_uncommitted, root),
+        ("up_to_date", "the pipeline is up to date and no stage of it is frozen", find_outdated, root),
+        ("fingerprint", "its fingerprint matches the inputs in this checkout", compare_inputs, root, model),
+        ("files", same_files, compare_files, root, model),
+        ("agreement", "ONNX and torch give the same answer", compare_outputs, model),
+    )
+    checks = [run_check(*state) for state in states]
+    checks += check_floors(metrics, params.register_.model_dump())
     return checks + (compare_with_champion(root, model, champion, params) if champion else [])
 
 
@@ -111,8 +103,7 @@ def compare_inputs(root: Path, model: Model) -> str:
 
 def compare_files(root: Path, model: Model) -> str:
     """Return a message if the report describes another model, or an empty string."""
-    reported = Model.load(Path(root) / CANDIDATE)
-    changed = sorted(name for name in model.files if model.files[name] != reported.files[name])
+    changed = differing_keys(model.files, Model.load(Path(root) / CANDIDATE).files)
     return f"{CANDIDATE} is another model: {join_names(changed)} differs. Run `dvc repro`" if changed else ""
 
 
