@@ -179,7 +179,7 @@ def test_prints_checks_and_decision(project, capsys):
 
 def test_modified_candidate_raises_error(project):
     (project.candidate / "model.onnx").write_text("evil")
-    with pytest.raises(BlobwatchError, match="sha256 differs"):
+    with pytest.raises(BlobwatchError, match="by its sha256"):
         run(project)
     assert not (project.root / "reports/register").exists()
 

@@ -132,7 +132,7 @@ def test_metric_values_flattens_names():
     [
         (lambda project: (project.reports / "metrics.json").unlink(), r"contains no metrics\.json"),
         (lambda project: (project.reports / "metrics.json").write_text("{"), "is not valid JSON"),
-        (lambda project: (project.candidate / "model.onnx").write_text("other"), "sha256 differs"),
+        (lambda project: (project.candidate / "model.onnx").write_text("other"), "by its sha256"),
         (lambda project: (project.candidate / "model.safetensors").unlink(), "is missing"),
     ],
 )
