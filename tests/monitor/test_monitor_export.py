@@ -9,7 +9,7 @@ import pytest
 from astropy.table import Table
 from astropy.time import Time
 
-from blobwatch.cli.output.ledger import show_blobs
+from blobwatch.cli.monitor import blobs as show_blobs
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.export import COLOURS, MEANINGS, UNITS, WRITERS, write_export
 from blobwatch.monitor.ledger.database import open_ledger

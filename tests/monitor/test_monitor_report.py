@@ -10,7 +10,7 @@ import html5lib
 import pytest
 from monitor.example_ledger import COUNT, REFERENCE, Page, audited, fill
 
-from blobwatch.cli.output.ledger import run_report
+from blobwatch.cli.monitor import report as report_command
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import report
 from blobwatch.monitor.ledger.database import open_ledger
@@ -175,6 +175,6 @@ def test_report_reads_one_state_of_ledger(tmp_path, monkeypatch):
 def test_report_command_prints_page_count(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/ledger.db"
     fill(url)
-    run_report(url, tmp_path / "out")
+    report_command(tmp_path / "out", url)
     said = " ".join(capsys.readouterr().err.split())
     assert f"{3 + BLOBS + LAST} pages; open" in said

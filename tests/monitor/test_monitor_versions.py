@@ -26,9 +26,8 @@ from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import Notice, OldResult
 from blobwatch.monitor.model_status import Deployed
 from blobwatch.monitor.monitor import Monitor
-from blobwatch.monitor.notices import queue_notice
+from blobwatch.monitor.notices import RejectionCheck, newest_warning, queue_notice
 from blobwatch.monitor.pages import Pages, Reader
-from blobwatch.monitor.quality_warning import RejectionCheck, newest_warning
 from blobwatch.monitor.reviews import review_blob
 from blobwatch.predict import Predictor
 from blobwatch.settings import QualitySettings

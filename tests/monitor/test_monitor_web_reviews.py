@@ -13,7 +13,7 @@ import requests
 from monitor.example_ledger import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
 from sqlalchemy import func, select
 
-from blobwatch.cli.output.ledger import run_reviewer
+from blobwatch.cli.monitor import reviewer
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor import web
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
@@ -309,7 +309,7 @@ def test_review_by_local_host_name_is_accepted(own, tmp_path, monkeypatch):
 
 
 def test_token_is_stored_as_hash_and_shown_once(own, capsys):
-    run_reviewer(str(own.engine.url), NAME, False)
+    reviewer(NAME, False, str(own.engine.url))
     shown = capsys.readouterr()
     token = shown.out.strip()
     assert token not in shown.err
@@ -317,7 +317,7 @@ def test_token_is_stored_as_hash_and_shown_once(own, capsys):
     with own.reading() as session:
         (row,) = session.scalars(select(Reviewer)).all()
     assert token not in json.dumps([row.name, row.token_sha256, row.since])
-    run_reviewer(str(own.engine.url), NAME, True)
+    reviewer(NAME, True, str(own.engine.url))
     assert find_reviewer(own, token) == ""
 
 

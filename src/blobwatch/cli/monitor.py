@@ -1,5 +1,6 @@
 """Commands of the monitor: exposures, ledger, pages, reviews, overrules."""
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +8,11 @@ from typing import Annotated
 import typer
 
 from blobwatch.cli.app import AsJson, Flats, ModelName, OverrulesFolder, SettingsFile, app
+from blobwatch.errors import BlobwatchError
 from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Watch"
+OVERRULED = {"accept": "is accepted", "reject": "is rejected", "clear": "is judged by its quality again"}
 
 Ledger = Annotated[
     str,
@@ -64,9 +67,22 @@ def blobs(
     ] = None,
 ) -> None:
     """List the blobs of the ledger: position, onset, status."""
-    from blobwatch.cli.output.ledger import show_blobs
+    from blobwatch.cli.output.ledger import print_blobs
+    from blobwatch.cli.output.printing import print_json
+    from blobwatch.monitor.export import write_export
+    from blobwatch.monitor.ledger.database import open_ledger
+    from blobwatch.monitor.ledger.rows import list_blobs
+    from blobwatch.progress import print_message
 
-    show_blobs(ledger, as_json, export)
+    with open_ledger(ledger).reading() as session:
+        rows = list_blobs(session)
+    if export:
+        write_export(export, rows)
+        print_message(f"{len(rows)} blobs: {export}")
+    if as_json:
+        print_json(rows)
+    elif not export:
+        print_blobs(rows)
 
 
 Labels = Annotated[Path, typer.Option(help="Directory of the labels.")]
@@ -85,9 +101,19 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Confirm or reject a blob; the next training uses it as a label."""
-    from blobwatch.cli.output.ledger import run_review
+    from blobwatch.cli.output.printing import print_json
+    from blobwatch.lineage.git import author
+    from blobwatch.monitor.ledger.database import open_ledger
+    from blobwatch.monitor.reviews import review_blob
+    from blobwatch.progress import print_message
 
-    run_review(ledger, labels, number, confirm, reason, as_json)
+    if confirm is None:
+        raise BlobwatchError("the verdict is missing. Pass --confirm or --reject")
+    verdict = "confirmed" if confirm else "rejected"
+    row = review_blob(open_ledger(ledger), labels, number, verdict, reason, author(Path.cwd()))
+    if as_json:
+        print_json(row)
+    print_message(f"blob {number} is {verdict}. Commit {labels}; the next `dvc repro` uses the label")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -102,12 +128,23 @@ def overrule(
     as_json: AsJson = False,
 ) -> None:
     """Accept or reject an exposure in later runs and in dvc repro."""
-    from blobwatch.cli.output.ledger import run_overrule
+    from blobwatch.cli.output.printing import print_json
+    from blobwatch.lineage.git import author
+    from blobwatch.monitor.ledger.database import NoLedger, open_ledger
+    from blobwatch.monitor.overrules import overrule_exposure
+    from blobwatch.progress import print_message
 
     chosen = [name for name, on in (("accept", accept), ("reject", reject), ("clear", clear)) if on]
     if len(chosen) != 1:
         raise typer.BadParameter("pass one of --accept, --reject and --clear")
-    run_overrule(ledger, overrules, rootname, chosen[0], reason, as_json)
+    try:
+        opened = open_ledger(ledger)
+    except NoLedger:
+        opened = None
+    one = overrule_exposure(opened, overrules, rootname, chosen[0], reason, author(Path.cwd()))
+    if as_json:
+        print_json(asdict(one))
+    print_message(f"{one.rootname} {OVERRULED[one.verdict]} from the next monitor run on. Commit {overrules}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -119,9 +156,18 @@ def reviewer(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Create a token with which a person can review on the page."""
-    from blobwatch.cli.output.ledger import run_reviewer
+    from blobwatch.monitor.ledger.database import open_ledger
+    from blobwatch.monitor.ledger.reviewers import add_reviewer, remove_reviewer
+    from blobwatch.progress import print_message
 
-    run_reviewer(ledger, name, remove)
+    opened = open_ledger(ledger)
+    if remove:
+        count = remove_reviewer(opened, name)
+        print_message(f"{name} can no longer review on the page ({count} tokens removed)")
+    else:
+        token = add_reviewer(opened, name)
+        print_message(f"the token of {name}, shown only once:")
+        print(token)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -136,9 +182,22 @@ def serve(
     overrules: OverrulesFolder = OVERRULES,
 ) -> None:
     """Serve web pages of the ledger: blobs, exposures, drift, deployed model."""
-    from blobwatch.cli.output.ledger import run_server
+    from blobwatch.monitor import web
+    from blobwatch.monitor.drift import read_reference
+    from blobwatch.monitor.ledger.database import open_ledger
+    from blobwatch.monitor.overrules import write_pending_overrules
+    from blobwatch.monitor.reviews import write_pending_labels
+    from blobwatch.progress import print_message
 
-    run_server(ledger, host, port, name or [], labels, overrules)
+    opened = open_ledger(ledger)
+    if labels.is_dir():
+        write_pending_labels(opened, labels)
+    if overrules.is_dir():
+        write_pending_overrules(opened, overrules)
+    hosts = web.allowed_hosts(host, name or [])
+    pages = web.create_app(opened, Path.cwd(), labels, read_reference(), hosts, overrules)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    web.serve(pages, host, port, lambda: print_message(f"the ledger is at {address}. Press Ctrl-C to stop"))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -147,6 +206,10 @@ def report(
     ledger: Ledger = DEFAULT,
 ) -> None:
     """Write the pages as static files."""
-    from blobwatch.cli.output.ledger import run_report
+    from blobwatch.monitor.drift import read_reference
+    from blobwatch.monitor.ledger.database import open_ledger
+    from blobwatch.monitor.report import write_report
+    from blobwatch.progress import print_message
 
-    run_report(ledger, out)
+    count = write_report(open_ledger(ledger), out, Path.cwd(), read_reference())
+    print_message(f"{count} pages; open {out / 'index.html'}")

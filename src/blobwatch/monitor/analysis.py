@@ -17,11 +17,11 @@ from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import read_exposure
 from blobwatch.monitor.ledger.tables import JUDGED, NO_STACK, UNFIT
-from blobwatch.monitor.statistics import ExposureStatistics, measure_statistics
+from blobwatch.monitor.statistics import measure_statistics
 from blobwatch.predict import Prediction, Predictor
 
 if TYPE_CHECKING:
-    from blobwatch.monitor.ledger_history import LedgerHistory
+    from blobwatch.monitor.analyzer import LedgerHistory
 
 CUTOUT = 96  # pixels on a side of the pictures of a detection
 GREY = 5.0  # sigma at either end of their grey scale
@@ -72,7 +72,7 @@ class ExposureAnalysis:
     members : tuple of str
         Rootnames of its stack in the order of time.
     prediction : Prediction or None
-    statistics : ExposureStatistics or None
+    statistics : dict of str to float, or None
     cutouts : tuple of dict
         PNG pictures of each blob found: ``before``, ``after``, ``difference``.
     inputs : str
@@ -88,7 +88,7 @@ class ExposureAnalysis:
     image: BlobImage | None = None
     members: tuple[str, ...] = ()
     prediction: Prediction | None = None
-    statistics: ExposureStatistics | None = None
+    statistics: dict[str, float] | None = None
     cutouts: tuple[dict[str, bytes], ...] = ()
     inputs: str = ""
 

@@ -20,11 +20,10 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Row
 from blobwatch.monitor.ledger.exposures import (
     REJUDGE,
-    calibration_values,
     due_exposures,
+    file_columns,
     file_of_row,
     find_exposure,
-    is_any_due,
     known_files,
     mark_waiting,
     rows_without_calibration,
@@ -134,7 +133,7 @@ class Monitor:
     def due(self) -> list[Exposure]:
         """Return the exposures that must be analyzed again."""
         with self.ledger.reading() as session:
-            return due_exposures(session) if is_any_due(session) else []
+            return due_exposures(session)
 
     def compare(self, file: ExposureFile, row) -> str | Note | None:
         """Return why a file in the ledger must be analyzed again; None if it need not be."""
@@ -172,8 +171,9 @@ class Monitor:
             with self.ledger.reading() as session:
                 row = find_exposure(session, file.rootname)
             is_due = row is not None and row.due != "" and row.due == why
-            if row is not None and not is_due and self.is_stored(row, file, why):
-                return None
+            is_same = row is not None and (row.path, row.stamp) == (str(file.path), file.stamp)
+            if row is not None and row.due == "" and (why == "" or is_same):
+                return None  # another monitor has stored the file in between
             file = file_of_row(row) if is_due else file
             if is_due and file_stamp(file.path) != file.stamp:
                 return self.report_missing(file, why)
@@ -189,10 +189,6 @@ class Monitor:
             if file_stamp(file.path) != file.stamp:
                 return self.unreadable(file, "changed while it was read")
             return self.store(analysis, why)
-
-    def is_stored(self, row: Exposure, file: ExposureFile, why: str) -> bool:
-        """Return whether another monitor has stored the file in between."""
-        return row.due == "" and (why == "" or (row.path, row.stamp) == (str(file.path), file.stamp))
 
     def store(self, analysis: ExposureAnalysis, why: str) -> IngestResult:
         """Store an analysis in the ledger and queue its notices."""
@@ -243,9 +239,7 @@ class Monitor:
         with self.ledger.lock(), self.ledger.writing() as session:
             for row in rows_without_calibration(session):
                 if one := found.get(row.rootname):
-                    row.flats = one.calibration.flats[:200]
-                    row.samp_seq, row.product, row.target = one.samp_seq[:16], one.product, one.target[:64]
-                    for name, value in calibration_values(one.calibration).items():
+                    for name, value in file_columns(one, one.calibration.flats).items():
                         setattr(row, name, value)
 
     def warn_of_dflats(self, files: list[ExposureFile]) -> Iterator[Note]:

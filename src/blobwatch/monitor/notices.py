@@ -1,15 +1,17 @@
-"""Notices of newly confirmed blobs and of drift, sent once to each channel.
+"""Notices of newly confirmed blobs, of drift and of suspect quality limits, sent once to each channel.
 
 Notices are queued in the ledger, in the transaction that stores a result. Failed ones are sent again later.
 """
 
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from blobwatch.monitor.analysis import corner
+from blobwatch.images.rejection import SUSPECT_BATCH, suspect_message
+from blobwatch.monitor.analysis import REJECTED, corner
 from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, Session, now
@@ -22,11 +24,14 @@ from blobwatch.monitor.ledger.queries import (
     unannounced_blobs,
     unannounced_reviews,
     unsent_notices,
+    verdicts_of_newest,
 )
 from blobwatch.monitor.ledger.rows import blob_row, describe_onset, format_depth, format_value, light_curve_of
-from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, SENDING, SENT, Blob, Exposure, Notice
+from blobwatch.monitor.ledger.tables import CONFIRMED, PENDING, SENDING, SENT, UNFIT, Blob, Exposure, Notice
+from blobwatch.settings import QualitySettings
 
 MIN_WAIT, MAX_WAIT = 10.0, 3600.0  # seconds after the first failure, doubled after each, and at most
+NEWEST = 30  # exposures that the pages consider
 SUSPECT = "suspect limits"  # prefix of the subject of a warning about the quality limits
 DRAWING = Lock()  # matplotlib is not thread-safe
 
@@ -210,3 +215,48 @@ def draw_blob(session: Session, blob: Blob, folder: Path) -> Path:
             title,
         ).savefig(path, dpi=90)
     return path
+
+
+def warn_of_rejections(rows: list, settings: QualitySettings) -> str:
+    """Return the warning that the quality limits reject too many of some exposures, or an empty string.
+
+    Exposures that a person rejected, and other kinds of observation, do not count.
+    """
+    rejected = [one for one in rows if one.outcome == UNFIT and one.reason.startswith(f"{REJECTED}:")]
+    return suspect_message(len(rejected), len(rows), settings)
+
+
+def newest_warning(session: Session, settings: QualitySettings) -> str:
+    """Return the warning about the newest exposures of the ledger, or an empty string."""
+    return warn_of_rejections(verdicts_of_newest(session, NEWEST), settings)
+
+
+class RejectionCheck:
+    """Checks in each pass of a run whether too many exposures are rejected."""
+
+    def __init__(self, ledger: Ledger, channels: list[Channel], settings: QualitySettings):
+        self.ledger, self.channels, self.settings = ledger, channels, settings
+        self.is_suspect = False
+
+    def update(self, results: Iterable[IngestResult]) -> str:
+        """Return the warning about the exposures of a pass and queue its notice.
+
+        A pass with few exposures is checked together with the newest earlier ones. The warning is returned
+        once as long as it holds.
+        """
+        rows = {one.exposure.rootname: one.exposure for one in results}
+        if not rows:
+            return ""
+        with self.ledger.reading() as session:
+            if len(rows) < SUSPECT_BATCH:
+                found = newest_warning(session, self.settings)
+            else:
+                found = warn_of_rejections(list(rows.values()), self.settings)
+        is_new, self.is_suspect = bool(found) and not self.is_suspect, bool(found)
+        if not is_new:
+            return ""
+        first = min(rows.values(), key=lambda one: (one.expstart, one.rootname))
+        with self.ledger.lock(), self.ledger.writing() as session:
+            exposure = session.get_one(Exposure, first.id)
+            queue_notice(session, self.channels, f"{SUSPECT} since {first.rootname}", exposure, found)
+        return found

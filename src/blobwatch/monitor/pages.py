@@ -40,7 +40,7 @@ from blobwatch.monitor.ledger.rows import (
 )
 from blobwatch.monitor.ledger.tables import CANDIDATE, CONFIRMED, REJECTED, Detection, Exposure, Model
 from blobwatch.monitor.model_status import Deployed
-from blobwatch.monitor.quality_warning import newest_warning
+from blobwatch.monitor.notices import newest_warning
 from blobwatch.monitor.statistics import STATISTICS
 from blobwatch.settings import QualitySettings
 

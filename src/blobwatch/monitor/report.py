@@ -1,33 +1,20 @@
 """Report: the pages as static files."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, write_text
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.export import WRITERS
-from blobwatch.monitor.ledger.database import Ledger, Session
+from blobwatch.monitor.ledger.database import Ledger
 from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.model_status import find_deployed
 from blobwatch.monitor.pages import STYLE, Links, Pages, Reader, count_pages
 from blobwatch.progress import track
 
 MARK = ".blobwatch-report"  # marks a folder that a newer report may replace
-
-
-@dataclass(frozen=True)
-class SnapshotLedger:
-    """A ledger read in a single session, so that all pages show the same state."""
-
-    session: Session
-
-    @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Yield the session."""
-        yield self.session
 
 
 def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | None) -> int:
@@ -51,27 +38,23 @@ def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | N
         raise BlobwatchError(f"{out}: contains other files than a report. Pass a new folder")
     deployed = find_deployed(root)
     with ledger.reading() as session:
-        pages = Pages(SnapshotLedger(session), reference, lambda: deployed, Links(static=True))
-        return write_pages(pages, session, out)
-
-
-def write_pages(pages: Pages, session: Session, out: Path) -> int:
-    """Write all pages to a folder, whole or not at all; return the number of pages."""
-    deployed, reader, rows = pages.deployed(), Reader(), list_blobs(session)
-    todo = [(name, getattr(pages, name), ()) for name in ("index", "drift", "model")]
-    todo += [(f"blob-{row['id']}", pages.blob, (row["id"],)) for row in rows]
-    numbers = range(1, count_pages(session) + 1)
-    todo += [(f"exposures-{n}" if n > 1 else "exposures", pages.exposures, (n,)) for n in numbers]
-    try:
-        with atomic_folder(out) as folder:
-            for name, make, number in track(todo, len(todo), "report"):
-                write_text(folder / f"{name}.html", make(*number, reader))
-            if deployed.page:
-                write_text(folder / "audit.html", deployed.page)
-            write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))
-            for suffix, write in WRITERS.items():
-                write_text(folder / f"blobs{suffix}", write(rows))
-            (folder / MARK).touch()
-    except OSError as error:
-        raise BlobwatchError(f"{out}: not writable ({error.strerror}). Pass another folder") from None
+        # A single session, so that all pages show the same state.
+        snapshot = SimpleNamespace(reading=lambda: nullcontext(session))
+        pages = Pages(snapshot, reference, lambda: deployed, Links(static=True))
+        reader, rows, numbers = Reader(), list_blobs(session), range(1, count_pages(session) + 1)
+        todo = [(name, getattr(pages, name), ()) for name in ("index", "drift", "model")]
+        todo += [(f"blob-{row['id']}", pages.blob, (row["id"],)) for row in rows]
+        todo += [(f"exposures-{n}" if n > 1 else "exposures", pages.exposures, (n,)) for n in numbers]
+        try:
+            with atomic_folder(out) as folder:
+                for name, make, number in track(todo, len(todo), "report"):
+                    write_text(folder / f"{name}.html", make(*number, reader))
+                if deployed.page:
+                    write_text(folder / "audit.html", deployed.page)
+                write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))
+                for suffix, write in WRITERS.items():
+                    write_text(folder / f"blobs{suffix}", write(rows))
+                (folder / MARK).touch()
+        except OSError as error:
+            raise BlobwatchError(f"{out}: not writable ({error.strerror}). Pass another folder") from None
     return len(todo)

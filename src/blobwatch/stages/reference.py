@@ -74,7 +74,7 @@ def measure_difference(job: tuple[Path, Path]) -> dict:
     """Return the rootname and statistics of one difference image."""
     candidate, path = job
     answer = load_predictor(candidate).predict_file(path)
-    return {"rootname": answer.rootname} | round_values(measure_statistics(answer).as_dict())
+    return {"rootname": answer.rootname} | round_values(measure_statistics(answer))
 
 
 def round_values(values: dict[str, float]) -> dict[str, float]:

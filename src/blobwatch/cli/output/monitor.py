@@ -20,9 +20,8 @@ from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import JUDGED
 from blobwatch.monitor.monitor import Monitor, Report
-from blobwatch.monitor.notices import queue_review_notices, send_notices
+from blobwatch.monitor.notices import RejectionCheck, queue_review_notices, send_notices
 from blobwatch.monitor.overrules import synchronize_overrules
-from blobwatch.monitor.quality_warning import RejectionCheck
 from blobwatch.monitor.reanalysis import Summary, changed_blobs, describe_changes, mark_all_due, summarize
 from blobwatch.overrules import DEFAULT
 from blobwatch.predict import Predictor

@@ -19,16 +19,8 @@ from blobwatch.monitor.statistics import STATISTICS
 
 CALIBRATION = ("flatcorr", "pflt", "dflt", "lflt", "cal_ver", "cal_date")
 FILE = (
-    "rootname",
-    "path",
-    "stamp",
-    "md5",
-    "expstart",
-    "filter",
-    "programme",
-    "samp_seq",
-    "product",
-    "target",
+    *("rootname", "path", "stamp", "md5", "expstart", "filter", "programme"),
+    *("samp_seq", "product", "target"),
 )
 REJUDGE = "rejudge"  # reason of a new analysis even if the inputs did not change
 COLUMN_OF = {"noise": "own_noise"}  # columns of quality measures whose name differs
@@ -175,11 +167,11 @@ def store_result(
         session.add(exposure)
     measures = asdict(analysis.quality) if analysis.quality else dict.fromkeys(MEASURES)
     values = {COLUMN_OF.get(name, name): value for name, value in measures.items()}
-    values |= analysis.statistics.as_dict() if analysis.statistics else dict.fromkeys(STATISTICS)
+    values |= analysis.statistics or dict.fromkeys(STATISTICS)
     row = {name: None if value is None or not np.isfinite(value) else value for name, value in values.items()}
     prediction = analysis.prediction
     probabilities = [float(one) for one in prediction.probabilities] if prediction else None
-    row |= file_columns(analysis) | {
+    row |= file_columns(listed, analysis.flats) | {
         "md5": analysis.md5,
         "outcome": analysis.outcome,
         "reason": analysis.reason,
@@ -196,9 +188,10 @@ def store_result(
     return exposure
 
 
-def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
-    """Return the columns from the header of a file."""
-    one = analysis.listed
+def file_columns(one: ExposureFile, flats: str) -> dict[str, object]:
+    """Return the columns from the header of a file, cut to their lengths."""
+    own = one.calibration
+    calibration = (own.flatcorr[:16], own.pflt, own.dflt, own.lflt, own.version, own.date)
     return {
         "path": str(one.path),
         "stamp": one.stamp,
@@ -208,20 +201,8 @@ def file_columns(analysis: ExposureAnalysis) -> dict[str, object]:
         "samp_seq": one.samp_seq[:16],
         "product": one.product,
         "target": one.target[:64],
-        "flats": analysis.flats[:200],
-    } | calibration_values(one.calibration)
-
-
-def calibration_values(calibration: Calibration) -> dict[str, str]:
-    """Return the columns of a calibration, cut to their lengths."""
-    own = calibration
-    values = (own.flatcorr[:16], own.pflt, own.dflt, own.lflt, own.version, own.date)
-    return {name: value[:64] for name, value in zip(CALIBRATION, values, strict=True)}
-
-
-def calibration_of(exposure) -> Calibration:
-    """Return the calibration of a row of the ledger."""
-    return Calibration(*(getattr(exposure, name) for name in CALIBRATION))
+        "flats": flats[:200],
+    } | {name: value[:64] for name, value in zip(CALIBRATION, calibration, strict=True)}
 
 
 def exposures_in_filter(session: Session, filter: str, raw: bool, start: float, end: float) -> list[Exposure]:
@@ -230,13 +211,6 @@ def exposures_in_filter(session: Session, filter: str, raw: bool, start: float, 
     query = select(row).where(row.filter == filter, (row.product == "raw") == raw)
     query = query.where(row.expstart >= start, row.expstart < end)
     return list(session.scalars(query.order_by(row.expstart, row.rootname)))
-
-
-def comparable_exposures(
-    session: Session, filter: str, flats: str, raw: bool, start: float, end: float
-) -> list[Exposure]:
-    """Return the exposures of `exposures_in_filter` with the same flats."""
-    return [one for one in exposures_in_filter(session, filter, raw, start, end) if one.flats == flats]
 
 
 def due_exposures(session: Session) -> list[Exposure]:
@@ -263,10 +237,9 @@ def rows_without_calibration(session: Session) -> list[Exposure]:
 
 def file_of_row(row) -> ExposureFile:
     """Return the file of an exposure of the ledger."""
-    own = row
     return ExposureFile(
-        *(Path(own.path), own.rootname, own.expstart, own.filter, own.programme, own.samp_seq, own.product),
-        *(calibration_of(own), own.stamp, own.target),
+        *(Path(row.path), row.rootname, row.expstart, row.filter, row.programme, row.samp_seq, row.product),
+        *(Calibration(*(getattr(row, name) for name in CALIBRATION)), row.stamp, row.target),
     )
 
 

@@ -65,7 +65,7 @@ class Exposure(HasModel, HasCalibration, Table):
 
     ``stack`` lists the rootnames of its median stack. ``probabilities`` has sixteen values, row-major from
     the bottom row. The measures are those of `Quality` (its ``noise`` is ``own_noise`` here) and of
-    `ExposureStatistics`. ``inputs`` is the hash of the files and verdicts that the result depends on; empty
+    `measure_statistics`. ``inputs`` is the hash of the files and verdicts that the result depends on; empty
     if unknown. ``due`` is the reason for another analysis; empty if the result is up to date.
     """
 
