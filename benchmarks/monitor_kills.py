@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from monitor.example_exposures import COUNT, contents, write_sky
-from monitor.notice_servers import webhook
+from monitor.notice_servers import Webhook, running
 from synthetic import write_model
 
 from blobwatch.errors import BlobwatchError
@@ -63,14 +63,14 @@ def count_notices(hook):
     notices = hook.by_number()
     repeats = sum(REPEAT in one for messages in notices.values() for one in messages)
     duplicates = sum(REPEAT not in one for messages in notices.values() for one in messages[1:])
-    return len(hook.messages), repeats, int(len(notices) < 1), duplicates + max(0, len(notices) - 1)
+    return len(hook.control.got), repeats, int(len(notices) < 1), duplicates + max(0, len(notices) - 1)
 
 
 def main(kills=200, seed=1):
     """Kill and check the monitor repeatedly; return the exit status."""
     rng, places, rounds, differing = np.random.default_rng([11, seed]), np.zeros(3, dtype=int), 0, 0
     totals = np.zeros(4, dtype=int)
-    with tempfile.TemporaryDirectory() as name, webhook() as hook:
+    with tempfile.TemporaryDirectory() as name, running(Webhook()) as hook:
         folder = Path(name)
         model, sky = write_model(folder / "model"), write_sky(folder / "sky")
         command = [sys.executable, "-m", "blobwatch.cli", "monitor", sky, "--model", model]
@@ -78,7 +78,7 @@ def main(kills=200, seed=1):
         duration = run_monitor([*command, f"sqlite:///{folder}/whole.db"])
         undisturbed, _ = read_ledger(f"sqlite:///{folder}/whole.db")
         while places.sum() < kills:
-            hook.messages.clear()
+            hook.control.got.clear()
             url = f"sqlite:///{folder}/{rounds}.db"
             for number in range(min(MOST, kills - places.sum())):
                 seconds = run_monitor([*command, url], rng.uniform(0, duration))

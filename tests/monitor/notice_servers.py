@@ -151,11 +151,22 @@ class Webhook(RefusingServer, ThreadingHTTPServer):
     def __init__(self, port: int = 0):
         super().__init__((HOST, port), Post)
         self.control = ServerState()
+        self.killing: int | None = None  # process that is killed instead of a response
 
     @property
     def address(self) -> str:
         """Return its address for apprise."""
         return f"json://{HOST}:{self.server_address[1]}/{PATH}?+X-Key={KEY}"
+
+    def by_number(self) -> dict[int, list[str]]:
+        """Return the messages of each notice in the order of arrival."""
+        found = defaultdict(list)
+        for post in self.control.got:
+            found[int(re.search(r"Notice (\d+)\.", post["message"])[1])].append(post["message"])
+        return dict(found)
+
+    def handle_error(self, *_) -> None:
+        """Ignore senders that were killed."""
 
 
 class Post(BaseHTTPRequestHandler):
@@ -163,11 +174,16 @@ class Post(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         control = self.server.control
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if control.failing == "hang up":
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+        if control.failing == "hang up" or len(content) < length:
             return
         control.logins.append((self.path, self.headers["X-Key"]))
         taken = not control.failing and control.take(json.loads(content))
+        if self.server.killing:
+            os.kill(self.server.killing, signal.SIGKILL)
+            self.server.killing = None
+            return
         self.send_response(200 if taken else 500)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -206,52 +222,3 @@ def pictures_of(message: EmailMessage | dict) -> list[Image.Image]:
     for picture in pictures:
         picture.load()
     return pictures
-
-
-class KillingWebhook(ThreadingHTTPServer):
-    """Webhook that stores complete messages, and can kill the process ``killing`` instead of responding."""
-
-    def __init__(self):
-        super().__init__((HOST, 0), KillingHandler)
-        self.messages: list[str] = []
-        self.killing: int | None = None
-
-    @property
-    def address(self) -> str:
-        return f"json://{HOST}:{self.server_port}/hook"
-
-    def by_number(self) -> dict[int, list[str]]:
-        """Return the messages of each notice in the order of arrival."""
-        found = defaultdict(list)
-        for message in self.messages:
-            found[int(re.search(r"Notice (\d+)\.", message)[1])].append(message)
-        return dict(found)
-
-    def handle_error(self, *_) -> None:
-        """Ignore senders that were killed."""
-
-
-class KillingHandler(BaseHTTPRequestHandler):
-    """Handler of one request."""
-
-    def do_POST(self) -> None:
-        length = int(self.headers["Content-Length"])
-        body = self.rfile.read(length)
-        if len(body) == length:
-            self.server.messages.append(json.loads(body)["message"])
-        if self.server.killing:
-            os.kill(self.server.killing, signal.SIGKILL)
-            self.server.killing = None
-            return
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_) -> None:
-        """Disable the log."""
-
-
-@contextmanager
-def webhook() -> Iterator[KillingWebhook]:
-    """Run the webhook in the block."""
-    with running(KillingWebhook()) as hook:
-        yield hook

@@ -134,11 +134,6 @@ def test_unwritable_export_is_reported(rows, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_export_prints_nothing_on_stdout(url, tmp_path, capsys):
-    show_blobs(url, False, tmp_path / "blobs.csv")
-    assert capsys.readouterr() == ("", f"2 blobs: {tmp_path / 'blobs.csv'}\n")
-
-
 @pytest.mark.parametrize("columns", [80, 200])
 def test_table_fits_terminal(url, rows, capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -1,5 +1,6 @@
 """Ingest of an exposure: matching, confirmation, dates by light curve."""
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -196,50 +197,37 @@ def test_rejected_blob_stays_rejected(season, found):
     assert season.notices() == before
 
 
-def test_late_detection_is_dated_by_light_curve(season):
-    for day in (1, 2, 3):
-        season.take(day)
-    season.take(4, light=WHOLE)
-    season.take(5, light=WHOLE)
-    season.take(6, PLACE, light=WHOLE)
-    assert season.dates() == (3, 4, 6)
+# Days in the order of arrival, each with the missing light (- none, w all, ? unknown, x unfit exposure) and a
+# mark (+ the blob is detected, * another filter); then the dates of the blob: last without, first, last.
+LIGHT = {"-": NONE, "w": WHOLE, "?": UNKNOWN, "x": NONE}
+SEASONS = {
+    "a late detection is dated by the light curve": ("1- 2- 3- 4w 5w 6w+", (3, 4, 6)),
+    "one exposure without the blob changes nothing": ("1- 2- 3- 4w+ 5w 6w 7- 8w+", (3, 4, 8)),
+    "unknown light changes nothing": ("1- 2? 3w 4? 5w+ 6?", (1, 3, 5)),
+    "without light the detection counts": ("1- 2?+", (None, 2, 2)),
+    "another filter changes nothing": ("1- 2w* 3-* 4w+ 5w* 3.5w*", (1, 4, 4)),
+    "an unfit exposure changes nothing": ("1- 2x 3w+", (1, 3, 3)),
+    "the onset is limited by the lookback": ("1w 2- 3- 70w+", (None, 70, 70)),
+    "without an earlier exposure the onset is unbounded": ("1w+", (None, 1, 1)),
+    "a blob in the stack is last seen by the light curve": ("1- 2w+ 3w 4w 5-", (1, 2, 4)),
+    "before a late exposure": ("1- 5w+ 6w+", (1, 5, 6)),
+    "a late exposure with the blob": ("1- 5w+ 6w+ 3w", (1, 3, 6)),
+    "a late exposure without the blob": ("1- 5w+ 6w+ 3-", (3, 5, 6)),
+    "a late exposure with unknown light": ("1- 5w+ 6w+ 3?", (1, 5, 6)),
+    "before a late exposure after the onset": ("1- 3w 5w+", (1, 3, 5)),
+    "a late exposure after the onset": ("1- 3w 5w+ 4-", (4, 5, 5)),
+    "a detection in a late exposure": ("1- 5w+ 3w+", (1, 3, 5)),
+}
 
 
-def test_single_exposure_without_blob_does_not_change_dates(season):
-    for day in (1, 2, 3):
-        season.take(day)
-    season.take(4, PLACE, light=WHOLE)
-    season.take(5, light=WHOLE)
-    season.take(6, light=WHOLE)
-    season.take(7)
-    assert ids(season.take(8, PLACE, light=WHOLE).confirmed) == [1]
-    assert season.dates() == (3, 4, 8)
-
-
-def test_unknown_light_does_not_change_dates(season):
-    season.take(1)
-    season.take(2, light=UNKNOWN)
-    season.take(3, light=WHOLE)
-    season.take(4, light=UNKNOWN)
-    season.take(5, PLACE, light=WHOLE)
-    season.take(6, light=UNKNOWN)
-    assert season.dates() == (1, 3, 5)
-
-
-def test_blob_without_light_is_dated_by_detection(season):
-    season.take(1)
-    season.take(2, PLACE, light=UNKNOWN)
-    assert season.dates() == (None, 2, 2)
-
-
-def test_other_filter_does_not_change_dates(season):
-    season.take(1)
-    season.take(2, light=WHOLE, filter="F160W")
-    season.take(3, filter="F160W")
-    season.take(4, PLACE, light=WHOLE)
-    season.take(5, light=WHOLE, filter="F160W")
-    season.take(3.5, light=WHOLE, filter="F160W")
-    assert season.dates() == (1, 4, 4)
+@pytest.mark.parametrize(("days", "dates"), SEASONS.values(), ids=SEASONS)
+def test_dates_of_blob(season, days, dates):
+    for day, light, mark in re.findall(r"([\d.]+)([-w?x])([+*]?)", days):
+        places, about = [PLACE] if mark == "+" else [], {"filter": "F160W"} if mark == "*" else {}
+        about |= {"outcome": UNFIT} if light == "x" else {}
+        result = season.take(float(day), *places, light=LIGHT[light], **about)
+    assert season.dates() == dates
+    assert ids(result.confirmed) == ([1] if mark == "+" and days.count("+") == 2 else [])
 
 
 def test_light_curve_has_one_filter(season):
@@ -250,61 +238,6 @@ def test_light_curve_has_one_filter(season):
     with season.ledger.reading() as session:
         light = light_curve_of(session, session.get(Blob, 1))
     assert light["mjd"].tolist() == [1, 4]
-
-
-def test_unfit_exposures_do_not_change_dates(season):
-    season.take(1)
-    season.take(2, outcome=UNFIT)
-    season.take(3, PLACE, light=WHOLE)
-    assert season.dates() == (1, 3, 3)
-
-
-def test_onset_is_limited_by_lookback(season):
-    for day in (1, 2, 3):
-        season.take(day, light=WHOLE if day == 1 else NONE)
-    season.take(70, PLACE, light=WHOLE)
-    assert season.dates() == (None, 70, 70)
-
-
-def test_onset_without_earlier_exposure_is_unbounded(season):
-    season.take(1, PLACE, light=WHOLE)
-    assert season.dates() == (None, 1, 1)
-
-
-def test_blob_in_stack_is_last_seen_by_light_curve(season):
-    season.take(1)
-    season.take(2, PLACE, light=WHOLE)
-    for day in (3, 4):
-        season.take(day, light=WHOLE)
-    season.take(5)
-    assert season.dates() == (1, 2, 4)
-
-
-@pytest.mark.parametrize(("light", "dates"), [(WHOLE, (1, 3, 6)), (NONE, (3, 5, 6)), (UNKNOWN, (1, 5, 6))])
-def test_late_exposure_changes_dates(season, light, dates):
-    season.take(1)
-    season.take(5, PLACE, light=WHOLE)
-    season.take(6, PLACE, light=WHOLE)
-    assert season.dates() == (1, 5, 6)
-    late = season.take(3, light=light)
-    assert season.dates() == dates
-    assert ids(late.confirmed) == []
-
-
-def test_late_exposure_changes_dates_by_light_curve(season):
-    season.take(1)
-    season.take(3, light=WHOLE)
-    season.take(5, PLACE, light=WHOLE)
-    assert season.dates() == (1, 3, 5)
-    season.take(4)
-    assert season.dates() == (4, 5, 5)
-
-
-def test_detection_in_late_exposure_changes_onset(season):
-    season.take(1)
-    season.take(5, PLACE, light=WHOLE)
-    late = season.take(3, PLACE, light=WHOLE)
-    assert (season.dates(), ids(late.new), ids(late.confirmed)) == ((1, 3, 5), [], [1])
 
 
 def test_exposure_without_stack_is_replaced(season):

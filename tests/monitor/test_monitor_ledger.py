@@ -84,25 +84,20 @@ def test_newer_ledger_is_rejected_and_unchanged(fresh):
     assert fresh.file.read_bytes() == before
 
 
+NO_ADDRESS = "not a database address. Pass one like sqlite:///blobwatch.db"
+
+
 @pytest.mark.parametrize(
-    "url", ["ledger.db", "", "nonsense://", "sqlite", "mysql+nothing://host/name", "C:\\a"]
+    ("url", "message"),
+    [
+        *((url, NO_ADDRESS) for url in ("ledger.db", "", "nonsense://", "mysql+no://host", "C:\\a")),
+        *((url, "not stored on disk") for url in ("sqlite://", "sqlite:///:memory:")),
+        ("sqlite:///{folder}/absent/ledger.db", "/absent: not a directory"),
+        ("sqlite:///{folder}", "not usable"),
+    ],
 )
-def test_invalid_url_is_rejected(url):
-    assert "not a database address. Pass one like sqlite:///blobwatch.db" in refusal(url, create=True)
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_ledger_in_memory_is_rejected(url):
-    assert "not stored on disk" in refusal(url, create=True)
-
-
-def test_ledger_in_missing_folder_is_rejected(tmp_path):
-    said = refusal(f"sqlite:///{tmp_path}/absent/ledger.db", create=True)
-    assert f"{tmp_path}/absent: not a directory" in said
-
-
-def test_folder_is_rejected(tmp_path):
-    assert "not usable" in refusal(f"sqlite:///{tmp_path}", create=True)
+def test_unusable_url_is_rejected(tmp_path, url, message):
+    assert message in refusal(url.format(folder=tmp_path), create=True)
 
 
 @pytest.mark.parametrize(

@@ -174,17 +174,6 @@ def test_failed_channel_receives_notice_later_once(ledger, mail, hook, bad, fail
     assert sorted(state(ledger)) == [(SENT, 1, False), (SENT, 2, False)]
 
 
-def test_server_receives_notice_after_restart(ledger):
-    with running(Webhook()) as once:
-        port = once.server_address[1]
-        channels = open_channels([once.address])
-    queue(ledger, channels, noise="noise is up")
-    assert succeeded(send_notices(ledger, channels)) == [False]
-    with running(Webhook(port)) as again:
-        assert succeeded(send_notices(ledger, channels)) == [True]
-        assert len(again.control.got) == 1
-
-
 def test_slow_channel_does_not_delay_others(ledger, mail, hook):
     """The mail server responds only after the webhook received its notice."""
     mail.control.hold = hook.control.arrived

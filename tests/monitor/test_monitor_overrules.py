@@ -156,12 +156,11 @@ def site(ledger, tmp_path):
         yield address, token, folder
 
 
-def send(address: str, token: str = "", **headers) -> requests.Response:
+def send(address: str, token: str, origin: str = "", rootname: str = FIRST) -> requests.Response:
     form = {"verdict": "reject", "reason": "<b>limb</b> light", "page": "1"}
-    sent = {"Origin": address} | {key.capitalize(): value for key, value in headers.items()}
-    sent |= {"Cookie": f"{web.COOKIE}={token}"} if token else {}
-    where = f"{address}/exposure/{FIRST}/overrule"
-    return requests.post(where, form, headers=sent, timeout=10, allow_redirects=False)
+    headers = {"Origin": origin or address, "Cookie": f"{web.COOKIE}={token}"}
+    where = f"{address}/exposure/{rootname}/overrule"
+    return requests.post(where, form, headers=headers, timeout=10, allow_redirects=False)
 
 
 def test_overrule_on_page_is_shown_to_all(site):
@@ -184,18 +183,11 @@ def test_overrule_on_page_is_shown_to_all(site):
 
 
 @pytest.mark.parametrize(
-    ("token", "headers", "status"),
-    [
-        ("", {}, 401),
-        ("wrong", {}, 401),
-        ("right", {"origin": "http://elsewhere.example"}, 403),
-        ("right", {"host": "elsewhere.example", "origin": "http://elsewhere.example"}, 400),
-    ],
+    ("token", "origin", "status"), [("", "", 401), ("wrong", "", 401), ("", "http://elsewhere.example", 403)]
 )
-def test_unauthorized_overrule_is_rejected(site, ledger, token, headers, status):
-    address, right, folder = site
-    answer = send(address, right if token == "right" else token, **headers)
-    assert answer.status_code == status
+def test_unauthorized_overrule_is_rejected(site, ledger, token, origin, status):
+    address, _, folder = site
+    assert send(address, token, origin).status_code == status
     with ledger.reading() as session:
         assert session.scalars(select(OverruleRow)).all() == []
     assert not folder.exists()
@@ -203,10 +195,4 @@ def test_unauthorized_overrule_is_rejected(site, ledger, token, headers, status)
 
 def test_overrule_of_unknown_exposure_is_404(site):
     address, token, _ = site
-    answer = requests.post(
-        f"{address}/exposure/inothing/overrule",
-        {"verdict": "reject", "reason": "x"},
-        headers={"Origin": address, "Cookie": f"{web.COOKIE}={token}"},
-        timeout=10,
-    )
-    assert answer.status_code == 404
+    assert send(address, token, rootname="inothing").status_code == 404

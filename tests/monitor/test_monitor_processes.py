@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from monitor.child_process import start, wait_for
 from monitor.example_exposures import COUNT, canonical, contents, linked, relative
-from monitor.notice_servers import webhook
+from monitor.notice_servers import Webhook
+from monitor.notice_servers import running as serving
 from sqlalchemy import delete, select, text
 from synthetic import parse_json_lines
 from team.servers import Postgres, poll, postgres
@@ -129,7 +130,7 @@ def test_watch_analyzes_new_files_and_stops_on_signal(sky, box_model, tmp_path):
 
 def test_killed_monitor_loses_and_repeats_nothing(sky, box_model, undisturbed, tmp_path):
     rng, url, out = np.random.default_rng(6), f"sqlite:///{tmp_path}/ledger.db", tmp_path / "out"
-    with webhook() as hook:
+    with serving(Webhook()) as hook:
         arguments = command(sky, url, box_model, "--notify", hook.address)
         for moment in rng.uniform(0.05, 0.8, KILLS):
             running = start(out, *arguments)
@@ -155,7 +156,7 @@ def test_monitor_killed_during_new_analysis_produces_same_ledger(sky, seen, box_
     arguments = command(folder, url, box_model)
     assert wait_for(start(out, *arguments)) == 0
     linked(sky, folder, 1, 5)
-    with webhook() as hook:
+    with serving(Webhook()) as hook:
         arguments += ["--notify", hook.address]
         for moment in rng.uniform(0.2, 1.5, KILLS):
             running = start(out, *arguments)
@@ -163,7 +164,7 @@ def test_monitor_killed_during_new_analysis_produces_same_ledger(sky, seen, box_
             running.kill()
             assert wait_for(running) in (0, -signal.SIGKILL)
         assert wait_for(start(out, *arguments)) == 0
-        messages = hook.messages
+        messages = hook.control.got
     assert messages == []  # what was confirmed without a channel is not announced later
     found = relative(canonical(open_ledger(url)), folder)
     assert found == relative(canonical(open_ledger(f"sqlite:///{seen}")), sky)
@@ -171,7 +172,7 @@ def test_monitor_killed_during_new_analysis_produces_same_ledger(sky, seen, box_
 
 def test_interrupted_notice_is_sent_as_repeat(watched, tmp_path):
     """The program is killed after the message was sent and before the ledger is updated."""
-    with webhook() as hook:
+    with serving(Webhook()) as hook:
         write_notice(open_ledger(watched.url), hook.address)
         arguments = command(watched.folder, watched.url, watched.model, "--notify", hook.address)
         running = start(tmp_path / "out", *arguments)

@@ -170,22 +170,14 @@ def test_damaged_table_is_rejected_and_unchanged(ledger, labels):
     assert reviews_of(ledger) == []
 
 
-def test_unwritable_table_is_reported_and_label_written_later(ledger, labels):
-    (labels / LABELS).mkdir()
+@pytest.mark.parametrize("blocked", [f"labels/{LABELS}", ".labels.partial-lock"])
+def test_unwritable_table_or_lock_is_reported_and_label_written_later(ledger, labels, blocked):
+    (labels.parent / blocked).mkdir()
     with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible .*writes this label"):
         review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
-    (labels / LABELS).rmdir()
+    (labels.parent / blocked).rmdir()
     assert write_pending_labels(ledger, labels) == 1
     assert told(read_labels(labels)) == [(*places(ledger, 2)[0], "blob")]
-
-
-def test_unwritable_lock_is_reported_and_label_written_later(ledger, labels):
-    lock = labels.with_name(".labels.partial-lock")
-    lock.mkdir()
-    with pytest.raises(BlobwatchError, match=r"labels\.csv: not accessible"):
-        review_blob(ledger, labels, 2, "confirmed", "seen", "Ann")
-    lock.rmdir()
-    assert write_pending_labels(ledger, labels) == 1
 
 
 def test_review_killed_before_label_is_completed_by_next(ledger, labels, monkeypatch):

@@ -20,7 +20,6 @@ from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.reviewers import add_reviewer, find_reviewer, remove_reviewer
 from blobwatch.monitor.ledger.tables import Blob, Review, Reviewer, Table
 from blobwatch.monitor.overrules import MAX_REASON
-from blobwatch.monitor.reviews import review_blob
 
 GOOD = {"verdict": "confirmed", "reason": "round, dark, and it stays"}
 NAME = "Ada Łovelace"
@@ -114,31 +113,18 @@ def test_review_is_stored_and_becomes_label(site):
     assert GOOD["reason"] in shown
 
 
-def test_rejection_is_labelled_other(site):
-    assert site.review(data={"verdict": "rejected", "reason": "a star"}, bearer=site.token).status_code == 303
-    assert ",other," in (site.labels / "labels.csv").read_text(encoding="utf-8")
-    assert "1 confirmed" not in requests.get(f"{site.address}/blob/{CANDIDATE}", timeout=10).text
-
-
 def test_program_with_token_needs_no_origin(site):
     assert site.review(bearer=site.token, origin=None).status_code == 303
 
 
-def test_cookie_is_httponly_and_samesite(site):
-    answer = site.send("/sign-in", {"token": f" {site.token}\n", "back": "2"})
+@pytest.mark.parametrize("proxied", [{}, {"x-forwarded-proto": "https"}])
+def test_cookie_is_httponly_samesite_and_secure_behind_https_proxy(site, proxied):
+    answer = site.send("/sign-in", {"token": f" {site.token}\n", "back": "2"}, **proxied)
     assert (answer.status_code, answer.headers["location"]) == (303, "/blob/2")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"{web.COOKIE}={site.token};")
-    assert "httponly" in cookie.lower()
-    assert "samesite=strict" in cookie.lower()
-
-
-def test_cookie_is_secure_behind_https_proxy(site):
-    proxied = {"x-forwarded-proto": "https"}
-    answer = site.send("/sign-in", {"token": site.token}, **proxied)
-    assert "; secure" in answer.headers["set-cookie"].lower()
-    plain = site.send("/sign-in", {"token": site.token})
-    assert "; secure" not in plain.headers["set-cookie"].lower()
+    assert {"httponly", "samesite=strict"} <= set(cookie.lower().split("; "))
+    assert ("; secure" in cookie.lower()) == bool(proxied)
 
 
 def test_wrong_token_is_rejected(site):
@@ -206,18 +192,14 @@ def test_unknown_host_name_is_rejected(site, host):
     assert site.state() == before
 
 
-def test_pages_have_no_cors_header(site):
-    answer = requests.get(site.address, headers={"Origin": "https://elsewhere.example"}, timeout=10)
-    assert "access-control-allow-origin" not in answer.headers
-
-
 def test_get_requests_change_nothing(site):
     before, labels = site.state(), (site.labels / "labels.csv").read_bytes()
     paths = ["/", "/blob/1", "/exposures", "/drift", "/model", "/audit", "/sign-in", "/blobs.csv"]
     paths += ["/blob/2/review?verdict=confirmed&reason=so", f"/sign-in?token={site.token}"]
     for path in paths:
-        headers = {"Authorization": f"Bearer {site.token}"}
-        requests.get(site.address + path, headers=headers, timeout=10)
+        headers = {"Authorization": f"Bearer {site.token}", "Origin": "https://elsewhere.example"}
+        answer = requests.get(site.address + path, headers=headers, timeout=10)
+        assert "access-control-allow-origin" not in answer.headers
         requests.head(site.address + path, headers=headers, timeout=10)
     assert site.state() == before
     assert (site.labels / "labels.csv").read_bytes() == labels
@@ -237,10 +219,7 @@ def test_removed_reviewer_cannot_review(site):
     [
         ({"verdict": "confirmed"}, 422),
         ({"reason": "so"}, 422),
-        ({"verdict": "confirmed", "reason": " \n\t"}, 400),
         ({"verdict": "confirmed", "reason": "x" * (MAX_REASON + 1)}, 400),
-        ({"verdict": "confirmed", "reason": "a\x00b"}, 400),
-        ({"verdict": "candidate", "reason": "so"}, 400),
         ({"verdict": "", "reason": "so"}, 422),
         ({"verdict": "<b>", "reason": "so"}, 400),
     ],
@@ -260,11 +239,6 @@ def test_longest_reason_is_stored(site):
         assert session.scalar(select(Review.reason).filter_by(blob_id=CANDIDATE)) == reason
 
 
-def test_unstorable_reason_is_rejected(own, tmp_path):
-    with pytest.raises(BlobwatchError, match="the reason must have"):
-        review_blob(own, labels_in(tmp_path / "labels"), CANDIDATE, "confirmed", "a\udcffb", "Ada")
-
-
 def test_review_of_unknown_blob_is_404(site):
     answer = site.review(99, bearer=site.token)
     assert answer.status_code == 404
@@ -279,18 +253,6 @@ def test_review_without_labels_folder_is_rejected(site):
     assert f"{site.labels}: not a directory" in answer.text
     assert site.state() == before
     assert "Sign in" not in requests.get(site.address, timeout=10).text
-
-
-def test_pending_label_is_written_with_next_review(site):
-    table = site.labels / "labels.csv"
-    table.unlink()
-    table.mkdir()
-    answer = site.review(bearer=site.token)
-    assert answer.status_code == 400
-    assert f"{table}: not accessible (Is a directory)" in answer.text
-    table.rmdir()
-    assert site.review(1, bearer=site.token).status_code == 303
-    assert table.read_text(encoding="utf-8").count(NAME) == 2
 
 
 def test_review_by_local_host_name_is_accepted(own, tmp_path, monkeypatch):
