@@ -8,7 +8,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.monitor.ledger.database import Session
-from blobwatch.monitor.ledger.queries import newest_judged, newest_statistics
+from blobwatch.monitor.ledger.queries import list_statistics, newest_judged
 from blobwatch.monitor.ledger.rows import format_value
 from blobwatch.monitor.ledger.tables import Exposure, Model
 from blobwatch.monitor.statistics import STATISTICS
@@ -89,7 +89,7 @@ def mean_statistics(
     before : float, optional
         MJD; use only exposures taken earlier.
     """
-    values = newest_statistics(session, model, STATISTICS, together, before)
+    values = list_statistics(session, model, together, before)[:, 1:]
     if len(values) < together:
         return []
     errors = values.std(axis=0, ddof=min(1, together - 1)) / np.sqrt(together)

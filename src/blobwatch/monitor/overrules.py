@@ -7,8 +7,8 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.files import file_lock, lock_path
 from blobwatch.monitor.ledger.database import Ledger, now
 from blobwatch.monitor.ledger.overrules import (
-    all_overrule_rows,
     overrule_of,
+    overrules_by_exposure,
     overrules_in_force,
     store_overrule,
     unwritten_overrules,
@@ -138,5 +138,5 @@ def synchronize_overrules(ledger: Ledger, folder: Path) -> int:
 def missing_overrules(ledger: Ledger, table: list[Overrule]) -> list[Overrule]:
     """Return the decisions of the table that the ledger lacks."""
     with ledger.reading() as session:
-        known = {overrule_of(row) for row in all_overrule_rows(session)}
-    return [one for one in table if one not in known]
+        known = overrules_by_exposure(session)
+    return [one for one in table if one not in known.get(one.rootname, [])]

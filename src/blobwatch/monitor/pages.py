@@ -23,10 +23,10 @@ from blobwatch.monitor.ledger.queries import (
     list_detections,
     list_models,
     list_notices,
+    list_statistics,
     newest_exposures,
     newest_judged,
     old_results,
-    statistics_over_time,
 )
 from blobwatch.monitor.ledger.rows import (
     blob_row,
@@ -196,7 +196,7 @@ class Pages:
         with self.ledger.reading() as session:
             model = newest_model(session)
             known = bool(self.reference and model and self.reference.model == model.sha256)
-            table = statistics_over_time(session, model, STATISTICS) if model else NO_STATISTICS
+            table = list_statistics(session, model) if model else NO_STATISTICS
             means = mean_statistics(session, model, self.reference.together) if known else []
             reference, columns = self.reference if known else None, zip(STATISTICS, table.T[1:], strict=True)
             panels = [statistic_chart(name, table[:, 0], values, reference) for name, values in columns]

@@ -18,15 +18,20 @@ from blobwatch.monitor.drift import read_reference
 from blobwatch.monitor.incoming import Note
 from blobwatch.monitor.ledger.blobs import IngestResult
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
+from blobwatch.monitor.ledger.exposures import REJUDGE, mark_due
+from blobwatch.monitor.ledger.queries import count_outcomes
+from blobwatch.monitor.ledger.rows import list_blobs
 from blobwatch.monitor.ledger.tables import JUDGED
 from blobwatch.monitor.monitor import Monitor, Report
 from blobwatch.monitor.notices import RejectionCheck, queue_review_notices, send_notices
 from blobwatch.monitor.overrules import synchronize_overrules
-from blobwatch.monitor.reanalysis import Summary, changed_blobs, describe_changes, mark_all_due, summarize
 from blobwatch.overrules import DEFAULT
 from blobwatch.predict import Predictor
 from blobwatch.progress import print_message
 from blobwatch.settings import load_settings
+
+COMPARED = ("status", "first_rootname", "last_without_rootname", "last_rootname", "detections")
+Summary = tuple[dict[str, int], dict[int, dict]]
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,12 @@ def run_monitor(
     monitor = Monitor(folder, ledger, predictor, channels, reference, settings, flats)
     if channels and options.every is not None:
         import matplotlib.figure  # noqa: F401  before the first picture is needed
-    before = summarize(ledger) if options.rejudge else None
-    marked = mark_all_due(ledger, options.since) if options.rejudge else 0
+    if options.rejudge:
+        before = summarize(ledger)
+        with ledger.lock(), ledger.writing() as session:
+            marked = mark_due(session, REJUDGE, options.since)  # stored: the next run completes this one
     succeeded = run_passes(monitor, options)
-    if before is not None:
+    if options.rejudge:
         print_changes(before, summarize(ledger), marked, options.as_json)
     return succeeded or options.every is not None  # problems of a watch have been reported
 
@@ -193,15 +200,45 @@ def print_result(result: IngestResult, as_json: bool) -> None:
         )
 
 
+def summarize(ledger: Ledger) -> Summary:
+    """Return the number of exposures by outcome, and the compared columns of each blob by id."""
+    with ledger.reading() as session:
+        rows = list_blobs(session)
+        blobs = {row["id"]: {name: row[name] for name in ("id", "x", "y", *COMPARED)} for row in rows}
+        return count_outcomes(session), blobs
+
+
 def print_changes(before: Summary, after: Summary, count: int, as_json: bool) -> None:
     """Print the differences from the results before the new analysis."""
-    numbers = changed_blobs(before, after)
+    (old_counts, old), (new_counts, new) = before, after
+    lines = {number: describe_change(old.get(number), new.get(number)) for number in sorted(old | new)}
+    lines = {number: line for number, line in lines.items() if line}
     if as_json:
-        line = {"rejudged": count, "before": before.as_json(numbers), "after": after.as_json(numbers)}
-        print_json(line)
-    lines = describe_changes(before, after)
-    print_message(
-        f"{count} exposures analyzed again: {'these results differ' if lines else 'no result differs'}"
-    )
-    for line in lines:
+        sides = {
+            name: {"outcomes": counts, "blobs": [blobs[number] for number in lines if number in blobs]}
+            for name, counts, blobs in (("before", old_counts, old), ("after", new_counts, new))
+        }
+        print_json({"rejudged": count} | sides)
+    counts = [
+        (name, old_counts.get(name, 0), new_counts.get(name, 0)) for name in sorted(old_counts | new_counts)
+    ]
+    changes = [
+        *lines.values(),
+        *(f"exposures {name}: {one} -> {two}" for name, one, two in counts if one != two),
+    ]
+    result = "these results differ" if changes else "no result differs"
+    print_message(f"{count} exposures analyzed again: {result}")
+    for line in changes:
         print_message(line)
+
+
+def describe_change(old: dict | None, new: dict | None) -> str:
+    """Describe the change of a blob; empty if there is none."""
+    one = new or old
+    place = f"blob {one['id']} at ({one['x']:.1f}, {one['y']:.1f})"
+    if old is None:
+        return f"{place}: new, {new['status']}, first in {new['first_rootname']}"
+    if new is None:
+        return f"{place}: removed; it was {old['status']}, first in {old['first_rootname']}"
+    changes = [f"{name} {old[name]} -> {new[name]}" for name in COMPARED if old[name] != new[name]]
+    return f"{place}: {', '.join(changes)}" if changes else ""

@@ -198,15 +198,16 @@ class BlobUpdate:
         """Return whether the exposure is, or was, in the light curve of a blob."""
         if not self.is_newest and self.session.get(LightCurvePoint, (blob.id, self.exposure.id)) is not None:
             return True
-        if not self.is_comparable(cluster[0]) or self.exposure.expstart < cluster[0].expstart - self.days:
+        if not self.is_comparable(cluster[0]):
             return False
         until = blob.last.expstart + self.settings.expiry
         return self.curves.is_confirmed(cluster) or self.exposure.expstart <= until
 
     def is_comparable(self, first: Find) -> bool:
-        """Return whether the exposure is accepted and has the filter and flats of a detection."""
+        """Return whether an accepted exposure can be in the light curve that begins before a detection."""
         own, one = self.exposure, self.session.get_one(Exposure, first.exposure_id)
-        return own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
+        is_alike = own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
+        return is_alike and own.expstart >= first.expstart - self.days
 
     def extend(self, blob: Blob, first: Find) -> bool:
         """Store the point of an exposure after all detections; return whether the blob is complete."""
@@ -221,7 +222,7 @@ class BlobUpdate:
         """Store the light curve point of the exposure; delete it if no longer comparable."""
         key = {"blob_id": blob.id, "exposure_id": self.exposure.id}
         stored = None if self.is_newest else self.session.get(LightCurvePoint, (blob.id, self.exposure.id))
-        if not self.is_comparable(first) or self.exposure.expstart < first.expstart - self.days:
+        if not self.is_comparable(first):
             point = None
         elif stored is not None and not self.changed:
             return stored.depth, stored.error

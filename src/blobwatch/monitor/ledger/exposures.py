@@ -114,10 +114,10 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
         session.execute(query.values(due=f"earlier exposure {exposure.rootname}"[:100]))
 
 
-def mark_due(session: Session, why: str, since: float = -np.inf, rootname: str = "") -> int:
+def mark_due(session: Session, why: str, since: float | None = None, rootname: str = "") -> int:
     """Mark exposures since a date (MJD), or a single one, as due; return how many."""
     query = update(Exposure).values(due=why[:100])
-    query = query.where(Exposure.expstart >= since) if np.isfinite(since) else query
+    query = query.where(Exposure.expstart >= since) if since is not None else query
     query = query.where(Exposure.rootname == rootname) if rootname else query
     return session.execute(query).rowcount
 

@@ -15,20 +15,16 @@ def overrule_of(row: OverruleRow) -> Overrule:
     return Overrule(*(getattr(row, name) for name in FIELDS))
 
 
-def all_overrule_rows(session: Session) -> list[OverruleRow]:
-    """Return all decisions, the oldest first."""
-    return list(session.scalars(select(OverruleRow).order_by(OverruleRow.at, OverruleRow.id)))
-
-
 def overrules_in_force(session: Session) -> dict[str, Overrule]:
     """Return the decisions in force by rootname."""
-    newest = {row.rootname: overrule_of(row) for row in all_overrule_rows(session)}
-    return {name: one for name, one in newest.items() if one.verdict != CLEAR}
+    known = overrules_by_exposure(session)
+    return {name: rows[-1] for name, rows in known.items() if rows[-1].verdict != CLEAR}
 
 
-def overrules_by_exposure(session: Session, rootnames: list[str]) -> dict[str, list[Overrule]]:
-    """Return all decisions about some exposures, the oldest first."""
-    query = select(OverruleRow).where(OverruleRow.rootname.in_(rootnames))
+def overrules_by_exposure(session: Session, rootnames: list[str] | None = None) -> dict[str, list[Overrule]]:
+    """Return the decisions about all or some exposures, the oldest first."""
+    query = select(OverruleRow)
+    query = query if rootnames is None else query.where(OverruleRow.rootname.in_(rootnames))
     found: dict[str, list[Overrule]] = {}
     for row in session.scalars(query.order_by(OverruleRow.at, OverruleRow.id)):
         found.setdefault(row.rootname, []).append(overrule_of(row))

@@ -18,6 +18,7 @@ from blobwatch.monitor.ledger.tables import (
     OldResult,
     Review,
 )
+from blobwatch.monitor.statistics import STATISTICS
 
 PICTURES = ("before", "after", "difference")
 
@@ -72,28 +73,19 @@ def newest_exposures(session: Session, count: int, skip: int = 0) -> list[tuple[
     return [(one, found[one.id]) for one in rows]
 
 
-def statistics_over_time(session: Session, model: Model, names: Iterable[str]) -> np.ndarray:
-    """Return MJD and statistics of a model's exposures in time order, shape (n, 1 + names)."""
-    columns = [getattr(Exposure, name) for name in names]
-    query = select(Exposure.expstart, *columns)
-    query = query.where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
-    rows = session.execute(query.order_by(Exposure.expstart)).all()
-    return np.array([tuple(row) for row in rows], dtype=float).reshape(-1, 1 + len(columns))
-
-
-def newest_statistics(
-    session: Session, model: Model, names: Iterable[str], count: int, before: float | None = None
+def list_statistics(
+    session: Session, model: Model, count: int | None = None, before: float | None = None
 ) -> np.ndarray:
-    """Return the statistics of the newest ``count`` exposures of a model, shape (n, names).
+    """Return MJD and statistics of a model's exposures in time order, shape (n, 1 + statistics).
 
-    With ``before`` (MJD), only exposures taken earlier.
+    With ``count``, only of the newest ones; with ``before`` (MJD), only of those taken earlier.
     """
-    columns = [getattr(Exposure, name) for name in names]
+    columns = [getattr(Exposure, name) for name in ("expstart", *STATISTICS)]
     query = select(*columns).where(Exposure.outcome == JUDGED, Exposure.model_id == model.id)
     if before is not None:
         query = query.where(Exposure.expstart < before)
     rows = session.execute(query.order_by(Exposure.expstart.desc()).limit(count)).all()
-    return np.array(rows, dtype=float).reshape(-1, len(columns))
+    return np.array(rows[::-1], dtype=float).reshape(-1, len(columns))
 
 
 def newest_judged(session: Session) -> Exposure | None:
