@@ -219,13 +219,10 @@ def print_changes(before: Summary, after: Summary, count: int, as_json: bool) ->
             for name, counts, blobs in (("before", old_counts, old), ("after", new_counts, new))
         }
         print_json({"rejudged": count} | sides)
-    counts = [
-        (name, old_counts.get(name, 0), new_counts.get(name, 0)) for name in sorted(old_counts | new_counts)
-    ]
-    changes = [
-        *lines.values(),
-        *(f"exposures {name}: {one} -> {two}" for name, one, two in counts if one != two),
-    ]
+    changes = list(lines.values())
+    for name in sorted(old_counts | new_counts):
+        if old_counts.get(name) != new_counts.get(name):
+            changes.append(f"exposures {name}: {old_counts.get(name, 0)} -> {new_counts.get(name, 0)}")
     result = "these results differ" if changes else "no result differs"
     print_message(f"{count} exposures analyzed again: {result}")
     for line in changes:
