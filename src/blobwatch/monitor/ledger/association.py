@@ -1,6 +1,6 @@
 """Association of detections with blobs, independent of their order of arrival."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -114,7 +114,11 @@ def matches(
         for number in np.flatnonzero(distance <= SEPARATION).tolist():
             if may_join(find, clusters[number], reviewed) or not has_expired(clusters[number], when):
                 pairs.append((float(distance[number]), index, number))
-    answer: list[int | None] = [None] * len(here)
+    return match_pairs(pairs, [None] * len(here))
+
+
+def match_pairs(pairs: Iterable[tuple[float, int, int]], answer: list[int | None]) -> list[int | None]:
+    """Match indices with numbers, the pairs of least cost first; use each index and number once."""
     for _, index, number in sorted(pairs):
         if answer[index] is None and number not in answer:
             answer[index] = number
@@ -142,25 +146,17 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
         The blob with the most common detections, else one within ``SEPARATION`` without detections; None
         for a new blob.
     """
-    answer: list[int | None] = [None] * len(clusters)
     shared = [
         (-sum(one.blob_id == blob for one in cluster), number, blob)
         for number, cluster in enumerate(clusters)
-        for blob in {one.blob_id for one in cluster} - {None}
+        for blob in {one.blob_id for one in cluster} & set(known)
     ]
-    for _, number, blob in sorted(shared):
-        if answer[number] is None and blob in known and blob not in answer:
-            answer[number] = blob
-    left = set(known) - set(answer)
-    near = []
+    answer = match_pairs(shared, [None] * len(clusters))
+    left, near = set(known) - set(answer), []
     for number, cluster in enumerate(clusters):
-        if answer[number] is None and left:
+        if answer[number] is None:
             best = max(cluster, key=lambda one: one.snr)
-            near += [
-                (float(np.hypot(best.x - known[blob][0], best.y - known[blob][1])), number, blob)
-                for blob in left
-            ]
-    for distance, number, blob in sorted(near):
-        if distance <= SEPARATION and answer[number] is None and blob not in answer:
-            answer[number] = blob
-    return answer
+            for blob in left:
+                distance = float(np.hypot(best.x - known[blob][0], best.y - known[blob][1]))
+                near += [(distance, number, blob)] if distance <= SEPARATION else []
+    return match_pairs(near, answer)

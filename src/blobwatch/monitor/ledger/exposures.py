@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Update, select, update
 from sqlalchemy.orm import Session
 
 from blobwatch.images.quality import MEASURES, Quality
@@ -31,7 +31,7 @@ class State:
     """Properties of an exposure that other exposures depend on."""
 
     expstart: float
-    group: tuple[str, str, bool]
+    filter: str
     image: tuple
     quality: str
 
@@ -40,14 +40,9 @@ def visible_state(exposure: Exposure | None) -> State | None:
     """Return the properties that other exposures depend on; None for a missing exposure."""
     if exposure is None:
         return None
-    group = (exposure.filter, exposure.flats, exposure.product == "raw")
-    image = (
-        exposure.md5,
-        exposure.outcome != UNFIT,
-        exposure.reason if exposure.outcome == UNFIT else "",
-        *group,
-    )
-    return State(exposure.expstart, group, image, digest_of(quality_of(exposure)))
+    rejection = exposure.reason if exposure.outcome == UNFIT else None
+    image = (exposure.md5, rejection, exposure.filter, exposure.flats, exposure.product == "raw")
+    return State(exposure.expstart, exposure.filter, image, digest_of(quality_of(exposure)))
 
 
 def quality_of(exposure) -> Quality | None:
@@ -107,11 +102,15 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
     if after == before:
         return
     for state in {after, before} - {None}:
-        row = Exposure
-        condition = (row.filter == state.group[0], row.due == "", row.id != exposure.id)
-        span = (row.expstart > state.expstart, row.expstart - days <= state.expstart)
-        query = update(row).where(*condition, *span)
+        query = update_later(state.filter, state.expstart, days)
+        query = query.where(Exposure.due == "", Exposure.id != exposure.id)
         session.execute(query.values(due=f"earlier exposure {exposure.rootname}"[:100]))
+
+
+def update_later(filter: str, expstart: float, days: float) -> Update:
+    """Return an update of the exposures in a filter that are at most some days later."""
+    row = Exposure
+    return update(row).where(row.filter == filter, row.expstart > expstart, row.expstart - days <= expstart)
 
 
 def mark_due(session: Session, why: str, since: float | None = None, rootname: str = "") -> int:
@@ -124,10 +123,8 @@ def mark_due(session: Session, why: str, since: float | None = None, rootname: s
 
 def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
     """Mark exposures as due that have no stack because a file was missing until now."""
-    row = Exposure
-    query = update(row).where(row.filter == exposure.filter, row.outcome == NO_STACK, row.inputs == "")
-    query = query.where(row.light.is_not(None))
-    query = query.where(row.expstart > exposure.expstart, row.expstart - days <= exposure.expstart)
+    row, query = Exposure, update_later(exposure.filter, exposure.expstart, days)
+    query = query.where(row.outcome == NO_STACK, row.inputs == "", row.light.is_not(None))
     session.execute(query.values(due=f"file of {exposure.rootname} found again"[:100]))
 
 

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 
 from blobwatch.images.peaks import SEPARATION
 from blobwatch.monitor.analysis import ExposureAnalysis
-from blobwatch.monitor.ledger.association import Find
+from blobwatch.monitor.ledger.association import Find, match_pairs
 from blobwatch.monitor.ledger.blobs import BlobUpdate, IngestResult
 from blobwatch.monitor.ledger.exposures import (
     REJUDGE,
     archive_result,
+    find_exposure,
     mark_dependents,
     store_result,
     visible_state,
@@ -66,7 +67,7 @@ def ingest(
         Reason of a new analysis.
     """
     days = settings.difference.days
-    exposure = session.scalars(select(Exposure).filter_by(rootname=analysis.listed.rootname)).first()
+    exposure = find_exposure(session, analysis.listed.rootname)
     before = visible_state(exposure)
     finds = stored_finds(session)
     if exposure is not None:
@@ -77,7 +78,7 @@ def ingest(
     changed = before is None or before.image != after.image or why.startswith(REJUDGE)
     curves = LightCurves(
         session,
-        images_with(images, exposure, analysis),
+        lambda row: analysis.image if row.id == exposure.id else images(row),
         days,
         settings.monitor,
         finds,
@@ -88,11 +89,6 @@ def ingest(
     update = BlobUpdate(session, curves, settings, exposure, model, changed, before is None)
     result = update.run(finds, here, cutouts)
     return replace(result, why=why, unreadable=tuple(sorted(curves.unreadable)))
-
-
-def images_with(images: Images, exposure: Exposure, analysis: ExposureAnalysis) -> Images:
-    """Return ``images`` with the image of the analyzed exposure added."""
-    return lambda row: analysis.image if row.id == exposure.id else images(row)
 
 
 def stored_finds(session: Session) -> list[Find]:
@@ -115,16 +111,14 @@ def replace_finds(
     names = ("x", "y", "radius", "probability", "snr", "depth")
     values = [[float(getattr(one, name)) for name in names] for one in seen]
     new = [Find(exposure.id, exposure.expstart, exposure.rootname, *row) for row in values]
-    pairs = sorted(
-        (float(np.hypot(one.x - other.x, one.y - other.y)), number, place)
+    pairs = [
+        (distance, number, place)
         for number, one in enumerate(new)
         for place, other in enumerate(old)
-    )
-    taken: dict[int, int] = {}
-    for distance, number, place in pairs:
-        if distance <= SEPARATION and number not in taken and place not in taken.values():
-            taken[number] = place
+        if (distance := float(np.hypot(one.x - other.x, one.y - other.y))) <= SEPARATION
+    ]
+    places = match_pairs(pairs, [None] * len(new))
     return [
-        replace(one, blob_id=old[taken[number]].blob_id) if number in taken else one
-        for number, one in enumerate(new)
+        one if place is None else replace(one, blob_id=old[place].blob_id)
+        for one, place in zip(new, places, strict=True)
     ]
