@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,20 +128,9 @@ def canonical(ledger: Ledger) -> dict[str, list]:
         hidden = OURS | {"id", "model_id"}
         columns = [one for one in Exposure.__table__.c if one.name not in hidden]
         exposures = sorted(tuple(row) for row in session.execute(select(*columns)))
-        blobs, points = (
-            [],
-            session.execute(
-                select(
-                    LightCurvePoint.blob_id,
-                    LightCurvePoint.exposure_id,
-                    LightCurvePoint.depth,
-                    LightCurvePoint.error,
-                )
-            ),
-        )
-        curves: dict[int, list] = {}
-        for number, exposure, *point in points:
-            curves.setdefault(number, []).append((names[exposure], *point))
+        blobs, curves = [], defaultdict(list)
+        for one in session.scalars(select(LightCurvePoint)):
+            curves[one.blob_id].append((names[one.exposure_id], one.depth, one.error))
         for blob in session.scalars(select(tables.Blob)):
             found = sorted(
                 (names[one.exposure_id], *(getattr(one, name) for name in (*MEASURES, *PICTURES)))
@@ -149,7 +139,7 @@ def canonical(ledger: Ledger) -> dict[str, list]:
             before = blob.before and blob.before.rootname
             dates = (before, blob.first.rootname, blob.last.rootname, blob.halfway, blob.status)
             measures = tuple(getattr(blob, name) for name in MEASURES)
-            blobs.append((measures, str(dates), found, sorted(curves.get(blob.id, []))))
+            blobs.append((measures, str(dates), found, sorted(curves[blob.id])))
     return {"exposures": exposures, "blobs": sorted(blobs)}
 
 

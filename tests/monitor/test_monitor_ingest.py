@@ -83,9 +83,8 @@ class Season:
             analysis = replace(analysis, prediction=prediction, cutouts=(PICTURES,) * len(found))
         self.skies[name] = sky
         with self.ledger.writing() as session:
-            model = session.scalars(select(Model)).first() or Model(
-                sha256="1", fingerprint="2", threshold=0.5
-            )
+            model = session.scalars(select(Model)).first()
+            model = model or Model(sha256="1", fingerprint="2", threshold=0.5)
             session.add(model)
             session.flush()
             result = ingest(session, analysis, model, lambda row: self.skies[row.rootname], Settings())
@@ -286,14 +285,12 @@ def test_result_is_independent_of_arrival_order(tmp_path, seed):
         season = Season(open_ledger(f"sqlite:///{folder}/ledger.db", create=True), ())
         arrivals = list(exposures)
         if number:
-            wrong = [
-                one | {"places": [(700.0, 700.0)], "light": WHOLE, "outcome": JUDGED}
-                for one in exposures[::4]
-            ]
+            other = {"places": [(700.0, 700.0)], "light": WHOLE, "outcome": JUDGED, "md5": "1" * 32}
+            wrong = [one | other for one in exposures[::4]]
             arrivals = [arrivals[one] for one in rng.permutation(len(arrivals))]
             for one in wrong:
-                place = next(i for i, other in enumerate(arrivals) if other["day"] == one["day"])
-                arrivals.insert(int(rng.integers(place + 1)), one | {"md5": "1" * 32})
+                place = next(i for i, right in enumerate(arrivals) if right["day"] == one["day"])
+                arrivals.insert(int(rng.integers(place + 1)), one)
         for one in arrivals:
             places = {key: value for key, value in one.items() if key not in ("day", "places")}
             season.take(one["day"], *one["places"], **places)
