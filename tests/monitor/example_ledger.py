@@ -11,9 +11,11 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
+import pytest
 import uvicorn
 from PIL import Image
 
+from blobwatch.monitor import web
 from blobwatch.monitor.drift import Reference
 from blobwatch.monitor.ledger.database import Ledger, open_ledger
 from blobwatch.monitor.ledger.tables import Blob, Detection, Exposure, LightCurvePoint, Model, Notice, Review
@@ -97,11 +99,16 @@ def fill(url: str) -> Ledger:
 
 
 @contextmanager
-def serving(app) -> Iterator[str]:
-    """Run a server of an application in a thread; yield its address."""
-    config = uvicorn.Config(app, log_level="critical", server_header=False, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def serving(
+    ledger: Ledger, folder: Path, reference: Reference | None = None, hosts=("127.0.0.1",), deployed=None
+) -> Iterator[str]:
+    """Serve the pages of a ledger in a thread, with labels and overrules in ``folder``; yield the address."""
+    labels, about = labels_in(folder / "labels"), (reference, list(hosts), folder / "overrules")
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as listening:
+        patch.setattr(web, "find_deployed", lambda root: (deployed or audited)())
+        app = web.create_app(ledger, folder, labels, *about)
+        config = uvicorn.Config(app, log_level="critical", server_header=False, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
         thread = Thread(target=server.run, args=([listening],))
         thread.start()
         try:

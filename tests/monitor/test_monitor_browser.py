@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from monitor.example_ledger import CANDIDATE, REFERENCE, audited, fill, labels_in, serving
+from monitor.example_ledger import CANDIDATE, REFERENCE, fill, serving
 from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
-from blobwatch.monitor import web
 from blobwatch.monitor.ledger.reviewers import add_reviewer
 
 CHROMIUM = "/usr/bin/chromium"  # Debian's; Playwright's own browsers are not downloaded
@@ -32,11 +31,8 @@ pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"{CHROMIUM}
 def site(tmp_path_factory):
     work = tmp_path_factory.mktemp("browser")
     ledger = fill(f"sqlite:///{work}/ledger.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_deployed", lambda root: audited())
-        app = web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
-        with serving(app) as address:
-            yield address, add_reviewer(ledger, "Ada Lovelace")
+    with serving(ledger, work, REFERENCE) as address:
+        yield address, add_reviewer(ledger, "Ada Lovelace")
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from monitor.example_ledger import REFERENCE, audited, fill, labels_in, serving
+from monitor.example_ledger import REFERENCE, fill, serving
 
-from blobwatch.monitor import web
 from blobwatch.monitor.ledger.reviewers import add_reviewer
 
 COUNT, SEED = 1000, 6
@@ -178,14 +177,11 @@ def answers(tmp_path_factory) -> dict:
     work = tmp_path_factory.mktemp("malformed")
     ledger = fill(f"sqlite:///{work}/ledger.db")
     token, rng = add_reviewer(ledger, "Ada"), random.Random(SEED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_deployed", lambda root: audited())
-        app = web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, ["127.0.0.1"])
-        with serving(app) as address:
-            host = urlsplit(address).netloc
-            requested = [request(rng, host, token) for _ in range(COUNT)]
-            found = [(answer_to(one, host), one) for one in requested]
-            after = requests.get(f"{address}/blob/1", timeout=10)
+    with serving(ledger, work, REFERENCE) as address:
+        host = urlsplit(address).netloc
+        requested = [request(rng, host, token) for _ in range(COUNT)]
+        found = [(answer_to(one, host), one) for one in requested]
+        after = requests.get(f"{address}/blob/1", timeout=10)
     return {"found": found, "after": after}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from monitor.example_exposures import APPEARED, COUNT, LOUD, NAMES, canonical, monitor_of
-from monitor.example_ledger import Page, labels_in, serving
+from monitor.example_ledger import Page, serving
 from sqlalchemy import select
 from synthetic import write_exposure
 
@@ -150,9 +150,7 @@ def test_exactly_one_verdict_is_required(run):
 def site(ledger, tmp_path):
     """The address of a server, the token of a reviewer, and the folder of the table."""
     folder, token = tmp_path / "overrules", add_reviewer(ledger, "Ada")
-    hosts = ["127.0.0.1"]
-    app = web.create_app(ledger, tmp_path, labels_in(tmp_path / "labels"), None, hosts, folder)
-    with serving(app) as address:
+    with serving(ledger, tmp_path) as address:
         yield address, token, folder
 
 

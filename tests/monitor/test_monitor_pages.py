@@ -22,7 +22,6 @@ from monitor.example_ledger import (
     Page,
     audited,
     fill,
-    labels_in,
     name_of,
     serving,
 )
@@ -38,7 +37,6 @@ from blobwatch.monitor.pages import PER_PAGE, Pages, Reader
 ALL = ["/", "/blob/1", "/blob/2", "/blob/3", "/exposures", "/exposures?page=2", "/exposures?page=3"]
 ALL += ["/drift", "/model", "/sign-in", "/sign-in?back=2"]
 LAST = -(-COUNT // PER_PAGE)
-HOSTS = ["127.0.0.1"]
 NOTHING = Deployed()
 
 
@@ -59,10 +57,8 @@ def empty(work):
 
 @pytest.fixture(scope="module")
 def server(work, ledger):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "find_deployed", lambda root: audited())
-        with serving(web.create_app(ledger, work, labels_in(work / "labels"), REFERENCE, HOSTS)) as address:
-            yield address
+    with serving(ledger, work, REFERENCE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -278,10 +274,9 @@ def test_model_page_shows_deployed_model(drawn, box_model):
     assert "ab" * 8 in seen.words  # the one that judged
 
 
-def test_page_does_not_wait_for_audit(ledger, tmp_path, monkeypatch):
+def test_page_does_not_wait_for_audit(ledger, tmp_path):
     done = Event()
-    monkeypatch.setattr(web, "find_deployed", lambda root: done.wait(30) and audited())
-    with serving(web.create_app(ledger, tmp_path, tmp_path / "none", None, HOSTS)) as address:
+    with serving(ledger, tmp_path, deployed=lambda: done.wait(30) and audited()) as address:
         try:
             answer = requests.get(f"{address}/model", timeout=10)
             assert "reload the page in a moment" in answer.text
@@ -339,10 +334,9 @@ def test_exports_are_served(got):
     assert got("/blobs.reg").text.startswith("# Region file format")
 
 
-def test_damaged_ledger_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
+def test_damaged_ledger_is_reported(tmp_path):
     gone = fill(f"sqlite:///{tmp_path}/gone.db")
-    with serving(web.create_app(gone, tmp_path, tmp_path, None, HOSTS)) as address:
+    with serving(gone, tmp_path) as address:
         gone.engine.dispose()
         (tmp_path / "gone.db").write_bytes(b"no database" * 1000)
         answer = requests.get(f"{address}/", timeout=10)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from monitor.example_ledger import BEGAN, CANDIDATE, audited, fill, labels_in, name_of, serving
+from monitor.example_ledger import BEGAN, CANDIDATE, fill, name_of, serving
 from sqlalchemy import func, select
 
 from blobwatch.cli.monitor import reviewer
@@ -67,11 +67,9 @@ def own(made, tmp_path) -> Ledger:
 
 
 @pytest.fixture
-def site(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
-    labels = labels_in(tmp_path / "labels")
-    with serving(web.create_app(own, tmp_path, labels, None, ["127.0.0.1"])) as address:
-        yield Site(address, own, labels, add_reviewer(own, NAME))
+def site(own, tmp_path):
+    with serving(own, tmp_path) as address:
+        yield Site(address, own, tmp_path / "labels", add_reviewer(own, NAME))
 
 
 @pytest.mark.parametrize("size", [None, "", "-1", "1e3", "100001", "9" * 30])
@@ -255,11 +253,10 @@ def test_review_without_labels_folder_is_rejected(site):
     assert "Sign in" not in requests.get(site.address, timeout=10).text
 
 
-def test_review_by_local_host_name_is_accepted(own, tmp_path, monkeypatch):
+def test_review_by_local_host_name_is_accepted(own, tmp_path):
     """Also by its IPv6 address, which contains colons."""
-    monkeypatch.setattr(web, "find_deployed", lambda root: audited())
-    names, token = web.allowed_hosts("::1", []), add_reviewer(own, NAME)
-    with serving(web.create_app(own, tmp_path, labels_in(tmp_path / "labels"), None, names)) as address:
+    token = add_reviewer(own, NAME)
+    with serving(own, tmp_path, hosts=web.allowed_hosts("::1", [])) as address:
         port = address.rpartition(":")[2]
         for host in (f"localhost:{port}", f"[::1]:{port}"):
             connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
