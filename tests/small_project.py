@@ -26,7 +26,7 @@ NUMBERS = {
     "subframes": {"train": {"count": 60}, "val": {"count": 20}, "test": {"count": 20}},
     "train": {"width": 8, "epochs": 1},
     "baseline": {"epochs": 1},
-    "evaluate": {"bootstrap": 100, "clean_frames": 1, "robustness_frames": 1},
+    "evaluate": {"bootstrap": 100, "clean_frames": 1, "empty_frames": 4, "robustness_frames": 1},
 }
 
 

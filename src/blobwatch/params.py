@@ -119,6 +119,7 @@ class Evaluate(Section):
     match_radius: Positive
     false_per_100: Positive
     clean_frames: Count
+    empty_frames: Count
     robustness_frames: Count
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from blobwatch.artefact import Model
-from blobwatch.detector import clean_frames
 from blobwatch.detector.baselines import snr_from_score
 from blobwatch.detector.clean_frames import (
     AWAY,
@@ -85,13 +84,13 @@ def test_strength_threshold_extrapolates_the_tail(rate):
 
 def test_threshold_without_noise_peaks():
     assert strength_threshold(np.full(9, 0.3), 20, 5.0) == -np.inf
-    assert network_threshold(np.empty(0), 5.0) == MIN_PROBABILITY
+    assert network_threshold(np.empty(0), 100, 5.0) == MIN_PROBABILITY
 
 
 def test_network_threshold_gives_the_rate():
     logit = np.random.default_rng(8).exponential(0.5, 5000) - 4.0
     noise = 1 / (1 + np.exp(-logit))
-    strict, lenient = network_threshold(noise, 1.0), network_threshold(noise, 50.0)
+    strict, lenient = network_threshold(noise, 100, 1.0), network_threshold(noise, 100, 50.0)
     assert MIN_PROBABILITY < lenient < strict < 1.0
     assert 35 <= (noise > lenient).sum() <= 65  # of 100 frames
     assert (noise > strict).sum() <= 4
@@ -109,9 +108,7 @@ def test_ideal_observer_threshold_matches_known_value(data):
 
 @pytest.fixture(scope="module")
 def judged(box_model):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clean_frames, "NOISE_FRAMES", 4)
-        return evaluate_clean_frames(Model.load(box_model), np.random.default_rng(2), 2, 6.0, 5.0, DRAW)
+    return evaluate_clean_frames(Model.load(box_model), np.random.default_rng(2), 2, 4, 6.0, 5.0, DRAW)
 
 
 def test_all_detectors_are_evaluated_on_the_same_blobs(judged):

@@ -13,7 +13,6 @@ from synthetic import easy_subframes, random_network, write_model
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import write_shard
 from blobwatch.dataset.subframes import Recipe
-from blobwatch.detector import clean_frames
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import folder_hash, read_table, write_json
 from blobwatch.lineage.fingerprint import take_fingerprint
@@ -42,7 +41,6 @@ def made(tmp_path_factory, blank_database):
     """Return a project with an evaluated box detector."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(clean_frames, "NOISE_FRAMES", 2)
         few = {name: frames.SETS[name] for name in SETS}
         patch.setattr(frames, "SETS", few)
         patch.setattr(search, "SETS", few)
@@ -69,7 +67,7 @@ def evaluated(folder, blank_database):
 
 
 def run(project, baseline: str = "models/baseline"):
-    changed = {"bootstrap": 100, "clean_frames": 1, "robustness_frames": 1}
+    changed = {"bootstrap": 100, "clean_frames": 1, "empty_frames": 2, "robustness_frames": 1}
     settings = load_params(ROOT / "params.yaml").evaluate.model_copy(update=changed)
     train = project.root / "reports/train"
     templates = project.root / "data/templates"

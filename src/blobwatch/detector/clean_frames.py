@@ -27,7 +27,6 @@ AWAY = 40.0  # peaks farther than this from each blob, in pixels, are noise; blo
 NOISE_AREA = 1.0 - np.pi * AWAY**2 * PER_SIDE**2 / SIZE**2  # fraction of a frame that is far from any blob
 SNR = (3.0, 12.0)
 SNR_EDGES = (3, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9, 10, 12)
-NOISE_FRAMES = 100  # frames without blobs, for a rate per 100 frames
 TAIL = 100  # number of the highest noise peaks to which the tail is fitted
 SAME_RATE = f"{CNN}, same rate"
 KEYS = {SAME_RATE: "cnn", IDEAL: "ideal_observer", FILTERS: "matched_filters"}
@@ -101,9 +100,9 @@ def strength_threshold(strengths: np.ndarray, frames: float, rate: float) -> flo
     return float((np.log(rate) - start) / slope)
 
 
-def network_threshold(noise: np.ndarray, rate: float) -> float:
-    """Return the probability at which a network has ``rate`` peaks per 100 `NOISE_FRAMES`."""
-    logit = strength_threshold(np.log(noise) - np.log1p(-noise), NOISE_FRAMES, rate)
+def network_threshold(noise: np.ndarray, frames: int, rate: float) -> float:
+    """Return the probability that noise exceeds with ``rate`` peaks per 100 frames."""
+    logit = strength_threshold(np.log(noise) - np.log1p(-noise), frames, rate)
     # Less probable peaks are dropped; a network with fewer peaks stays below the rate.
     return max(MIN_PROBABILITY, float(1 / (1 + np.exp(-logit))))
 
@@ -119,6 +118,7 @@ def evaluate_clean_frames(
     model: Model,
     rng: np.random.Generator,
     frames: int,
+    empty: int,
     radius: float,
     rate: float,
     draw: Bootstrap,
@@ -131,7 +131,9 @@ def evaluate_clean_frames(
     model : Model
     rng : Generator
     frames : int
-        Frames with blobs. The network is also run on `NOISE_FRAMES` frames without blobs.
+        Frames with blobs.
+    empty : int
+        Frames without blobs, for the network.
     radius : float
         Largest distance of a match, pixels.
     rate : float
@@ -153,9 +155,9 @@ def evaluate_clean_frames(
     found[FILTERS] = [peaks for peaks, _ in run_classical(find_by_filter, data, f"{FILTERS}, clean", workers)]
     found[IDEAL] = [peaks for peaks, _ in run_classical(find_by_ideal_observer, data, IDEAL)]
     found[SAME_RATE] = found[CNN]
-    empty = track(range(NOISE_FRAMES), NOISE_FRAMES, f"{CNN}, clean")
-    noise = [find_by_model(model, draw_clean_frame(rng, blobs=False)[0]).probability for _ in empty]
-    thresholds = {CNN: model.threshold, SAME_RATE: network_threshold(np.concatenate(noise), rate)}
+    bar = track(range(empty), empty, f"{CNN}, clean")
+    noise = [find_by_model(model, draw_clean_frame(rng, blobs=False)[0]).probability for _ in bar]
+    thresholds = {CNN: model.threshold, SAME_RATE: network_threshold(np.concatenate(noise), empty, rate)}
     thresholds |= {name: filter_threshold(data, found[name], rate) for name in (FILTERS, IDEAL)}
     hits = {name: match_blobs(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
     exposures, snr = data.rootnames[data.blobs["subframe"]], data.blobs["snr"]
@@ -164,7 +166,7 @@ def evaluate_clean_frames(
     report = {
         "exposures": frames,
         "blobs": len(data.blobs),
-        "false_per_100": draw.mean(false, np.arange(NOISE_FRAMES), 100),
+        "false_per_100": draw.mean(false, np.arange(empty), 100),
         "snr_at_half": half[CNN],
         "same_rate": {
             key: {"threshold": round(float(thresholds[name]), 6), "snr_at_half": half[name]}

@@ -83,7 +83,9 @@ def evaluate(
     val, test, final = (read_split(subframes, split) for split in ("val", "test", "final"))
     results = {one.name: evaluate_detector(one, val, test, final, rate) for one in detectors}
     rng = np.random.default_rng([seed, CLEAN_STREAM])
-    clean, on_clean = evaluate_clean_frames(model, rng, settings.clean_frames, radius, rate, draw, workers)
+    clean, on_clean = evaluate_clean_frames(
+        model, rng, settings.clean_frames, settings.empty_frames, radius, rate, draw, workers
+    )
     finders = {
         "cnn": model_finder(candidate, results[CNN].threshold),
         "matched_filter": filter_finder(results[FILTERS].threshold),
