@@ -48,7 +48,8 @@ def collect_file_warnings() -> Iterator[list[str]]:
 
     Only warnings of the current thread are collected. The filters of Python's ``warnings`` do not change.
     """
-    token = _collected.set(found := [])
+    found: list[str] = []
+    token = _collected.set(found)
     try:
         yield found
     finally:

@@ -182,23 +182,23 @@ class Predictor:
         """
         with open_fits(path, only_image=True) as hdus:
             if is_difference(hdus, path):
-                kind, listed, content = "difference", None, read_difference(path, hdus, only_image=True)
+                kind, difference = "difference", read_difference(path, hdus, only_image=True)
+                image, rootname = difference.image, difference.rootname
             else:
                 kind, listed = "exposure", describe_file(Path(path), hdus)
-                content = read_exposure(path, hdus)
-        image = content.image
-        if listed:
-            if stack is None and history is None:
-                raise BlobwatchError(
-                    f"{path} is an exposure. Pass its median stack with --stack FILE, "
-                    "or the folder of earlier exposures with --history DIR"
-                )
-            history = history or History()
-            with history.including(listed):
-                history.set_exposure(listed, content)
-                image = make_difference(listed, history, stack, stack_flats)
+                exposure = read_exposure(path, hdus)
+                rootname = exposure.rootname
+                if stack is None and history is None:
+                    raise BlobwatchError(
+                        f"{path} is an exposure. Pass its median stack with --stack FILE, "
+                        "or the folder of earlier exposures with --history DIR"
+                    )
+                history = history or History()
+                with history.including(listed):
+                    history.set_exposure(listed, exposure)
+                    image = make_difference(listed, history, stack, stack_flats)
         try:
-            return self(image, name=str(path), rootname=content.rootname, kind=kind)
+            return self(image, name=str(path), rootname=rootname, kind=kind)
         except BlobwatchError as error:
             raise BlobwatchError(f"{path}: {error}") from None
 

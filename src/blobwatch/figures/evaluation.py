@@ -76,8 +76,9 @@ def plot_completeness(rows: list[dict]) -> "Figure":
         for name, some in by_detector(here).items():
             middles = [(row["snr_low"] + row["snr_high"]) / 2 for row in some]
             line = "o--" if name == "ideal observer" else "o-"
-            style = {"fmt": line, "color": COLOURS[name], "markersize": 4, "lw": 1.4}
-            draw_intervals(axes, middles, some, "recall", label=name, **style)
+            draw_intervals(
+                axes, middles, some, "recall", label=name, fmt=line, color=COLOURS[name], markersize=4, lw=1.4
+            )
         axes.axhline(0.5, color="grey", lw=0.8, ls=":")
         axes.set(xlabel="SNR of the blob", ylim=(-0.02, 1.04))
         axes.set_title(title, fontsize=10)

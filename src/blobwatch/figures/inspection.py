@@ -33,6 +33,8 @@ def plot_inspection(found: "Inspection") -> "Figure":
     """Draw the image of an inspected file, and its histogram with that of pure noise."""
     from matplotlib.figure import Figure
 
+    if found.image is None:
+        raise ValueError(f"{found.path}: no image to draw. Pass an inspection with an image")
     figure = Figure(figsize=(12, 6.4), layout="constrained")
     shown, below = figure.subplots(1, 2, width_ratios=[1.15, 1])
     level, noise = level_and_noise(found.image)

@@ -45,7 +45,7 @@ def plot_new_blob(
 
     figure = new_figure(10, 6.2)
     figure.suptitle(title, fontsize=12)
-    cutouts, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    cutouts, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.15, 1)).flat
     x, y, radius = place
     for axes, (name, words) in zip(cutouts.subplots(1, 3), TITLES.items(), strict=True):
         pixels = imread(BytesIO(pictures[name]))

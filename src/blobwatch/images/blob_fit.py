@@ -112,7 +112,7 @@ def refine_position(
     part, values = cut_stamp(image, trial, level)
     if min(part.shape) < 2:
         return trial.x, trial.y
-    slope_y, slope_x = np.gradient(depth * part)
+    slope_y, slope_x = (np.gradient(depth * part, axis=axis) for axis in (0, 1))
     residual = values - depth * part
     good = (part > 0) & (np.abs(residual) <= BAD_PIXEL * noise + depth / 2)
     terms = np.stack([part[good], -slope_x[good], -slope_y[good]]) / noise  # (3, n)

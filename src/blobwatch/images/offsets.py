@@ -84,7 +84,7 @@ def stripe_offsets(means: np.ndarray, counts: np.ndarray, sigma: float) -> np.nd
 
     The mean and the difference of the halves are estimated separately.
     """
-    known = (counts > 0).all(axis=0)
+    known = np.all(counts > 0, axis=0)
     if not known.any():
         return np.zeros_like(means)
     variance = sigma**2 * np.mean(1 / counts[:, known]) / 2 * (1 - 1 / SMOOTH)

@@ -67,7 +67,7 @@ def find_peaks(output: np.ndarray, stride: int, threshold: float) -> Peaks:
             near = rank[max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
             near = near[near >= 0]
             free[near] &= (x[near] - x[best]) ** 2 + (y[near] - y[best]) ** 2 > SEPARATION**2
-    return Peaks(x, y, probability[rows, columns]).select(chosen)
+    return Peaks(x, y, probability[rows, columns]).select(np.array(chosen, dtype=int))
 
 
 def subframe_probabilities(output: np.ndarray, stride: int, peaks: Peaks, threshold: float) -> np.ndarray:

@@ -18,7 +18,7 @@ def median_stack(images: list[np.ndarray]) -> np.ndarray:
     """
     stack = np.empty(images[0].shape, dtype=np.float32)
     rows = 64  # bounds the memory
-    for start in range(0, stack.shape[0], rows):
+    for start in range(0, len(stack), rows):
         block = np.stack([image[start : start + rows] for image in images], axis=-1)
         stack[start : start + rows] = median_without_nan(block)
     return stack

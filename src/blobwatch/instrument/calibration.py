@@ -69,9 +69,9 @@ def read_calibration(header: fits.Header) -> Calibration:
         value = str(header.get(key, "")).strip()
         return "" if value.upper() in ("N/A", "NONE", "") else value
 
-    names = (text(key).rpartition("$")[2] for key in FLAT_KEYWORDS)
+    pflt, dflt, lflt = (text(key).rpartition("$")[2] for key in FLAT_KEYWORDS)
     date = text("CAL_DATE") or text("DATE")
-    return Calibration(text("FLATCORR").upper(), *names, text("CAL_VER"), date)
+    return Calibration(text("FLATCORR").upper(), pflt, dflt, lflt, text("CAL_VER"), date)
 
 
 def dflat_warning(calibrations: Iterable[Calibration]) -> str:

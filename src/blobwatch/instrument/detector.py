@@ -106,8 +106,7 @@ def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
     dimming = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     part = dimming[:400, 880:]  # the wagon wheel lies inside
     y, x = np.arange(400.0)[:, None], np.arange(880.0, wfc3ir.SIZE)[None, :]
-    outer = np.interp(y, *zip(*((row, column) for column, row in FELLOE), strict=True))
-    inner = np.interp(y, *zip(*((row, column) for column, row in RIM), strict=True))
+    outer, inner = (np.interp(y, line[:, 1], line[:, 0]) for line in (np.array(FELLOE), np.array(RIM)))
     fade = 1.0 / (1.0 + np.exp((np.abs(y - 195.0) - 95.0) / 14.0))
     part += 0.14 * fade / (1.0 + np.exp((outer - x) / 4.0)) / (1.0 + np.exp((x - inner - 3.0) / 3.0))
     part += 0.07 * fade / (1.0 + np.exp((inner + 3.0 - x) / 3.0))

@@ -54,7 +54,8 @@ def find_fits_files(folder: Path | str, flats: bool = False) -> tuple[list[Path]
     files: dict[str, Path] = {}  # by the real path
     visited, problems = set(), []
     root = os.path.realpath(folder)
-    pending, links = [(folder, root)], []  # links come after all real entries, which keep their own paths
+    pending = [(folder, root)]
+    links: list[tuple[Path, str]] = []  # after all real entries, which keep their own paths
     while pending or links:
         path, real = pending.pop() if pending else links.pop(0)
         try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from threading import RLock
+from typing import BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -69,11 +70,11 @@ def use_or_open(hdus: fits.HDUList | None, path: Path, only_image: bool = False)
     return open_fits(path, only_image) if hdus is None else nullcontext(hdus)
 
 
-def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
+def open_source(path: Path, last: str | None) -> tuple[Path | BinaryIO, str]:
     """Return a source that astropy opens without errors, and a warning (may be empty)."""
     with path.open("rb") as file:
         start = file.read(9)
-        opened = file
+        opened: BinaryIO = file
         if start.startswith((b"\x1f\x8b", b"BZh")):
             file.seek(0)
             try:
@@ -83,7 +84,7 @@ def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
             start = opened.read(9)
         if start.upper() != b"SIMPLE  =":
             raise ValueError("it does not begin with the keyword SIMPLE")
-        layout = read_layout(opened, opened.seek(0, 2), last and last.encode())
+        layout = read_layout(opened, opened.seek(0, 2), last.encode() if last else None)
         if not layout.is_clean:
             return BytesIO(layout.repaired(opened)), layout.warning
         if opened is file:
@@ -95,7 +96,7 @@ def open_source(path: Path, last: str | None) -> tuple[Path | BytesIO, str]:
 @contextmanager
 def astropy_warnings() -> Iterator[list[str]]:
     """Collect the warnings of astropy; other warnings are re-issued."""
-    found = []
+    found: list[str] = []
     with _filters:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", AstropyUserWarning)
@@ -149,7 +150,7 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
     return next(iter(warn_unused(hdus, main or images, path)), None)
 
 
-def read_plane(hdu, path: Path) -> np.ndarray:
+def read_plane(hdu, path: Path | str) -> np.ndarray:
     """Return the pixels of an HDU; a constant plane stored as PIXVALUE is filled in."""
     if is_constant(hdu):
         value = get_number(hdu.header, "PIXVALUE")

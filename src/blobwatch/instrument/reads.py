@@ -61,9 +61,10 @@ def read_rate(hdus, science: list, header: dict, product: str, path: Path) -> tu
         warn_file(path, "has no DQ extension; all pixels count as good")
         dq = np.zeros(frame_shape(science[0]), np.int16)
     if len(science) > 1 and (not per_second or None not in times):
-        if None in times:  # only the newest and the zeroth read can be used
-            science, times = [science[0], science[-1]], [seconds, 0.0]
-        if any(late <= early for late, early in pairwise(times)):
+        ends = [time for time in times if time is not None]
+        if len(ends) < len(times):  # only the newest and the zeroth read can be used
+            science, ends = [science[0], science[-1]], [seconds, 0.0]
+        if any(late <= early for late, early in pairwise(ends)):
             raise BlobwatchError(
                 f"{path} has its oldest read first; in a raw or ima the newest comes first. Fetch it again"
             )
@@ -71,8 +72,8 @@ def read_rate(hdus, science: list, header: dict, product: str, path: Path) -> tu
         full = [saturated_pixels(hdus, one, path) for one in reversed(science)]
         levels = [bias_level(read, dq) if product == "raw" else 0.0 for read in reads]
         if per_second:
-            reads = [read * np.float32(time) for read, time in zip(reads, reversed(times), strict=True)]
-        return *ramp_rate(Ramp(reads, full, levels, times[::-1], gain), dq), gain, seconds
+            reads = [read * np.float32(time) for read, time in zip(reads, reversed(ends), strict=True)]
+        return *ramp_rate(Ramp(reads, full, levels, ends[::-1], gain), dq), gain, seconds
     image = read_plane(science[0], path).astype(np.float64)
     return image if per_second else image / seconds, dq, gain, seconds
 

@@ -45,7 +45,7 @@ class Template:
 class TemplateBlob(Blob):
     """A blob whose shape is that of a template; its half-width is the template's."""
 
-    template: Template | None = field(default=None, kw_only=True)
+    template: Template = field(kw_only=True)
 
     def unit_shape(self) -> tuple[np.ndarray, int, int]:
         """Return the template placed to a fraction of a pixel by linear interpolation."""

@@ -6,9 +6,13 @@ Figures are from the WFC3 Data Handbook (sections 2.2, 7.5, 7.9), the Instrument
 real headers.
 """
 
+from typing import TypeVar
+
 import numpy as np
 
 from blobwatch.errors import UnusableFile
+
+Coordinate = TypeVar("Coordinate", float, np.ndarray)
 
 SIZE = 1024  # pixels on a side, reference border included
 BORDER = 5  # reference pixels on each side, absent from a flt
@@ -68,6 +72,6 @@ def embed(image: np.ndarray, fill: float = np.nan, name: str = "the image") -> n
     return frame
 
 
-def normalized(x: float | np.ndarray) -> float | np.ndarray:
+def normalized(x: Coordinate) -> Coordinate:
     """Pixel coordinate as ``(x - 512) / 512``, the variable of the position laws."""
     return (x - SIZE / 2) / (SIZE / 2)

@@ -13,7 +13,6 @@ from blobwatch.robustness.shapes import Shape, Stamp, render
 BORDER = 5  # reference pixels on each side
 RING = (361.8, 59.1, 21.4)  # centre and radius of the ring of dead pixels
 RING_MASK = 25.0  # radius of the area that is usually masked, pixels
-HARD_EDGE = {"exponent": 1.25, "edge": 5.0}  # shape of an old blob
 
 
 def add_stamp(image: np.ndarray, stamp: Stamp, amplitude: float) -> None:
@@ -123,7 +122,7 @@ def add_old_blobs(rng: np.random.Generator, image: np.ndarray, shift: float, dep
     angle = rng.uniform(0, 2 * np.pi)
     for x, y, depth in read_old_blobs():
         half_width = max(2.5, 6.6 - 2.3 * (x / 512 - 1) - 2.2 * (y / 512 - 1) + rng.normal(0.0, 0.9))
-        old = Shape("old", half_width, axis_ratio=1 / 1.08, **HARD_EDGE)
+        old = Shape("old", half_width, exponent=1.25, edge=5.0, axis_ratio=1 / 1.08)
         own, turn = shift * rng.normal(1.0, 0.15), angle + rng.normal(0.0, 0.3)
         x, y = x + rng.normal(0.0, 2.0), y + rng.normal(0.0, 2.0)  # error of the table
         before, after = render(old, x, y), render(old, x + own * np.cos(turn), y + own * np.sin(turn))
