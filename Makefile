@@ -75,6 +75,7 @@ format: $(READY)  ## Fix lint and format
 	$(BIN)/ruff format .
 
 ui: $(READY)  ## Show the runs in MLflow at http://127.0.0.1:5000
+	@echo "Open http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --host 127.0.0.1 \
 	    --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
