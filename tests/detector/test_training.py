@@ -53,7 +53,7 @@ def deterministic():
 
 def new_network(name: str = "compact") -> torch.nn.Module:
     torch.manual_seed(PLAN.seed)
-    return build_network(name, 8).to(memory_format=torch.channels_last)
+    return build_network(name, 8)
 
 
 def bits(network: torch.nn.Module) -> dict[str, bytes]:
@@ -109,7 +109,7 @@ def test_training_resumes_between_epochs(tmp_path, name):
     with pytest.raises(Stopped):
         train(new_network(name), data, few, small, path, on_epoch=stop)
     torch.manual_seed(99)  # a new process has another state
-    resumed = build_network(name, 8).to(memory_format=torch.channels_last)
+    resumed = build_network(name, 8)
     assert train(resumed, data, few, small, path, on_epoch=seen.append).history == expected.history
     assert [row["epoch"] for row in seen] == [1]
     assert bits(resumed) == bits(whole)

@@ -43,7 +43,8 @@ class Recorded:
     __slots__ = ("arguments", "name", "state")
 
     def __init__(self, name: str, arguments: tuple | None = None) -> None:
-        self.name, self.arguments, self.state = name, arguments, None
+        self.name, self.arguments = name, arguments
+        self.state: object = None
 
     def __call__(self, *arguments: object) -> "Recorded":
         if self.name == "type" or self.arguments is not None:
@@ -154,11 +155,11 @@ def check_instructions(payload: bytes) -> None:
         if not INSTRUCTIONS.fullmatch(instruction.name):
             raise UnsafePickle(f"the pickle instruction {instruction.name}")
         # The argument is an index of the memo table, whose length follows from it.
-        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > MAX_INSTRUCTIONS:
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > MAX_INSTRUCTIONS:
             raise UnsafePickle("a memo index that is too large")
         if number > MAX_INSTRUCTIONS:
             raise UnsafePickle(f"more than {MAX_INSTRUCTIONS:,} instructions")
-        end = position + 1
+        end = (position or 0) + 1
     if end != len(payload):
         raise UnsafePickle("data after its end")
 
@@ -171,7 +172,7 @@ def decode_cutouts(outer: object) -> dict[str, np.ndarray]:
     raise UnsafePickle("something other than one dict")
 
 
-def get_array_state(value: object) -> tuple | None:
+def get_array_state(value: object) -> object:
     """Return the state of a recorded array, None for anything else."""
     match value:
         case Recorded(name="array", arguments=(Recorded(name="type", arguments=None), (0,), start)):
@@ -216,7 +217,9 @@ def decode_dtype(dtype: Recorded) -> np.dtype:
         case (str(code), False, True), (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
             if NUMBER.fullmatch(code):
                 return np.dtype(order + code)
-    raise UnsafePickle(f"the data type {shorten(str(dtype.arguments[0]))}, which is not a plain number")
+    raise UnsafePickle(
+        f"the data type {shorten(str(dtype.arguments and dtype.arguments[0]))}, which is not a plain number"
+    )
 
 
 def shorten(text: str) -> str:

@@ -53,7 +53,7 @@ def add_contaminants(rng: np.random.Generator, cut: np.ndarray, noise: float, wi
     """
     scene = np.zeros_like(cut)  # in units of the noise
     if rng.uniform() < MIXED:
-        name, kinds = "mixed", rng.choice(list(KINDS), int(rng.integers(2, 5)), replace=False)
+        name, kinds = "mixed", list(rng.choice(list(KINDS), int(rng.integers(2, 5)), replace=False))
     else:
         name = str(rng.choice(list(KINDS), p=SHARES))
         kinds = [name]
@@ -66,10 +66,10 @@ def add_contaminants(rng: np.random.Generator, cut: np.ndarray, noise: float, wi
 def add_streaks(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> None:
     """Add parallel broken lines: lights on Earth trailed by the telescope's motion."""
     size, tilt = scene.shape[0], rng.uniform(-90, 90) if wide else rng.normal(0.0, 25.0)
-    width, strength, dashes = (1.5, 6.0), (0.4, 3.0), (40, 400)
+    widths, strengths, dashes = (1.5, 6.0), (0.4, 3.0), (40, 400)
     if not wide:
-        width, strength, dashes = (2.0, 3.0), (0.4, 0.8), (40, 200)
-    width, strength = draw_log_uniform(rng, *width), draw_sign(rng) * draw_log_uniform(rng, *strength)
+        widths, strengths, dashes = (2.0, 3.0), (0.4, 0.8), (40, 200)
+    width, strength = draw_log_uniform(rng, *widths), draw_sign(rng) * draw_log_uniform(rng, *strengths)
     cos, sin = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
     for offset in rng.uniform(-0.6 * size, 0.6 * size, int(rng.integers(1, 8))):
         position = -0.7 * size
@@ -89,13 +89,13 @@ def add_triplets(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> Non
         x, y = rng.uniform(0, size), rng.uniform(0, size)
         if wide:
             length, tilt, width = rng.uniform(60, 300), rng.normal(0.0, 2.0), rng.uniform(1.5, 4.0)
-            gap, lines = rng.uniform(5, 14), rng.integers(2, 6)
+            gap, lines = rng.uniform(5, 14), int(rng.integers(2, 6))
             separation, strength = rng.uniform(60, 100), 2.0
         else:
             length, tilt, width = rng.uniform(150, 280), rng.uniform(0.5, 0.9), rng.uniform(2, 3)
             gap, lines, separation, strength = rng.uniform(8.5, 9.0), 3, rng.uniform(81, 83), 1.0
         for start in (y, y + separation)[: int(rng.integers(1, 3))]:
-            for row in range(int(lines)):
+            for row in range(lines):
                 add_line(bundle, x, start + row * gap, length, tilt, width, strength * rng.uniform(0.7, 1.3))
     scene += sign * (bundle.T if wide and rng.uniform() < 0.3 else bundle)
 
@@ -201,7 +201,7 @@ def add_unevenness(rng: np.random.Generator, scene: np.ndarray, wide: bool) -> N
     if rng.uniform() < 0.5:
         added += rng.normal(0.0, 0.4) * (u > rng.uniform(-0.5, 0.5))
     if rng.uniform() < 0.5:
-        added += rng.normal(0.0, rng.uniform(0.0, 0.3), scene.shape[0])[:, None]
+        added += rng.normal(0.0, rng.uniform(0.0, 0.3), len(scene))[:, None]
     for _ in range(int(rng.integers(0, 4))):
         column = int(rng.integers(0, scene.shape[1] - 3))
         added[:, column : column + int(rng.integers(1, 4))] += rng.normal(0.0, 1.5)

@@ -36,7 +36,7 @@ def draw_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     kind = rng.choice(["none", "white", "smooth", "coupled", "resampled", "tails", "drift"], p=NOISE_SHARES)
     if kind == "none":
         return np.zeros(shape)
-    white = rng.standard_normal(shape, dtype=np.float32)
+    white: np.ndarray = rng.standard_normal(shape, dtype=np.float32)
     if kind == "smooth":
         white = gaussian_filter(white, rng.uniform(0.3, 1.2), mode="wrap")
     elif kind == "coupled":

@@ -57,7 +57,7 @@ def render_lobes(blob: LobedBlob) -> tuple[np.ndarray, int, int]:
     side = 2 * radius + 1
     samples = (np.arange(side * OVERSAMPLE) + 0.5) / OVERSAMPLE - 0.5
     u, v = (x0 + samples - blob.x)[None, :], (y0 + samples - blob.y)[:, None]
-    light = sum(lobe_profile(lobe, u, v) for lobe in blob.lobes)
+    light = np.sum([lobe_profile(lobe, u, v) for lobe in blob.lobes], axis=0)
     stamp = light.reshape(side, OVERSAMPLE, side, OVERSAMPLE).mean(axis=(1, 3))
     stamp /= stamp.max()
     stamp[stamp < CUTOFF] = 0.0
@@ -123,11 +123,11 @@ def centre_lobes(blob: LobedBlob) -> LobedBlob:
 
 def rescale_blob(blob: Blob, ratio: float) -> Blob:
     """Return a blob of the same shape with its size multiplied by ``ratio``."""
-    larger = replace(blob, half_width=blob.half_width * ratio)
+    half_width = blob.half_width * ratio
     if not isinstance(blob, LobedBlob):
-        return larger
+        return replace(blob, half_width=half_width)
     lobes = (
         replace(lobe, x=lobe.x * ratio, y=lobe.y * ratio, half_width=lobe.half_width * ratio)
         for lobe in blob.lobes
     )
-    return replace(larger, lobes=tuple(lobes))
+    return replace(blob, half_width=half_width, lobes=tuple(lobes))

@@ -9,6 +9,7 @@ import numpy as np
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file
 from blobwatch.images.scaling import dequantize
+from blobwatch.instrument.wfc3ir import Coordinate
 
 SUBFRAME = np.dtype(
     [
@@ -84,8 +85,8 @@ class Shard:
 
 
 def orient_position(
-    x: np.ndarray, y: np.ndarray, flipped: bool, turns: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+    x: Coordinate, y: Coordinate, flipped: bool, turns: int, size: int
+) -> tuple[Coordinate, Coordinate]:
     """Transform positions as `orient_image` transforms the pixels."""
     if flipped:
         x = size - 1 - x

@@ -1,5 +1,6 @@
 """Labelled subframes, cut out of one difference image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,7 +79,7 @@ class Frame:
 
 
 def create_frame(
-    difference: Difference, new: list[Blob], unclear: list[Blob] = (), labelled: np.ndarray = NO_POSITIONS
+    difference: Difference, new: list[Blob], unclear: Sequence[Blob] = (), labelled: np.ndarray = NO_POSITIONS
 ) -> Frame:
     """Combine a difference image and its blobs into a frame.
 
@@ -87,7 +88,7 @@ def create_frame(
     difference : Difference
     new : list of Blob
         New blobs with their visible depth.
-    unclear : list of Blob
+    unclear : sequence of Blob
         Blobs that may or may not have appeared yet.
     labelled : ndarray, shape (k, 2), optional
         Positions ``x, y`` with a label.

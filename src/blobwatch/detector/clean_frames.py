@@ -42,7 +42,8 @@ def draw_clean_frame(rng: np.random.Generator, blobs: bool = True) -> tuple[np.n
     middles = (np.arange(PER_SIDE) + 0.5) * (SIZE / PER_SIDE) - 0.5
     for y in middles if blobs else ():
         for x in middles:
-            blob = draw_blob(rng, *(np.array([x, y]) + rng.uniform(-JITTER, JITTER, 2)), depth=1.0)
+            dx, dy = rng.uniform(-JITTER, JITTER, 2)
+            blob = draw_blob(rng, x + dx, y + dy, depth=1.0)
             blob = replace(blob, depth=depth_at_snr(blob, rng.uniform(*SNR), noise=1.0))
             inject_blob(image, np.ones_like(image), blob, 0, 0)
             drawn.append(blob)
@@ -161,7 +162,11 @@ def evaluate_clean_frames(
     thresholds |= {name: filter_threshold(data, found[name], rate) for name in (FILTERS, IDEAL)}
     hits = {name: match_blobs(data, found[name], radius).hit >= thresholds[name] for name in thresholds}
     exposures, snr = data.rootnames[data.blobs["subframe"]], data.blobs["snr"]
-    half = {name: draw(lambda i, h=hit: snr_at_half(snr[i], h[i]), exposures) for name, hit in hits.items()}
+
+    def estimate_half(hit: np.ndarray) -> dict[str, float]:
+        return draw(lambda index: snr_at_half(snr[index], hit[index]), exposures)
+
+    half = {name: estimate_half(hit) for name, hit in hits.items()}
     false = np.array([(probability >= model.threshold).sum() for probability in noise])
     report = {
         "exposures": frames,

@@ -26,9 +26,8 @@ def worst_errors(data: Shard, scored: ScoringResult, threshold: float) -> tuple[
         j = int(np.argmin(np.abs(peaks.probability - probability)))
         false.append((index, peaks.x[j], peaks.y[j], probability))
     missed = np.flatnonzero(scored.matches.hit < threshold)
-    missed = missed[np.argsort(-data.blobs["snr"][missed], kind="stable")][:GALLERY]
-    missed = [tuple(data.blobs[i][["subframe", "x", "y", "snr"]]) for i in missed]
-    return false, missed
+    strongest = missed[np.argsort(-data.blobs["snr"][missed], kind="stable")][:GALLERY]
+    return false, [tuple(data.blobs[i][["subframe", "x", "y", "snr"]]) for i in strongest]
 
 
 def saliency_maps(
@@ -53,6 +52,6 @@ def saliency_maps(
     negative = order[data.labels[order] == 0]
     chosen = np.concatenate([positive[[0, len(positive) // 2, -2, -1]], negative[[0, -2, -1]]])
     images = torch.from_numpy(data.scaled(chosen)[:, None]).requires_grad_()
-    network(images)[:, 0].amax(dim=(1, 2)).sum().backward()
+    (gradients,) = torch.autograd.grad(network(images)[:, 0].amax(dim=(1, 2)).sum(), images)
     titles = [f"true {data.labels[i]}, p {scored.scores[i]:.3f}" for i in chosen]
-    return images.detach().numpy()[:, 0], images.grad.numpy()[:, 0], titles
+    return images.detach().numpy()[:, 0], gradients.numpy()[:, 0], titles

@@ -1,17 +1,15 @@
 """Export of the model artefact: weights, ONNX model and manifest, without pickle and reproducible."""
 
 import copy
-import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from blobwatch.artefact import MANIFEST, ONNX, WEIGHTS, Model
-from blobwatch.detector.network import build_network, count_parameters
+from blobwatch.detector.network import Network, build_network, count_parameters
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file, file_hash, write_json
 from blobwatch.images.scaling import CLIP
@@ -26,7 +24,7 @@ PREPROCESSING = {
 AGREEMENT = 1e-3  # largest accepted difference between the logits of torch and onnxruntime
 
 
-def load_network(folder: Path, manifest: dict) -> nn.Module:
+def load_network(folder: Path, manifest: dict) -> Network:
     """Return the network of an artefact, rebuilt from its manifest and weights."""
     architecture = manifest["architecture"]
     network = build_network(**{key: value for key, value in architecture.items() if key != "stride"})
@@ -34,18 +32,19 @@ def load_network(folder: Path, manifest: dict) -> nn.Module:
     return network.eval()
 
 
-def write_onnx(path: Path, network: nn.Module) -> None:
+def write_onnx(path: Path, network: Network) -> None:
     """Write the ONNX model, which accepts frames with sides that are multiples of 8."""
     import onnx
 
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    contiguous = copy.deepcopy(network).eval()
+    contiguous.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # not in torch's types
+    with atomic_file(path) as partial, warnings.catch_warnings():
         # The newer exporter writes paths of source files into the model.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format),
+            contiguous,
             (torch.zeros(1, 1, 256, 256),),
-            buffer,
+            partial,
             input_names=["frame"],
             output_names=["map"],
             dynamic_axes={
@@ -55,16 +54,15 @@ def write_onnx(path: Path, network: nn.Module) -> None:
             opset_version=17,
             dynamo=False,
         )
-    model = onnx.load_from_string(buffer.getvalue())
-    del model.metadata_props[:]
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
-    with atomic_file(path) as partial:
+        model = onnx.load(partial)
+        del model.metadata_props[:]
+        for node in model.graph.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
         partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def write_artefact(folder: Path, network: nn.Module, architecture: dict, entries: dict) -> dict:
+def write_artefact(folder: Path, network: Network, architecture: dict, entries: dict) -> dict:
     """Write weights, ONNX model and manifest into an existing folder; return the manifest.
 
     ``architecture`` contains the arguments of `network.build_network`. ``entries`` are added to the manifest:
@@ -91,7 +89,7 @@ def write_artefact(folder: Path, network: nn.Module, architecture: dict, entries
     return manifest
 
 
-def check_agreement(folder: Path, network: nn.Module) -> None:
+def check_agreement(folder: Path, network: Network) -> None:
     """Raise BlobwatchError if the ONNX model and the network disagree on a fixed frame."""
     frame = np.random.default_rng(0).normal(size=(1, 1, 512, 512)).astype(np.float32)
     with torch.inference_mode():

@@ -97,12 +97,13 @@ def model_card(manifest: dict, metrics: dict, slices: list[dict], index: list[di
     )
 
 
-def to_number(value: object) -> float | None:
+def to_number(value: float | str | None) -> float | None:
     """Return a value as a finite float, None if that is impossible."""
     try:
-        return float(value) if math.isfinite(float(value)) else None
+        number = float("nan" if value is None else value)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def format_value(value: object) -> str:

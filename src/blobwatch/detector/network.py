@@ -5,6 +5,7 @@ cell contains the centre of a new blob, and the offset ``dx, dy`` of the centre 
 in units of the stride. The probability of a subframe is that of its best cell.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -50,6 +51,8 @@ class MatchedFilters(nn.Module):
     ``reduction`` is the number of pixels per cell.
     """
 
+    kernels: torch.Tensor
+
     def __init__(self, shapes: tuple[tuple[float, float], ...], reduction: int):
         super().__init__()
         self.reduction = reduction
@@ -89,7 +92,17 @@ START_SNR = 5.3  # SNR of the best matched filter with probability 0.5 before tr
 START_SLOPE = 1.0  # logit per SNR of a faint blob before training
 
 
-class Compact(nn.Module):
+class Network(nn.Module):
+    """A network that maps frames to maps; ``stride`` is the number of pixels per cell."""
+
+    stride: int
+
+    def calibrate(self, slope: float, shift: float) -> None:
+        """Change the weights so that each logit becomes ``slope * logit + shift``."""
+        raise NotImplementedError
+
+
+class Compact(Network):
     """Fully convolutional network with one cell per 4 x 4 pixels, initialised with matched filters.
 
     Parameters
@@ -146,18 +159,18 @@ class Compact(nn.Module):
         """Initialise the logit with the best matched filter: 0 at `START_SNR`."""
         self.filter_logit.weight.zero_()
         self.filter_logit.weight[0, 0] = START_SLOPE * UNIT
-        self.answer.bias.zero_()
-        self.answer.bias[0] = -START_SLOPE * UNIT * float(np.arcsinh(START_SNR / UNIT))
+        bias = self.answer.get_parameter("bias")
+        bias.zero_()
+        bias[0] = -START_SLOPE * UNIT * float(np.arcsinh(START_SNR / UNIT))
 
     @torch.no_grad()
     def calibrate(self, slope: float, shift: float) -> None:
-        """Change the weights so that each logit becomes ``slope * logit + shift``."""
         self.answer.weight[0].mul_(slope)
-        self.answer.bias[0].mul_(slope).add_(shift)
+        self.answer.get_parameter("bias")[0].mul_(slope).add_(shift)
         self.filter_logit.weight.mul_(slope)
 
 
-class Predecessor(nn.Module):
+class Predecessor(Network):
     """The CNN of the public predecessor: 8,392,418 parameters, one score per 256 x 256 subframe.
 
     Pooling precedes ReLU, which is faster and gives the same result. A whole frame is cut into subframes:
@@ -192,9 +205,13 @@ class Predecessor(nn.Module):
         return torch.cat([logit, torch.zeros_like(logit), torch.zeros_like(logit)], dim=1)
 
 
-def build_network(name: str, width: int = 16, clip: float = CLIP) -> nn.Module:
+def build_network(name: str, width: int = 16, clip: float = CLIP) -> Network:
     """Return a new network: ``compact``, or ``predecessor``, which ignores ``width`` and ``clip``."""
-    return {"compact": partial(Compact, width, clip), "predecessor": Predecessor}[name]()
+    networks: dict[str, Callable[[], Network]] = {
+        "compact": partial(Compact, width, clip),
+        "predecessor": Predecessor,
+    }
+    return networks[name]()
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -40,7 +40,8 @@ class ScoringResult:
 
 def score_model(model: Model, data: Shard, radius: float, batch: int = 16) -> ScoringResult:
     """Run a model on a data set; ``radius`` is the largest distance of a match in pixels."""
-    scores, found = [], []
+    scores: list[float] = []
+    found = []
     for start in range(0, len(data), batch):
         for output in model.run(data.scaled(slice(start, start + batch))[:, None]):
             peaks = find_peaks(output, model.stride, MIN_PROBABILITY)
@@ -54,7 +55,8 @@ def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
 
     ``data`` contains the sixteen subframes of each frame in order; the results are per subframe.
     """
-    scores, found = [], []
+    scores: list[float] = []
+    found = []
     for start in range(0, len(data), len(tiles())):
         frame = np.empty((SIZE, SIZE), dtype=np.float32)
         for tile in tiles():

@@ -15,6 +15,7 @@ from torch import nn
 from blobwatch.dataset.shards import Shard, orient_image, orient_position
 from blobwatch.detector.loss import detection_loss
 from blobwatch.detector.metrics import auc
+from blobwatch.detector.network import Network
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_file
 from blobwatch.images.scaling import dequantize
@@ -63,12 +64,12 @@ def prepare_torch(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # Filling only matters for code that reads uninitialised memory, and takes a quarter of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by torch
 
 
 def train_with_bar(
     name: str,
-    network: nn.Module,
+    network: Network,
     train_set: Shard,
     val_set: Shard,
     plan: Plan,
@@ -96,7 +97,7 @@ def train_with_bar(
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     train_set: Shard,
     val_set: Shard,
     plan: Plan,
@@ -123,6 +124,7 @@ def train(
     BlobwatchError
         If the loss is not finite.
     """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's types
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
     )
@@ -197,9 +199,8 @@ def draw_crop_origin(rng: np.random.Generator, blobs: np.ndarray, size: int) -> 
         return int(rng.integers(last + 1)), int(rng.integers(last + 1))
     blob = blobs[rng.integers(len(blobs))]
     low, high = (min(MARGIN, size // 2), max(size - MARGIN, size // 2))  # position of the blob in the crop
-    return tuple(
-        int(np.clip(round(float(blob[axis])) - rng.integers(low, high + 1), 0, last)) for axis in "xy"
-    )
+    x0, y0 = (int(np.clip(round(float(blob[axis])) - rng.integers(low, high + 1), 0, last)) for axis in "xy")
+    return x0, y0
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:
@@ -207,7 +208,7 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
 
-def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
+def validate(network: Network, data: Shard, plan: Plan) -> dict[str, float]:
     """Return loss, accuracy and AUC on a validation set."""
     total, best = 0.0, []
     for part, output in iterate_outputs(network, data, plan.batch):
@@ -225,7 +226,7 @@ def validate(network: nn.Module, data: Shard, plan: Plan) -> dict[str, float]:
     }
 
 
-def subframe_logits(network: nn.Module, data: Shard) -> np.ndarray:
+def subframe_logits(network: Network, data: Shard) -> np.ndarray:
     """Return the logit of the best cell of each subframe, shape (n,)."""
     return np.concatenate([max_logit(output) for _, output in iterate_outputs(network, data)])
 
@@ -235,7 +236,7 @@ def max_logit(output: torch.Tensor) -> np.ndarray:
     return output[:, 0].amax(dim=(1, 2)).numpy()
 
 
-def iterate_outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
+def iterate_outputs(network: Network, data: Shard, batch: int = 16) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield the subframes and the maps of each batch of a data set."""
     network.eval()
     for start in range(0, len(data), batch):
@@ -246,7 +247,7 @@ def iterate_outputs(network: nn.Module, data: Shard, batch: int = 16) -> Iterato
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path, network: Network, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
     """Write a checkpoint with the weights and the moments of Adam, without pickle."""
     tensors = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
@@ -256,7 +257,7 @@ def save_checkpoint(
         save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> Progress:
     """Load a checkpoint if it exists; return the state of the training."""
     if not path.is_file():
         return Progress()

@@ -56,8 +56,7 @@ def baseline(
     chosen = np.random.default_rng(seed).permutation(len(train_set))[: settings.subframes]
     train_set = train_set.take(np.sort(chosen))
     torch.manual_seed(seed)
-    network = build_network(ARCHITECTURE["name"], ARCHITECTURE["width"])
-    network = network.to(memory_format=torch.channels_last)
+    network = build_network("predecessor")
     # The training takes minutes, so the checkpoint is not kept.
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.safetensors"

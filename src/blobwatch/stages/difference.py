@@ -109,8 +109,8 @@ def difference(
         print_message(warning, "yellow")
     overruled = read_overrules(overrules)
     inputs = HistoryInputs(uuid4().hex, tuple(listed), settings, tuple(overruled.values()), flats)
-    work = partial(measure_quality, inputs)
-    measured = list(map_in_processes(work, listed, "quality", workers, CHUNK_SIZE))
+    measure = partial(measure_quality, inputs)
+    measured = list(map_in_processes(measure, listed, "quality", workers, CHUNK_SIZE))
     history = load_history(inputs)
     for one, (quality, reason) in zip(listed, measured, strict=True):
         history.add(one, quality, UnusableFile(reason) if reason else None)
@@ -128,8 +128,8 @@ def difference(
     if not jobs:
         raise BlobwatchError(f"no exposure of {exposures} has a stack: {next(iter(reasons.values()))}")
     with atomic_folder(out) as folder:
-        work = partial(write_product, folder, inputs)
-        written = list(map_in_processes(work, jobs, "difference", workers, CHUNK_SIZE))
+        write = partial(write_product, folder, inputs)
+        written = list(map_in_processes(write, jobs, "difference", workers, CHUNK_SIZE))
         products = {row["rootname"]: row for row in written}
         rows = [
             (products.get(one.rootname) or exposure_row(one) | {"reason": reasons[one.rootname]})

@@ -101,7 +101,7 @@ def evaluate(
         "robustness": robustness,
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
     }
-    metrics = round_floats(metrics)
+    metrics = {key: round_floats(value) for key, value in metrics.items()}
     tables = create_tables(results, test, on_clean, draw)
     tables["robustness"] = to_rows(robustness, {one.key: one.name for one in detectors} | {LIMIT: LIMIT})
     tables["predictions"] = prediction_rows(test, results)
@@ -148,7 +148,7 @@ def create_tables(
     results: dict[str, DetectorResult], test: Shard, on_clean: dict[str, list[dict]], draw: Bootstrap
 ) -> dict[str, list[dict]]:
     """Return the rows of each table, with the detector as first column."""
-    tables = {"roc": [], "slices": [], "completeness": []}
+    tables: dict[str, list[dict]] = {"roc": [], "slices": [], "completeness": []}
     for name, one in results.items():
         detector = {"detector": name}
         hit = one.test.matches.hit >= one.threshold

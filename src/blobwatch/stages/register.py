@@ -43,8 +43,7 @@ def register(root: Path, candidate: Path, reports: Path, out: Path, params: Para
     absolute = check_floors(metrics, params.register_.model_dump())
     with lock_deployment(root, wait=600.0):
         champion = finish_deployment(root, store)
-        same = explain_unchanged(model, *champion) if champion else ""
-        if same:
+        if champion and (same := explain_unchanged(model, *champion)):
             decision = {"verdict": "unchanged", "version": champion[1], "reasons": [same]}
             decision["checks"] = [asdict(check) for check in absolute]
         else:

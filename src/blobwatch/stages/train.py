@@ -44,7 +44,6 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     with runs.training(root, fingerprint) as run:
         torch.manual_seed(params.seed)
         network = build_network(**get_architecture(params))
-        network = network.to(memory_format=torch.channels_last)
         checkpoint = root / UNFINISHED / f"{fingerprint.sha256}.safetensors"
         plan = create_plan(params)
         progress = train_with_bar("train", network, train_set, val_set, plan, checkpoint, run.log_epoch)
