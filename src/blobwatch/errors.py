@@ -15,7 +15,7 @@ class BlobwatchError(ValueError):
 
 
 class UnusableFile(BlobwatchError):
-    """An intact file with an unsuitable observation: of another kind, or a failed one."""
+    """An intact file whose observation is unsuitable or failed."""
 
 
 class RejectedExposure(UnusableFile):
@@ -44,7 +44,7 @@ def warn_file(path: Path | str, text: str) -> None:
 
 @contextmanager
 def collect_file_warnings() -> Iterator[list[str]]:
-    """Yield a list that receives the file warnings of this block, each once.
+    """Yield a list for the different file warnings of this block.
 
     Only warnings of the current thread are collected. The filters of Python's ``warnings`` do not change.
     """

@@ -263,7 +263,10 @@ class History:
         return median_stack([self.image(other) for other in members or self.members(exposure)])
 
     def other_flats(self, exposure: ExposureFile) -> str:
-        """Return the flats of the latest earlier exposure in the same filter, if they differ."""
+        """Return the flats of the latest earlier exposure with other flats.
+
+        Only exposures in the same filter count. Without one, return an empty string.
+        """
         filter_, flats, raw = self.group(exposure)
         for other in map(self.group, reversed(self._window(exposure))):
             if (other[0], other[2]) == (filter_, raw) and other[1] != flats:

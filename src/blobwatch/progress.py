@@ -66,6 +66,6 @@ def map_in_processes(work, items: list, description: str, workers: int, chunksiz
 
 
 def collect_warnings_of(work, item) -> tuple:
-    """Return ``work(item)`` and its file warnings."""
+    """Return the result of ``work(item)`` and its file warnings."""
     with collect_file_warnings() as found:
         return work(item), found

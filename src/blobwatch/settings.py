@@ -23,19 +23,19 @@ class QualitySettings:
     Attributes
     ----------
     sigmas : float
-        Robust scatters of the recent season above which a measure makes an exposure an outlier.
+        Largest deviation from the recent season, in robust scatters. Beyond it, an exposure is an outlier.
     references : int
         Number of recent exposures whose median is the reference of an exposure.
     light : float
-        Smallest median signal, electrons per pixel. Below it a typical blob drowns in the read noise.
+        Smallest median signal, electrons per pixel. Below it, read noise hides a typical blob.
     flagged, saturated : float
         Largest usable share of flagged and of saturated light-sensitive pixels.
     truncated : float
-        Share of the season's exposure time and light below which an exposure is a truncated ramp.
+        Smallest share of the season's exposure time and light. Below it, an exposure is a truncated ramp.
     target : str
         Text that TARGNAME must contain; empty accepts every target.
     suspect : float
-        Share of rejected exposures above which the limits themselves are suspect.
+        Largest plausible share of rejected exposures. Above it, the limits may be wrong.
     """
 
     __pydantic_config__: ClassVar[dict] = STRICT

@@ -151,7 +151,7 @@ def test_number_of_pending_jobs_is_limited(scheduler):
 
 def test_workers_must_have_the_same_release(folder, tmp_path, box_model, scheduler, monkeypatch):
     monkeypatch.setattr(cluster, "__version__", "99.0")
-    with pytest.raises(BlobwatchError, match=r"blobwatch 99\.0 not found \(.*\)\. Install this release"):
+    with pytest.raises(BlobwatchError, match=r"blobwatch 99\.0 not found \(.*\)\. Install this version"):
         scan(folder, tmp_path / "r.parquet", str(box_model), scheduler=scheduler)
 
 

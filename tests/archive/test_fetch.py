@@ -115,7 +115,7 @@ def test_newer_version_in_the_archive_is_reported(archive, out, capsys):
         (lambda content: content[:-20_000], 0, "truncated"),
         (lambda content: content[:200_000] + b"damage" + content[200_006:], 0, "not match their DATASUM"),
         (lambda content: content.replace(b"EXPSTART=", b"EXPSTOPS="), 0, "EXPSTART"),
-        (lambda content: make_exposure("izzz99zzq", 57400.0), 0, "sent izzz99zzq under this name"),
+        (lambda content: make_exposure("izzz99zzq", 57400.0), 0, "sent izzz99zzq instead of this file"),
         (lambda content: content, -1, "bytes, the archive lists"),
     ],
 )

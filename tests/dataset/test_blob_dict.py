@@ -236,7 +236,7 @@ INVALID = {
     "control characters in a name": ("the name a?[2m.b?", b"\x8c\x05a\x1b[2m\x8c\x02b\n\x93"),
 }
 OUTSIDE = {
-    "an appended pickle": ("data after its end", holding(GOOD) + b"cos\nsystem\n."),
+    "an appended pickle": ("bytes after its end", holding(GOOD) + b"cos\nsystem\n."),
     "a number instead of an array": ("something other than one dict", by_hand(b"K\x01")),
     "a dict instead of an array": ("something other than one dict", by_hand(b"}")),
     "two dicts": ("something other than one dict", by_hand(EMPTY, b"(K\x01)", OBJECT, b"\x89]}a}atb")),

@@ -292,7 +292,7 @@ def test_no_blob_on_dead_pixels(noise):
 
 def test_frame_without_unambiguous_subframe_raises_error(noise):
     crowd = [Blob(tile.x0 + 5.0, tile.y0 + 5.0, 5.0, 0.1) for tile in tiles()]
-    with pytest.raises(BlobwatchError, match="izzz0000q: no unambiguous subframe"):
+    with pytest.raises(BlobwatchError, match="izzz0000q: all subframes are ambiguous"):
         cut(frame_from_image(noise, new=crowd), 2)
 
 

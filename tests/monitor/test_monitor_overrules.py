@@ -65,7 +65,7 @@ def test_rejected_exposure_is_unused_until_cleared(run, watched, ledger, tmp_pat
     assert code == 0
     decision = json.loads(out)
     assert (decision["rootname"], decision["verdict"], decision["reason"]) == (FIRST, "reject", "limb light")
-    assert f"{FIRST} is rejected from the next monitor run on" in err
+    assert f"the next monitor run rejects {FIRST}" in err
     assert rows_of(folder) == [decision]
     results = list(monitor_of(watched.folder, ledger, watched.model).run())
     assert [one.exposure.rootname for one in results] == NAMES[APPEARED:]

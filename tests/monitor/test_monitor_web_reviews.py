@@ -291,7 +291,7 @@ def test_removal_deletes_all_tokens_of_reviewer(own):
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00b", "a\udcffb", "x" * 201])
 def test_invalid_reviewer_name_is_rejected(own, name):
     for change in (add_reviewer, remove_reviewer):
-        with pytest.raises(BlobwatchError, match="the name of the person must have"):
+        with pytest.raises(BlobwatchError, match="the reviewer's name must have"):
             change(own, name)
     with own.reading() as session:
         assert session.scalar(select(func.count()).select_from(Reviewer)) == 0

@@ -91,7 +91,8 @@ def check_workers(client) -> None:
     for address, found in client.run(find_release).items():
         if found != __version__:
             raise BlobwatchError(
-                f"worker {address}: blobwatch {__version__} not found ({found}). Install this release there"
+                f"worker {address}: blobwatch {__version__} not found ({found}). "
+                "Install this version on the worker"
             )
 
 

@@ -34,7 +34,7 @@ class StaleDataError(TransientError):
 
 @dataclass
 class RangeResponse:
-    """Response to a request for a file from a byte offset on.
+    """Response to a request for a file, starting at a byte offset.
 
     Attributes
     ----------

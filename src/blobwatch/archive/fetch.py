@@ -169,7 +169,7 @@ def fetch_files(
             if failures == MAX_FAILURES:
                 rest = missing[number:]
                 result.refused |= {one.name: "not requested: the archive fails" for one in rest}
-                print_message(f"the archive fails: {len(rest)} more files are not requested", "red")
+                print_message(f"the archive fails repeatedly; {len(rest)} files were not requested", "red")
                 return
             done += item.size or 0
             report(0)
@@ -187,7 +187,7 @@ def manifest_row(product: Product, part: PartialFile) -> dict:
         header = read_keywords(hdus)
         found, expstart = get_rootname(header, part.path), require_time(header, "EXPSTART", part.path)
     if found != product.rootname:
-        raise BlobwatchError(f"the archive sent {found} under this name. Contact the MAST help desk")
+        raise BlobwatchError(f"the archive sent {found} instead of this file. Contact the MAST help desk")
     row = product.to_row() | {"uri": part.uri, "size": part.received, "md5": part.md5}
     return row | {
         "expstart": expstart,

@@ -89,7 +89,7 @@ def flat_state(path: Path) -> str:
 
 
 def fetch_flats(flats: list[Flat], out: Path) -> FetchResult:
-    """Fetch the flats that are not in a directory yet; interrupted downloads are resumed.
+    """Fetch missing flats into a directory; resume interrupted downloads.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def fetch_flats(flats: list[Flat], out: Path) -> FetchResult:
 
 
 def check_flat(flat: Flat, part: PartialFile) -> dict:
-    """Return the row of a download, which must be a complete flat."""
+    """Return the row of a downloaded flat; raise if it is incomplete."""
     with open_download(part.path):
         read_flat(part.path)
     return flat_row(flat, part.path)

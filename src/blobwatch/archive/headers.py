@@ -89,7 +89,7 @@ def read_headers(paths: list[Path]) -> Iterator[ScanFile]:
 
 
 def read_file_header(path: Path, stamp: str) -> ScanFile:
-    """Return a readable file with the content of its header."""
+    """Return a file with the content of its header."""
     with open_fits(path, only_image=True) as hdus:
         if not is_difference(hdus, path):
             listed = replace(describe_file(path, hdus), stamp=stamp)

@@ -56,7 +56,7 @@ def read_manifest(path: Path | str) -> list[dict]:
 
 
 def write_manifest(path: Path | str, rows: list[dict]) -> None:
-    """Write a manifest in order of time."""
+    """Write a manifest, sorted by time."""
     write_table(path, sorted(rows, key=time_key), COLUMNS)
 
 
@@ -94,7 +94,10 @@ def read_rows(out: Path, product: str) -> dict[str, dict]:
 
 
 def file_states(out: Path, products: list[Product], rows: dict[str, dict]) -> dict[str, str]:
-    """Return ``here``, ``absent`` or ``altered`` (not as in the manifest) for each file by name."""
+    """Return the state of each file, by name.
+
+    A state is ``here``, ``absent``, or ``altered`` if the file differs from the manifest.
+    """
     states = dict.fromkeys((one.name for one in products), "absent")
     present = [one.name for one in products if (out / one.name).exists()]
     for name in track(present, len(present), f"checking {out}") if present else ():

@@ -12,7 +12,7 @@ from blobwatch.errors import BlobwatchError
 from blobwatch.overrules import DEFAULT as OVERRULES
 
 PANEL = "Watch"
-OVERRULED = {"accept": "is accepted", "reject": "is rejected", "clear": "is judged by its quality again"}
+OVERRULED = {"accept": "accepts {}", "reject": "rejects {}", "clear": "checks the quality of {} again"}
 
 Ledger = Annotated[
     str,
@@ -144,7 +144,7 @@ def overrule(
     one = overrule_exposure(opened, overrules, rootname, chosen[0], reason, author(Path.cwd()))
     if as_json:
         print_json(asdict(one))
-    print_message(f"{one.rootname} {OVERRULED[one.verdict]} from the next monitor run on. Commit {overrules}")
+    print_message(f"the next monitor run {OVERRULED[one.verdict].format(one.rootname)}. Commit {overrules}")
 
 
 @app.command(rich_help_panel=PANEL)

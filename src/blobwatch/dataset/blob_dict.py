@@ -38,7 +38,10 @@ class UnsafePickle(Exception):
 
 
 class Recorded:
-    """A name of the pickle, or the result of a call of that name: its arguments and its state."""
+    """A name in the pickle, or a call of that name.
+
+    For a call, ``arguments`` and ``state`` describe the result. For a name, both are None.
+    """
 
     __slots__ = ("arguments", "name", "state")
 
@@ -161,7 +164,7 @@ def check_instructions(payload: bytes) -> None:
             raise UnsafePickle(f"more than {MAX_INSTRUCTIONS:,} instructions")
         end = (position or 0) + 1
     if end != len(payload):
-        raise UnsafePickle("data after its end")
+        raise UnsafePickle("bytes after its end")
 
 
 def decode_cutouts(outer: object) -> dict[str, np.ndarray]:

@@ -156,7 +156,7 @@ def usable_tiles(frame: Frame) -> list[Tile]:
             usable.append(tile)
     if not usable:
         raise BlobwatchError(
-            f"{frame.rootname}: no unambiguous subframe, too many new blobs. Remove this exposure"
+            f"{frame.rootname}: all subframes are ambiguous because of new blobs. Remove this exposure"
         )
     return usable
 

@@ -98,7 +98,7 @@ class Network(nn.Module):
     stride: int
 
     def calibrate(self, slope: float, shift: float) -> None:
-        """Change the weights so that each logit becomes ``slope * logit + shift``."""
+        """Change the weights: logits become ``slope * logit + shift``."""
         raise NotImplementedError
 
 

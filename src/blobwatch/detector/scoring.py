@@ -71,7 +71,10 @@ def score_frames(model: Model, data: Shard, radius: float) -> ScoringResult:
 
 
 def match_detections(data: Shard, found: list[Peaks], radius: float, stride: int) -> Matches:
-    """Match detected with true blobs; without positions, the right subframe is sufficient."""
+    """Match detected blobs with true blobs.
+
+    For a model without positions, a detection in the right subframe is a match.
+    """
     return match_blobs(data, found, radius if stride < data.images.shape[-1] else np.inf)
 
 

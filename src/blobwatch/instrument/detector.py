@@ -132,7 +132,10 @@ def line_proximity(x: np.ndarray, y: np.ndarray, points: tuple, width: float) ->
 
 
 def scratch(rng: np.random.Generator) -> np.ndarray:
-    """Return the dimming of the thin vertical scratch near x = 885, which breaks at y = 500-600."""
+    """Return the dimming of the vertical scratch near x = 885.
+
+    It is thin and has a gap at y = 500-600.
+    """
     dimming = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     wander = np.cumsum(rng.normal(0.0, 0.12, wfc3ir.SIZE))
     for low, high in ((350, 500), (600, 930)):

@@ -130,7 +130,10 @@ def image_hdus(hdus: fits.HDUList) -> list:
 
 
 def warn_unused(hdus: fits.HDUList, images: list, path: Path | str) -> list:
-    """Return the images of a file; if there are several, warn that only the first of them is used."""
+    """Return the images of a file; warn if there are several.
+
+    Only the first image is used.
+    """
     if len(images) > 1 and path:
         names = ", ".join(f"{hdus.index_of(hdu)} ({hdu.name or 'unnamed'})" for hdu in images)
         warn_file(path, f"holds several images (extensions {names}); the first of them is used")

@@ -30,7 +30,7 @@ MIN_READS = 4  # reads; with fewer no interval can be compared
 
 @dataclass(frozen=True)
 class Ramp:
-    """The reads of an exposure in the order of time.
+    """The reads of an exposure, sorted by time.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ def merge_short_intervals(ramp: Ramp) -> list[int]:
 
 
 def background_map(signal: np.ndarray) -> np.ndarray:
-    """Return the medians of an interval's signal in boxes, shape (16, 16), float32."""
+    """Return the median signal of an interval in 16 x 16 boxes."""
     inner = signal.copy()
     if signal.shape[0] == wfc3ir.SIZE:  # the reference pixels see no light
         frame = np.ones(signal.shape, bool)

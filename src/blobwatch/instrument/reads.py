@@ -169,7 +169,7 @@ def sequence_time(header: dict) -> float | None:
 
 
 def median_time(hdus, science, path: Path) -> float | None:
-    """Return the median of the TIME plane of a ``flt``; None where there is none."""
+    """Return the median of the TIME plane of a ``flt``, or None."""
     found = companion_hdu(hdus, "TIME", science)
     if found is None:
         return None

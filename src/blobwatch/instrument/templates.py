@@ -97,5 +97,5 @@ def parse_template(hdu, path: Path) -> Template:
         raise BlobwatchError(f"{where} is not a template; {again}")
     edge = np.abs(np.concatenate([profile[0], profile[-1], profile[:, 0], profile[:, -1]])).max()
     if edge > MAX_EDGE:
-        raise BlobwatchError(f"{where} does not fade to nothing at its edge, which would be learnt; {again}")
+        raise BlobwatchError(f"{where} does not fade to zero at its edge; {again}")
     return Template(str(name), profile, half_width)

@@ -24,7 +24,7 @@ RECEIPT = "fingerprint.json"  # in reports/<stage>
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The inputs of a stage and one hash over them.
+    """The inputs of a stage and one hash of all of them.
 
     ``parts`` has ``code`` and ``data`` (path to md5, as in ``dvc.lock``), ``params`` (name to value) and
     ``command``. If the stage reads subframes, it also has ``exposures`` (rootname to md5).

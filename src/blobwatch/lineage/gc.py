@@ -60,8 +60,8 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
     Raises
     ------
     BlobwatchError
-        If other projects may share the cache, a stage is running, or the needs of a promoted version are
-        unknown.
+        If other projects may share the cache, a stage is running, or the files that a promoted version
+        needs are unknown.
     """
     root = Path(root)
     recover(root)

@@ -18,7 +18,7 @@ INPUTS = (
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    """Run git and return its output; None if git is missing or fails."""
+    """Run git and return its output, or None after a failure."""
     try:
         result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -170,5 +170,5 @@ def picture(plane: np.ndarray, blob: FoundBlob, noise: float) -> bytes:
 
 
 def corner(centre: float) -> int:
-    """Return the first pixel of a cutout around a place, along one side of the frame."""
+    """Return the first pixel of a cutout along one axis."""
     return int(np.clip(round(centre) - CUTOUT // 2, 0, wfc3ir.SIZE - CUTOUT))

@@ -20,7 +20,7 @@ MONTH = 365.25 / 12  # days
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that maps the values ``low`` to ``high`` to the SVG coordinates ``start`` to ``end``.
+    """Linear map from ``low``..``high`` to SVG coordinates ``start``..``end``.
 
     Attributes
     ----------

@@ -218,9 +218,9 @@ def draw_blob(session: Session, blob: Blob, folder: Path) -> Path:
 
 
 def warn_of_rejections(rows: list, settings: QualitySettings) -> str:
-    """Return the warning that the quality limits reject too many of some exposures, or an empty string.
+    """Return the warning about too many rejections, or an empty string.
 
-    Exposures that a person rejected, and other kinds of observation, do not count.
+    Only rejections by the quality limits count, not those by a person or of other kinds of observation.
     """
     rejected = [one for one in rows if one.outcome == UNFIT and one.reason.startswith(f"{REJECTED}:")]
     return suspect_message(len(rejected), len(rows), settings)

@@ -58,7 +58,10 @@ def review_blob(ledger: Ledger, labels: Path, number: int, verdict: str, reason:
 
 
 def write_pending_labels(ledger: Ledger, labels: Path) -> int:
-    """Write the labels of reviews that have none yet, for example after a kill; return how many."""
+    """Write missing labels of reviews; return the number of reviews.
+
+    Labels are missing, for example, if an earlier process was killed.
+    """
     with lock_labels(labels):
         with ledger.reading() as session:
             pending = unlabelled_reviews(session)

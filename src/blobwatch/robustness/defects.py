@@ -67,7 +67,7 @@ def add_clusters(rng: np.random.Generator, image: np.ndarray, count: int) -> Non
 
 
 def add_fixed_pattern(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add the residual of a flat field: a heavy-tailed pattern of single pixels."""
+    """Add the residual of a flat: pixels with heavy-tailed errors."""
     image += (strength * rng.standard_t(3.0, image.shape)).astype(np.float32)
 
 

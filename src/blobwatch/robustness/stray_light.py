@@ -47,12 +47,12 @@ def draw_position(rng: np.random.Generator, image: np.ndarray) -> tuple[float, f
 
 
 def draw_sign(rng: np.random.Generator, in_stack: float) -> float:
-    """Return 0.4, for light in the stack, with the probability ``in_stack``, otherwise -1."""
+    """Return 0.4 (light in the stack) with probability ``in_stack``, else -1."""
     return 0.4 if rng.uniform() < in_stack else -1.0
 
 
 def add_streaks(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add parallel broken lines: lights of the Earth, trailed by the motion of the telescope."""
+    """Add trails of lights on the Earth: parallel broken lines."""
     angle, sign = rng.uniform(0, np.pi), strength * draw_sign(rng, 0.2)
     for _ in range(int(rng.integers(8, 20))):
         x, y = draw_position(rng, image)

@@ -77,7 +77,7 @@ def run_exposure(root: Path, rootname: str, as_json: bool) -> None:
         print_table(("version", "state", "role", "md5 when used"), rows)
     if found["unknown"]:
         numbers = ", ".join(map(str, found["unknown"]))
-        out.print(f"unknown for versions {numbers}: no manifest with a list of exposures", highlight=False)
+        out.print(f"versions {numbers}: unknown, because their manifests list no exposures", highlight=False)
 
 
 def run_models(root: Path, as_json: bool) -> None:

@@ -117,7 +117,7 @@ def make_figure_folder(folder: Path) -> None:
 
 
 def write_figure(figure, folder: Path, image: Path) -> None:
-    """Write a figure under the name of its file."""
+    """Write a figure, named after the image file."""
     path = folder / f"{image.name.split('.')[0]}.png"
     with atomic_file(path) as partial:
         figure.savefig(partial, dpi=100)
@@ -125,7 +125,7 @@ def write_figure(figure, folder: Path, image: Path) -> None:
 
 
 def print_prediction(prediction: Prediction) -> None:
-    """Print the blobs, and the probabilities of the subframes at their positions in the frame."""
+    """Print the blobs and a grid of the subframes' probabilities."""
     out = Console()
     version = prediction.model["version"]
     out.print(

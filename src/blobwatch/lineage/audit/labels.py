@@ -87,7 +87,9 @@ def read_from_subframes(subject: ModelVersion, step: Step, result: FolderCheck) 
 
 
 def read_from_commit(subject: ModelVersion, snapshot: Snapshot | None, step: Step) -> Labels:
-    """Return the labels of the commit, if the fingerprint of the subframes stage names them.
+    """Return the labels in the commit of a version.
+
+    Their hash must be the one in the fingerprint of the subframes stage.
 
     Only the subframes show which of these labels were used. The labels of the manifest's exposures are an
     approximation: the stage also uses labels of exposures between the splits.

@@ -59,7 +59,7 @@ def promote(root: Path, version: int, reason: str, params: Params, force: bool =
             if failed and not force:
                 raise BlobwatchError(
                     f"version {version} fails {len(failed)} of {len(checks)} gates: {'; '.join(failed)}. "
-                    "Fix them, or promote with --force, which the log records"
+                    "Register a better version, or pass --force (the log records this)"
                 )
             return deploy(root, store, model, build_record(root, chosen, model, metrics, reason, failed))
 

@@ -74,7 +74,10 @@ def register_history(root: Path, store: Store, records: list[dict]) -> list[str]
 
 
 def rebuild_version(root: Path, store: Store, model: Model, record: dict) -> str:
-    """Return the run of a version; rebuild it with its evaluation, or else the metrics in its record."""
+    """Return the run of a version; rebuild a missing run.
+
+    The new run contains the evaluation, or only the recorded metrics if the evaluation is lost.
+    """
     fingerprint = fingerprint_of(model)
     found = find_run(store, fingerprint.sha256)
     if found is not None:
@@ -93,7 +96,10 @@ def rebuild_version(root: Path, store: Store, model: Model, record: dict) -> str
 
 @contextmanager
 def restore_reports(snapshot: Snapshot) -> Iterator[Path | None]:
-    """Yield a folder with the reports of a commit; None if its ``dvc.lock`` has another evaluation."""
+    """Yield a folder with the reports of a commit.
+
+    Yield None if ``dvc.lock`` of the commit records another evaluation.
+    """
     files = git.files_at(snapshot.root, snapshot.commit, REPORTS) if snapshot.commit else {}
     if METRICS not in files or snapshot.outs.get(METRICS) != md5(files[METRICS]).hexdigest():
         yield None

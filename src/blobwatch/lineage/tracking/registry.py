@@ -123,7 +123,7 @@ def fetch(store: Store, version, folder: Path) -> Model:
 
 
 def fetch_version(number: int, root: Path = Path(".")) -> Path:
-    """Return a folder with the model of a version, copied from the registry once."""
+    """Return a folder with a registered model; download it once."""
     store = open_store(root)
     version = get_version(store, number)
     folder = root / FETCHED / f"{number}-{version.tags[SHA256 + MANIFEST][:12]}"

@@ -95,7 +95,10 @@ def newest_judged(session: Session) -> Exposure | None:
 
 
 def list_detections(session: Session, blob: int) -> list[Detection]:
-    """Return the detections of a blob in the order of time, with the pictures of the first."""
+    """Return the detections of a blob, sorted by time.
+
+    Only the first detection is loaded with its pictures.
+    """
     query = select(Detection).where(Detection.blob_id == blob).join(Exposure, Detection.exposure)
     found = session.scalars(query.order_by(Exposure.expstart)).all()
     if not found:

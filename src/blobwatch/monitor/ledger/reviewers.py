@@ -29,7 +29,7 @@ def check_name(name: str) -> str:
     """Return a name without surrounding spaces; raise an error if it is invalid."""
     name = name.strip()
     if not name or not name.isprintable() or len(name) > MAX_NAME:
-        raise BlobwatchError(f"the name of the person must have 1 to {MAX_NAME} printable characters")
+        raise BlobwatchError(f"the reviewer's name must have 1 to {MAX_NAME} printable characters")
     return name
 
 

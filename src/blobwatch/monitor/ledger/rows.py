@@ -26,7 +26,7 @@ class UnknownBlob(BlobwatchError):
 
 
 def format_utc(mjd: float) -> str:
-    """Format a modified Julian date as UTC date and time, to the minute."""
+    """Format a modified Julian date as UTC, rounded to minutes."""
     return f"{MJD_ZERO + timedelta(seconds=round(mjd * 86400)):%Y-%m-%d %H:%M}"
 
 
