@@ -112,7 +112,10 @@ class Model:
         return "whitening" in self.manifest.get("preprocessing", {})
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Return the maps, shape (n, 3, rows, columns), of scaled images, shape (n, 1, ny, nx)."""
+        """Return the maps of scaled images.
+
+        The images have shape (n, 1, ny, nx), the maps (n, 3, rows, columns).
+        """
         return self.session.run(None, {"frame": images})[0]
 
     def describe(self) -> dict:
@@ -138,7 +141,10 @@ def read_manifest(folder: Path) -> dict:
 
 
 def read_deployment(folder: Path, manifest_sha256: str) -> dict:
-    """Return the registry entry of a deployed model, and check its manifest; empty for other models."""
+    """Return the registry entry of a deployed model; check its manifest.
+
+    The entry of other models is empty.
+    """
     path = folder / DEPLOYED
     if not path.is_file():
         return {}

@@ -29,7 +29,10 @@ def print_file_warning(text: str) -> None:
 
 
 def progress_bar(*columns: "ProgressColumn") -> "Progress":
-    """Return a progress bar with a description, columns (by default counts), and the remaining time."""
+    """Return a progress bar with description and remaining time.
+
+    Between them are ``columns``, by default counts.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     shown = columns or [MofNCompleteColumn()]

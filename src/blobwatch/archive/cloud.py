@@ -61,7 +61,10 @@ def request_object(client, product: Product, offset: int, validator: str) -> Ran
 
 
 def object_md5(response: dict) -> str:
-    """Return the MD5 of an object; empty if its ETag is not an MD5 (multipart upload, own key)."""
+    """Return the MD5 of an object, or an empty string.
+
+    The ETag is not an MD5 after a multipart upload or with an own key.
+    """
     tag = response.get("ETag", "").strip('"').lower()
     plain = response.get("ServerSideEncryption", "AES256") == "AES256"
     return tag if plain and re.fullmatch("[0-9a-f]{32}", tag) else ""

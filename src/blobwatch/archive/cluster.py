@@ -104,7 +104,9 @@ def count_workers(client) -> int:
 def run_jobs(
     client, work: Callable[[Job], Result], jobs: Iterable[Job], max_pending: Callable[[], int]
 ) -> Iterator[tuple[Job, Result | object]]:
-    """Yield each job with its result when it ends; at most ``max_pending()`` jobs are pending.
+    """Yield each job with its result when it ends.
+
+    At most ``max_pending()`` jobs are pending.
 
     If a worker dies, another one repeats its job. A job that ends several workers yields `KILLED`.
 

@@ -96,11 +96,14 @@ class PartialFile:
 
     @property
     def md5(self) -> str:
-        """MD5 of the received bytes."""
+        """Return the MD5 of the received bytes."""
         return self.hash.hexdigest()
 
     def check_response(self, response: RangeResponse) -> None:
-        """Check that a response continues this file, and store its state if it starts a new one."""
+        """Check that a response continues this file.
+
+        If it starts a new file, store its state.
+        """
         validators = {self.state.get("validator"), response.validator} - {None, ""}
         if response.start not in (0, self.received) or (response.start and len(validators) > 1):
             raise StaleDataError("the file in the archive has changed since the download started")

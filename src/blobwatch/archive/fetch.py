@@ -199,7 +199,10 @@ def manifest_row(product: Product, part: PartialFile) -> dict:
 
 @contextmanager
 def open_download(path: Path) -> Iterator:
-    """Yield the HDUs of a complete file whose data match its checksums; errors do not name the path."""
+    """Yield the HDUs of a complete file with valid checksums.
+
+    Errors do not contain the path.
+    """
     try:
         with open_fits(path) as hdus:
             yield hdus

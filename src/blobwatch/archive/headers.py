@@ -78,7 +78,10 @@ def print_warning(message: str) -> None:
 
 
 def read_headers(paths: list[Path]) -> Iterator[ScanFile]:
-    """Yield each file with the content of its header; an unreadable file has only path and stamp."""
+    """Yield each file with the content of its header.
+
+    An unreadable file has only path and stamp.
+    """
     # Workers may run in another directory, so the paths are absolute.
     for path in track([path.absolute() for path in paths], len(paths), "headers"):
         stamp = file_stamp(path)

@@ -122,13 +122,19 @@ def find_parent(row, rootname: str, observations: dict):
 
 
 def read_cell(row, column: str) -> str:
-    """Return a cell of a row as text, empty if the cell or the column is absent."""
+    """Return a cell of a row as text.
+
+    A missing cell or column gives an empty string.
+    """
     text = str(row[column]).strip() if column in row.colnames else ""
     return "" if text in ("--", "None", "nan") else text  # astropy writes a masked value as --
 
 
 def is_public(row, parent) -> bool:
-    """Return whether a file is public: by its own rights, those of its observation, or the release date."""
+    """Return whether a file is public.
+
+    Use the first known: rights of the file, rights of its observation, release date.
+    """
     for one in (row, parent):
         rights = read_cell(one, "dataRights").upper()
         if rights:

@@ -39,12 +39,15 @@ class Query:
 
     @property
     def is_unlimited(self) -> bool:
-        """True if only target and filter limit the query, which matches years of exposures."""
+        """Return whether only target and filter limit the query.
+
+        Such a query matches years of exposures.
+        """
         return not (self.start or self.end or self.proposals or self.rootnames)
 
     @property
     def mjd_range(self) -> tuple[int, int]:
-        """MJD of the start of the first day and of the end of the last day."""
+        """Return the MJD of the first day's start and last day's end."""
         return mjd_of(self.start) if self.start else 0, mjd_of(self.end) + 1 if self.end else 100_000
 
     def __str__(self) -> str:
@@ -81,12 +84,12 @@ class Product:
 
     @property
     def name(self) -> str:
-        """File name."""
+        """Return the file name."""
         return f"{self.rootname}_{self.product}.fits"
 
     @property
     def uri(self) -> str:
-        """Identifier of the file in MAST."""
+        """Return the identifier of the file in MAST."""
         return f"mast:HST/product/{self.name}"
 
     def to_row(self) -> dict:

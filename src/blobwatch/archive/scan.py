@@ -114,7 +114,10 @@ def write_results(out: Path, chunks: Iterable[list[dict]], total: int, done: int
 
 
 def select_files(source: Path, history: Path | None) -> tuple[list[ScanFile], list[ScanFile]]:
-    """Return the files to predict, one per rootname, and the exposures for stacks, in order of time."""
+    """Return the files to predict and the exposures for stacks.
+
+    There is one file per rootname. Both lists are sorted by time.
+    """
     found = sort_by_time(read_headers(list_files(source)))
     chosen = {one.path for one in select_exposures(found, print_warning)}
     files = [one for one in found if one.listed is None or one.path in chosen]

@@ -111,9 +111,9 @@ def open_table(path: Path):
 
 
 def merge_results(out: Path, identities: list[str]) -> dict[str, int]:
-    """Write the results of these identities in this order, remove the parts, and return counts.
+    """Merge results in the order of identities; return counts.
 
-    An equal table is left unchanged. A hundred thousand results take about 200 MB of memory.
+    The parts are removed. An equal table is left unchanged. 100,000 results take 200 MB of memory.
 
     Returns
     -------

@@ -81,7 +81,10 @@ def get_history(config: ScanConfig) -> History:
 
 
 def update_history(config: ScanConfig, earlier: tuple[ScanFile, ...]) -> History:
-    """Return the history of this worker with the exposures of a chunk; a changed file clears it first."""
+    """Return the history of this worker with the exposures of a chunk.
+
+    If a file has changed, start with an empty history.
+    """
     history = get_history(config)
     if any(history.exposures.get(one.listed.rootname, one.listed) != one.listed for one in earlier):
         get_history.cache_clear()

@@ -109,7 +109,10 @@ def network_threshold(noise: np.ndarray, frames: int, rate: float) -> float:
 
 
 def filter_threshold(data: Shard, found: list[Peaks], rate: float) -> float:
-    """Return the score at which a linear filter has ``rate`` noise peaks per 100 clean frames."""
+    """Return the score threshold of a linear filter.
+
+    At this score, it has ``rate`` noise peaks per 100 clean frames.
+    """
     snr = snr_from_score(noise_probabilities(data, found))
     squared = strength_threshold(snr**2, len(data) * NOISE_AREA, rate)
     return float(score_from_snr(np.sqrt(max(0.0, squared))))

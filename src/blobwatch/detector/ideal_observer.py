@@ -32,7 +32,10 @@ def shape_bank() -> list[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def bank_transforms(ny: int, nx: int) -> np.ndarray:
-    """Return the Fourier transforms of the bank, shape (shapes, ny, nx // 2 + 1), float32."""
+    """Return the Fourier transforms of the bank.
+
+    Shape (shapes, ny, nx // 2 + 1), float32.
+    """
     from scipy.fft import rfft2
 
     spectra = []

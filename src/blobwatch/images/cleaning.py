@@ -159,7 +159,10 @@ def find_bad_pixels(excess: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def boxes_around(image: np.ndarray, places: np.ndarray, reach: int) -> np.ndarray:
-    """Return the boxes around pixels (flat indices), shape ((2 reach + 1)**2, n), NaN beyond the edge."""
+    """Return the boxes around pixels, given by flat indices.
+
+    Shape ((2 reach + 1)**2, n), NaN beyond the edge.
+    """
     padded = np.pad(image, reach, constant_values=np.nan)
     y, x = np.divmod(places, image.shape[1])
     width, steps = padded.shape[1], np.arange(2 * reach + 1)

@@ -127,7 +127,10 @@ def amplifier_levels(across: np.ndarray, upward: np.ndarray) -> np.ndarray:
 
 
 def seam_steps(profiles: np.ndarray) -> tuple[np.ndarray, float]:
-    """Fit a step and a slope at the middle of two profiles; return the steps and their variance."""
+    """Return the steps at the middle of two profiles, and their variance.
+
+    The fit has a step and a slope.
+    """
     n = profiles.shape[1]
     reach = min(SEAM, n // 2)
     place = np.arange(2 * reach) - reach + 0.5

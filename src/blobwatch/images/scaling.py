@@ -38,7 +38,10 @@ def level_and_noise(image: np.ndarray) -> tuple[float, float]:
 
 
 def sample_pixels(image: np.ndarray) -> np.ndarray:
-    """Return a sixteenth of the pixels; flips and rotations of a frame do not change the choice."""
+    """Return a sixteenth of the pixels.
+
+    Flips and rotations of a frame do not change the choice.
+    """
     rows, columns = (np.flatnonzero(middle_of_periods(side, 8)) for side in image.shape)
     return image[np.ix_(rows, columns)]
 

@@ -25,7 +25,10 @@ class Tile:
         return slice(self.y0, self.y0 + self.size), slice(self.x0, self.x0 + self.size)
 
     def contains(self, x: float, y: float) -> bool:
-        """Return whether a position of the frame lies in this subframe; each lies in exactly one."""
+        """Return whether a position of the frame is in this subframe.
+
+        Each position is in exactly one subframe.
+        """
         right, up = x - self.x0 + 0.5, y - self.y0 + 0.5
         return 0 <= right < self.size and 0 <= up < self.size
 

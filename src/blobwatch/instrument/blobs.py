@@ -126,7 +126,10 @@ def draw_blob(
 
 @lru_cache(maxsize=64)
 def parametric_shape(blob: Blob, oversample: int = OVERSAMPLE) -> tuple[np.ndarray, int, int]:
-    """Return the shape of a parametric blob; cached, because several steps use the same blob."""
+    """Return the shape of a parametric blob.
+
+    It is cached because several steps use the same blob.
+    """
     reach = 10.0 ** (1.0 / blob.edge)  # in half-widths; below 0.1 % outside
     reach = blob.half_width * max(1.0, blob.axis_ratio) * (max(reach, 3.0) if blob.collar else reach)
     radius = int(np.ceil(reach)) + 1
@@ -176,7 +179,10 @@ def transmission(blobs: list[Blob]) -> np.ndarray:
 
 
 def blob_snr(blob: Blob, noise: float) -> float:
-    """Return the SNR: amplitude of the unit-norm shape over the noise per pixel (the same unit)."""
+    """Return the SNR of an amplitude.
+
+    It is the amplitude of the unit-norm shape divided by the noise per pixel, in the same unit.
+    """
     stamp, _, _ = blob.unit_shape()
     return float(blob.depth * np.sqrt((stamp**2).sum()) / noise)
 

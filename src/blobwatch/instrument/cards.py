@@ -100,7 +100,7 @@ def read_layout(file: BinaryIO, size: int, last: bytes | None = None) -> Layout:
 
 
 def check_trailing_bytes(layout: Layout, file: BinaryIO, number: int) -> None:
-    """Note bytes after the last extension, or raise an error if they are the start of another one."""
+    """Record bytes after the last extension; raise if another extension starts."""
     file.seek(layout.end)
     tail = file.read()
     if number == 0 or tail.upper().startswith(b"XTENSION"[: len(tail)]):

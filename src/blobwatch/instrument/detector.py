@@ -90,7 +90,7 @@ def draw_detector(
 
 
 def flat_field(rng: np.random.Generator, stripe_noise: float) -> np.ndarray:
-    """Return the residual of the flat field: a smooth fall toward the edges, and stripes."""
+    """Return the residual of the flat: dimmer edges, and stripes."""
     y, x = pixel_grid()
     u, v = wfc3ir.normalized(x), wfc3ir.normalized(y)
     smooth = 1.0 - 0.02 * (u**2 + v**2) + 0.01 * u * v
@@ -102,7 +102,10 @@ def flat_field(rng: np.random.Generator, stripe_noise: float) -> np.ndarray:
 
 
 def wagon_wheel(rng: np.random.Generator) -> np.ndarray:
-    """Return the dimming of the wagon wheel: felloe, rim, spokes, the curl at its foot, the dark corner."""
+    """Return the dimming of the wagon wheel and the dark corner.
+
+    The wheel has an outer ring, an inner rim, spokes, and a curved end at its lower part.
+    """
     dimming = np.zeros((wfc3ir.SIZE, wfc3ir.SIZE))
     part = dimming[:400, 880:]  # the wagon wheel lies inside
     y, x = np.arange(400.0)[:, None], np.arange(880.0, wfc3ir.SIZE)[None, :]
@@ -146,7 +149,10 @@ def scratch(rng: np.random.Generator) -> np.ndarray:
 
 
 def death_star(rng: np.random.Generator) -> np.ndarray:
-    """Return the mask of the death star: a ring of dead pixels, with gaps, and some inside."""
+    """Return the mask of the death star, a ring of dead pixels.
+
+    The ring has gaps, and some pixels inside it are dead.
+    """
     y, x = pixel_grid()
     centre_x, centre_y, ring = DEATH_STAR
     radius = np.hypot(x - centre_x, y - centre_y)

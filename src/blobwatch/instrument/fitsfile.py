@@ -66,7 +66,10 @@ def open_fits(path: Path | str, only_image: bool = False) -> fits.HDUList:
 
 
 def use_or_open(hdus: fits.HDUList | None, path: Path, only_image: bool = False):
-    """Return a context with an open file; the file is closed only if it is opened here."""
+    """Return a context with an open file.
+
+    The context closes the file only if it opened it.
+    """
     return open_fits(path, only_image) if hdus is None else nullcontext(hdus)
 
 
@@ -119,7 +122,10 @@ def frame_shape(hdu) -> tuple[int, ...]:
 
 
 def is_constant(hdu) -> bool:
-    """Return whether an HDU holds one value for all pixels, PIXVALUE, in place of an image."""
+    """Return whether PIXVALUE replaces the image of an HDU.
+
+    PIXVALUE is one value for all pixels.
+    """
     return hdu.is_image and not hdu.shape and "PIXVALUE" in hdu.header
 
 
@@ -154,7 +160,10 @@ def first_image(hdus: fits.HDUList, path: Path | str = ""):
 
 
 def read_plane(hdu, path: Path | str) -> np.ndarray:
-    """Return the pixels of an HDU; a constant plane stored as PIXVALUE is filled in."""
+    """Return the pixels of an HDU.
+
+    A plane that is stored as PIXVALUE is constant.
+    """
     if is_constant(hdu):
         value = get_number(hdu.header, "PIXVALUE")
         if value is None:

@@ -91,7 +91,10 @@ def get_rootname(header: Mapping, path: Path) -> str:
 
 
 def read_unit(header: Mapping) -> tuple[str, bool]:
-    """Return the unit of BUNIT, ``ELECTRONS``, ``COUNTS`` or other text, and whether it is per second."""
+    """Return the unit of BUNIT, and whether it is per second.
+
+    The unit is ``ELECTRONS``, ``COUNTS`` or other text.
+    """
     text = get_upper(header, "BUNIT")
     ending = next((ending for ending in PER_SECOND if text.endswith(ending)), "")
     base = text.removesuffix(ending).strip()

@@ -101,7 +101,10 @@ def fit_rate(ramp: Ramp) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def merge_short_intervals(ramp: Ramp) -> list[int]:
-    """Return the reads between which intervals are long enough to be compared; empty without light."""
+    """Return the reads that limit comparable intervals.
+
+    Without light, the list is empty.
+    """
     thin = (slice(wfc3ir.BORDER, -wfc3ir.BORDER, 8),) * 2
     steps = range(len(ramp.signals) - 1)
     light = [float(np.nanmedian(ramp.between(i, i + 1)[thin])) for i in steps]

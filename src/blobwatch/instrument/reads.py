@@ -96,7 +96,10 @@ def product_of(science: list, header: dict, path: Path) -> str:
 
 
 def check_complete(header: dict, science: list, unit: str, per_second: bool, path: Path) -> None:
-    """Raise an error if a ramp has lost reads: then its last extension is not the zeroth read."""
+    """Raise an error if a ramp has lost reads.
+
+    In this case its last extension is not the zeroth read.
+    """
     expected = get_number(header, "NSAMP")
     ramp = len(science) > 1 or (unit == "COUNTS" and not per_second)
     if expected is None or not ramp or frame_shape(science[0]) == (wfc3ir.FLT_SIZE,) * 2:

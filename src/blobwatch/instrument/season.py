@@ -31,7 +31,7 @@ class Pointing:
 
     @property
     def exptime(self) -> float:
-        """Exposure time in seconds."""
+        """Return the exposure time in seconds."""
         return wfc3ir.EXPOSURE_TIMES[self.nsamp]
 
 
@@ -186,7 +186,10 @@ def draw_excess_light(rng: np.random.Generator, settings: "Simulate") -> np.ndar
 def apply_bad_pixels(
     rng: np.random.Generator, scene: np.ndarray, det: detector.Detector, bad: np.ndarray
 ) -> np.ndarray:
-    """Return the scene with its bad pixels: dead ones dim, hot ones bright, unstable ones at random."""
+    """Return the scene with bad pixels.
+
+    Dead pixels are dim, hot ones bright; unstable ones vary at random.
+    """
     scene = scene.copy()
     dim = bad & (det.bad_kind == wfc3ir.DQ_BAD)
     bright = bad & ~dim

@@ -73,5 +73,5 @@ def embed(image: np.ndarray, fill: float = np.nan, name: str = "the image") -> n
 
 
 def normalized(x: Coordinate) -> Coordinate:
-    """Pixel coordinate as ``(x - 512) / 512``, the variable of the position laws."""
+    """Return ``(x - 512) / 512``, the variable of the position laws."""
     return (x - SIZE / 2) / (SIZE / 2)

@@ -62,6 +62,9 @@ def read_config(root: Path) -> configparser.ConfigParser:
 
 
 def restoring_command(root: Path) -> str:
-    """Return the command that restores missing outputs: without a remote, only the pipeline makes them."""
+    """Return the command that restores missing outputs.
+
+    Without a remote, only the pipeline can restore them.
+    """
     has_remote = any("remote " in section for section in read_config(root).sections())
     return "dvc pull" if has_remote else "dvc repro"

@@ -90,7 +90,10 @@ def clean_up(root: Path, delete: bool = False, lost: bool = False) -> Cleanup:
 
 @contextmanager
 def lock_cache(root: Path, cache: Cache) -> Iterator[None]:
-    """Hold DVC's lock; raise if a stage is running or the cache may be shared."""
+    """Hold DVC's lock for the duration of the block.
+
+    Raise an error if a stage is running or other projects may share the cache.
+    """
     from dvc.lock import LockError
     from dvc.repo import Repo
 
@@ -110,7 +113,10 @@ def lock_cache(root: Path, cache: Cache) -> Iterator[None]:
 
 
 def is_running(root: Path) -> bool:
-    """Return whether a process registered in DVC's rwlock, which may be stale, is still alive."""
+    """Return whether a process in DVC's rwlock is running.
+
+    The lock may contain processes that have ended.
+    """
     from psutil import pid_exists
 
     rwlock = json.loads(read_file(root / ".dvc/tmp/rwlock") or b"{}")
@@ -136,7 +142,10 @@ def workspace_hashes(root: Path) -> set[str]:
 
 
 def version_hashes(subject: ModelVersion) -> set[str]:
-    """Return the hashes of the files and inputs of a promoted version; raise if they are unknown."""
+    """Return the hashes of a promoted version's files and inputs.
+
+    Raise an error if they are unknown.
+    """
     found = subject.snapshots()
     if not found:
         raise BlobwatchError(

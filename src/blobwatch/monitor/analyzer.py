@@ -141,7 +141,10 @@ class Analyzer:
         return self.inputs(file, md5)
 
     def inputs(self, file: ExposureFile, md5: str) -> str:
-        """Return the hash of what the result of an exposure depends on; empty where a file is missing."""
+        """Return the hash of all inputs of an exposure's result.
+
+        The hash is empty if a file is missing.
+        """
         if self.missing:
             return ""
         verdict = self.verdicts.get(file.rootname, "")
@@ -180,7 +183,10 @@ class Analyzer:
 
 
 def stored_exposure(row: Exposure) -> StoredExposure | None:
-    """Return an exposure of the ledger with its verdict; None for another kind of exposure."""
+    """Return a ledger exposure with its verdict, or None.
+
+    Other kinds of exposure give None.
+    """
     quality, is_unfit = quality_of(row), row.outcome == UNFIT
     if is_unfit and quality is None:
         return None

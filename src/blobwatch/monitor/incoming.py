@@ -104,7 +104,10 @@ def problem_of(path: Path, message: str) -> FileProblem:
 
 
 def header_fault(listed: ExposureFile) -> str:
-    """Return why the ledger cannot take an exposure by its header; empty where it can."""
+    """Return why the ledger rejects the header of an exposure.
+
+    Return an empty string if it accepts the header.
+    """
     if any("\ud800" <= letter <= "\udfff" for letter in str(listed.path)):
         return "its name is not valid text. Rename it"
     if not 0 <= listed.expstart <= LAST_DAY:
@@ -117,6 +120,9 @@ def header_fault(listed: ExposureFile) -> str:
 
 
 def is_older(one: ExposureFile, other: ExposureFile) -> bool:
-    """Return whether another file of a rootname is preferred: by its product, else by its calibration."""
+    """Return whether another file of a rootname is preferred.
+
+    Compare the products, then the calibrations.
+    """
     ranks = PRODUCTS.index(one.product), PRODUCTS.index(other.product)
     return ranks[0] > ranks[1] or (ranks[0] == ranks[1] and one.calibration.order < other.calibration.order)

@@ -108,7 +108,10 @@ def append_to_table(folder: Path, new: list[Overrule]) -> None:
 
 
 def write_pending_overrules(ledger: Ledger, folder: Path) -> int:
-    """Append the decisions that the table lacks, for example after a kill; return how many."""
+    """Append missing decisions to the table; return how many.
+
+    Decisions are missing, for example, if an earlier process was killed.
+    """
     with ledger.reading() as session:
         rows = [(row.id, overrule_of(row)) for row in unwritten_overrules(session)]
     if rows:

@@ -219,7 +219,10 @@ def get_token(request: Request) -> str:
 
 
 def has_valid_length(request: Request) -> bool:
-    """Return whether the declared length is at most ``MAX_FORM``; the server reads no more than that."""
+    """Return whether the declared length is at most ``MAX_FORM``.
+
+    The server does not read more than the declared length.
+    """
     length = request.headers.get("content-length", "")
     return length.isascii() and length.isdigit() and int(length[:9]) <= MAX_FORM and len(length) < 9
 

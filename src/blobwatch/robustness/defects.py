@@ -34,7 +34,10 @@ def mask_dead_zones(image: np.ndarray) -> None:
 
 
 def inside_ring(shape: tuple[int, int]) -> np.ndarray:
-    """Return the mask of the ring of dead pixels and its inside, which are masked in real frames."""
+    """Return the mask of the ring of dead pixels and its inside.
+
+    Both are masked in real frames.
+    """
     y, x = np.ogrid[: shape[0], : shape[1]]
     return np.hypot(x - RING[0], y - RING[1]) < RING_MASK
 

@@ -13,7 +13,10 @@ SIDE = 1024
 
 @lru_cache(maxsize=1)
 def frequencies() -> tuple[np.ndarray, np.ndarray]:
-    """Return the frequencies along y, shape (1024, 1), and x, shape (1, 513), in cycles per pixel."""
+    """Return the frequencies along y and x in cycles per pixel.
+
+    The shapes are (1024, 1) and (1, 513).
+    """
     along_y = np.fft.fftfreq(SIDE).astype(np.float32)[:, None]
     return along_y, np.fft.rfftfreq(SIDE).astype(np.float32)[None, :]
 

@@ -118,7 +118,7 @@ class Stamp:
     kind: str
 
     def clip(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
-        """Return the region of a frame that the stamp covers, and the part of the stamp in it."""
+        """Return the covered region of a frame and part of the stamp."""
         (y0, y1), (x0, x1) = (
             (max(0, start), max(0, min(side, start + len(self.image))))
             for start, side in zip((self.bottom, self.left), shape, strict=True)

@@ -113,7 +113,10 @@ def add_point(image: np.ndarray, x: float, y: float, fwhm: float, amplitude: flo
 
 
 def add_glow(rng: np.random.Generator, image: np.ndarray, strength: float) -> None:
-    """Add residual scattered light: at the left edge, at a diagonal limb, and a smooth wave."""
+    """Add residual scattered light.
+
+    It is at the left edge, at a diagonal limb, and in a smooth wave.
+    """
     y, x = (np.linspace(0, 1, side, dtype=np.float32) for side in image.shape)
     y, x = y[:, None], x[None, :]
     left = -rng.uniform(0.3, 1.0) * np.exp(-x / rng.uniform(0.05, 0.2)) * (1 + rng.normal(0, 0.5) * (y - 0.5))

@@ -70,7 +70,10 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
 
 
 def check_subframes(root: Path, fingerprint: Fingerprint, subframes: Path) -> None:
-    """Raise an error if the subframes do not match the fingerprint or name no exposures."""
+    """Raise an error if the subframes do not match the fingerprint.
+
+    Also raise one if their exposures are not recorded.
+    """
     if subframes.resolve() not in [(root / path).resolve() for path in fingerprint.parts["data"]]:
         raise BlobwatchError(
             f"{subframes}: not an input of the train stage in dvc.yaml. "

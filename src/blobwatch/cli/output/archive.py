@@ -86,7 +86,10 @@ def result_to_json(result: FetchResult) -> dict:
 
 
 def find_public(query: Query) -> tuple[list[Product], list[str], list[str]]:
-    """Return the public files that match a query, and the rootnames not public or not listed."""
+    """Return the matching public files and the unavailable rootnames.
+
+    A rootname is unavailable if it is not public or not listed.
+    """
     found = find_products(query)
     public = [one for one in found if one.public]
     not_public = [one.rootname for one in found if not one.public]

@@ -133,7 +133,10 @@ def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Event]:
-    """Yield an event that is set on SIGINT or SIGTERM, so that the current exposure is finished first."""
+    """Yield an event that SIGINT or SIGTERM sets.
+
+    The monitor finishes the current exposure before it stops.
+    """
     stop = Event()
     before = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -201,7 +204,7 @@ def print_result(result: IngestResult, as_json: bool) -> None:
 
 
 def summarize(ledger: Ledger) -> Summary:
-    """Return the number of exposures by outcome, and the compared columns of each blob by id."""
+    """Return exposure counts by outcome, and compared columns by blob."""
     with ledger.reading() as session:
         rows = list_blobs(session)
         blobs = {row["id"]: {name: row[name] for name in ("id", "x", "y", *COMPARED)} for row in rows}

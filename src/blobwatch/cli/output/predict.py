@@ -94,7 +94,10 @@ def read_kind(path: Path) -> tuple[bool, Calibration]:
 
 
 def read_stack(path: Path) -> tuple[np.ndarray, str]:
-    """Return the median stack of a file (extension STACK or first image) and the key of its flats."""
+    """Return the median stack of a file, and its flats.
+
+    The stack is the extension STACK, or the first image.
+    """
     found = read_difference(path)
     stack = found.stack if found.stack is not None else found.image
     level = float(np.nanmedian(stack))

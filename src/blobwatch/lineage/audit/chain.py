@@ -42,7 +42,10 @@ def choose_snapshot(subject: ModelVersion, found: list[Snapshot]) -> tuple[Snaps
 
 
 def trace_steps(subject: ModelVersion, snapshot: Snapshot | None) -> list[Step]:
-    """Return the steps from the model to the raw exposures; without a lock, only to the subframes."""
+    """Return the steps from the model to the raw exposures.
+
+    Without a lock, the steps end at the subframes.
+    """
     if subject.fingerprint is None:
         return []
     chain = [training_step(subject, snapshot)] if snapshot else []

@@ -156,7 +156,10 @@ def data_link(step: Step, snapshot: Snapshot | None, result: FolderCheck) -> Lin
 
 
 def require_receipt(snapshot: Snapshot, stage: str, status: str, note: str) -> tuple[str, str]:
-    """Return status and note, with ``ok`` lowered to ``missing`` if the stage has no fingerprint file."""
+    """Return status and note of a stage.
+
+    Without a fingerprint file, ``ok`` becomes ``missing``.
+    """
     if snapshot.read(receipt_path(stage)) is not None:
         return status, note
     note += f"; {receipt_path(stage)} is missing: it was removed, or the stage ran before it was introduced"

@@ -38,7 +38,7 @@ class Labels:
 
     @property
     def summary(self) -> str:
-        """Number of labels per kind, and number of people."""
+        """Return the number of labels per kind, and of people."""
         if not self.rows:
             return "unknown" if self.rows is None else "none"
         people, kinds = len({row["who"] for row in self.rows}), Counter(row["label"] for row in self.rows)
@@ -67,7 +67,10 @@ def find_labels(
 
 
 def read_from_subframes(subject: ModelVersion, step: Step, result: FolderCheck) -> Labels | None:
-    """Return the labels stored with the subframes; None if no file with the right hash is found."""
+    """Return the labels that are stored with the subframes.
+
+    Return None without a file that has the expected hash.
+    """
     cache = Cache.of(subject.root)
     listings = (cache.listing(step.expected), result.listing)
     listing = next((one for one in listings if one and listing_hash(one) == step.expected), None)

@@ -59,7 +59,10 @@ def check_log(subject: ModelVersion) -> Link:
 
 
 def deployed_line_hash(subject: ModelVersion) -> str:
-    """Return the hash of the log line recorded in the champion's folder; empty if there is none."""
+    """Return the hash of the log line in the champion's folder.
+
+    Return an empty string if there is none.
+    """
     try:
         return Model.load(subject.root / CHAMPION).promotion
     except BlobwatchError:
@@ -67,7 +70,10 @@ def deployed_line_hash(subject: ModelVersion) -> str:
 
 
 def check_files(subject: ModelVersion) -> Link:
-    """Check the model files: those of the champion's folder if it is deployed, else any copy."""
+    """Check the model files.
+
+    A deployed model is checked in the champion's folder, others in any copy.
+    """
     name, expected = "model files", format_hashes(subject.expected_files)
     if subject.is_deployed:
         contents = {file: read_file(subject.root / CHAMPION / file) for file in subject.expected_files}
@@ -92,7 +98,10 @@ def check_files(subject: ModelVersion) -> Link:
 
 
 def compare_files(contents: dict[str, bytes | None], hashes: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the names of the files that differ from their sha256, and of those that are missing."""
+    """Return the names of the changed and of the missing files.
+
+    A file is changed if its sha256 differs from the recorded one.
+    """
     absent = sorted(name for name, content in contents.items() if content is None)
     present = contents.keys() - set(absent)
     return sorted(name for name in present if sha256_of(contents[name]) != hashes[name]), absent
@@ -165,7 +174,10 @@ def check_run(subject: ModelVersion) -> Link:
 
 
 def check_fingerprint(subject: ModelVersion) -> Link:
-    """Check that the fingerprint is the hash of its parts, and equal in manifest, log and registry."""
+    """Check the fingerprint.
+
+    It must be the hash of its parts, and equal in manifest, log and registry.
+    """
     if subject.fingerprint is None:
         return Link("fingerprint", MISSING, note="the manifest is missing")
     found, expected = subject.fingerprint.sha256, subject.manifest["fingerprint"]["sha256"]

@@ -29,7 +29,10 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        """``mismatch`` if a link is broken, ``incomplete`` if one could not be checked, else ``ok``."""
+        """Return the status of the whole audit.
+
+        It is ``mismatch`` if a link is broken, ``incomplete`` if one could not be checked, else ``ok``.
+        """
         found = {one.status for one in self.links}
         return MISMATCH if MISMATCH in found else "incomplete" if MISSING in found else OK
 

@@ -108,7 +108,10 @@ def compare_files(root: Path, model: Model) -> str:
 
 
 def compare_outputs(model: Model) -> str:
-    """Return a message or raise an error if ONNX model and weights differ, else an empty string."""
+    """Return why ONNX model and weights cannot be compared.
+
+    Return an empty string if they agree; raise an error if they differ.
+    """
     from blobwatch.detector.export import check_agreement, load_network
 
     try:

@@ -56,7 +56,10 @@ def record_evaluation(
 
 
 def log_reports(store: Store, run_id: str, reports: Path, fingerprint: Fingerprint) -> str:
-    """Log the main metrics, tables, files and figures of an evaluation; return the model card."""
+    """Log the results of an evaluation; return the model card.
+
+    Results are main metrics, tables, files and figures.
+    """
     metrics = read_metrics(reports)
     log_headlines(store, run_id, metrics)
     for path in sorted(reports.iterdir()):

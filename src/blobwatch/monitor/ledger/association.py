@@ -42,7 +42,10 @@ class Find:
 
     @property
     def order(self) -> tuple:
-        """Return the key that sorts detections by time, within an exposure the most probable first."""
+        """Return the sort key of detections.
+
+        They are sorted by time and, in an exposure, by descending probability.
+        """
         return self.expstart, self.rootname, -self.probability, self.x, self.y
 
     @property
@@ -118,7 +121,10 @@ def matches(
 
 
 def match_pairs(pairs: Iterable[tuple[float, int, int]], answer: list[int | None]) -> list[int | None]:
-    """Match indices with numbers, the pairs of least cost first; use each index and number once."""
+    """Match indices with numbers, cheapest pairs first.
+
+    Each index and each number is used once.
+    """
     for _, index, number in sorted(pairs):
         if answer[index] is None and number not in answer:
             answer[index] = number

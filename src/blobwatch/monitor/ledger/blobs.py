@@ -204,13 +204,19 @@ class BlobUpdate:
         return self.curves.is_confirmed(cluster) or self.exposure.expstart <= until
 
     def is_comparable(self, first: Find) -> bool:
-        """Return whether an accepted exposure can be in the light curve that begins before a detection."""
+        """Return whether an exposure can be in a light curve.
+
+        It must be accepted, have the filter and flats of the first detection, and not be too long before it.
+        """
         own, one = self.exposure, self.session.get_one(Exposure, first.exposure_id)
         is_alike = own.outcome != UNFIT and (own.filter, own.flats) == (one.filter, one.flats)
         return is_alike and own.expstart >= first.expstart - self.days
 
     def extend(self, blob: Blob, first: Find) -> bool:
-        """Store the point of an exposure after all detections; return whether the blob is complete."""
+        """Store the point of an exposure; return whether the blob is complete.
+
+        The exposure is after all detections of the blob.
+        """
         point = self.store_point(blob, first)
         if point is not None and shows(blob.halfway, *point):
             later = [blob.last, self.exposure]

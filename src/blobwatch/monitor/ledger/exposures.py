@@ -114,7 +114,10 @@ def update_later(filter: str, expstart: float, days: float) -> Update:
 
 
 def mark_due(session: Session, why: str, since: float | None = None, rootname: str = "") -> int:
-    """Mark exposures since a date (MJD), or a single one, as due; return how many."""
+    """Mark exposures as due; return how many.
+
+    These are the exposures since a date (MJD), or a single one.
+    """
     query = update(Exposure).values(due=why[:100])
     query = query.where(Exposure.expstart >= since) if since is not None else query
     query = query.where(Exposure.rootname == rootname) if rootname else query
@@ -122,7 +125,7 @@ def mark_due(session: Session, why: str, since: float | None = None, rootname: s
 
 
 def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
-    """Mark exposures as due that have no stack because a file was missing until now."""
+    """Mark exposures without a stack as due when a missing file returns."""
     row, query = Exposure, update_later(exposure.filter, exposure.expstart, days)
     query = query.where(row.outcome == NO_STACK, row.inputs == "", row.light.is_not(None))
     session.execute(query.values(due=f"file of {exposure.rootname} found again"[:100]))

@@ -104,7 +104,10 @@ def stored_finds(session: Session) -> list[Find]:
 def replace_finds(
     session: Session, exposure: Exposure, analysis: ExposureAnalysis, finds: list[Find]
 ) -> list[Find]:
-    """Return the new detections; each keeps the blob of the old detection at its place."""
+    """Return the new detections.
+
+    Each keeps the blob of the old detection at the same position.
+    """
     old = [one for one in finds if one.exposure_id == exposure.id]
     session.execute(delete(Detection).where(Detection.exposure_id == exposure.id))
     seen = analysis.prediction.blobs if analysis.prediction else []

@@ -92,7 +92,10 @@ class LightCurves:
         return {number: (depth, error) for number, depth, error in self.session.execute(query)}
 
     def point(self, first: Find, exposure_id: int) -> Point | None:
-        """Return the missing light at the place of a detection in one exposure; None if unreadable."""
+        """Return the missing light in an exposure at a detection, or None.
+
+        None means that the exposure is unreadable.
+        """
         known = self.known(first)
         if exposure_id not in known:
             point = self.measure(first, exposure_id)
@@ -102,7 +105,10 @@ class LightCurves:
         return known[exposure_id]
 
     def measure(self, first: Find, exposure_id: int) -> Point | None:
-        """Measure the missing light at the place of a detection in one exposure; None if unreadable."""
+        """Measure the missing light in an exposure at a detection.
+
+        Return None if the exposure is unreadable.
+        """
         exposure = self.session.get_one(Exposure, exposure_id)
         image = self.images(exposure)
         if image is None:

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Go to this form."""
+    """Create the tables of this revision."""
     op.create_table(
         "models",
         sa.Column("id", sa.Integer(), nullable=False),
