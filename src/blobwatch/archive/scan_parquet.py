@@ -113,7 +113,7 @@ def open_table(path: Path):
 def merge_results(out: Path, identities: list[str]) -> dict[str, int]:
     """Merge results in the order of identities; return counts.
 
-    The parts are removed. An equal table is left unchanged. 100,000 results take 200 MB of memory.
+    The parts are removed. An equal table is left unchanged. 100,000 results take about 200 MB of memory.
 
     Returns
     -------

@@ -63,7 +63,7 @@ class MonitorOptions:
 def run_monitor(
     folder: Path, url: str, addresses: list[str], model: str, options: MonitorOptions | None = None
 ) -> bool:
-    """Monitor a directory once or repeatedly; return whether there was no problem.
+    """Monitor a directory once or repeatedly; return False after a problem.
 
     Problems are unusable files and notices that were not sent.
     """
@@ -96,7 +96,7 @@ def run_monitor(
 
 
 def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
-    """Run the monitor once or repeatedly; return whether there was no problem."""
+    """Run the monitor once or repeatedly; return False after a problem."""
     ledger, channels, every = monitor.ledger, monitor.channels, options.every
     check = RejectionCheck(ledger, channels, monitor.settings.difference.quality)
     succeeded, backoff, outcomes = True, False, Counter()
