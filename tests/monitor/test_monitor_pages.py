@@ -83,7 +83,7 @@ def drawn(ledger):
     """Render a page without a server."""
 
     def draw(name: str, *arguments, deployed=NOTHING, reference=None, of=ledger):
-        return Page(getattr(Pages(of, reference, lambda: deployed), name)(*arguments, Reader()))
+        return Page(getattr(Pages(of.reading, reference, lambda: deployed), name)(*arguments, Reader()))
 
     return draw
 
@@ -249,7 +249,7 @@ def test_missing_statistic_is_not_drawn(tmp_path):
     lacking = fill(f"sqlite:///{tmp_path}/ledger.db")
     with lacking.writing() as session:
         session.get(Exposure, COUNT).noise = None
-    html = Pages(lacking, None, Deployed).drift(Reader())
+    html = Pages(lacking.reading, None, Deployed).drift(Reader())
     assert not re.search(r"\bnan\b", html)
     assert html.count('class="small"') == 4 * (COUNT - 2) - 1
 
@@ -287,7 +287,7 @@ def test_page_does_not_wait_for_audit(ledger, tmp_path):
 
 def test_model_page_outside_project_explains_missing_audit(ledger, tmp_path):
     known = find_deployed(tmp_path)
-    seen = Page(Pages(ledger, None, lambda: known).model(Reader()))
+    seen = Page(Pages(ledger.reading, None, lambda: known).model(Reader()))
     assert known.model.sha256 in seen.words
     assert "not audited here" in seen.words
 

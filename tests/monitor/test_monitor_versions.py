@@ -139,9 +139,9 @@ def test_rejudge_keeps_ids_reviews_and_notices(place, capsys, tmp_path):
     assert [(row["id"], row["detections"]) for row in lines[-1]["after"]["blobs"]] == [(1, 0), (2, 0)]
     assert "blob 1 at (41" in messages
     assert [row["status"] for row in place.blobs().values()] == ["rejected", "rejected"]
-    page = Page(Pages(place.ledger, None, Deployed).blob(1, Reader()))
+    page = Page(Pages(place.ledger.reading, None, Deployed).blob(1, Reader()))
     assert "Withdrawn: after a new analysis, no exposure shows it" in page.words
-    page = Page(Pages(place.ledger, None, Deployed).exposures(1, Reader()))
+    page = Page(Pages(place.ledger.reading, None, Deployed).exposures(1, Reader()))
     assert page.words.count("1 earlier result") == COUNT
 
     lines, _ = place.run(capsys, rejudge=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -23,7 +23,8 @@ from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at
 
 LABELS = "labels.csv"
-BLOB, OTHER = "blob", "other"
+BLOB: Final = "blob"
+OTHER: Final = "other"
 MAX_RADIUS = 60.0  # pixels; blobs are 10-20 pixels wide, so a larger radius is a mistake
 Coordinate = Annotated[float, Field(ge=-0.5, lt=wfc3ir.SIZE - 0.5)]
 

@@ -4,8 +4,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blobwatch.errors import BlobwatchError
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
 
 TIMEOUT = 20.0  # seconds for one attempt
 
@@ -20,13 +24,13 @@ class Channel:
         Hash of the address. The ledger stores only this, since the address may contain a password.
     label : str
         Redacted address: kind and host.
-    service : object
-        Of apprise.
+    service : NotifyBase
+        The service of apprise that sends.
     """
 
     key: str
     label: str
-    service: object
+    service: "NotifyBase"
 
     def send(self, title: str, body: str, picture: Path | None) -> str:
         """Send a message; return the error, empty on success."""

@@ -135,7 +135,8 @@ def date_colours() -> tuple[str, ...]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return tuple(to_hex(colour) for colour in colormaps["cividis"].colors)
+    cividis = colormaps["cividis"]
+    return tuple(to_hex(colour) for colour in cividis(np.arange(cividis.N)))
 
 
 def monthly_rate(count: int, days: float) -> str:

@@ -113,10 +113,10 @@ def find_drift(
 def new_drift(session: Session, exposure: Exposure, reference: Reference | None) -> dict[str, str]:
     """Return a message for each statistic that left its range with this exposure.
 
-    The result is empty if this is not the newest exposure.
+    The result is empty without a reference, or if this is not the newest exposure.
     """
     newest = newest_judged(session)
-    if newest is None or newest.id != exposure.id:
+    if reference is None or newest is None or newest.id != exposure.id:
         return {}
     earlier = {one.name for one in find_drift(session, exposure.model, reference, exposure.expstart)}
     current = find_drift(session, exposure.model, reference)

@@ -54,7 +54,7 @@ class IncomingFiles:
         Headers of files in ``known`` (files of the ledger) are read only if these changed.
         """
         found, problems = find_fits_files(self.folder)
-        messages = [one for one in problems if self.is_new(one)]
+        messages: list[FileProblem | Note] = [one for one in problems if self.is_new(one)]
         paths = [path.absolute() for path in found]
         keys = [(path, stamp) for path, stamp in zip(paths, map(file_stamp, paths), strict=True) if stamp]
         by_file = {(one.path, one.stamp): one for one in known}

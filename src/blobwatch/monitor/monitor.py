@@ -24,6 +24,7 @@ from blobwatch.monitor.ledger.exposures import (
     file_columns,
     file_of_row,
     find_exposure,
+    get_exposure,
     known_files,
     mark_waiting,
     rows_without_calibration,
@@ -100,8 +101,8 @@ class Monitor:
                 yield why
             elif why is not None:
                 todo[name] = file, why
-        for row in self.due():
-            todo.setdefault(row.rootname, (file_of_row(row), row.due))
+        for exposure in self.due():
+            todo.setdefault(exposure.rootname, (file_of_row(exposure), exposure.due))
         yield from self.warn_of_dflats([file for file, _ in todo.values()])
         yield from self.process(todo)
 
@@ -135,7 +136,7 @@ class Monitor:
         with self.ledger.reading() as session:
             return due_exposures(session)
 
-    def compare(self, file: ExposureFile, row) -> str | Note | None:
+    def compare(self, file: ExposureFile, row: Row) -> str | Note | None:
         """Return why a file in the ledger must be analyzed again; None if it need not be."""
         if (str(file.path), file.stamp) == (row.path, row.stamp):
             return None
@@ -151,7 +152,7 @@ class Monitor:
         if is_same:
             self.same.add(key)
             with self.ledger.lock(), self.ledger.writing() as session:
-                stored = find_exposure(session, file.rootname)
+                stored = get_exposure(session, file.rootname)
                 stored.path, stored.stamp = str(file.path), file.stamp
                 mark_waiting(session, stored, self.settings.difference.days)
             return None
@@ -170,20 +171,20 @@ class Monitor:
         with self.ledger.lock():
             with self.ledger.reading() as session:
                 row = find_exposure(session, file.rootname)
-            is_due = row is not None and row.due != "" and row.due == why
+            due = row if row is not None and row.due != "" and row.due == why else None
             is_same = row is not None and (row.path, row.stamp) == (str(file.path), file.stamp)
             if row is not None and row.due == "" and (why == "" or is_same):
                 return None  # another monitor has stored the file in between
-            file = file_of_row(row) if is_due else file
-            if is_due and file_stamp(file.path) != file.stamp:
+            file = file_of_row(due) if due else file
+            if due and file_stamp(file.path) != file.stamp:
                 return self.report_missing(file, why)
             with self.ledger.reading() as session:
-                inputs = self.analyzer.load(session, file, row.md5 if is_due else "")
-            if is_due and not why.startswith(REJUDGE) and inputs and inputs == row.inputs:
+                inputs = self.analyzer.load(session, file, due.md5 if due else "")
+            if due and not why.startswith(REJUDGE) and inputs and inputs == due.inputs:
                 self.clear_due(file.rootname)
                 return None
             try:
-                analysis = self.analyzer.analyze(file, row.md5 if is_due else file_hash(file.path, "md5"))
+                analysis = self.analyzer.analyze(file, due.md5 if due else file_hash(file.path, "md5"))
             except (BlobwatchError, OSError) as error:
                 return self.unreadable(file, str(error))
             if file_stamp(file.path) != file.stamp:
@@ -222,7 +223,7 @@ class Monitor:
     def clear_due(self, name: str) -> None:
         """Mark an exposure as up to date."""
         with self.ledger.writing() as session:
-            find_exposure(session, name).due = ""
+            get_exposure(session, name).due = ""
 
     def complete_rows(self) -> None:
         """Read the calibration of exposures that an earlier version stored without it."""
@@ -238,8 +239,8 @@ class Monitor:
                 found[one.rootname] = one
         with self.ledger.lock(), self.ledger.writing() as session:
             for row in rows_without_calibration(session):
-                if one := found.get(row.rootname):
-                    for name, value in file_columns(one, one.calibration.flats).items():
+                if file := found.get(row.rootname):
+                    for name, value in file_columns(file, file.calibration.flats).items():
                         setattr(row, name, value)
 
     def warn_of_dflats(self, files: list[ExposureFile]) -> Iterator[Note]:

@@ -161,19 +161,19 @@ def send_notice(ledger: Ledger, number: int, channel: Channel) -> str:
     """Send one notice; return the error, empty on success."""
     with tempfile.TemporaryDirectory(prefix="blobwatch-") as folder:
         with ledger.reading() as session:
-            notice = session.get(Notice, number)
+            notice = session.get_one(Notice, number)
             title, body = compose_message(notice)
-            has_picture = notice.blob and notice.blob.detections  # a withdrawn blob has none
-            picture = draw_blob(session, notice.blob, Path(folder)) if has_picture else None
+            blob = notice.blob  # without detections if it is withdrawn
+            picture = draw_blob(session, blob, Path(folder)) if blob and blob.detections else None
             if notice.state == SENDING:  # the program ended while it was sent
                 body += "\nThis may be a repeat: the program ended while it was sent before."
         with ledger.writing() as session:
-            notice = session.get(Notice, number)
+            notice = session.get_one(Notice, number)
             notice.state, notice.tried_at = SENDING, now()
             notice.attempts += 1
         error = channel.send(title, body, picture)  # without a transaction, so that others can write
     with ledger.writing() as session:
-        notice = session.get(Notice, number)
+        notice = session.get_one(Notice, number)
         notice.state, notice.error = (PENDING, error) if error else (SENT, "")
     return error
 

@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from blobwatch.monitor import charts
 from blobwatch.monitor.analysis import CUTOUT, corner
 from blobwatch.monitor.charts import light_chart, monthly_rate, statistic_chart, timeline
 from blobwatch.monitor.drift import Reference, describe_drift, find_drift, mean_statistics
-from blobwatch.monitor.ledger.database import Ledger, Session, now
+from blobwatch.monitor.ledger.database import Session, now
 from blobwatch.monitor.ledger.overrules import overrules_by_exposure
 from blobwatch.monitor.ledger.queries import (
     PICTURES,
@@ -82,7 +83,8 @@ class Pages:
 
     Attributes
     ----------
-    ledger : Ledger
+    reading : callable
+        Returns a context with a session that reads the ledger.
     reference : Reference or None
     deployed : callable
         Returns the deployed model and its audit.
@@ -91,7 +93,7 @@ class Pages:
         Share of rejected exposures that makes the limits suspect.
     """
 
-    ledger: Ledger
+    reading: Callable[[], AbstractContextManager[Session]]
     reference: Reference | None
     deployed: Callable[[], Deployed]
     links: Links = field(default_factory=Links)
@@ -112,18 +114,19 @@ class Pages:
 
     def plain(self, name: str, reader: Reader, **values) -> str:
         """Return a page without data of the ledger except warnings."""
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             return self.render(name, session, reader, **values)
 
     def drifts(self, session: Session) -> list[str]:
         """Return the warnings of drift."""
-        model = newest_model(session)
-        found = find_drift(session, model, self.reference) if model else []
-        return [describe_drift(one, self.reference) for one in found]
+        model, reference = newest_model(session), self.reference
+        if model is None or reference is None:
+            return []
+        return [describe_drift(one, reference) for one in find_drift(session, model, reference)]
 
     def index(self, reader: Reader) -> str:
         """Return the page of the detector, the blobs over time, and the list of blobs."""
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             rows = list_blobs(session)
             first, last, seen = exposure_span(session)
             dates = [row["first_seen"] for row in rows]
@@ -152,7 +155,7 @@ class Pages:
         UnknownBlob
             If the ledger does not have this blob.
         """
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             blob = get_blob(session, number)
             detections = list_detections(session, number)
             first = detections[0] if detections else None
@@ -175,7 +178,7 @@ class Pages:
 
     def exposures(self, number: int, reader: Reader) -> str:
         """Return a page of exposures, the newest first; pages are numbered from 1."""
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             last = count_pages(session)
             number = min(number, last)
             rows = newest_exposures(session, PER_PAGE, (number - 1) * PER_PAGE)
@@ -193,28 +196,31 @@ class Pages:
 
     def drift(self, reader: Reader) -> str:
         """Return the page of drift."""
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             model = newest_model(session)
-            known = bool(self.reference and model and self.reference.model == model.sha256)
             table = list_statistics(session, model) if model else NO_STATISTICS
-            means = mean_statistics(session, model, self.reference.together) if known else []
-            reference, columns = self.reference if known else None, zip(STATISTICS, table.T[1:], strict=True)
+            reference, means = None, []  # a reference of another model is not compared
+            if model and self.reference and self.reference.model == model.sha256:
+                reference = self.reference
+                found = mean_statistics(session, model, reference.together)
+                means = [(one, reference.is_outside(one.name, one.mean)) for one in found]
+            columns = zip(STATISTICS, table.T[1:], strict=True)
             panels = [statistic_chart(name, table[:, 0], values, reference) for name, values in columns]
             return self.render(
                 "drift",
                 session,
                 reader,
                 panels=[one for one in panels if one],
-                known=known,
+                known=reference is not None,
                 reference=self.reference,
-                means=[(one, self.reference.is_outside(one.name, one.mean)) for one in means],
+                means=means,
                 words=STATISTICS,
                 model=model,
             )
 
     def model(self, reader: Reader) -> str:
         """Return the page of the deployed model and its audit."""
-        with self.ledger.reading() as session:
+        with self.reading() as session:
             values = {"deployed": self.deployed(), "used": list_models(session)}
             return self.render("model", session, reader, **values)
 

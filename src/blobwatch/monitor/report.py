@@ -1,8 +1,9 @@
 """Report: the pages as static files."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, write_text
@@ -39,16 +40,16 @@ def write_report(ledger: Ledger, out: Path, root: Path, reference: Reference | N
     deployed = find_deployed(root)
     with ledger.reading() as session:
         # A single session, so that all pages show the same state.
-        snapshot = SimpleNamespace(reading=lambda: nullcontext(session))
-        pages = Pages(snapshot, reference, lambda: deployed, Links(static=True))
+        pages = Pages(lambda: nullcontext(session), reference, lambda: deployed, Links(static=True))
         reader, rows, numbers = Reader(), list_blobs(session), range(1, count_pages(session) + 1)
-        todo = [(name, getattr(pages, name), ()) for name in ("index", "drift", "model")]
-        todo += [(f"blob-{row['id']}", pages.blob, (row["id"],)) for row in rows]
-        todo += [(f"exposures-{n}" if n > 1 else "exposures", pages.exposures, (n,)) for n in numbers]
+        todo: list[tuple[str, Callable[[Reader], str]]]
+        todo = [("index", pages.index), ("drift", pages.drift), ("model", pages.model)]
+        todo += [(f"blob-{row['id']}", partial(pages.blob, row["id"])) for row in rows]
+        todo += [(f"exposures-{n}" if n > 1 else "exposures", partial(pages.exposures, n)) for n in numbers]
         try:
             with atomic_folder(out) as folder:
-                for name, make, number in track(todo, len(todo), "report"):
-                    write_text(folder / f"{name}.html", make(*number, reader))
+                for name, make in track(todo, len(todo), "report"):
+                    write_text(folder / f"{name}.html", make(reader))
                 if deployed.page:
                     write_text(folder / "audit.html", deployed.page)
                 write_text(folder / "style.css", STYLE.read_text(encoding="utf-8"))

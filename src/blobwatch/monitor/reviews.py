@@ -73,18 +73,21 @@ def write_pending_labels(ledger: Ledger, labels: Path) -> int:
             write_labels(labels, table)
             with ledger.writing() as session:
                 for number in numbers:
-                    session.get(Review, number).labelled = True
+                    session.get_one(Review, number).labelled = True
     return len(numbers)
 
 
 def labels_of_detections(review: Review) -> list[Label]:
     """Return a label for each detection of the reviewed blob, in the order of time."""
-    label = BLOB if review.verdict == CONFIRMED else OTHER
     return [
         Label(
-            one.exposure.rootname,
-            *(round(value, 2) for value in (one.x, one.y, one.radius)),
-            *(label, review.who, review.at),
+            rootname=one.exposure.rootname,
+            x=round(one.x, 2),
+            y=round(one.y, 2),
+            radius=round(one.radius, 2),
+            label=BLOB if review.verdict == CONFIRMED else OTHER,
+            who=review.who,
+            when=review.at,
         )
         for one in sorted(review.blob.detections, key=lambda one: one.exposure.expstart)
     ]

@@ -70,7 +70,7 @@ def create_app(
     limits : QualitySettings, optional
     """
     limits = limits or QualitySettings()
-    pages = Pages(ledger, reference, DeployedCache(lambda: find_deployed(root)), limits=limits)
+    pages = Pages(ledger.reading, reference, DeployedCache(lambda: find_deployed(root)), limits=limits)
     pages.deployed()  # starts the audit in the background
     pages.preload()
     app = FastAPI(title="blobwatch", docs_url=None, redoc_url=None, openapi_url=None)
@@ -184,8 +184,10 @@ def create_app(
             error = "No reviewer has this token."
             return HTMLResponse(pages.plain("sign-in", reader(request), error=error, back=back), 401)
         response = RedirectResponse(f"/blob/{back}" if back else "/", 303)
-        options = {"httponly": True, "samesite": "strict", "secure": request.url.scheme == "https"}
-        response.set_cookie(COOKIE, token.strip(), max_age=30 * 86400, **options)
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            COOKIE, token.strip(), max_age=30 * 86400, httponly=True, samesite="strict", secure=secure
+        )
         return response
 
     @app.post("/sign-out")

@@ -121,37 +121,39 @@ def print_listing(
     The flats of missing exposures are unknown, because the headers of the exposures name them. Without
     products, only the flats of the exposures in ``out`` are printed.
     """
-    content, present, missing = {}, None, []
+    content: dict[str, object] = {}
+    present, missing = None, []
     if products:
         states = file_states(out, products, read_rows(out, products[0].product))
         present = [one.name for one in products if states[one.name] == "here"]
         missing = [one for one in products if states[one.name] != "here"]
-        content["files"] = [one.to_row() | {"state": states[one.name]} for one in products]
-        content |= {"bytes": total_size(products), "bytes_to_fetch": total_size(missing)}
+        files = [one.to_row() | {"state": states[one.name]} for one in products]
+        content |= {"files": files, "bytes": total_size(products), "bytes_to_fetch": total_size(missing)}
         content["not_public"] = not_public
     if with_flats:
-        content["flats"] = [
+        flats = [
             {"name": one.name, "uri": one.uri, "state": flat_state(out / FOLDER / one.name)}
             for one in find_flats(out, present)
         ]
+        content["flats"] = flats
     if as_json:
         print_json(content)
         return
     if products:
         rows = []
-        for row in content["files"]:
+        for row in files:
             size = decimal(row["size"]) if row["size"] else "unknown"
             cells = (row["rootname"], row["date"], row["filter"], row["programme"], size)
             rows.append((*cells, STATE_LABELS[row["state"]]))
         print_table(("rootname", "day", "filter", "programme", "size", "here"), rows)
         unknown = sum(one.size is None for one in products)
         print(
-            f"{len(products)} {products[0].product} files, {decimal(content['bytes'])}; to fetch: "
-            f"{len(missing)}, {decimal(content['bytes_to_fetch'])}"
+            f"{len(products)} {products[0].product} files, {decimal(total_size(products))}; to fetch: "
+            f"{len(missing)}, {decimal(total_size(missing))}"
             + (f"; {unknown} of unknown size" if unknown else "")
         )
-    if with_flats and content["flats"]:
-        print_table(("flat", "here"), [(one["name"], STATE_LABELS[one["state"]]) for one in content["flats"]])
+    if with_flats and flats:
+        print_table(("flat", "here"), [(one["name"], STATE_LABELS[one["state"]]) for one in flats])
     elif with_flats:
         print("the headers name no flat")
     if with_flats and missing:

@@ -1,5 +1,6 @@
 """Output of the lineage commands, as JSON or tables."""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -41,9 +42,7 @@ def print_audit(found: Audit) -> None:
     rows = [(link.link, coloured(link.status), escape(link.note)) for link in found.links]
     print_table(("link", "status", ""), rows)
     if found.exposures:
-        counts = {}
-        for row in found.exposures:
-            counts[row["role"], row["status"]] = counts.get((row["role"], row["status"]), 0) + 1
+        counts = Counter((row["role"], row["status"]) for row in found.exposures)
         summary = ", ".join(f"{n} {role} {status}" for (role, status), n in counts.items())
         out.print(
             f"{len(found.exposures)} exposures: {summary}; use --json or --html for the list", highlight=False

@@ -99,7 +99,8 @@ def run_passes(monitor: Monitor, options: MonitorOptions) -> bool:
     """Run the monitor once or repeatedly; return False after a problem."""
     ledger, channels, every = monitor.ledger, monitor.channels, options.every
     check = RejectionCheck(ledger, channels, monitor.settings.difference.quality)
-    succeeded, backoff, outcomes = True, False, Counter()
+    succeeded, backoff = True, False
+    outcomes: Counter[str] = Counter()
     if every is not None:
         print_message(f"watching {monitor.files.folder} every {every:g} s. Press Ctrl-C to stop")
     with stop_on_signal() as stop:
@@ -234,11 +235,11 @@ def print_changes(before: Summary, after: Summary, count: int, as_json: bool) ->
 
 def describe_change(old: dict | None, new: dict | None) -> str:
     """Describe the change of a blob; empty if there is none."""
-    one = new or old
+    one = new or old or {}
     place = f"blob {one['id']} at ({one['x']:.1f}, {one['y']:.1f})"
-    if old is None:
-        return f"{place}: new, {new['status']}, first in {new['first_rootname']}"
-    if new is None:
-        return f"{place}: removed; it was {old['status']}, first in {old['first_rootname']}"
+    if not old:
+        return f"{place}: new, {one['status']}, first in {one['first_rootname']}"
+    if not new:
+        return f"{place}: removed; it was {one['status']}, first in {one['first_rootname']}"
     changes = [f"{name} {old[name]} -> {new[name]}" for name in COMPARED if old[name] != new[name]]
     return f"{place}: {', '.join(changes)}" if changes else ""

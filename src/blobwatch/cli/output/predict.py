@@ -47,6 +47,7 @@ def run_predict(
         make_figure_folder(plot)
     stack_image, stack_flats = read_stack(stack) if stack else (None, "")
     fields = FlatFields(flats) if flats else None
+    calibrations: list[Calibration] = []
 
     @cache  # the headers are read once, and only if a file is an exposure
     def load_history() -> History | None:
@@ -54,7 +55,8 @@ def run_predict(
         calibrations.extend(one.calibration for one in listed)
         return History(listed, used, read_overrules(overrules), fields) if history or stack else None
 
-    problems, exposures, calibrations = Counter(), 0, []
+    problems: Counter[type[BlobwatchError]] = Counter()
+    exposures = 0
     for path in files:
         try:
             is_exposure, calibration = read_kind(path)
@@ -190,16 +192,16 @@ def print_inspection(found: Inspection) -> None:
     out.print(escape(found.use), soft_wrap=True, style="green" if found.usable else "red")
     for text in found.warnings:
         out.print(escape(f"warning: {text}"), soft_wrap=True, style="yellow")
-    rows = []
+    extensions = []
     for one in found.extensions:
         shape = " x ".join(map(str, one["shape"])) or "-"
-        rows.append((str(one["number"]), f"{one['name']},{one['version']}", shape, one["stored"]))
+        extensions.append((str(one["number"]), f"{one['name']},{one['version']}", shape, one["stored"]))
     columns = ("", "extension", "shape", "stored as")
-    print_table(columns, rows, border=True, title="extensions", title_justify="left")
+    print_table(columns, extensions, border=True, title="extensions", title_justify="left")
     header = [(key, escape(str(value))) for key, value in found.header.items()]
     for title, rows in [("header", header), *list_statistics(found)]:
         print_table(("", ""), rows, border=True, title=title, title_justify="left", show_header=False)
-    if found.statistics:
+    if found.statistics and found.image is not None:
         from blobwatch.figures.inspection import REACH, histogram
 
         counts, _ = histogram(found.image, 48)
@@ -220,10 +222,9 @@ def list_statistics(found: Inspection) -> list[tuple[str, list[tuple[str, str]]]
         rows += [(f"{step} % below", f"{value:.5g}") for step, value in values["percentiles"].items()]
         tables.append((f"pixels, {values['unit'] or 'no unit'}", rows))
     if found.quality:
-        values = found.quality.as_dict().items()
-        tables.append(
-            ("quality", [(LABELS[name], f"{value:.4g}") for name, value in values if not np.isnan(value)])
-        )
+        measures = found.quality.as_dict().items()
+        rows = [(LABELS[name], f"{value:.4g}") for name, value in measures if not np.isnan(value)]
+        tables.append(("quality", rows))
     if found.flags:
         rows = [(str(bit), f"{count} ({100 * count / 1014**2:.2f} %)") for bit, count in found.flags.items()]
         tables.append(("data-quality bits", rows))

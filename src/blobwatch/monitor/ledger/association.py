@@ -155,7 +155,7 @@ def identify(clusters: Sequence[Cluster], known: dict[int, tuple[float, float]])
     shared = [
         (-sum(one.blob_id == blob for one in cluster), number, blob)
         for number, cluster in enumerate(clusters)
-        for blob in {one.blob_id for one in cluster} & set(known)
+        for blob in set(known) & {one.blob_id for one in cluster}
     ]
     answer = match_pairs(shared, [None] * len(clusters))
     left, near = set(known) - set(answer), []

@@ -1,7 +1,7 @@
 """Update of the blobs of a ledger with the detections in one exposure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session, undefer
@@ -104,32 +104,33 @@ class BlobUpdate:
         reviewed = set(self.session.scalars(select(Review.blob_id).distinct()))
         clusters = associate([*others, *here], reviewed, self.curves.has_expired)
         owners = identify(clusters, {number: (blob.x, blob.y) for number, blob in self.rows.items()})
-        clusters = self.assign(clusters, owners)
-        found = [one for cluster in clusters for one in cluster if one.exposure_id == self.exposure.id]
-        found.sort(key=lambda one: one.order)
-        self.move_detections(clusters, before)
+        of_blob = self.assign(clusters, owners)
+        pairs = [(number, one) for number, cluster in of_blob.items() for one in cluster]
+        found = [(number, one) for number, one in pairs if one.exposure_id == self.exposure.id]
+        found.sort(key=lambda pair: pair[1].order)
+        self.move_detections(pairs)
         self.insert_detections(found, cutouts)
-        old: dict[int, list[Find]] = {}
+        old: dict[int | None, list[Find]] = {}
         for one in sorted(before, key=lambda one: one.order):
             old.setdefault(one.blob_id, []).append(one)
         confirmed, new = [], []
-        for cluster in clusters:
-            blob, earlier = self.rows[cluster[0].blob_id], old.get(cluster[0].blob_id, [])
+        for number, cluster in of_blob.items():
+            blob, earlier = self.rows[number], old.get(number, [])
             was = blob.status
             self.update(blob, cluster, earlier)
             new += [] if earlier or blob.reviews else [blob]
             confirmed += [blob] if blob.status == CONFIRMED != was else []
         for blob in confirmed:
             blob.unannounced = not blob.reviews
-        gone = sorted(set(old) - {cluster[0].blob_id for cluster in clusters})
+        gone = [number for number in self.rows if number in old and number not in of_blob]
         self.withdraw(gone)
         self.session.flush()
-        here = [self.rows[one.blob_id] for one in found]
-        return IngestResult(self.exposure, here, new, confirmed, withdrawn=tuple(gone))
+        shown = [self.rows[number] for number, _ in found]
+        return IngestResult(self.exposure, shown, new, confirmed, withdrawn=tuple(gone))
 
-    def assign(self, clusters: list[Cluster], owners: list[int | None]) -> list[Cluster]:
-        """Return clusters whose detections have their blob ids; create new blobs."""
-        assigned = []
+    def assign(self, clusters: list[Cluster], owners: list[int | None]) -> dict[int, Cluster]:
+        """Return the cluster of each blob; create new blobs."""
+        assigned = {}
         for cluster, owner in zip(clusters, owners, strict=True):
             if owner is None:
                 first = self.session.get_one(Exposure, cluster[0].exposure_id)
@@ -139,14 +140,13 @@ class BlobUpdate:
                 self.session.add(blob)
                 self.session.flush()
                 self.rows[blob.id], owner = blob, blob.id
-            assigned.append([replace(one, blob_id=owner) for one in cluster])
+            assigned[owner] = cluster
         return assigned
 
-    def move_detections(self, clusters: Iterable[Cluster], before: Iterable[Find]) -> None:
+    def move_detections(self, pairs: Iterable[tuple[int, Find]]) -> None:
         """Move stored detections to their new blobs."""
-        owners = {one.detection_id: one.blob_id for one in before}
-        stored = [one for cluster in clusters for one in cluster if one.detection_id is not None]
-        moved = {one.detection_id: one.blob_id for one in stored if owners[one.detection_id] != one.blob_id}
+        stored = [(number, one) for number, one in pairs if one.detection_id is not None]
+        moved = {one.detection_id: number for number, one in stored if one.blob_id != number}
         if not moved:
             return
         # As copies, since two detections in one exposure may swap their blobs.
@@ -161,11 +161,11 @@ class BlobUpdate:
         self.session.add_all(Detection(**values) for values in copies)
         self.session.flush()
 
-    def insert_detections(self, found: Iterable[Find], cutouts: Cutouts) -> None:
+    def insert_detections(self, found: Iterable[tuple[int, Find]], cutouts: Cutouts) -> None:
         """Insert the detections of the exposure."""
-        for find in found:
+        for number, find in found:
             measures = {name: getattr(find, name) for name in MEASURES}
-            row = Detection(blob_id=find.blob_id, exposure_id=self.exposure.id, model_id=self.model.id)
+            row = Detection(blob_id=number, exposure_id=self.exposure.id, model_id=self.model.id)
             for name, value in (measures | cutouts[find.x, find.y]).items():
                 setattr(row, name, value)
             self.session.add(row)

@@ -74,7 +74,7 @@ class Ledger:
                 finally:
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
         else:
-            with lock_sqlite(Path(url.database).resolve()):
+            with lock_sqlite(Path(url.database or "").resolve()):
                 yield
 
 

@@ -4,9 +4,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from sqlalchemy import Row, Update, select, update
+from sqlalchemy import CursorResult, Row, Update, select, update
 from sqlalchemy.orm import Session
 
 from blobwatch.images.quality import MEASURES, Quality
@@ -22,6 +23,7 @@ FILE = (
     *("rootname", "path", "stamp", "md5", "expstart", "filter", "programme"),
     *("samp_seq", "product", "target"),
 )
+RESULT = ("rootname", "path", "md5", "outcome", "reason", "probabilities", "judged_at", "model_id", "flats")
 REJUDGE = "rejudge"  # reason of a new analysis even if the inputs did not change
 COLUMN_OF = {"noise": "own_noise"}  # columns of quality measures whose name differs
 
@@ -36,10 +38,8 @@ class State:
     quality: str
 
 
-def visible_state(exposure: Exposure | None) -> State | None:
-    """Return the properties that other exposures depend on; None for a missing exposure."""
-    if exposure is None:
-        return None
+def visible_state(exposure: Exposure) -> State:
+    """Return the properties of an exposure that other exposures depend on."""
     rejection = exposure.reason if exposure.outcome == UNFIT else None
     image = (exposure.md5, rejection, exposure.filter, exposure.flats, exposure.product == "raw")
     return State(exposure.expstart, exposure.filter, image, digest_of(quality_of(exposure)))
@@ -101,7 +101,7 @@ def mark_dependents(session: Session, exposure: Exposure, days: float, before: S
         before = replace(before, quality=after.quality)
     if after == before:
         return
-    for state in {after, before} - {None}:
+    for state in {after, before or after}:
         query = update_later(state.filter, state.expstart, days)
         query = query.where(Exposure.due == "", Exposure.id != exposure.id)
         session.execute(query.values(due=f"earlier exposure {exposure.rootname}"[:100]))
@@ -121,7 +121,7 @@ def mark_due(session: Session, why: str, since: float | None = None, rootname: s
     query = update(Exposure).values(due=why[:100])
     query = query.where(Exposure.expstart >= since) if since is not None else query
     query = query.where(Exposure.rootname == rootname) if rootname else query
-    return session.execute(query).rowcount
+    return cast(CursorResult, session.execute(query)).rowcount
 
 
 def mark_waiting(session: Session, exposure: Exposure, days: float) -> None:
@@ -139,20 +139,9 @@ def is_any_due(session: Session) -> bool:
 def archive_result(session: Session, exposure: Exposure, why: str) -> None:
     """Copy the present result of an exposure to the history."""
     found = session.scalars(select(Detection).filter_by(exposure_id=exposure.id).order_by(Detection.id))
-    names = ("x", "y", "radius", "probability", "snr", "depth")
-    blobs = [{"blob": one.blob_id} | {name: getattr(one, name) for name in names} for one in found]
-    names = (
-        "rootname",
-        "path",
-        "md5",
-        "outcome",
-        "reason",
-        "probabilities",
-        "judged_at",
-        "model_id",
-        "flats",
-    )
-    copied = {name: getattr(exposure, name) for name in (*names, *CALIBRATION)}
+    measures = ("x", "y", "radius", "probability", "snr", "depth")
+    blobs = [{"blob": one.blob_id} | {name: getattr(one, name) for name in measures} for one in found]
+    copied = {name: getattr(exposure, name) for name in (*RESULT, *CALIBRATION)}
     about = {"exposure_id": exposure.id, "replaced_at": now(), "why": why[:100]}
     session.add(OldResult(**about, **copied, found=json.dumps(blobs)))
 
@@ -222,6 +211,11 @@ def due_exposures(session: Session) -> list[Exposure]:
 def find_exposure(session: Session, rootname: str) -> Exposure | None:
     """Return the exposure of a rootname."""
     return session.scalars(select(Exposure).filter_by(rootname=rootname)).first()
+
+
+def get_exposure(session: Session, rootname: str) -> Exposure:
+    """Return the exposure of a rootname that the ledger contains."""
+    return session.scalars(select(Exposure).filter_by(rootname=rootname)).one()
 
 
 def known_files(session: Session) -> list[Row]:

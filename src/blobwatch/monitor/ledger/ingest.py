@@ -4,6 +4,8 @@ The result depends only on the exposures in the ledger, not on the order of thei
 """
 
 from dataclasses import replace
+from functools import partial
+from itertools import starmap
 
 import numpy as np
 from sqlalchemy import delete, select
@@ -68,7 +70,7 @@ def ingest(
     """
     days = settings.difference.days
     exposure = find_exposure(session, analysis.listed.rootname)
-    before = visible_state(exposure)
+    before = None if exposure is None else visible_state(exposure)
     finds = stored_finds(session)
     if exposure is not None:
         archive_result(session, exposure, why)
@@ -98,7 +100,7 @@ def stored_finds(session: Session) -> list[Find]:
         *(exposure.id, exposure.expstart, exposure.rootname),
         *(one.x, one.y, one.radius, one.probability, one.snr, one.depth, one.blob_id, one.id),
     ).join(exposure, one.exposure_id == exposure.id)
-    return [Find(*row) for row in session.execute(query)]
+    return list(starmap(Find, session.execute(query)))
 
 
 def replace_finds(
@@ -112,8 +114,8 @@ def replace_finds(
     session.execute(delete(Detection).where(Detection.exposure_id == exposure.id))
     seen = analysis.prediction.blobs if analysis.prediction else []
     names = ("x", "y", "radius", "probability", "snr", "depth")
-    values = [[float(getattr(one, name)) for name in names] for one in seen]
-    new = [Find(exposure.id, exposure.expstart, exposure.rootname, *row) for row in values]
+    measures = ([float(getattr(one, name)) for name in names] for one in seen)
+    new = list(starmap(partial(Find, exposure.id, exposure.expstart, exposure.rootname), measures))
     pairs = [
         (distance, number, place)
         for number, one in enumerate(new)

@@ -57,7 +57,7 @@ class LightCurves:
         self.owners: dict[tuple, int] = {}
         seen: set[int] = set()
         for find in sorted(finds, key=lambda one: one.order):
-            if find.blob_id not in seen:
+            if find.blob_id is not None and find.blob_id not in seen:
                 seen.add(find.blob_id)
                 self.owners[find.place] = find.blob_id
         self.points: dict[tuple, dict[int, Point]] = {}
@@ -78,11 +78,9 @@ class LightCurves:
     def known(self, first: Find) -> dict[int, Point]:
         """Return the points that are measured at the place of a detection, by exposure."""
         if first.place not in self.points:
-            owner, found = self.owners.get(first.place), {}
-            if owner is not None:
-                found = self.stored(owner)
-                found.pop(self.stale, None)
-            self.points[first.place] = found
+            owner = self.owners.get(first.place)
+            found = {} if owner is None else self.stored(owner)
+            self.points[first.place] = {key: point for key, point in found.items() if key != self.stale}
         return self.points[first.place]
 
     def stored(self, blob_id: int) -> dict[int, Point]:

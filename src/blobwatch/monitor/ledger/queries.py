@@ -56,10 +56,11 @@ def old_results(session: Session, exposures: Iterable[int]) -> dict[int, list[Ol
     return found
 
 
-def exposure_span(session: Session) -> tuple[float | None, float | None, int]:
-    """Return the MJD of the first and the last exposure, and the number of exposures."""
+def exposure_span(session: Session) -> tuple[float, float, int]:
+    """Return the MJD of the first and the last exposure (0 without exposures), and their number."""
     query = select(func.min(Exposure.expstart), func.max(Exposure.expstart), func.count())
-    return tuple(session.execute(query).one())
+    first, last, count = session.execute(query).one()
+    return first or 0.0, last or 0.0, count
 
 
 def newest_exposures(session: Session, count: int, skip: int = 0) -> list[tuple[Exposure, list[int]]]:
