@@ -10,8 +10,8 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.images.flatten import blob_image
-from blobwatch.images.quality import Quality, measure_difference, measure_exposure
-from blobwatch.images.rejection import outlier_reason, unusable_reason
+from blobwatch.images.quality_limits import outlier_reason, unusable_reason
+from blobwatch.images.quality_measures import Quality, measure_difference, measure_exposure
 from blobwatch.images.stack import median_stack
 from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.instrument.exposures import Exposure, read_exposure

@@ -8,7 +8,7 @@ import numpy as np
 
 from blobwatch.errors import BlobwatchError, collect_file_warnings
 from blobwatch.history import History
-from blobwatch.images.quality import Quality
+from blobwatch.images.quality_measures import Quality
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.differences import read_difference

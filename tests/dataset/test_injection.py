@@ -15,7 +15,7 @@ from blobwatch.dataset.injection import (
     draw_wide_blob,
     inject_blob,
 )
-from blobwatch.dataset.shapes import LobedBlob
+from blobwatch.dataset.lobed_shapes import LobedBlob
 from blobwatch.images.tiling import Tile
 from blobwatch.instrument.blobs import Blob, blob_snr
 

@@ -14,8 +14,8 @@ from blobwatch.detector.metrics import (
     finite_median,
     match_blobs,
     snr_at_half,
-    threshold_at_rate,
 )
+from blobwatch.detector.threshold import threshold_at_rate
 from blobwatch.images.peaks import Peaks
 
 

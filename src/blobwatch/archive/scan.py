@@ -17,7 +17,7 @@ from blobwatch.archive.headers import (
 from blobwatch.archive.scan_parquet import lock_table, merge_results, read_identities, write_part
 from blobwatch.archive.worker import Chunk, ScanConfig, make_row, predict_chunk
 from blobwatch.artefact import Model
-from blobwatch.images.rejection import suspect_message
+from blobwatch.images.quality_limits import suspect_message
 from blobwatch.instrument.calibration import dflat_warning
 from blobwatch.instrument.exposure_files import find_exposures
 from blobwatch.instrument.flats import FlatFields

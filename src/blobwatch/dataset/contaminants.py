@@ -27,7 +27,7 @@ from blobwatch.dataset.injection import (
     draw_wide_blob,
     inject_blob,
 )
-from blobwatch.dataset.shapes import rescale_blob
+from blobwatch.dataset.lobed_shapes import rescale_blob
 from blobwatch.instrument.blobs import draw_depth
 from blobwatch.instrument.contaminants import SIGMA, add_line
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from blobwatch.dataset.shapes import draw_lobed
+from blobwatch.dataset.lobed_shapes import draw_lobed
 from blobwatch.images.tiling import Tile
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, depth_at_snr, draw_blob, half_width_at, overlap

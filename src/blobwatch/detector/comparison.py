@@ -7,8 +7,8 @@ from functools import partial
 from blobwatch.artefact import Model
 from blobwatch.dataset.shards import Shard
 from blobwatch.detector.baselines import find_by_filter, find_by_laplacian
-from blobwatch.detector.metrics import threshold_at_rate
 from blobwatch.detector.scoring import ScoringResult, score_classical, score_frames, score_model
+from blobwatch.detector.threshold import threshold_at_rate
 from blobwatch.images.tiling import SUBFRAME
 
 CNN, FILTERS = "CNN", "matched filters"

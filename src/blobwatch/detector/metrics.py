@@ -86,25 +86,6 @@ def false_per_100(matches: Matches, threshold: float, subframes: int) -> float:
     return float(100 * SUBFRAMES_PER_EXPOSURE * (matches.false >= threshold).sum() / subframes)
 
 
-def threshold_at_rate(matches: Matches, subframes: int, rate: float) -> float:
-    """Return the lowest threshold with at most ``rate`` false blobs per 100 exposures.
-
-    It is the mean, in logit, of the last accepted and the first rejected false blob.
-    """
-    allowed = int(np.floor(rate * subframes / SUBFRAMES_PER_EXPOSURE / 100))
-    ordered = np.sort(matches.false)[::-1]
-    if len(ordered) <= allowed:
-        return float(ordered[-1]) * 0.999 if len(ordered) else 0.5
-    rejected = ordered[allowed]
-    if rejected >= 1.0 - 1e-12:
-        return float(np.nextafter(rejected, 2.0))  # no probability exceeds it, so nothing is detected
-    above = ordered[ordered > rejected]  # equal probabilities are rejected together
-    accepted = above[-1] if len(above) else 1.0 - (1.0 - rejected) / 4
-    pair = np.array([rejected, min(accepted, 1.0 - 1e-15)])  # the logit of 1 is infinite
-    logits = np.log(pair) - np.log1p(-pair)
-    return float(1.0 / (1.0 + np.exp(-logits.mean())))
-
-
 def snr_at_half(snr: np.ndarray, hit: np.ndarray) -> float:
     """Return the SNR at which completeness crosses one half, NaN if it does not.
 

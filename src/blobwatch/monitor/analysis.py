@@ -10,7 +10,7 @@ from blobwatch.detections import FoundBlob
 from blobwatch.errors import BlobwatchError, UnusableFile
 from blobwatch.history import strip_directory
 from blobwatch.images.blob_fit import cut_stamp, fit_amplitude
-from blobwatch.images.quality import Quality
+from blobwatch.images.quality_measures import Quality
 from blobwatch.images.stack import difference_image
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.blobs import Blob, half_width_at, radius_at

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.history import History
-from blobwatch.images.quality import Quality
+from blobwatch.images.quality_measures import Quality
 from blobwatch.instrument.exposure_files import ExposureFile, file_stamp
 from blobwatch.instrument.flats import FlatFields
 from blobwatch.monitor.analysis import BlobImage, ExposureAnalysis, analyze_exposure

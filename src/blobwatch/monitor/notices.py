@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
-from blobwatch.images.rejection import SUSPECT_BATCH, suspect_message
+from blobwatch.images.quality_limits import SUSPECT_BATCH, suspect_message
 from blobwatch.monitor.analysis import REJECTED, corner
 from blobwatch.monitor.channels import Channel
 from blobwatch.monitor.ledger.blobs import IngestResult

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from blobwatch.images.quality import STREAK, block_medians
+from blobwatch.images.quality_measures import STREAK, block_medians
 from blobwatch.images.scaling import level_and_noise
 from blobwatch.predict import Prediction
 

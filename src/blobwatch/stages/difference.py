@@ -11,8 +11,8 @@ from blobwatch import __version__
 from blobwatch.errors import BlobwatchError, UnusableFile
 from blobwatch.files import atomic_folder, file_hash, write_table
 from blobwatch.history import History, strip_directory
-from blobwatch.images.quality import MEASURES, Quality
-from blobwatch.images.rejection import suspect_message
+from blobwatch.images.quality_limits import suspect_message
+from blobwatch.images.quality_measures import MEASURES, Quality
 from blobwatch.images.stack import difference_image, noise_map
 from blobwatch.instrument.calibration import KEYWORDS, dflat_warning
 from blobwatch.instrument.differences import write_difference

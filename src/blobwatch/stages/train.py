@@ -6,12 +6,11 @@ import torch
 
 from blobwatch import __version__
 from blobwatch.artefact import MANIFEST, Model
-from blobwatch.dataset.shards import Shard, read_split
+from blobwatch.dataset.shards import read_split
 from blobwatch.detector import calibration
 from blobwatch.detector.export import write_artefact
-from blobwatch.detector.metrics import threshold_at_rate
 from blobwatch.detector.network import build_network
-from blobwatch.detector.scoring import score_model
+from blobwatch.detector.threshold import choose_threshold
 from blobwatch.detector.training import Plan, prepare_torch, subframe_logits, train_with_bar
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import atomic_folder, read_table, write_json, write_table
@@ -57,7 +56,8 @@ def train(root: Path, subframes: Path, candidate: Path, reports: Path, params: P
     }
     with atomic_folder(candidate) as folder:
         manifest = write_artefact(folder, network, get_architecture(params), about | {"threshold": 0.5})
-        manifest["threshold"] = choose_threshold(folder, val_set, params)
+        limits = params.evaluate.match_radius, params.evaluate.false_per_100
+        manifest["threshold"] = choose_threshold(Model.load(folder), val_set, *limits)
         write_json(folder / MANIFEST, manifest)
     with atomic_folder(reports) as folder:
         write_table(folder / "history.csv", progress.rows)
@@ -91,10 +91,3 @@ def get_architecture(params: Params) -> dict:
 def create_plan(params: Params) -> Plan:
     """Return the training plan from the ``train`` section."""
     return Plan(**params.train.model_dump(exclude={"architecture", "width", "clip"}), seed=params.seed)
-
-
-def choose_threshold(folder: Path, val_set: Shard, params: Params) -> float:
-    """Return the threshold with the target rate of false blobs on val."""
-    scored = score_model(Model.load(folder), val_set, params.evaluate.match_radius)
-    threshold = threshold_at_rate(scored.matches, len(val_set), params.evaluate.false_per_100)
-    return min(round(threshold, 6), 0.999999)  # a threshold of 1 would reject every blob

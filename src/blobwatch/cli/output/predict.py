@@ -13,7 +13,7 @@ from blobwatch.cli.output.printing import print_json, print_table
 from blobwatch.errors import BlobwatchError, RejectedExposure
 from blobwatch.files import atomic_file
 from blobwatch.history import History
-from blobwatch.images.rejection import LABELS, suspect_message
+from blobwatch.images.quality_limits import LABELS, suspect_message
 from blobwatch.images.tiling import PER_SIDE
 from blobwatch.inspection import Inspection, inspect
 from blobwatch.instrument.calibration import Calibration, dflat_warning, read_calibration

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import CursorResult, Row, Update, select, update
 from sqlalchemy.orm import Session
 
-from blobwatch.images.quality import MEASURES, Quality
+from blobwatch.images.quality_measures import MEASURES, Quality
 from blobwatch.instrument.calibration import Calibration
 from blobwatch.instrument.exposure_files import ExposureFile
 from blobwatch.monitor.analysis import ExposureAnalysis

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blobwatch.images.quality import MIN_REFERENCES, Quality
+from blobwatch.images.quality_measures import MIN_REFERENCES, Quality
 from blobwatch.images.scaling import robust_deviation
 from blobwatch.instrument import wfc3ir
 from blobwatch.settings import QualitySettings

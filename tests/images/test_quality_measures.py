@@ -8,14 +8,14 @@ import pytest
 
 from blobwatch.history import History
 from blobwatch.images.flatten import blob_image
-from blobwatch.images.quality import Quality, expected_noise, measure_difference, measure_exposure
-from blobwatch.images.rejection import (
+from blobwatch.images.quality_limits import (
     PRIORS,
     estimate_distribution,
     outlier_reason,
     suspect_message,
     unusable_reason,
 )
+from blobwatch.images.quality_measures import Quality, expected_noise, measure_difference, measure_exposure
 from blobwatch.instrument import wfc3ir
 from blobwatch.instrument.bad_exposures import FAULTS
 from blobwatch.instrument.exposure_files import ExposureFile

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blobwatch.dataset.cutouts import render_blob
-from blobwatch.dataset.shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
+from blobwatch.dataset.lobed_shapes import CUTOFF, Lobe, LobedBlob, draw_lobed, render_lobes
 from blobwatch.instrument.blobs import blob_snr, depth_at_snr
 
 X, Y = 300.3, 500.7
