@@ -152,7 +152,7 @@ def test_report_reads_one_state_of_ledger(tmp_path, monkeypatch):
     path, drawn, change = tmp_path / "ledger.db", Pages.drift, "UPDATE blobs SET status = 'rejected'"
 
     def drift(self, reader):
-        with self.ledger.reading() as one, self.ledger.reading() as other:
+        with self.reading() as one, self.reading() as other:
             assert one is other
         with writer() as another, pytest.raises(sqlite3.OperationalError, match="locked"):
             another.execute(change)

@@ -4,7 +4,6 @@ The result depends only on the exposures in the ledger, not on the order of thei
 """
 
 from dataclasses import replace
-from functools import partial
 from itertools import starmap
 
 import numpy as np
@@ -113,9 +112,8 @@ def replace_finds(
     old = [one for one in finds if one.exposure_id == exposure.id]
     session.execute(delete(Detection).where(Detection.exposure_id == exposure.id))
     seen = analysis.prediction.blobs if analysis.prediction else []
-    names = ("x", "y", "radius", "probability", "snr", "depth")
-    measures = ([float(getattr(one, name)) for name in names] for one in seen)
-    new = list(starmap(partial(Find, exposure.id, exposure.expstart, exposure.rootname), measures))
+    origin = exposure.id, exposure.expstart, exposure.rootname
+    new = [Find(*origin, one.x, one.y, one.radius, one.probability, one.snr, one.depth) for one in seen]
     pairs = [
         (distance, number, place)
         for number, one in enumerate(new)
