@@ -57,7 +57,7 @@ def scan(
     if as_json:
         print_json(found | {"seconds": round(seconds, 3), "out": str(out)})
     else:
-        rate = f" ({found['judged'] / seconds:.1f} per second)" if found["judged"] else ""
+        rate = f" ({int(found['judged']) / seconds:.1f} per second)" if found["judged"] else ""
         typer.echo(
             f"{found['files']} files, {found['judged']} new predictions{rate}: {found['blobs']} blobs, "
             f"{found['errors']} unusable files; table: {out}"
