@@ -16,7 +16,7 @@ def runs(lab: SmallProject) -> dict[str, str]:
 
     client = MlflowClient(tracking_uri=f"sqlite:///{lab.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("blobwatch").experiment_id
-    found = client.search_runs([experiment])
+    found = client.search_runs([experiment], "tags.kind = 'network'")
     assert {run.info.status for run in found} == {"FINISHED"}
     tags = [run.data.tags["blobwatch.fingerprint"] for run in found]
     assert len(set(tags)) == len(tags)

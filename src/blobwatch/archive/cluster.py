@@ -22,7 +22,10 @@ SETTINGS = {
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-KILLED = object()  # result of a job that ended its workers
+
+
+class KilledJob:
+    """Result of a job that ended its workers."""
 
 
 @contextmanager
@@ -103,12 +106,12 @@ def count_workers(client) -> int:
 
 def run_jobs(
     client, work: Callable[[Job], Result], jobs: Iterable[Job], max_pending: Callable[[], int]
-) -> Iterator[tuple[Job, Result | object]]:
+) -> Iterator[tuple[Job, Result | KilledJob]]:
     """Yield each job with its result when it ends.
 
     At most ``max_pending()`` jobs are pending.
 
-    If a worker dies, another one repeats its job. A job that ends several workers yields `KILLED`.
+    If a worker dies, another one repeats its job. A job that ends several workers yields a `KilledJob`.
 
     Raises
     ------
@@ -118,7 +121,8 @@ def run_jobs(
     from distributed import KilledWorker, as_completed
     from distributed.client import FutureCancelledError
 
-    jobs, pending, pool = iter(jobs), {}, as_completed(with_results=False)
+    pending: dict[str, Job] = {}
+    jobs, pool = iter(jobs), as_completed(with_results=False)
 
     def submit() -> None:
         for job in islice(jobs, max(0, max_pending() - len(pending))):
@@ -133,7 +137,7 @@ def run_jobs(
             try:
                 result = future.result()
             except KilledWorker:
-                result = KILLED
+                result = KilledJob()
             future.release()
             submit()  # before the yield, so that workers and caller run at the same time
             yield job, result

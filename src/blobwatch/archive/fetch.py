@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rich.progress import DownloadColumn, TransferSpeedColumn
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -31,7 +31,18 @@ from blobwatch.progress import console, print_message, progress_bar
 QUERY_TRIES = 4  # about ten seconds in total
 MAX_FAILURES = 3  # consecutive files; more point to a failure of the archive
 
-Item = TypeVar("Item")
+
+class RemoteFile(Protocol):
+    """A file of an archive; its size in bytes is None if unknown."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int | None: ...
+
+
+Item = TypeVar("Item", bound=RemoteFile)
 
 
 @dataclass

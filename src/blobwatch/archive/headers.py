@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import read_table
@@ -69,7 +70,7 @@ def list_files(source: Path) -> list[Path]:
         raise BlobwatchError(f"{source}: not readable as a manifest ({error}). Pass another one") from None
     if not names or not all(names):
         raise BlobwatchError(f"{source}: a row does not name a file. Fill the column path")
-    return list(dict.fromkeys(source.parent / name for name in names))
+    return list(dict.fromkeys(source.parent / name for name in names if name))
 
 
 def print_warning(message: str) -> None:
@@ -127,5 +128,6 @@ def select_exposures(files: list[ScanFile], report: Callable[[str], None] = igno
 
 def select_window(exposures: list[ScanFile], first: float, last: float, days: float) -> list[ScanFile]:
     """Return the exposures from ``days`` before ``first`` until before ``last`` (MJD)."""
-    start, end = (bisect_left(exposures, when, key=lambda one: one.expstart) for when in (first - days, last))
+    times = (first - days, last)
+    start, end = (bisect_left(exposures, when, key=lambda one: cast(float, one.expstart)) for when in times)
     return exposures[start:end]

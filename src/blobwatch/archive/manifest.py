@@ -38,7 +38,7 @@ def read_manifest(path: Path | str) -> list[dict]:
     if not path.is_file():
         raise BlobwatchError(f"{path}: does not exist. Run `blobwatch fetch` to create it")
     try:
-        rows = read_table(path)
+        rows: list[dict] = read_table(path)
     except (OSError, UnicodeDecodeError) as error:
         raise BlobwatchError(f"{path}: not readable as a manifest ({error}). Restore it") from None
     for number, row in enumerate(rows, start=2):

@@ -2,11 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import requests
+from astropy.table import Row
 from astroquery import mast
 from astroquery.exceptions import InvalidQueryError, NoResultsWarning, RemoteServiceError
 from requests.adapters import HTTPAdapter
@@ -59,7 +60,8 @@ def list_products(query: Query) -> list[Product]:
         archive._session.mount(scheme, TimeoutAdapter())
     with translate_errors(), archive._session, warnings.catch_warnings():
         warnings.simplefilter("ignore", NoResultsWarning)
-        observations, found = {}, {}
+        observations: dict[str, Row] = {}
+        found: dict[str, Product] = {}
         for criteria in build_criteria(query):
             observations |= {str(row["obsid"]): row for row in archive.query_criteria(**criteria)}
         obsids = sorted(observations)
@@ -79,7 +81,7 @@ def build_criteria(query: Query) -> list[dict]:
         "proposal_id": list(query.proposals),
         "t_min": list(query.mjd_range) if query.start or query.end else None,
     }
-    criteria = {"obs_collection": "HST", "instrument_name": "WFC3/IR"}
+    criteria: dict = {"obs_collection": "HST", "instrument_name": "WFC3/IR"}
     criteria |= {name: value for name, value in optional.items() if value}
     if not query.rootnames:
         return [criteria]
@@ -219,7 +221,7 @@ def parse_response(response: requests.Response) -> RangeResponse:
     )
 
 
-def read_content(response: requests.Response) -> Iterator[bytes]:
+def read_content(response: requests.Response) -> Generator[bytes]:
     """Yield the chunks of a response."""
     with translate_errors(), response:
         yield from response.iter_content(CHUNK)
@@ -231,6 +233,8 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
+        if error.response is None:
+            raise TransientError(str(error)) from None
         status = error.response.status_code
         if status >= 500 or status in (408, 425, 429):
             raise TransientError(f"the server answered with status {status}") from None

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from blobwatch.archive.cluster import KILLED, count_workers, open_cluster, run_jobs
+from blobwatch.archive.cluster import KilledJob, count_workers, open_cluster, run_jobs
 from blobwatch.archive.headers import (
     ScanFile,
     list_files,
@@ -94,12 +94,12 @@ def scan(
         todo = [pair for pair in zip(files, identities, strict=True) if pair[1] not in known]
         chunks = predict_files(config, todo, select_exposures(earlier), scheduler, workers)
         write_results(out, chunks, len(files), len(files) - len(todo))
-        found = {"files": len(files), "judged": len(todo)} | merge_results(out, identities)
+        counts = {"files": len(files), "judged": len(todo)} | merge_results(out, identities)
     exposures = sum(one.listed is not None for one in files)
-    if warning := suspect_message(found["rejected"], exposures, used.quality):
+    if warning := suspect_message(counts["rejected"], exposures, used.quality):
         print_message(warning, "bold yellow")
-        found["warning"] = warning
-    return found
+        return counts | {"warning": warning}
+    return dict(counts)
 
 
 def write_results(out: Path, chunks: Iterable[list[dict]], total: int, done: int) -> None:
@@ -134,9 +134,11 @@ def compute_identities(config: ScanConfig, files: list[ScanFile], earlier: list[
     for file in files:
         parts = [config.identity, str(file.path), file.stamp]
         if file.listed:
-            window = select_window(exposures, file.expstart, file.expstart, WINDOWS * config.settings.days)
-            same = [one for one in window if one.filter == file.filter]
-            parts += [f"{one.path} {one.stamp} {verdicts.get(one.listed.rootname, '')}" for one in same]
+            when = file.listed.expstart
+            window = select_window(exposures, when, when, WINDOWS * config.settings.days)
+            for one in window:
+                if one.listed and one.filter == file.filter:
+                    parts.append(f"{one.path} {one.stamp} {verdicts.get(one.listed.rootname, '')}")
             parts.append(verdicts.get(file.listed.rootname, ""))
         identities.append(hashlib.sha256("\n".join(parts).encode()).hexdigest())
     return identities
@@ -156,16 +158,18 @@ def predict_files(
     if not todo:
         return
     with open_cluster(scheduler, workers) as client:
-        killed = []
+        killed: list[tuple[ScanFile, str]] = []
         chunks = split_chunks(config, todo, exposures, CHUNK)
         for chunk, rows in run_jobs(client, predict_chunk, chunks, lambda: PENDING * count_workers(client)):
-            if rows is KILLED:
+            if isinstance(rows, KilledJob):
                 killed += chunk.pairs
             else:
                 yield rows
         chunks = split_chunks(config, killed, exposures, 1)
         for chunk, rows in run_jobs(client, predict_chunk, chunks, lambda: 1):
-            yield [make_row(config, *chunk.pairs[0], KILLED_MESSAGE)] if rows is KILLED else rows
+            if isinstance(rows, KilledJob):
+                rows = [make_row(config, *chunk.pairs[0], KILLED_MESSAGE)]
+            yield rows
 
 
 def split_chunks(
@@ -174,7 +178,7 @@ def split_chunks(
     """Yield chunks of consecutive files."""
     for start in range(0, len(todo), size):
         pairs = tuple(todo[start : start + size])
-        times = [file.expstart for file, _ in pairs if file.listed]
+        times = [file.listed.expstart for file, _ in pairs if file.listed]
         days = WINDOWS * config.settings.days
         earlier = select_window(exposures, min(times), max(times), days) if times else []
         yield Chunk(config, pairs, tuple(earlier))

@@ -85,13 +85,13 @@ def update_history(config: ScanConfig, earlier: tuple[ScanFile, ...]) -> History
 
     If a file has changed, start with an empty history.
     """
-    history = get_history(config)
-    if any(history.exposures.get(one.listed.rootname, one.listed) != one.listed for one in earlier):
+    history, exposures = get_history(config), [one.listed for one in earlier if one.listed]
+    if any(history.exposures.get(one.rootname, one) != one for one in exposures):
         get_history.cache_clear()
         history = get_history(config)
-    for one in earlier:
-        if one.listed.rootname not in history.exposures:
-            history.add(one.listed)
+    for one in exposures:
+        if one.rootname not in history.exposures:
+            history.add(one)
     return history
 
 

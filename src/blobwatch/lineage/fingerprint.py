@@ -105,7 +105,7 @@ def take_fingerprint(root: Path, stage: str, hash_of: Callable[[Path], str] = de
     if stage not in stages:
         raise BlobwatchError(f"dvc.yaml has no stage {stage!r}. Restore it with `git checkout dvc.yaml`")
     entry, outs = stages[stage], [out for other in stages.values() for out in other.outs]
-    parts = {"code": {}, "data": {}, "params": {}, "command": entry.command}
+    parts: dict = {"code": {}, "data": {}, "params": {}, "command": entry.command}
     for path in entry.deps:
         data = is_data(path) or any(Path(path).is_relative_to(out) for out in outs)
         parts["data" if data else "code"][path] = hash_of(root / path)

@@ -100,7 +100,8 @@ def files_at(root: Path, commit: str, paths: list[str]) -> dict[str, bytes]:
     for entry in filter(None, listed.split("\0")):
         header, path = entry.split("\t", 1)
         blobs[path] = header.split()[2]
-    return dict(zip(blobs, read_objects(root, list(blobs.values())), strict=True))
+    contents = read_objects(root, list(blobs.values()))
+    return {path: content for path, content in zip(blobs, contents, strict=True) if content is not None}
 
 
 def versions_of(root: Path, path: str, of: str = "--all") -> list[tuple[str, bytes]]:
@@ -129,7 +130,8 @@ def read_objects(root: Path, objects: list[str]) -> list[bytes | None]:
     names = "".join(f"{name}\n" for name in objects).encode()
     command = ["git", "cat-file", "--batch"]
     stream = subprocess.run(command, cwd=root, input=names, capture_output=True, check=True).stdout
-    found, start = [], 0
+    found: list[bytes | None] = []
+    start = 0
     for _ in objects:
         end = stream.index(b"\n", start)
         header, start = stream[start:end].split(), end + 1

@@ -98,9 +98,10 @@ class ModelVersion:
             raise BlobwatchError(
                 f"{name}: not a version. Pass champion or a number listed by `blobwatch models`"
             )
-        if name == "champion" and known.deployed is None:
+        version = known.deployed if name == "champion" else int(name)
+        if version is None:
             raise BlobwatchError("no version is deployed. Deploy one with `blobwatch promote`")
-        return cls.find(root, known, known.deployed if name == "champion" else int(name))
+        return cls.find(root, known, version)
 
     @classmethod
     def find(cls, root: Path, known: VersionIndex, version: int) -> "ModelVersion":
@@ -116,7 +117,7 @@ class ModelVersion:
         if record is None and registered is None:
             numbers = ", ".join(map(str, known.versions)) or "none"
             raise BlobwatchError(f"version {version} not found. Known versions: {numbers}")
-        expected_files = record["files"] if record else hashes_in(registered.tags)
+        expected_files = record["files"] if record else hashes_in(registered.tags if registered else {})
         contents, where = find_files(root, expected_files, registered.source if registered else None)
         return cls(Path(root), version, known, record, registered, expected_files, contents, where)
 
@@ -153,12 +154,17 @@ class ModelVersion:
     @property
     def run_id(self) -> str:
         """Return the id of the MLflow run of this version."""
-        return self.registered.run_id if self.registered else self.record["run_id"]
+        return self.registered.run_id if self.registered else (self.record or {})["run_id"]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Return the tags of this version in the registry."""
+        return self.registered.tags if self.registered else {}
 
     @property
     def commit(self) -> str:
         """Return the commit of its inputs, with suffix ``-dirty`` if they differ from it."""
-        return self.record["commit"] if self.record else self.registered.tags.get("commit", "")
+        return self.record["commit"] if self.record else self.tags.get("commit", "")
 
     @property
     def state(self) -> str:

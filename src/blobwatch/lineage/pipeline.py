@@ -12,7 +12,7 @@ from blobwatch.errors import BlobwatchError
 KINDS = ("outs", "metrics", "plots")
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class Loader(yaml.CSafeLoader):
     """YAML loader that reads 1e-05 as a number, like DVC."""
 
 

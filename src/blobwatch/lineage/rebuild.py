@@ -83,9 +83,9 @@ def verify(root: Path, name: str = "champion") -> Verification:
     snapshot, steps = choose_snapshot(subject, subject.snapshots())
     if snapshot is None:
         raise BlobwatchError(f"version {subject.version} cannot be compared: its dvc.lock is not found")
-    against = next((step.problem for step in steps if step.forged), "")
-    if against:
-        raise BlobwatchError(f"{against}. Run `blobwatch audit {subject.version}` for details")
+    forged = next((step.problem for step in steps if step.forged), "")
+    if forged:
+        raise BlobwatchError(f"{forged}. Run `blobwatch audit {subject.version}` for details")
     with TemporaryDirectory() as folder:
         clone = clone_at(root, Path(folder) / "clone", subject.commit)
         packages = compare_environment(clone)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -40,8 +41,8 @@ def find_files(
         Description of the location; empty if none.
     """
     for where, read in iterate_locations(root, files, registered):
-        contents = {name: read(name) for name in files}
-        if all(has_hash(content, files[name]) for name, content in contents.items()):
+        contents = {name: content for name in files if (content := read(name)) is not None}
+        if all(has_hash(contents.get(name), sha256) for name, sha256 in files.items()):
             return contents, where
     return {}, ""
 
@@ -51,16 +52,21 @@ def has_hash(content: bytes | None, sha256: str) -> bool:
     return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
 
+def read_from(folder: Path, name: str) -> bytes | None:
+    """Return the content of a file in a folder; None if it is missing."""
+    return read_file(folder / name)
+
+
 def iterate_locations(
     root: Path, files: dict[str, str], registered: str | None
 ) -> Iterator[tuple[str, Read]]:
     """Yield each possible location of the files, with a function that reads a file."""
     root = Path(root)
-    for folder in (CHAMPION, CANDIDATE):
-        yield folder, lambda name, of=root / folder: read_file(of / name)
+    for place in (CHAMPION, CANDIDATE):
+        yield place, partial(read_from, root / place)
     folder = local_folder(registered)
     if folder is not None:
-        yield "the registry", lambda name: read_file(folder / name)
+        yield "the registry", partial(read_from, folder)
     for commit, manifest in git.versions_of(root, f"{CHAMPION}/{MANIFEST}"):
         if has_hash(manifest, files[MANIFEST]):
             committed = git.files_at(root, commit, [CHAMPION])

@@ -82,7 +82,7 @@ def compare(root: Path, first: str, second: str, params: Params) -> dict:
     radius, evaluate = params.evaluate.match_radius, params.evaluate
     draw = Bootstrap(evaluate.bootstrap, evaluate.confidence, params.seed)
     with pair[0].model() as a, pair[1].model() as b:
-        scored = [(score_model(model, test, radius), model.threshold) for model in (a, b)]
+        one, other = ((score_model(model, test, radius), model.threshold) for model in (a, b))
     return {
         "versions": [one.version for one in pair],
         "params": differing_values(*params_of),
@@ -90,7 +90,7 @@ def compare(root: Path, first: str, second: str, params: Params) -> dict:
         "code": differing_keys(*code_of),
         "exposures": changed_exposures(*(one.get("exposures", {}) for one in parts)),
         "test": {"subframes": len(test), "blobs": len(test.blobs), "exposures": len(set(test.rootnames))},
-        "results": compare_results(test, *scored, draw),
+        "results": compare_results(test, one, other, draw),
     }
 
 

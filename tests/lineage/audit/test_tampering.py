@@ -209,7 +209,7 @@ def test_altered_file_of_deployed_model(lab, name):
 
 
 def test_altered_file_in_registry(lab):
-    (path,) = (lab.root / "mlartifacts").rglob("models/*/model.onnx")
+    (path,) = (lab.root / "mlartifacts").rglob("model.onnx")
     flip_bit(lab, str(path.relative_to(lab.root)))
     found = lab.audit()
     assert list(failed_notes(found)) == ["registry"]

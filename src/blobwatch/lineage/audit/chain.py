@@ -7,7 +7,14 @@ from pathlib import Path
 
 from blobwatch.files import listing_hash
 from blobwatch.lineage import git
-from blobwatch.lineage.fingerprint import USER_FILES, is_data, join_names, read_receipt, receipt_path
+from blobwatch.lineage.fingerprint import (
+    USER_FILES,
+    Fingerprint,
+    is_data,
+    join_names,
+    read_receipt,
+    receipt_path,
+)
 from blobwatch.lineage.model_version import ModelVersion
 from blobwatch.lineage.origin import DIRTY
 from blobwatch.lineage.restore import CANDIDATE, Snapshot, find_contradiction, parse_pin
@@ -46,10 +53,11 @@ def trace_steps(subject: ModelVersion, snapshot: Snapshot | None) -> list[Step]:
 
     Without a lock, the steps end at the subframes.
     """
-    if subject.fingerprint is None:
+    trained = subject.fingerprint
+    if trained is None:
         return []
-    chain = [training_step(subject, snapshot)] if snapshot else []
-    queue = list(subject.fingerprint.parts["data"].items())
+    chain = [training_step(subject, trained, snapshot)] if snapshot else []
+    queue = list(trained.parts["data"].items())
     raw_folders = {str(Path(row["path"]).parent) for row in subject.exposures}
     while queue:
         path, expected = queue.pop(0)
@@ -57,19 +65,19 @@ def trace_steps(subject: ModelVersion, snapshot: Snapshot | None) -> list[Step]:
             continue
         chain.append(data_step(subject, path, expected, snapshot, path in raw_folders))
         stage = chain[-1].stage
-        deps = snapshot.locked[stage].deps if stage else {}
+        deps = snapshot.locked[stage].deps if snapshot and stage else {}
         queue += [(dep, deps[dep]) for dep in deps if is_data(dep)]
     return sorted(chain, key=lambda step: ORDER.index(step.link))
 
 
-def training_step(subject: ModelVersion, snapshot: Snapshot) -> Step:
+def training_step(subject: ModelVersion, trained: Fingerprint, snapshot: Snapshot) -> Step:
     """Return the step from the model to its training."""
     entry, receipt = snapshot.locked.get("train"), read_receipt(snapshot.read(receipt_path("train")))
     if entry is None or entry.outs.get(CANDIDATE) != subject.folder_hash:
         problem = f"in the dvc.lock {snapshot.place}, stage 'train' does not make this model"
-    elif changed := subject.fingerprint.differences_from_lock(entry):
+    elif changed := trained.differences_from_lock(entry):
         problem = f"the dvc.lock {snapshot.place} records different training inputs: {join_names(changed)}"
-    elif receipt and receipt[0] != subject.fingerprint:
+    elif receipt and receipt[0] != trained:
         problem = f"{receipt_path('train')} {snapshot.place} belongs to a different training"
     else:
         problem = find_contradiction(snapshot, "train")

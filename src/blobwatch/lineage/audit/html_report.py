@@ -48,7 +48,7 @@ def render_page(found: Audit, checked: datetime | None = None) -> str:
     reached = {link.link for link in found.links}
     missing = [name for name in row_of if name not in reached]
     links = found.links + [Link(name, MISSING, note="not reached by the audit") for name in missing]
-    chain = {row: [] for row in CHAIN}
+    chain: dict[str, list[Link]] = {row: [] for row in CHAIN}
     for link in links:
         chain[row_of.get(link.link, "Data")].append(link)
     curves, no_curves = plot_training(found.snapshot)
@@ -88,7 +88,7 @@ def group_by_note(links: list[Link], status: str) -> dict[str, list[str]]:
 
 def count_statuses(exposures: list[dict]) -> dict[str, Counter]:
     """Return the number of exposures per role and status."""
-    counts = defaultdict(Counter)
+    counts: defaultdict[str, Counter] = defaultdict(Counter)
     for row in exposures:
         counts[row["role"]][row["status"]] += 1
     return counts
@@ -97,7 +97,7 @@ def count_statuses(exposures: list[dict]) -> dict[str, Counter]:
 def plot_training(snapshot: Snapshot | None) -> tuple[str, str]:
     """Return the training curves as a base64 PNG, or the reason why there are none."""
     content = snapshot.read(HISTORY) if snapshot else None
-    if content is None:
+    if snapshot is None or content is None:
         return "", f"{HISTORY} of this training is missing, so curves cannot be plotted."
     if snapshot.outs.get(HISTORY) != md5(content).hexdigest():
         return "", f"{HISTORY} differs from the one in dvc.lock, so its curves are not shown."

@@ -98,8 +98,9 @@ def read_from_commit(subject: ModelVersion, snapshot: Snapshot | None, step: Ste
     approximation: the stage also uses labels of exposures between the splits.
     """
     absent = f"{step.path}/{LABELS} is missing (`{restoring_command(subject.root)}`)"
-    reliable = snapshot is not None and step.stage is not None and not step.problem
-    receipt = read_receipt(snapshot.read(receipt_path(step.stage))) if reliable else None
+    receipt = None
+    if snapshot and step.stage and not step.problem:
+        receipt = read_receipt(snapshot.read(receipt_path(step.stage)))
     if receipt is None:
         return Labels(note=f"{absent}, and no record names the {FOLDER} it was made from")
     commit, expected = subject.commit.removesuffix(DIRTY), receipt[0].parts["code"].get(FOLDER)

@@ -102,9 +102,9 @@ def compare_files(contents: dict[str, bytes | None], hashes: dict[str, str]) -> 
 
     A file is changed if its sha256 differs from the recorded one.
     """
-    absent = sorted(name for name, content in contents.items() if content is None)
-    present = contents.keys() - set(absent)
-    return sorted(name for name in present if sha256_of(contents[name]) != hashes[name]), absent
+    present = {name: content for name, content in contents.items() if content is not None}
+    altered = sorted(name for name, content in present.items() if sha256_of(content) != hashes[name])
+    return altered, sorted(contents.keys() - present.keys())
 
 
 def expected_deployed(subject: ModelVersion) -> dict:
@@ -121,8 +121,8 @@ def check_registry(subject: ModelVersion) -> Link:
         return Link(name, MISSING, expected, "", note)
     tags = hashes_in(known.tags)
     if tags != subject.expected_files:
-        altered = join_names(differing_keys(tags, subject.expected_files))
-        note = f"the tags of the version have a different hash of {altered}"
+        different = join_names(differing_keys(tags, subject.expected_files))
+        note = f"the tags of the version have a different hash of {different}"
         return Link(name, MISMATCH, expected, format_hashes(tags), note)
     folder = local_folder(known.source)
     if folder is None:

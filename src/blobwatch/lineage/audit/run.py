@@ -98,7 +98,7 @@ def find_versions_of_exposure(root: Path, rootname: str) -> dict:
         for row in subject.exposures:
             if row["rootname"] == rootname.lower():
                 used.append(about | {"role": row["role"], "md5": row["md5"]})
-    deployed = any(row["deployed"] for row in used)
+    deployed: bool | None = any(row["deployed"] for row in used)
     if not deployed and any(subject.is_deployed for subject in unknown):
         deployed = None
     numbers = [subject.version for subject in unknown]

@@ -96,7 +96,7 @@ def deployed_before(records: list[dict]) -> dict | None:
 
     A rollback undoes the newest promotion that is still in effect. Two rollbacks undo two promotions.
     """
-    stack = []
+    stack: list[dict] = []
     for record in records:
         if record["action"] == "rollback":
             stack.pop()

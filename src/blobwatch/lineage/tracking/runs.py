@@ -171,7 +171,7 @@ def log_metrics(store: Store, run_id: str, values: dict, step: int = 0) -> None:
 
 def flat(nested: dict, prefix: str = "") -> dict:
     """Flatten a nested mapping into dotted names."""
-    result = {}
+    result: dict = {}
     for key, value in nested.items():
         name = f"{prefix}{key}"
         result |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}

@@ -125,7 +125,9 @@ def read_server(uri: str) -> Mirror:
 
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     found = client.search_model_versions(f"name = '{MODEL}'", max_results=10_000)
-    versions = {int(one.version): Version(one.run_id, one.source, dict(one.tags)) for one in found}
+    versions = {
+        int(one.version): Version(one.run_id or "", one.source or "", dict(one.tags)) for one in found
+    }
     runs = {}
     for one in versions.values():
         try:

@@ -93,6 +93,7 @@ def open_store(root: Path) -> Store:
             place = None if uri.startswith("http") else artifacts
             create_once(lambda: client.create_experiment(EXPERIMENT, place, EXPERIMENT_TAGS))
             experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # created above
     for key, value in EXPERIMENT_TAGS.items() - experiment.tags.items():
         client.set_experiment_tag(experiment.experiment_id, key, value)
     if uri == f"{LOCAL}{home / 'mlflow.db'}" and experiment.artifact_location != artifacts:
