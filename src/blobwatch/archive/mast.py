@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import requests
-from astropy.table import Row
 from astroquery import mast
 from astroquery.exceptions import InvalidQueryError, NoResultsWarning, RemoteServiceError
 from requests.adapters import HTTPAdapter
@@ -60,7 +59,7 @@ def list_products(query: Query) -> list[Product]:
         archive._session.mount(scheme, TimeoutAdapter())
     with translate_errors(), archive._session, warnings.catch_warnings():
         warnings.simplefilter("ignore", NoResultsWarning)
-        observations: dict[str, Row] = {}
+        observations: dict = {}  # row of MAST by obsid
         found: dict[str, Product] = {}
         for criteria in build_criteria(query):
             observations |= {str(row["obsid"]): row for row in archive.query_criteria(**criteria)}
