@@ -102,8 +102,10 @@ class Predictor:
 
     Examples
     --------
-    >>> predictor = Predictor.load("champion")  # doctest: +SKIP
-    >>> predictor(image).blobs  # doctest: +SKIP
+    >>> predictor = Predictor.load("champion")
+    >>> (blob,) = predictor.predict_file("examples/one_blob_diff.fits.fz").blobs
+    >>> round(blob.x), round(blob.y)
+    (905, 957)
     """
 
     def __init__(self, model: Model):
