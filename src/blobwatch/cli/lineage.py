@@ -108,7 +108,7 @@ def gc(
 
 @app.command(rich_help_panel=PANEL)
 def sync() -> None:
-    """Find or rebuild the MLflow runs of stages restored from DVC's cache, and the champion's version."""
+    """Find or rebuild the MLflow runs and the registered versions of every deployment."""
     from blobwatch.lineage.tracking.sync import sync as run
 
     run(Path.cwd())
