@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-import random
-import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from blobwatch.errors import BlobwatchError
 from blobwatch.files import write_json
@@ -199,27 +199,46 @@ def fetch_file(
 def download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
     """Download the missing bytes of a file, with retries."""
     failures, most = 0, part.received  # consecutive tries without new bytes
-    while True:
-        try:
-            if part.received != part.total:
-                response = request(part.received, part.state.get("validator", ""))
-                with closing(response.chunks):
-                    write_response(part, response, report)
-            if part.state.get("md5") not in ("", None, part.md5):
-                part.reset()
-                raise TransientError("the received bytes do not match the MD5 of the file")
-            return
-        except TransientError as error:
-            if isinstance(error, StaleDataError):
-                part.reset()
-            failures = 0 if part.received > most else failures + 1
-            most = max(part.received, most)
-            if failures == TRIES:
-                raise
-            seconds = min(WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)
-            again = f"resuming from byte {part.received}" if part.received else "retrying"
-            print_message(f"{part.target.name}: {error}; {again} in {seconds:.0f} s", "yellow")
-            time.sleep(seconds)
+    backoff = wait_exponential_jitter(multiplier=WAIT, max=LONGEST_WAIT, jitter=WAIT)
+
+    def pause(state: RetryCallState) -> float:
+        nonlocal failures, most
+        failures = 0 if part.received > most else failures + 1
+        most = max(part.received, most)
+        state.attempt_number = max(1, failures)  # new bytes restart the backoff
+        return backoff(state)
+
+    retry = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        wait=pause,
+        stop=lambda _: failures >= TRIES,
+        before_sleep=lambda state: print_retry(state, part),
+        reraise=True,
+    )
+    retry(try_download, part, request, report)
+
+
+def try_download(part: PartialFile, request: RequestRange, report: Callable[[int], None]) -> None:
+    """Download the missing bytes of a file with one request."""
+    try:
+        if part.received != part.total:
+            response = request(part.received, part.state.get("validator", ""))
+            with closing(response.chunks):
+                write_response(part, response, report)
+    except StaleDataError:
+        part.reset()
+        raise
+    if part.state.get("md5") not in ("", None, part.md5):
+        part.reset()
+        raise TransientError("the received bytes do not match the MD5 of the file")
+
+
+def print_retry(state: RetryCallState, part: PartialFile) -> None:
+    """Print the error of a try, and when the next one starts."""
+    if state.outcome and state.next_action:
+        again = f"resuming from byte {part.received}" if part.received else "retrying"
+        error, seconds = state.outcome.exception(), state.next_action.sleep
+        print_message(f"{part.target.name}: {error}; {again} in {seconds:.0f} s", "yellow")
 
 
 def write_response(part: PartialFile, response: RangeResponse, report: Callable[[int], None]) -> None:
