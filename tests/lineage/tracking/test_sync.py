@@ -74,13 +74,18 @@ def test_sync_registers_champion_in_fresh_clone(project, tmp_path, blank_databas
     assert run.data.tags["blobwatch.rebuilt"] == "rebuilt from git"
 
 
+def promote_versions(project: Project, weights: list[str]) -> None:
+    """Register and promote one version per weights, each with code of its own."""
+    for version, name in enumerate(weights, start=1):
+        (project.root / "src/pkg/network.py").write_text(f"width = {version}\n")
+        project.commit()
+        register(project, name)
+        promote(project.root, version, "good")
+        project.commit()
+
+
 def test_sync_rebuilds_all_versions_with_metrics(project, tmp_path, blank_database):
-    for weights, width in (("one", 1), ("two", 2), ("three", 3)):
-        (project.root / "src/pkg/network.py").write_text(f"width = {width}\n")
-        project.commit()
-        register(project, weights)
-        promote(project.root, width, "good")
-        project.commit()
+    promote_versions(project, ["one", "two", "three"])
     clone = fresh_clone(project, tmp_path / "clone", blank_database)
     versions = sync(clone.root)[1:-1]
     assert versions == [f"version {number} was rebuilt from git" for number in (1, 2, 3)]
@@ -96,12 +101,7 @@ def test_sync_rebuilds_all_versions_with_metrics(project, tmp_path, blank_databa
 
 
 def test_versions_below_registered_one_are_reported(project, tmp_path, blank_database):
-    for weights, width in (("one", 1), ("two", 2)):
-        (project.root / "src/pkg/network.py").write_text(f"width = {width}\n")
-        project.commit()
-        register(project, weights)
-        promote(project.root, width, "good")
-        project.commit()
+    promote_versions(project, ["one", "two"])
     clone = fresh_clone(project, tmp_path / "clone", blank_database)
     sync(clone.root)
     open_store(clone.root).client.delete_model_version("blobwatch", "1")
